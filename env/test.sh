@@ -1,0 +1,23 @@
+#!/bin/sh
+# All tests: style, then pytest on both cores. What a missing system package deselects is said.
+set -eu
+cd "$(dirname "$0")/.."
+marks=""
+without() { marks="${marks:+$marks and }not $1"; }
+
+browser=""
+for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do
+  if command -v "$name" >/dev/null 2>&1; then browser=$name; break; fi
+done
+if [ -z "$browser" ] && ! env/apt.sh chromium chromium; then
+  [ -z "${CI:-}" ] || exit 1
+  echo "test: the tests marked browser are left out"
+  without browser
+fi
+if [ ! -d ../shared/data ]; then
+  echo "test: ../shared/data is not here; the tests marked shared are left out"
+  without shared
+fi
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+exec .venv/bin/python -m pytest -n 2 --dist loadgroup ${marks:+-m "$marks"} "$@"

@@ -1,0 +1,287 @@
+"""What a run's files are called and hold.
+
+Every other room relies on this one; it needs the standard library only, so that
+a bare compute node can read and write the same files as the workbench.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import re
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+RESOLVED_SCHEMA = "scalebook.resolved/1"
+MANIFEST_SCHEMA = "scalebook.manifest/1"
+
+#: Columns of ``results/csv/<stem>.csv``, one row an epoch. Accuracies in percent,
+#: times in seconds, ``throughput`` in images per second over all ranks,
+#: ``peak_mem_mb`` in MiB, the highest of all ranks. Warm-up steps count in ``images`` and
+#: ``train_time_s``, never in a rate:
+#: ``throughput = (images - warmup_images) / (train_time_s - warmup_time_s)``.
+CSV_COLUMNS = (
+    "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_time_s", "throughput",
+    "images", "train_time_s", "warmup_time_s", "val_time_s", "global_batch", "lr", "peak_mem_mb",
+    "attempt", "warmup_images", "loss_scale",
+)  # fmt: skip
+
+#: Columns of ``results/steps/<stem>.csv.gz``, one row a step and rank.
+#: ``warmup`` is 1 for the steps left out of every rate, else 0.
+STEP_COLUMNS = (
+    "attempt", "epoch", "step", "rank", "images", "step_time_s", "data_wait_s", "warmup",
+)  # fmt: skip
+
+#: How an attempt can end, as the manifest says it.
+ENDED = ("completed", "failed", "cancelled", "killed", "interrupted", "timeout")
+
+
+class ScalebookError(Exception):
+    """A failure told in one line: what, where, what to do. The command exits with 1."""
+
+    exit_status = 1
+
+
+class UsageError(ScalebookError):
+    """The request itself cannot be taken. The command exits with 2."""
+
+    exit_status = 2
+
+
+# --------------------------------------------------------------------------- names
+
+_STEM = re.compile(
+    r"(?P<experiment>.+)_(?P<job>[A-Za-z0-9.-]+)_(?P<n>[1-9][0-9]*)(?P<device>gpu|cpu)_(?P=job)"
+)
+_EXPERIMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The name all files of one run share.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment in ``study.yaml``; lower case, may hold underscores.
+    job_id : str
+        Slurm's job id, or a time-based id of a local run. Holds no underscore.
+    world_size : int
+        Number of ranks.
+    device : str
+        ``"gpu"`` or ``"cpu"``.
+    """
+
+    experiment: str
+    job_id: str
+    world_size: int
+    device: str
+
+    def __post_init__(self) -> None:
+        if not _EXPERIMENT.fullmatch(self.experiment):
+            raise UsageError(
+                f"experiment name {self.experiment!r}: use lower-case letters, digits, - and _"
+            )
+        if not _JOB_ID.fullmatch(self.job_id):
+            raise UsageError(f"job id {self.job_id!r}: use letters, digits, dots and hyphens")
+        if self.world_size < 1 or self.device not in ("gpu", "cpu"):
+            raise UsageError(f"world size {self.world_size} on {self.device!r} cannot be a run")
+
+    def __str__(self) -> str:
+        return f"{self.experiment}_{self.job_id}_{self.world_size}{self.device}_{self.job_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Stem:
+        """Read a stem back, from the right, because experiments may hold underscores.
+
+        Raises
+        ------
+        ScalebookError
+            If `text` does not have the form ``<experiment>_<job>_<n><gpu|cpu>_<job>``.
+        """
+        match = _STEM.fullmatch(text)
+        if match is None:
+            raise ScalebookError(
+                f"{text!r} is not the stem of a run; expected "
+                "<experiment>_<job id>_<n><gpu|cpu>_<job id>, as baseline_2644_1gpu_2644"
+            )
+        return cls(match["experiment"], match["job"], int(match["n"]), match["device"])
+
+
+def new_job_id(now: dt.datetime | None = None) -> str:
+    """Time-based job id for runs that no scheduler numbers, such as ``t261123-050102-7f3a``.
+
+    The leading letter keeps it apart from Slurm's ids, the random tail from a
+    job submitted in the same second.
+    """
+    now = now or dt.datetime.now(dt.timezone.utc)
+    return f"t{now:%y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the files of one run lie, below one results folder.
+
+    Attributes
+    ----------
+    results : Path
+        ``results`` for evidence, ``results/local`` for trials.
+    stem : Stem
+        The run.
+    """
+
+    results: Path
+    stem: Stem
+
+    @property
+    def csv(self) -> Path:
+        """One row an epoch, see `CSV_COLUMNS`."""
+        return self.results / "csv" / f"{self.stem}.csv"
+
+    @property
+    def steps(self) -> Path:
+        """One row a step and rank, see `STEP_COLUMNS`; gzip members may be concatenated."""
+        return self.results / "steps" / f"{self.stem}.csv.gz"
+
+    @property
+    def manifest(self) -> Path:
+        """What was run, where, and how each attempt ended."""
+        return self.results / "manifests" / f"{self.stem}.json"
+
+    @property
+    def log(self) -> Path:
+        """Text of all attempts, appended."""
+        return self.results / "logs" / f"{self.stem}.log"
+
+    def trace(self, rank: int) -> Path:
+        """Profiler trace of one rank."""
+        return self.results / "profiling" / f"{self.stem}_rank{rank}.pt.trace.json.gz"
+
+
+# --------------------------------------------------------------------------- places
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Folder of the study: ``SCALEBOOK_ROOT``, or the nearest parent that holds ``study.yaml``.
+
+    Raises
+    ------
+    ScalebookError
+        If there is none.
+    """
+    named = os.environ.get("SCALEBOOK_ROOT")
+    if named:
+        root = Path(named).expanduser().resolve()
+        if not (root / "study.yaml").is_file():
+            raise ScalebookError(f"SCALEBOOK_ROOT={named}: holds no study.yaml")
+        return root
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "study.yaml").is_file():
+            return folder
+    raise ScalebookError(
+        f"no study.yaml in {here} or above it: change into a study, or set SCALEBOOK_ROOT"
+    )
+
+
+# --------------------------------------------------------------------------- writing
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, synced, then renamed.
+
+    Raises
+    ------
+    OSError
+        As the file system says; `path` is then what it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object.
+
+    Raises
+    ------
+    ScalebookError
+        If the file is missing, is no JSON, or holds no object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ScalebookError(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScalebookError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ScalebookError(f"{path}: holds no JSON object")
+    return value
+
+
+# --------------------------------------------------------------------------- manifests
+
+
+def utc_now() -> str:
+    """Time now as ISO 8601 in UTC, to the second."""
+    return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def close_attempt(manifest: Path, ended: str, reason: str = "") -> bool:
+    """Say in a manifest how its open attempt ended.
+
+    Called by the run itself, or by its launcher where the run was killed and
+    could not say it.
+
+    Parameters
+    ----------
+    manifest : Path
+        ``results/manifests/<stem>.json``.
+    ended : str
+        One of `ENDED`.
+    reason : str
+        One line; empty for a completed run.
+
+    Returns
+    -------
+    bool
+        False if there was no open attempt, or no manifest.
+    """
+    if ended not in ENDED:
+        raise ValueError(f"{ended!r} is none of {ENDED}")
+    if not manifest.is_file():
+        return False
+    document = read_json(manifest)
+    attempts = document.get("attempts") or []
+    if not attempts or attempts[-1].get("ended"):
+        return False
+    attempts[-1].update(end=utc_now(), ended=ended, reason=reason)
+    write_json(manifest, document)
+    return True

@@ -1,0 +1,168 @@
+"""What this machine has and lacks, each with the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+
+#: Names a Chromium-like browser goes by.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked for.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    here : bool
+        Whether it is usable.
+    found : str
+        What was found, or what its absence costs.
+    mend : str
+        The command that mends it; empty where there is nothing to mend.
+    """
+
+    name: str
+    here: bool
+    found: str
+    mend: str = ""
+
+
+def examine() -> list[Check]:
+    """Look for everything the project can use."""
+    return [_python(), _torch(), _gpu(), _study(), _dataset(), _slurm(), _browser(), _tex()]
+
+
+def browser() -> str | None:
+    """Path of a Chromium-like browser: ``BROWSER_PATH``, or the first on the path."""
+    named = os.environ.get("BROWSER_PATH")
+    if named and os.access(named, os.X_OK):
+        return named
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    if sys.version_info < (3, 11):  # noqa: UP036  (training alone runs on older ones)
+        return Check(
+            "Python",
+            False,
+            f"{version}; the workbench needs 3.11 or newer",
+            "make book PYTHON=python3.11",
+        )
+    return Check(
+        "Python",
+        True,
+        f"{version} in {'a venv' if sys.prefix != sys.base_prefix else 'the system'}",
+    )
+
+
+def _torch() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("PyTorch", False, "not installed: nothing can train here", "make setup")
+    try:
+        import torch
+
+        torch.from_numpy(__import__("numpy").zeros(1))
+        from scalebook.train import torchvision_fix  # noqa: F401
+        import torchvision
+    except Exception as error:
+        return Check("PyTorch", False, f"does not import: {error}".splitlines()[0], "make setup")
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
+    hip = getattr(torch.version, "hip", None)
+    build = f"ROCm {hip}" if hip else build
+    return Check(
+        "PyTorch", True, f"{torch.__version__} ({build}), torchvision {torchvision.__version__}"
+    )
+
+
+def _gpu() -> Check:
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+            return Check("GPU", True, f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")
+        cpu_build = torch.version.cuda is None and getattr(torch.version, "hip", None) is None
+    except Exception:
+        cpu_build = False
+    from scalebook.study import detect_device
+
+    if detect_device() == "gpu" and cpu_build:
+        return Check("GPU", False, "a driver is loaded, but this PyTorch is a CPU build",
+                     "module load your cluster's PyTorch, then: make setup TORCH=system")  # fmt: skip
+    return Check("GPU", False, "none: training runs on the CPU; fp16 and tf32 need a GPU",
+                 "run on a machine with a GPU: scalebook run fp16 --system NAME")  # fmt: skip
+
+
+def _study() -> Check:
+    from scalebook import study
+
+    try:
+        loaded = study.load()
+    except ScalebookError as error:
+        return Check("study", False, str(error), "change into a study, or set SCALEBOOK_ROOT")
+    return Check(
+        "study", True, f"{loaded.name}: {len(loaded.experiments)} experiments, "
+        f"{len(loaded.systems)} systems"
+    )  # fmt: skip
+
+
+def _dataset() -> Check:
+    try:
+        root = contract.find_root()
+        from scalebook.train import sources
+
+        found = sources.find(root / "data", "auto")
+    except ScalebookError as error:
+        return Check("data set", False, str(error), "scalebook data get")
+    except ImportError:
+        return Check("data set", False, "cannot be looked for without PyTorch", "make setup")
+    return Check("data set", True, str(found))
+
+
+def _slurm() -> Check:
+    from scalebook.cli import slurm_answers
+
+    if shutil.which("sbatch") is None:
+        return Check("Slurm", False, "no sbatch: jobs run on this machine",
+                     "work on a cluster's login node, or: sudo apt-get install slurm-wlm")  # fmt: skip
+    if not slurm_answers():
+        return Check("Slurm", False, "installed, but no controller answers: jobs run on this "
+                     "machine", "scontrol ping")  # fmt: skip
+    return Check("Slurm", True, _first_line(["sbatch", "--version"]) + ", the controller answers")
+
+
+def _browser() -> Check:
+    path = browser()
+    if path is None:
+        return Check("browser", False, "none: committed figures are used, stale ones are named",
+                     "sudo apt-get install --no-install-recommends chromium")  # fmt: skip
+    return Check("browser", True, _first_line([path, "--version"]))
+
+
+def _tex() -> Check:
+    if shutil.which("xelatex") and shutil.which("latexmk"):
+        return Check("TeX", True, _first_line(["xelatex", "--version"]))
+    return Check("TeX", False, "no xelatex and latexmk: no PDF export",
+                 "sudo apt-get install --no-install-recommends texlive-xetex "
+                 "texlive-latex-extra texlive-fonts-recommended latexmk tex-gyre")  # fmt: skip
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=15)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{command[0]} does not answer"
+    return (answer.stdout or answer.stderr).strip().splitlines()[0]

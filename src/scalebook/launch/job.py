@@ -1,0 +1,197 @@
+"""The one interface to a submitted job, wherever it runs."""
+
+from __future__ import annotations
+
+import enum
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalebook import contract
+from scalebook.contract import RunFiles, ScalebookError, Stem
+
+
+class JobState(enum.Enum):
+    """What a job is doing, in Slurm's words where Slurm has one."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timed out"
+    OUT_OF_MEMORY = "out of memory"
+    NODE_FAIL = "node lost"
+    PREEMPTED = "preempted"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self not in (JobState.PENDING, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job has come.
+
+    Attributes
+    ----------
+    phase : str
+        ``"waiting"``, ``"data"``, ``"train"``, ``"validate"`` or ``"done"``.
+    epoch, epochs : int
+        Epoch at work, from 1 (0 before the first), and how many there will be.
+    step, steps : int
+        Steps done of this epoch, and how many it has.
+    images_per_s : float or None
+        Throughput over all ranks.
+    val_acc : float or None
+        Newest validation accuracy in percent.
+    remaining_s : float or None
+        Seconds still to go at the pace so far.
+    """
+
+    phase: str = "waiting"
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    images_per_s: float | None = None
+    val_acc: float | None = None
+    remaining_s: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share of all training steps that are done, 0 to 1."""
+        if self.phase == "done":
+            return 1.0
+        if not self.epochs or not self.epoch:
+            return 0.0
+        within = self.step / self.steps if self.steps else 0.0
+        return min(1.0, (self.epoch - 1 + within) / self.epochs)
+
+
+class Job(ABC):
+    """A submitted job. It outlives the process that submitted it; `find` finds it again.
+
+    Attributes
+    ----------
+    id : str
+        Slurm's job id, or a time-based one.
+    root : Path
+        Folder of the study.
+    """
+
+    def __init__(self, job_id: str, root: Path) -> None:
+        self.id = job_id
+        self.root = root
+
+    @property
+    def folder(self) -> Path:
+        """Private notes about the job, never committed."""
+        return job_folder(self.root, self.id)
+
+    @property
+    def resolved(self) -> dict:
+        """What was submitted."""
+        return contract.read_json(self.folder / "resolved.json")
+
+    @property
+    def stem(self) -> Stem:
+        """Name of the run's files."""
+        resolved = self.resolved
+        layout = resolved["layout"]
+        return Stem(resolved["experiment"], self.id, layout["world_size"], layout["device"])
+
+    def files(self) -> RunFiles | None:
+        """The run's files, or None until the training process has decided where they go."""
+        for results in ("results", "results/local"):
+            files = RunFiles(self.root / results, self.stem)
+            if files.manifest.is_file():
+                return files
+        return None
+
+    @abstractmethod
+    def state(self) -> JobState:
+        """Ask what the job is doing."""
+
+    @abstractmethod
+    def reason(self) -> str:
+        """Why it is in that state, in one line; empty where there is nothing to say."""
+
+    @abstractmethod
+    def logs(self, lines: int = 40) -> str:
+        """Last lines of what the job printed."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """End every rank. Does nothing to a finished job."""
+
+    def progress(self) -> Progress:
+        """How far it has come, as its first rank wrote it about half a second ago."""
+        try:
+            said = contract.read_json(self.folder / "progress.json")
+        except ScalebookError:
+            return Progress(epochs=self.resolved["training"]["epochs"])
+        progress = Progress(
+            phase=str(said.get("phase") or "waiting"),
+            epoch=int(said.get("epoch") or 0),
+            epochs=int(said.get("epochs") or 0),
+            step=int(said.get("step") or 0),
+            steps=int(said.get("steps") or 0),
+            images_per_s=said.get("images_per_s"),
+            val_acc=said.get("val_acc"),
+        )
+        elapsed, done = said.get("elapsed_s"), progress.fraction
+        if not elapsed or not done:
+            return progress
+        return Progress(**{**progress.__dict__, "remaining_s": elapsed * (1 - done) / done})
+
+    def wait(self, timeout_s: float | None = None, poll_s: float = 0.3) -> JobState:
+        """Block until the job has finished.
+
+        Raises
+        ------
+        TimeoutError
+            If it has not after `timeout_s` seconds; the job goes on.
+        """
+        start = time.monotonic()
+        while not (state := self.state()).finished:
+            if timeout_s is not None and time.monotonic() - start > timeout_s:
+                raise TimeoutError(f"job {self.id} is still {state.value} after {timeout_s:g} s")
+            time.sleep(poll_s)
+        return state
+
+    def collect(self) -> Stem:
+        """Check that a completed job left its files.
+
+        Raises
+        ------
+        ScalebookError
+            If the job is not completed, or its files are missing.
+        """
+        state = self.state()
+        if state is not JobState.COMPLETED:
+            because = f": {self.reason()}" if self.reason() else ""
+            raise ScalebookError(
+                f"job {self.id} {state.value}{because}; see: scalebook logs {self.id}"
+            )
+        files = self.files()
+        if files is None or not files.csv.is_file():
+            raise ScalebookError(
+                f"job {self.id} completed but left no {self.stem}.csv under results/; "
+                f"see: scalebook logs {self.id}"
+            )
+        return self.stem
+
+
+def job_folder(root: Path, job_id: str) -> Path:
+    """Folder of the private notes about one job.
+
+    Raises
+    ------
+    UsageError
+        If `job_id` has characters that no job id has.
+    """
+    Stem("job", job_id, 1, "cpu")
+    return root / ".scalebook" / "jobs" / job_id

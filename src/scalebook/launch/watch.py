@@ -1,0 +1,152 @@
+"""Follow a job to its end with a progress bar, in a terminal or a notebook."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from scalebook.launch.job import Job, JobState, Progress
+
+
+def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None = None) -> JobState:
+    """Show progress until the job has finished. Interrupting detaches; the job goes on.
+
+    Parameters
+    ----------
+    job : Job
+        The job to follow.
+    poll_s : float
+        Seconds between two looks.
+    on_poll : callable, optional
+        Called with the job after each look, such as to redraw a live curve.
+
+    Returns
+    -------
+    JobState
+        How it ended, or its state when detached.
+    """
+    bar = _NotebookBar(job) if _in_notebook() else _TerminalBar(job)
+    try:
+        while True:
+            state = job.state()
+            bar.show(job.progress(), state)
+            if on_poll is not None:
+                on_poll(job)
+            if state.finished:
+                return state
+            time.sleep(poll_s)
+    except KeyboardInterrupt:
+        bar.detach()
+        return job.state()
+    finally:
+        bar.close()
+
+
+def describe(progress: Progress) -> str:
+    """One line: phase, epoch, images/s, accuracy, time left; unknown parts are left out."""
+    parts = []
+    if progress.epoch:
+        parts.append(f"epoch {progress.epoch}/{progress.epochs}")
+    else:
+        parts.append("preparing data" if progress.phase == "data" else "starting")
+    if progress.phase == "validate":
+        parts.append("validating")
+    if progress.images_per_s:
+        parts.append(f"{progress.images_per_s:,.0f} images/s")
+    if progress.val_acc is not None:
+        parts.append(f"accuracy {progress.val_acc:.1f} %")
+    if progress.remaining_s is not None and progress.phase != "done":
+        parts.append(f"{_clock(progress.remaining_s)} left")
+    return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _TerminalBar:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._alive = sys.stderr.isatty()
+        self._said = ""
+        if self._alive:
+            self._bar = tqdm(
+                total=100,
+                desc=str(job.resolved["experiment"]),
+                bar_format="{desc} {percentage:3.0f}% |{bar:24}| {postfix}",
+            )
+
+    def show(self, progress: Progress, state: JobState) -> None:
+        text = state.value if state.finished else describe(progress)
+        if not self._alive:
+            # A file or a pipe gets a line an epoch, not a bar.
+            line = f"epoch {progress.epoch}" if not state.finished else state.value
+            if line != self._said:
+                experiment = self._job.resolved["experiment"]
+                print(f"{experiment}: {text}", file=sys.stderr, flush=True)
+                self._said = line
+            return
+        done = 100.0 if state is JobState.COMPLETED else 100.0 * progress.fraction
+        self._bar.n = round(done, 1)
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.refresh()
+
+    def detach(self) -> None:
+        print(
+            f"\ndetached; job {self._job.id} goes on. "
+            f"Back: scalebook watch {self._job.id}. End it: scalebook cancel {self._job.id}",
+            file=sys.stderr,
+        )
+
+    def close(self) -> None:
+        if self._alive:
+            self._bar.close()
+
+
+class _NotebookBar:
+    """A plain HTML progress element: needs no widgets, and a saved notebook keeps its last state."""
+
+    def __init__(self, job: Job) -> None:
+        from IPython.display import display
+
+        self._job = job
+        self._handle = display({"text/plain": "starting"}, raw=True, display_id=True)
+
+    def show(self, progress: Progress, state: JobState) -> None:
+        experiment = self._job.resolved["experiment"]
+        done = 1.0 if state is JobState.COMPLETED else progress.fraction
+        text = f"{experiment}: {describe(progress)}"
+        if state.finished:
+            text += f" ({state.value})"
+        self._handle.update(
+            {
+                "text/html": f'<label>{html.escape(text)}<br><progress max="1" '
+                f'value="{done:.3f}" style="width:100%"></progress></label>',
+                "text/plain": f"{100 * done:.0f} % {text}",
+            },
+            raw=True,
+        )
+
+    def detach(self) -> None:
+        print(
+            f"Detached; job {self._job.id} goes on. End it with "
+            f"scalebook.launch.find({self._job.id!r}).cancel()"
+        )
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def _in_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"

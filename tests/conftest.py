@@ -1,0 +1,30 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Folder of the images and traces that are never committed (mark the test `shared`)."""
+    assert (SHARED / "data").is_dir(), "deselect with -m 'not shared' where ../shared is absent"
+    return SHARED
+
+
+@pytest.fixture
+def study_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty study: this project's study.yaml and data/, no results."""
+    for name in ("study.yaml",):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    for name in ("data/systems", "data/reported"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
