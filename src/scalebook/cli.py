@@ -212,8 +212,17 @@ def runs(everything, as_json) -> None:
     from scalebook import results
 
     table = results.runs() if everything else results.runs(local=False)
-    columns = ["stem", "kind", "status", "evidence", "system", "dataset", "epochs_done",
-               "throughput", "final_val_acc"]  # fmt: skip
+    columns = [
+        "stem",
+        "kind",
+        "status",
+        "evidence",
+        "system",
+        "dataset",
+        "epochs_done",
+        "throughput",
+        "final_val_acc",
+    ]
     rows = json.loads(table[columns].to_json(orient="records"))
     _print_rows(rows, as_json, "no run is in results/; start one with: scalebook run quick")
     for problem in results.problems().itertuples():
@@ -271,8 +280,12 @@ def claims(as_json) -> None:
 
 
 @main.command()
-@click.option("--run", "experiment", metavar="EXPERIMENT",
-              help="First run EXPERIMENT through notebook 01_run, unless a finished run exists.")  # fmt: skip
+@click.option(
+    "--run",
+    "experiment",
+    metavar="EXPERIMENT",
+    help="First run EXPERIMENT through notebook 01_run, unless a finished run exists.",
+)
 def book(experiment) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
     from scalebook.publish import build, first_run

@@ -54,7 +54,7 @@ def browser() -> str | None:
 
 def _python() -> Check:
     version = platform.python_version()
-    if sys.version_info < (3, 11):  # noqa: UP036  (training alone runs on older ones)
+    if sys.version_info < (3, 11):
         return Check(
             "Python",
             False,
@@ -75,8 +75,9 @@ def _torch() -> Check:
         import torch
 
         torch.from_numpy(__import__("numpy").zeros(1))
-        from scalebook.train import torchvision_fix  # noqa: F401
         import torchvision
+
+        from scalebook.train import torchvision_fix  # noqa: F401
     except Exception as error:
         return Check("PyTorch", False, f"does not import: {error}".splitlines()[0], "make setup")
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
@@ -100,10 +101,18 @@ def _gpu() -> Check:
     from scalebook.study import detect_device
 
     if detect_device() == "gpu" and cpu_build:
-        return Check("GPU", False, "a driver is loaded, but this PyTorch is a CPU build",
-                     "module load your cluster's PyTorch, then: make setup TORCH=system")  # fmt: skip
-    return Check("GPU", False, "none: training runs on the CPU; fp16 and tf32 need a GPU",
-                 "run on a machine with a GPU: scalebook run fp16 --system NAME")  # fmt: skip
+        return Check(
+            "GPU",
+            False,
+            "a driver is loaded, but this PyTorch is a CPU build",
+            "module load your cluster's PyTorch, then: make setup TORCH=system",
+        )
+    return Check(
+        "GPU",
+        False,
+        "none: training runs on the CPU; fp16 and tf32 need a GPU",
+        "run on a machine with a GPU: scalebook run fp16 --system NAME",
+    )
 
 
 def _study() -> Check:
@@ -114,9 +123,10 @@ def _study() -> Check:
     except ScalebookError as error:
         return Check("study", False, str(error), "change into a study, or set SCALEBOOK_ROOT")
     return Check(
-        "study", True, f"{loaded.name}: {len(loaded.experiments)} experiments, "
-        f"{len(loaded.systems)} systems"
-    )  # fmt: skip
+        "study",
+        True,
+        f"{loaded.name}: {len(loaded.experiments)} experiments, {len(loaded.systems)} systems",
+    )
 
 
 def _dataset() -> Check:
@@ -136,28 +146,44 @@ def _slurm() -> Check:
     from scalebook.cli import slurm_answers
 
     if shutil.which("sbatch") is None:
-        return Check("Slurm", False, "no sbatch: jobs run on this machine",
-                     "work on a cluster's login node, or: sudo apt-get install slurm-wlm")  # fmt: skip
+        return Check(
+            "Slurm",
+            False,
+            "no sbatch: jobs run on this machine",
+            "work on a cluster's login node, or: sudo apt-get install slurm-wlm",
+        )
     if not slurm_answers():
-        return Check("Slurm", False, "installed, but no controller answers: jobs run on this "
-                     "machine", "scontrol ping")  # fmt: skip
+        return Check(
+            "Slurm",
+            False,
+            "installed, but no controller answers: jobs run on this machine",
+            "scontrol ping",
+        )
     return Check("Slurm", True, _first_line(["sbatch", "--version"]) + ", the controller answers")
 
 
 def _browser() -> Check:
     path = browser()
     if path is None:
-        return Check("browser", False, "none: committed figures are used, stale ones are named",
-                     "sudo apt-get install --no-install-recommends chromium")  # fmt: skip
+        return Check(
+            "browser",
+            False,
+            "none: committed figures are used, stale ones are named",
+            "sudo apt-get install --no-install-recommends chromium",
+        )
     return Check("browser", True, _first_line([path, "--version"]))
 
 
 def _tex() -> Check:
     if shutil.which("xelatex") and shutil.which("latexmk"):
         return Check("TeX", True, _first_line(["xelatex", "--version"]))
-    return Check("TeX", False, "no xelatex and latexmk: no PDF export",
-                 "sudo apt-get install --no-install-recommends texlive-xetex "
-                 "texlive-latex-extra texlive-fonts-recommended latexmk tex-gyre")  # fmt: skip
+    return Check(
+        "TeX",
+        False,
+        "no xelatex and latexmk: no PDF export",
+        "sudo apt-get install --no-install-recommends texlive-xetex "
+        "texlive-latex-extra texlive-fonts-recommended latexmk tex-gyre",
+    )
 
 
 def _first_line(command: list[str]) -> str:

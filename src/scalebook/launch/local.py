@@ -77,10 +77,16 @@ def _start(folder: Path, job_id: str, root: Path, resume: bool) -> None:
             start_new_session=True,
         )
     started = psutil.Process(process.pid).create_time()
-    contract.write_json(folder / "job.json", {
-        "id": job_id, "launcher": "local", "pid": process.pid, "pid_created": started,
-        "submitted": contract.utc_now(),
-    })  # fmt: skip
+    contract.write_json(
+        folder / "job.json",
+        {
+            "id": job_id,
+            "launcher": "local",
+            "pid": process.pid,
+            "pid_created": started,
+            "submitted": contract.utc_now(),
+        },
+    )
 
 
 class LocalJob(Job):

@@ -31,9 +31,14 @@ def command(folder: Path, world_size: int, resume: bool) -> list[str]:
     if world_size == 1:
         return [sys.executable, *train]
     return [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
-        f"--nproc-per-node={world_size}", "--max-restarts=0", *train,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={world_size}",
+        "--max-restarts=0",
+        *train,
+    ]
 
 
 def main(arguments: list[str]) -> int:

@@ -110,7 +110,7 @@ class _TerminalBar:
 
 
 class _NotebookBar:
-    """A plain HTML progress element: needs no widgets, and a saved notebook keeps its last state."""
+    """A plain HTML progress element: needs no widgets, and is kept in a saved notebook."""
 
     def __init__(self, job: Job) -> None:
         from IPython.display import display

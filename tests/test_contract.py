@@ -1,0 +1,88 @@
+"""Names, places and writing of a run's files."""
+
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalebook import contract
+from scalebook.contract import ScalebookError, Stem, UsageError
+
+
+@given(
+    experiment=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True),
+    job=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.-]{0,20}", fullmatch=True),
+    world=st.integers(1, 4096),
+    device=st.sampled_from(["gpu", "cpu"]),
+)
+def test_every_stem_is_read_back_as_it_was_written(experiment, job, world, device):
+    stem = Stem(experiment, job, world, device)
+    assert Stem.parse(str(stem)) == stem
+
+
+def test_the_owners_stems_are_read():
+    assert Stem.parse("baseline_2649_2gpu_2649") == Stem("baseline", "2649", 2, "gpu")
+    assert Stem.parse("ddp_2gpu_7_2cpu_7") == Stem("ddp_2gpu", "7", 2, "cpu")
+
+
+@pytest.mark.parametrize("text", ["baseline", "baseline_1_1gpu_2", "a_1_0gpu_1", "../x_1_1gpu_1"])
+def test_other_names_are_no_stems(text):
+    with pytest.raises(ScalebookError, match=r"stem of a run|experiment name"):
+        Stem.parse(text)
+
+
+@pytest.mark.parametrize("job", ["../../etc", "a_b", "", "a b", "$(id)", "x" * 80])
+def test_a_job_id_cannot_leave_its_folder(job):
+    with pytest.raises(UsageError):
+        Stem("quick", job, 1, "cpu")
+
+
+def test_new_job_ids_are_valid_and_differ_within_a_second():
+    ids = {contract.new_job_id() for _ in range(50)}
+    assert len(ids) > 45
+    assert all(Stem("quick", job, 1, "cpu") for job in ids)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    contract.write_json(path, {"old": 1})
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        contract.write_json(path, {"new": 2})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_json_never_holds_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        contract.write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_attempt_is_closed_once(tmp_path):
+    path = tmp_path / "m.json"
+    contract.write_json(path, {"attempts": [{"number": 1, "start": "x", "ended": None}]})
+    assert contract.close_attempt(path, "killed", "killed by signal 9")
+    assert not contract.close_attempt(path, "completed")
+    attempt = contract.read_json(path)["attempts"][0]
+    assert (attempt["ended"], attempt["reason"]) == ("killed", "killed by signal 9")
+
+
+def test_the_root_is_the_nearest_study_above(tmp_path, monkeypatch):
+    monkeypatch.delenv("SCALEBOOK_ROOT", raising=False)
+    (tmp_path / "study.yaml").touch()
+    deep = tmp_path / "notebooks" / "deep"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert contract.find_root() == tmp_path.resolve()
+    (deep / "study.yaml").touch()
+    assert contract.find_root() == deep.resolve()
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path / "notebooks"))
+    with pytest.raises(ScalebookError, match="holds no study.yaml"):
+        contract.find_root()

@@ -1,0 +1,152 @@
+"""``study.yaml``: what is taken, what is refused, and in which words."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from scalebook import study
+from scalebook.contract import ScalebookError, UsageError
+
+STUDY = """
+name: other
+defaults: {model: mobilenet_v2, global_batch: 32, epochs: 4}
+experiments:
+  one: {world_size: 1}
+  two: {world_size: 2, batch_per_rank: 32, scaling: weak, reference: one}
+systems:
+  local: {launcher: local}
+  small: {launcher: slurm}
+evidence:
+  - {experiments: [one], datasets: [cifar10], min_epochs: 3}
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))
+
+    def writer(text=STUDY, old="", new=""):
+        assert old in text
+        (tmp_path / "study.yaml").write_text(text.replace(old, new, 1))
+        return tmp_path
+
+    return writer
+
+
+def test_defaults_fill_in_and_a_batch_given_one_way_replaces_the_other(write):
+    loaded = study.load(write())
+    assert loaded.experiments["one"].images_per_step == 32
+    assert loaded.experiments["two"].images_per_step == 64
+    assert loaded.experiments["two"].model == "mobilenet_v2"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs: 4", "epoch: 4", r"study.yaml: defaults.epoch: unknown key; allowed are .*epochs"),
+        ("one: {", "one: {lrr: 1, ", r"experiments.one.lrr: unknown key; allowed are .*\blr\b"),
+        ("one: {", "one: {lr: fast, ", r"experiments.one.lr: 'fast' is not allowed: .*number"),
+        ("one: {", "one: {epochs: 0, ", r"experiments.one.epochs: 0 is not allowed: .*1"),
+        ("one: {", "one: {epochs: true, ", r"experiments.one.epochs: True is not allowed"),
+        ("one: {", "one: {precision: fp61, ", r"precision: 'fp61' is not allowed: .*'fp16'"),
+        ("one: {", "one: {global_batch: 8, batch_per_rank: 4, ", r"give one of the two"),
+        ("world_size: 1", "nodes: 1", r"experiments.one.world_size: is missing"),
+        ("reference: one", "reference: zero", r"no experiment 'zero'; there are one, two"),
+        ("launcher: local", "launcher: ssh", r"systems.local.launcher: 'ssh' is not allowed"),
+        ("min_epochs", "epochs", r"evidence.0.epochs: unknown key; allowed are .*min_epochs"),
+        ("experiments:", "experimentz:", r"study.yaml: experiments: must name"),
+        ("name: other", "name: [", r"study.yaml line \d+: not valid YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(write, old, new, said):
+    with pytest.raises(ScalebookError, match=said) as caught:
+        study.load(write(old=old, new=new))
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_in_a_study_can_be_changed(write):
+    loaded = study.load(write())
+    with pytest.raises(Exception, match="frozen"):
+        loaded.experiments["one"].epochs = 9
+
+
+def test_overrides_take_yaml_values_and_refuse_unknown_keys():
+    assert study.parse_overrides(["epochs=3", "lr=0.5"]) == {"epochs": 3, "lr": 0.5}
+    with pytest.raises(UsageError, match="unknown key; allowed are"):
+        study.parse_overrides(["epoch=3"])
+    with pytest.raises(UsageError, match="write key=value"):
+        study.parse_overrides(["epochs"])
+
+
+def test_an_override_beats_experiment_and_defaults(write):
+    loaded = study.load(write())
+    resolved = study.resolve(loaded, "two", "local", overrides={"global_batch": 10, "epochs": 7})
+    assert resolved["global_batch"] == 10
+    assert resolved["training"]["epochs"] == 7
+    with pytest.raises(UsageError, match="--set: epochs: 'x' is not allowed"):
+        study.resolve(loaded, "two", "local", overrides={"epochs": "x"})
+
+
+@pytest.mark.parametrize(
+    ("experiment", "overrides", "said"),
+    [
+        ("one", {"precision": "fp16"}, "precision fp16 needs a GPU.*allowed on a CPU are fp32"),
+        ("one", {"precision": "tf32"}, "precision tf32 needs a GPU"),
+        ("two", {"world_size": 3, "nodes": 2}, "3 ranks"),
+        ("one", {"global_batch": 2, "world_size": 3}, "less than world_size"),
+    ],
+)
+def test_an_impossible_combination_is_refused(write, experiment, overrides, said):
+    with pytest.raises(UsageError, match=said):
+        study.resolve(study.load(write()), experiment, "local", overrides=overrides, device="cpu")
+
+
+def test_three_ranks_do_not_fit_on_two_nodes_of_one_gpu(write):
+    root = write()
+    (root / "data" / "systems").mkdir(parents=True)
+    (root / "data" / "systems" / "small.yaml").write_text("name: s\nnodes: 2\ngpus_per_node: 1\n")
+    loaded = study.load(root)
+    assert study.resolve(loaded, "two", "small")["layout"]["nodes"] == 2
+    with pytest.raises(UsageError, match="3 ranks need 3 nodes of 1 GPU, and it has 2"):
+        study.resolve(loaded, "one", "small", overrides={"world_size": 3})
+
+
+def test_unknown_names_list_the_known_ones(write):
+    loaded = study.load(write())
+    with pytest.raises(UsageError, match="no experiment 'three' in study.yaml; there are one, two"):
+        study.resolve(loaded, "three", "local")
+    with pytest.raises(UsageError, match="no system 'x' in study.yaml; there are local, small"):
+        study.resolve(loaded, "one", "x")
+
+
+def test_only_a_run_that_a_rule_admits_may_become_evidence(write):
+    loaded = study.load(write())
+    admitted = study.resolve(loaded, "one", "local")
+    assert admitted["evidence_datasets"] == ["cifar10"]
+    for overrides in ({"epochs": 2}, {"train_images": 100}):
+        trial = study.resolve(loaded, "one", "local", overrides=overrides)
+        assert trial["evidence_datasets"] == []
+    assert study.resolve(loaded, "two", "local")["evidence_datasets"] == []
+
+
+def test_a_resolved_experiment_is_json_without_absolute_paths(write):
+    root = write()
+    text = json.dumps(study.resolve(study.load(root), "one", "local"))
+    assert str(root) not in text
+
+
+def test_the_command_prints_one_line_and_exits_with_2(write):
+    root = write()
+    for arguments in (["resolve", "nope"], ["resolve", "one", "--set", "epoch=1"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "scalebook.cli", *arguments],
+            cwd=root,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.startswith("scalebook: ")
+        assert len(done.stderr.splitlines()) == 1
