@@ -46,7 +46,7 @@ fi
 say() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 log=.venv/setup.log
 { say install -r "$requirements" -c "$constraints" && say install --no-deps -e . ; } > "$log" 2>&1 || {
-  grep -E '^ERROR' "$log" | head -5 >&2 || tail -5 "$log" >&2
+  grep -E '^ERROR' "$log" | head -5 | grep . >&2 || tail -5 "$log" >&2
   fail "pip could not install; the whole story is in $log"
 }
 echo "$want" > "$stamp"
