@@ -1,0 +1,175 @@
+"""Jobs on this machine: they outlive their submitter, are found again, and end whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from scalebook import contract, launch, study
+from scalebook.contract import ScalebookError, UsageError
+from scalebook.launch import JobState, Progress
+from scalebook.launch.local import failure_line
+from scalebook.launch.watch import describe
+
+SMALL = {
+    "dataset": "synthetic",
+    "train_images": 64,
+    "val_images": 32,
+    "global_batch": 16,
+    "epochs": 1,
+    "untimed_steps": 1,
+    "threads_per_rank": 1,
+}
+
+
+def resolved(world_size=1, **overrides):
+    settings = {**SMALL, "world_size": world_size, **overrides}
+    return study.resolve(study.load(), "quick", "local", overrides=settings, device="cpu")
+
+
+def wait_until(condition, seconds=60.0, what="it"):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not happen in {seconds} s")
+
+
+def ended(job):
+    return contract.read_json(job.files().manifest)["attempts"][-1]["ended"]
+
+
+def training(job):
+    return job.progress().phase in ("train", "validate") and job.progress().step > 0
+
+
+def test_a_job_outlives_its_submitter_and_is_found_again(study_root):
+    document = study_root / "r.json"
+    contract.write_json(document, resolved())
+    code = (
+        "import json, pathlib, scalebook.launch as l;"
+        f"print(l.submit(json.loads(pathlib.Path({str(document)!r}).read_text())).id)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    job = launch.find(done.stdout.strip())
+    assert job.wait(120) is JobState.COMPLETED, job.logs()
+    assert job.collect() == job.stem
+    assert job.files().csv.is_file()
+    assert job.progress().fraction == 1.0
+    assert [one.id for one in launch.jobs()] == [job.id]
+
+
+def test_cancel_ends_every_rank_and_resume_goes_on(study_root):
+    job = launch.submit(resolved(world_size=2, epochs=400))
+    wait_until(lambda: training(job) and job.progress().epoch >= 2, 120, "training")
+    ranks = job.ranks()
+    assert len(ranks) >= 2
+    job.cancel()
+    assert job.state() is JobState.CANCELLED
+    assert not job.ranks()
+    assert not any(rank.is_running() for rank in ranks)
+    assert ended(job) in ("cancelled", "interrupted")
+    with pytest.raises(ScalebookError, match="cancelled"):
+        job.collect()
+    again = launch.resume(job.id)
+    wait_until(lambda: training(again), 120, "resumed training")
+    assert again.progress().epoch >= 2
+    again.cancel()
+    attempts = contract.read_json(job.files().manifest)["attempts"]
+    assert [attempt["number"] for attempt in attempts] == [1, 2]
+
+
+def test_a_killed_rank_ends_the_job_at_once_with_one_line(study_root):
+    job = launch.submit(resolved(world_size=2, epochs=400))
+    wait_until(lambda: training(job), 120, "training")
+    ranks = [rank for rank in job.ranks() if "RANK" in rank.environ()]
+    next(rank for rank in ranks if rank.environ()["RANK"] == "1").kill()
+    assert job.wait(30) is JobState.FAILED
+    assert not job.ranks()
+    assert job.reason()
+    assert "\n" not in job.reason()
+    assert ended(job) in ("failed", "killed")
+
+
+def test_a_job_whose_supervisor_was_killed_can_still_be_cancelled(study_root):
+    job = launch.submit(resolved(epochs=400))
+    wait_until(lambda: training(job), 120, "training")
+    os.kill(contract.read_json(job.folder / "job.json")["pid"], signal.SIGKILL)
+    wait_until(lambda: job._supervisor() is None, 10)
+    assert job.state() is JobState.RUNNING
+    job.cancel()
+    assert job.state() is JobState.CANCELLED
+    assert not job.ranks()
+
+
+def test_a_failing_job_says_why_in_the_training_process_words(study_root):
+    job = launch.submit(resolved(dataset="auto"))
+    assert job.wait(120) is JobState.FAILED
+    assert "scalebook data get" in job.reason()
+    with pytest.raises(ScalebookError, match=f"scalebook logs {job.id}"):
+        job.collect()
+
+
+def test_a_reused_process_number_is_not_taken_for_the_job(study_root):
+    job = launch.submit(resolved())
+    job.wait(120)
+    noted = contract.read_json(job.folder / "job.json")
+    contract.write_json(job.folder / "job.json", {**noted, "pid": os.getpid()})
+    (job.folder / "state.json").unlink()
+    assert job.state() is JobState.FAILED
+    assert "scalebook run --resume" in job.reason()
+    job.cancel()
+    assert psutil.pid_exists(os.getpid())
+
+
+def test_a_book_build_cannot_submit(study_root, monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_NO_SUBMIT", "1")
+    with pytest.raises(UsageError, match="never trains"):
+        launch.submit(resolved())
+    assert not launch.jobs()
+
+
+@pytest.mark.parametrize("job", ["nope", "../../etc/passwd", "a;b"])
+def test_an_unknown_job_is_one_line(study_root, job):
+    with pytest.raises(ScalebookError) as caught:
+        launch.find(job)
+    assert "\n" not in str(caught.value)
+
+
+def test_progress_counts_steps_within_epochs():
+    progress = Progress("train", epoch=2, epochs=4, step=5, steps=10)
+    assert progress.fraction == pytest.approx(0.375)
+    assert Progress().fraction == 0.0
+    assert Progress(phase="done").fraction == 1.0
+    text = describe(
+        Progress("train", 2, 4, 5, 10, images_per_s=1234.5, val_acc=61.24, remaining_s=3671)
+    )
+    assert text == "epoch 2/4, 1,234 images/s, accuracy 61.2 %, 1:01:11 left"
+
+
+def test_the_reason_is_the_line_that_training_wrote_for_it():
+    output = "Traceback\nValueError: inner\nscalebook.train: data/: no data set\n[W] torch noise\n"
+    assert failure_line(output) == "data/: no data set"
+    assert failure_line("noise\nRuntimeError: it broke\nmore noise") == "RuntimeError: it broke"
+    assert failure_line("") == "it printed nothing"
+
+
+def test_run_from_the_command_line_shows_each_epoch_and_names_the_csv(study_root):
+    command = [sys.executable, "-m", "scalebook.cli", "run", "quick", "--json"]
+    settings = {**SMALL, "world_size": 1}
+    done = subprocess.run(
+        [*command, *(f"--set={key}={value}" for key, value in settings.items())],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (study_root / answer["csv"]).is_file()
+    assert "epoch 1/1" in done.stderr
