@@ -25,7 +25,8 @@ if [ -x .venv/bin/scalebook ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; th
 
 options=""
 if [ "$torch" = system ]; then
-  "$python" -c 'import torch, torchvision' 2>/dev/null ||
+  # torchvision is looked for, not imported: beside a CPU-only torch it needs scalebook's mend.
+  "$python" -c 'import torch, importlib.util as i, sys; sys.exit(i.find_spec("torchvision") is None)' 2>/dev/null ||
     fail "TORCH=system, but $python cannot import torch and torchvision; load the module that has them"
   options=--system-site-packages
 fi

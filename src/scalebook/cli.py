@@ -183,8 +183,7 @@ def data() -> None:
 
 
 @data.command()
-@click.option("--timeout", default=20.0, show_default=True, help="Seconds without an answer.")
-def get(timeout) -> None:
+def get() -> None:
     """Download CIFAR-10 from its authors' site and check it."""
     from tqdm import tqdm
 
@@ -197,7 +196,7 @@ def get(timeout) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        where = download.get(root / "data", progress=progress, timeout_s=timeout)
+        where = download.get(root / "data", progress=progress)
     click.echo(f"CIFAR-10 is in {_shown(where)}")
 
 

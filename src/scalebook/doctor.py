@@ -72,12 +72,14 @@ def _torch() -> Check:
     if importlib.util.find_spec("torch") is None:
         return Check("PyTorch", False, "not installed: nothing can train here", "make setup")
     try:
+        import numpy as np
         import torch
 
-        torch.from_numpy(__import__("numpy").zeros(1))
-        import torchvision
+        from scalebook.train.torchvision_fix import import_torchvision
 
-        from scalebook.train import torchvision_fix  # noqa: F401
+        # An old torch beside a new NumPy imports, and fails here.
+        torch.from_numpy(np.zeros(1))
+        torchvision = import_torchvision()
     except Exception as error:
         return Check("PyTorch", False, f"does not import: {error}".splitlines()[0], "make setup")
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
@@ -133,13 +135,14 @@ def _dataset() -> Check:
     try:
         root = contract.find_root()
         from scalebook.train import sources
+        from scalebook.train.settings import DatasetSettings
 
-        found = sources.find(root / "data", "auto")
+        found = sources.find(DatasetSettings("auto", "data", None, None, None), root)
     except ScalebookError as error:
         return Check("data set", False, str(error), "scalebook data get")
     except ImportError:
         return Check("data set", False, "cannot be looked for without PyTorch", "make setup")
-    return Check("data set", True, str(found))
+    return Check("data set", True, f"{type(found).__name__} under data/")
 
 
 def _slurm() -> Check:

@@ -10,6 +10,7 @@ from pathlib import Path
 from scalebook import launch, results, study
 from scalebook.contract import ScalebookError
 from scalebook.train import download, sources
+from scalebook.train.settings import DatasetSettings
 
 
 def ensure(root: Path, experiment: str, system: str) -> str:
@@ -59,15 +60,15 @@ def _overrides(root: Path, loaded: study.Study, experiment: str) -> dict:
     declared = loaded.experiment(experiment)
     if declared.dataset not in ("auto", "cifar10"):
         return {}
-    folder = root / declared.data_dir
+    settings = DatasetSettings(declared.dataset, declared.data_dir, None, None, None)
     try:
-        sources.find(folder, declared.dataset)
+        sources.find(settings, root)
         return {}
     except ScalebookError:
         pass
     try:
         _say("no data set is here; asking for CIFAR-10 (scalebook data get)")
-        download.get(folder, timeout_s=15.0)
+        download.get(root / declared.data_dir)
         return {}
     except ScalebookError as error:
         _say(f"{error}")
