@@ -230,7 +230,8 @@ def runs(everything, as_json) -> None:
             for what, value in (("row", problem.row), ("column", problem.column))
             if value is not None and value == value
         )
-        click.echo(f"{problem.file}{': ' + place if place else ''}: {problem.problem}", err=True)
+        said = f"{problem.file}{': ' + place if place else ''}: {problem.problem}"
+        click.echo(f"{problem.severity}: {said}", err=True)
 
 
 @main.group()

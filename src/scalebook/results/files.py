@@ -1,0 +1,162 @@
+"""Reading files that may be large, torn, hostile or unchanged since the last look."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import pandas as pd
+
+from scalebook.contract import ScalebookError
+
+Value = TypeVar("Value")
+
+MIB = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
+
+_cache: dict[tuple[Hashable, ...], tuple[tuple[int, int, int], object]] = {}
+_CACHE_ENTRIES = 8192
+
+
+class Problem(NamedTuple):
+    """Something wrong, or worth saying, about one file.
+
+    Attributes
+    ----------
+    file : str
+        Relative to the study's root.
+    row : int or None
+        Line of the file, counted from 1.
+    column : str or None
+        Name of the column or key.
+    problem : str
+        What is wrong and what would be right.
+    severity : str
+        ``"error"``: the file, or this row of it, is not used. ``"note"``: it is, as said.
+    """
+
+    file: str
+    row: int | None
+    column: str | None
+    problem: str
+    severity: str = "error"
+
+    def line(self) -> str:
+        """Say all of it in one line."""
+        where = self.file
+        if self.row is not None:
+            where += f" line {self.row}"
+        if self.column is not None:
+            where += f", {self.column}"
+        return f"{where}: {self.problem}"
+
+
+def problem_frame(problems: list[Problem]) -> pd.DataFrame:
+    """Problems as a table, sorted, in the columns of `Problem`."""
+    ordered = sorted(problems, key=lambda p: (p.file, p.row or 0, p.column or "", p.problem))
+    return pd.DataFrame(ordered, columns=list(Problem._fields), dtype=object)
+
+
+def relative(path: Path, root: Path) -> str:
+    """Name of `path` below `root`, with slashes; its own name where it lies elsewhere."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return path.name
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Size, time of change and inode: equal for a file that was not touched."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def unchanged(path: Path, load: Callable[..., Value], *args: Hashable) -> Value:
+    """``load(path, *args)``, read again only when the file has changed.
+
+    The value is shared between callers: copy it before changing it.
+    """
+    key = (str(path), load.__module__, load.__qualname__, *args)
+    now = stamp(path)
+    known = _cache.get(key)
+    if known is not None and known[0] == now:
+        return known[1]  # type: ignore[return-value]
+    value = load(path, *args)
+    while len(_cache) >= _CACHE_ENTRIES:
+        _cache.pop(next(iter(_cache)))
+    _cache[key] = (now, value)
+    return value
+
+
+def read_bytes(path: Path, where: str, limit: int) -> bytes:
+    """Whole content of a regular file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    where : str
+        How an error names it.
+    limit : int
+        Most bytes to accept.
+
+    Raises
+    ------
+    ScalebookError
+        If it is missing, unreadable, no regular file, or larger than `limit`.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ScalebookError(f"{where}: is not a regular file")
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise ScalebookError(f"{where}: no such file") from None
+    except OSError as error:
+        raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
+    if len(data) > limit:
+        raise ScalebookError(f"{where}: larger than {limit // MIB} MiB, refused")
+    return data
+
+
+def gunzip(data: bytes, where: str, limit: int, torn: bool = False) -> bytes:
+    """Decompress concatenated gzip members, at most `limit` bytes of them.
+
+    Parameters
+    ----------
+    data : bytes
+        Compressed content.
+    where : str
+        How an error names the file.
+    limit : int
+        Most decompressed bytes to accept: a small file can hold a large bomb.
+    torn : bool
+        Leave out a last member that is still being written, or was cut.
+
+    Raises
+    ------
+    ScalebookError
+        If the content is damaged, cut (unless `torn`) or too large.
+    """
+    parts: list[bytes] = []
+    room = limit
+    while data:
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            part = stream.decompress(data, room + 1)
+        except zlib.error:
+            if torn and parts:
+                break
+            raise ScalebookError(f"{where}: damaged gzip data") from None
+        room -= len(part)
+        if room < 0:
+            raise ScalebookError(f"{where}: unpacks to more than {limit // MIB} MiB, refused")
+        if not stream.eof:
+            if torn:
+                break
+            raise ScalebookError(f"{where}: cut short; copy or write it again")
+        parts.append(part)
+        data = stream.unused_data.lstrip(b"\0")
+    return b"".join(parts)

@@ -1,0 +1,284 @@
+"""Numbers that somebody reported without the files behind them: ``data/reported/*.yaml``.
+
+They are kept apart from what is measured. A file of theirs that turns up later
+joins its job here, by name or job id, and takes its configuration from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from scalebook.contract import ScalebookError
+from scalebook.results import files
+
+FOLDER = "data/reported"
+LIMIT = 4 * files.MIB
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReportedValue(_Strict):
+    """One number, with its unit and, where it was rounded or ranged, its wording."""
+
+    value: float = Field(allow_inf_nan=False)
+    unit: str
+    as_written: str | None = None
+
+
+class Configuration(_Strict):
+    """How a job was run, as far as it was reported."""
+
+    world_size: int = Field(1, ge=1)
+    nodes: int | None = Field(None, ge=1)
+    device: Literal["gpu", "cpu"] = "gpu"
+    device_name: str | None = None
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] | None = None
+    model: str | None = None
+    model_stem: str | None = None
+    dataset: str | None = None
+    subset: bool | None = None
+    train_images: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    global_batch: int | None = Field(None, ge=1)
+    batch_per_rank: int | None = Field(None, ge=1)
+    seed: int | None = None
+    scaling: Literal["strong", "weak"] | None = None
+    reference: str | None = None
+    torch: str | None = None
+
+
+class Job(_Strict):
+    """One job: its configuration, its values, the files it should have left."""
+
+    job_id: str
+    experiment: str
+    files: list[str] = []
+    configuration: Configuration = Configuration()
+    values: dict[str, ReportedValue] = {}
+    note: str = ""
+
+    @field_validator("job_id", mode="before")
+    @classmethod
+    def _number_or_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
+
+    @property
+    def stem(self) -> str | None:
+        """Name its CSV should have, without the suffix."""
+        return next((Path(name).stem for name in self.files if name.endswith(".csv")), None)
+
+
+class Entry(_Strict):
+    """Values that belong to no job, as the hours of a proposal."""
+
+    id: str
+    values: dict[str, ReportedValue]
+    note: str = ""
+
+
+class Claim(_Strict):
+    """A statement of the source that can be checked, in its words where `text` is quoted.
+
+    ``ratio`` and ``efficiency`` compare `metric` of `job` with `reference_job`;
+    ``bottleneck`` names a `subject`; ``sum`` and ``formula`` derive `value` from an `expression`.
+    """
+
+    id: str
+    type: Literal["ratio", "efficiency", "bottleneck", "sum", "formula"]
+    text: str
+    job: str | None = None
+    reference_job: str | None = None
+    metric: str | None = None
+    subject: str | None = None
+    value: float | None = Field(None, allow_inf_nan=False)
+    unit: str | None = None
+    expression: str | None = None
+
+    @field_validator("job", "reference_job", mode="before")
+    @classmethod
+    def _number_or_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Claim:
+        needed = {
+            "ratio": ("job", "reference_job", "metric", "value"),
+            "efficiency": ("job", "reference_job", "metric", "value"),
+            "bottleneck": ("job", "subject"),
+            "sum": ("expression", "value"),
+            "formula": ("expression",),
+        }[self.type]
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"a claim of type {self.type} needs {', '.join(missing)}")
+        return self
+
+
+class Report(_Strict):
+    """One file of ``data/reported``."""
+
+    source: str
+    date: str
+    system: str
+    jobs: list[Job] = []
+    entries: list[Entry] = []
+    claims: list[Claim] = []
+
+    @model_validator(mode="after")
+    def _unique(self) -> Report:
+        names = [job.job_id for job in self.jobs] + [entry.id for entry in self.entries]
+        for what, ids in (("job or entry", names), ("claim", [c.id for c in self.claims])):
+            twice = sorted({name for name in ids if ids.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} {twice[0]!r} is there twice")
+        for claim in self.claims:
+            for name in (claim.job, claim.reference_job):
+                if name is not None and name not in names:
+                    raise ValueError(f"claim {claim.id!r} names job {name!r}, which is not listed")
+        return self
+
+
+@dataclass(frozen=True)
+class ReportFile:
+    """A report and the file it came from, relative to the root."""
+
+    file: str
+    report: Report
+
+
+def read(path: Path, where: str) -> ReportFile:
+    """Read one file of reported numbers.
+
+    Raises
+    ------
+    ScalebookError
+        One line that names file, key and what is allowed.
+    """
+    try:
+        text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig")
+        document = yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise ScalebookError(f"{where}: is not text in UTF-8") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        said = getattr(error, "problem", None) or "nested too deeply"
+        raise ScalebookError(f"{where}{line}: not valid YAML ({said})") from None
+    if not isinstance(document, dict):
+        raise ScalebookError(f"{where}: must be a mapping of keys to values")
+    try:
+        return ReportFile(where, Report.model_validate(document))
+    except ValidationError as error:
+        raise ScalebookError(f"{where}: {_one_line(error, document)}") from None
+
+
+def _one_line(error: ValidationError, document: dict) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        said = f"unknown key; allowed are {', '.join(_fields_at(first['loc'][:-1]))}"
+    elif kind == "missing":
+        said = "is missing"
+    elif kind == "value_error":
+        said = str(first["ctx"]["error"])
+    else:
+        said = f"{str(first['input'])[:60]!r} is not allowed: {first['msg']}"
+    return " ".join((f"{key}: {said}" if key else said).split())
+
+
+def _fields_at(location: tuple) -> list[str]:
+    """Keys allowed where pydantic found an unknown one."""
+    model: type[BaseModel] = Report
+    inner = {
+        "jobs": Job, "entries": Entry, "claims": Claim,
+        "configuration": Configuration, "values": ReportedValue,
+    }  # fmt: skip
+    for part in location:
+        model = inner.get(part, model)
+    return list(model.model_fields)
+
+
+def value_rows(report_file: ReportFile) -> list[dict[str, Any]]:
+    """Each reported value as one flat row."""
+    report = report_file.report
+    owners = [(job.job_id, job.experiment, job.values) for job in report.jobs]
+    owners += [(entry.id, None, entry.values) for entry in report.entries]
+    return [
+        {
+            "source_file": report_file.file,
+            "job_id": owner,
+            "experiment": experiment,
+            "metric": metric,
+            "value": value.value,
+            "unit": value.unit,
+            "source": report.source,
+            "date": report.date,
+            "as_written": value.as_written,
+            "system": report.system,
+        }
+        for owner, experiment, values in owners
+        for metric, value in values.items()
+    ]
+
+
+def claim_rows(report_file: ReportFile) -> list[dict[str, Any]]:
+    """Each claim as one flat row."""
+    report = report_file.report
+    return [
+        {"source_file": report_file.file, **claim.model_dump(),
+         "source": report.source, "date": report.date}
+        for claim in report.claims
+    ]  # fmt: skip
+
+
+def configuration_row(report: Report, job: Job) -> dict[str, Any]:
+    """Columns of the catalogue that the reported configuration can fill."""
+    settings = job.configuration
+    return {
+        "experiment": job.experiment,
+        "system": report.system,
+        "job_id": job.job_id,
+        "world_size": settings.world_size,
+        "device": settings.device,
+        "nodes": settings.nodes,
+        "seed": settings.seed,
+        "dataset": settings.dataset,
+        "subset": settings.subset,
+        "train_images": settings.train_images,
+        "model": settings.model,
+        "model_stem": settings.model_stem,
+        "epochs": settings.epochs,
+        "precision": settings.precision,
+        "scaling": settings.scaling,
+        "reference": settings.reference,
+        "global_batch": settings.global_batch,
+        "batch_per_rank": settings.batch_per_rank,
+        "torch": settings.torch,
+        "device_name": settings.device_name,
+    }
+
+
+def run_row(report_file: ReportFile, job: Job) -> dict[str, Any]:
+    """A reported job as a row of the catalogue: values as claimed, no curve behind them."""
+    report = report_file.report
+    value = {metric: reported.value for metric, reported in job.values.items()}
+    return {
+        **configuration_row(report, job),
+        "stem": job.stem,
+        "kind": "reported",
+        "status": "reported",
+        "evidence": False,
+        "local": False,
+        "throughput": value.get("throughput"),
+        "epoch_time_s": value.get("epoch_time_s"),
+        "final_val_acc": value.get("final_val_acc"),
+        "note": " ".join(f"reported by {report.source}, {report.date}. {job.note}".split()),
+    }

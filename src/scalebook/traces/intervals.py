@@ -1,0 +1,47 @@
+"""Arithmetic with sets of intervals: sorted arrays of starts and ends, in µs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Intervals = tuple[np.ndarray, np.ndarray]
+
+
+def union(start: np.ndarray, end: np.ndarray) -> Intervals:
+    """Merge intervals that overlap or touch.
+
+    Parameters
+    ----------
+    start, end : ndarray of float, shape (n,)
+        In any order, ``end >= start``.
+
+    Returns
+    -------
+    tuple of ndarray
+        Starts and ends of disjoint intervals, ascending.
+    """
+    if len(start) == 0:
+        return np.empty(0), np.empty(0)
+    order = np.argsort(start, kind="stable")
+    start = np.asarray(start, dtype=float)[order]
+    reach = np.maximum.accumulate(np.asarray(end, dtype=float)[order])
+    first = np.concatenate(([True], start[1:] > reach[:-1]))
+    last = np.concatenate((first[1:], [True]))
+    return start[first], reach[last]
+
+
+def length(intervals: Intervals) -> float:
+    """Total length of disjoint intervals."""
+    return float(np.sum(intervals[1] - intervals[0]))
+
+
+def intersection(one: Intervals, other: Intervals) -> float:
+    """Length common to two sets of disjoint intervals."""
+    # |A and B| = |A| + |B| - |A or B|
+    both = union(np.concatenate((one[0], other[0])), np.concatenate((one[1], other[1])))
+    return max(0.0, length(one) + length(other) - length(both))
+
+
+def clipped(intervals: Intervals, low: float, high: float) -> float:
+    """Length of disjoint intervals within ``low..high``."""
+    return float(np.sum(np.clip(intervals[1], low, high) - np.clip(intervals[0], low, high)))

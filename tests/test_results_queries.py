@@ -1,0 +1,86 @@
+"""The log of questions asked, and digests of their answers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalebook import results
+from scalebook.contract import ScalebookError, UsageError
+from scalebook.results import queries
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    path = tmp_path / "asked.jsonl"
+    monkeypatch.setenv("SCALEBOOK_QUERY_LOG", str(path))
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_call_is_logged_and_can_be_asked_again(study_root, log):
+    results.runs(evidence=True, experiment=["baseline", "fp16"])
+    results.newest("baseline")
+    with pytest.raises(ScalebookError):
+        results.epochs("baseline_1_1cpu_1")
+    lines = log()
+    assert [line["query"] for line in lines] == ["runs", "newest", "epochs"]
+    assert lines[0]["kwargs"] == {"evidence": True, "experiment": ["baseline", "fp16"]}
+    assert lines[1]["kwargs"] == {"experiment": "baseline"}
+    for line in lines:
+        assert results.answer_digest(line["query"], line["kwargs"]) == line["answer"]
+    assert len(log()) == 3
+
+
+def test_paths_in_the_log_are_relative(study_root, log):
+    @queries.query
+    def echo_path(path):
+        return str(path).rpartition("/")[2]
+
+    try:
+        echo_path(study_root / "results" / "x.json")
+        echo_path(str(study_root / "results" / "x.json"))
+        assert {line["kwargs"]["path"] for line in log()} == {"results/x.json"}
+    finally:
+        del queries._registry["echo_path"]
+
+
+def test_inner_queries_are_covered_by_the_outer_one(log):
+    @queries.query
+    def outer_question():
+        return len(results.reported())
+
+    try:
+        outer_question()
+        assert [line["query"] for line in log()] == ["outer_question"]
+    finally:
+        del queries._registry["outer_question"]
+
+
+def test_unknown_queries_and_arguments_are_refused(study_root):
+    with pytest.raises(UsageError, match="no query 'delete'"):
+        results.answer_digest("delete", {})
+    with pytest.raises(UsageError, match="query epochs"):
+        results.answer_digest("epochs", {"step": 1})
+
+
+def test_the_form_of_an_answer_does_not_matter():
+    one = pd.DataFrame({"a": [1, 2], "b": [1.0, np.nan]})
+    other = pd.DataFrame({"a": [1.0, 2.0], "b": [1, None]}, index=[7, 3], dtype=object)
+    assert results.digest(one) == results.digest(other)
+    assert results.digest({"x": np.float64(0.1), "y": (1, 2)}) == results.digest(
+        {"y": np.array([1, 2]), "x": 0.1}
+    )
+    assert results.digest(one) != results.digest(one[["b", "a"]])
+    assert results.digest(one) != results.digest(one.iloc[::-1])
+    assert results.digest(50_000_001) != results.digest(50_000_002)
+
+
+@given(st.floats(1e-6, 1e6))
+def test_six_significant_digits_count(value):
+    assert results.digest(value) == results.digest(float(f"{value:.17g}"))
+    assert results.digest(value) != results.digest(value * 1.001)
