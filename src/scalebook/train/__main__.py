@@ -1,0 +1,143 @@
+"""``python -m scalebook.train --experiment RESOLVED.json [--resume [STEM]] [--profile]``.
+
+Exit status 0: trained; 1: failed, with one line on standard error; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+
+if TYPE_CHECKING:
+    from scalebook.train.run import Attempt
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one training process; returns its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        root = contract.find_root()
+        resolved = Path(arguments.experiment)
+        # Only now: torch takes seconds to import, and wrong usage should not wait for it.
+        from scalebook.train import distributed, privacy, run, settings, stop
+
+        configured = settings.read(resolved, profile=arguments.profile)
+        ranks = distributed.start(configured.layout, configured.training.timeout_s)
+        stop.listen()
+    except ScalebookError as error:
+        return _say(error)
+
+    command = ["python", "-m", "scalebook.train", "--experiment",
+               privacy.clean_path(str(resolved.resolve()), root)]  # fmt: skip
+    if arguments.resume is not None:
+        command += ["--resume", *filter(None, [arguments.resume])]
+    command += ["--profile"] * arguments.profile
+    attempt = run.Attempt(configured, ranks, root, command, arguments.resume)
+
+    def expired() -> NoReturn:
+        _end(attempt, "failed", f"rank {ranks.rank}, {attempt.where}: no progress for "
+             f"{ranks.timeout_s:g} s (timeout_s): a rank hangs: look at its node, then continue "
+             "with --resume")  # fmt: skip
+        os._exit(1)
+
+    try:
+        run.execute(attempt, expired)
+    except BaseException as error:  # whatever it is, the manifest must say so
+        status = _failed(attempt, error)
+        if ranks.world_size > 1:
+            # Ending the process is what tells the other ranks; leaving a process group in
+            # which one of them hangs could take forever.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        return status
+    finally:
+        if attempt.checkpoints:
+            attempt.checkpoints.unlock()
+    distributed.leave(ranks)
+    return 0
+
+
+def _failed(attempt: Attempt, error: BaseException) -> int:
+    """Tell a failure once, in one line; returns the exit status."""
+    from scalebook.train import failures, stop
+
+    lost = failures.as_peer_lost(error, attempt.ranks, attempt.where)
+    error = lost or error
+    if isinstance(error, stop.Stopped):
+        _end(attempt, error.ended, str(error))
+        return 1
+    if isinstance(error, KeyboardInterrupt):
+        _end(attempt, "interrupted", "interrupted from the keyboard: continue it with --resume")
+        return 1
+    if isinstance(error, SystemExit):
+        raise error
+    known = failures.known(error, attempt.where)
+    if known:
+        _end(attempt, "failed", known)
+        return getattr(error, "exit_status", 1)
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    _end(
+        attempt, "failed",
+        f"{attempt.where}: {type(error).__name__}: {failures.first_line(error)} (a fault in the "
+        "program; the log holds the traceback)", trace,
+    )  # fmt: skip
+    return 1
+
+
+def _end(attempt: Attempt, ended: str, reason: str, trace: str = "") -> None:
+    """Close the manifest and say why, on the one rank that is first to know."""
+    from scalebook.train import records
+    from scalebook.train.privacy import clean_text
+
+    if not attempt.ranks.claim("end"):
+        return
+    reason = " ".join(clean_text(reason, attempt.root).split())
+    with contextlib.suppress(OSError):
+        if attempt.checkpoints:
+            attempt.checkpoints.release_reserve()
+    if attempt.files:
+        with contextlib.suppress(OSError, ScalebookError):
+            contract.close_attempt(attempt.files.manifest, ended, reason)
+        with contextlib.suppress(OSError):
+            tail = clean_text(trace, attempt.root)
+            records.append_log(attempt.files, f"{contract.utc_now()} {ended}: {reason}\n{tail}")
+    elif trace:
+        print(clean_text(trace, attempt.root), file=sys.stderr)
+    print(f"scalebook.train: {reason}", file=sys.stderr, flush=True)
+
+
+def _say(error: ScalebookError) -> int:
+    """Tell a failure before there is a run; of several ranks on one node the first speaks."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"scalebook.train: {error}", file=sys.stderr, flush=True)
+    return error.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m scalebook.train",
+        description="Train one run of a resolved experiment, alone or under torchrun.",
+    )
+    parser.add_argument(
+        "--experiment", required=True, metavar="RESOLVED.json",
+        help="resolved experiment, as `scalebook resolve EXPERIMENT` writes it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="STEM",
+        help="continue a run: the one named, or the one of this job id",
+    )  # fmt: skip
+    parser.add_argument("--profile", action="store_true", help="write a trace of some steps")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

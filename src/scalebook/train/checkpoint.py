@@ -1,0 +1,171 @@
+"""Checkpoints: everything a run needs to go on after an epoch as if it had never stopped.
+
+``checkpoints/<stem>/last.pt`` is one line with a format name and the SHA-256 of the rest, and
+then what ``torch.save`` wrote. It is written whole, checked before it is loaded, and loaded
+with ``weights_only``, so that a file from elsewhere cannot run code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+from scalebook.train.distributed import Ranks
+
+_FORMAT = b"scalebook.checkpoint/1"
+_RESERVE = 256 << 10
+
+
+class Folder:
+    """``checkpoints/<stem>`` below the study's root."""
+
+    def __init__(self, root: Path, stem: str) -> None:
+        self.path = root / "checkpoints" / stem
+        self.file = self.path / "last.pt"
+        self._shown = f"checkpoints/{stem}/last.pt"
+        self._lock: BinaryIO | None = None
+
+    def lock(self) -> None:
+        """Keep a second process from continuing the same run, until `unlock` or the end of this.
+
+        Also sets a little disk space aside, see `release_reserve`.
+
+        Raises
+        ------
+        ScalebookError
+            If the run is going on elsewhere.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.path / "lock", "wb")  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ScalebookError(
+                f"run {self.path.name} is still going on: wait for it, or cancel it"
+            ) from None
+        contract.write_whole(self.path / "reserve", os.urandom(_RESERVE))
+
+    def unlock(self) -> None:
+        """Let another process have the run."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def release_reserve(self) -> None:
+        """Free the space set aside, so that a manifest can be closed on a full disk."""
+        (self.path / "reserve").unlink(missing_ok=True)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write `state` whole or not at all."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        payload = buffer.getbuffer()
+        head = _FORMAT + b" " + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+        contract.write_whole(self.file, head + payload)
+
+    def load(self, ranks: Ranks) -> dict[str, Any] | None:
+        """Read the newest checkpoint; rank 0 reads it for all, so no other needs the file.
+
+        Returns
+        -------
+        dict or None
+            None where there is none yet.
+
+        Raises
+        ------
+        ScalebookError
+            If the file is damaged.
+        """
+        payload = self._read() if ranks.first else None
+        payload = ranks.from_first(payload)
+        if payload is None:
+            return None
+        try:
+            return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+            raise self._damaged(type(error).__name__) from None
+
+    def _read(self) -> bytes | None:
+        try:
+            content = self.file.read_bytes()
+        except FileNotFoundError:
+            return None
+        head, _, payload = content.partition(b"\n")
+        kind, _, digest = head.partition(b" ")
+        if kind != _FORMAT:
+            raise self._damaged("no checkpoint of this format")
+        if hashlib.sha256(payload).hexdigest().encode() != digest:
+            raise self._damaged("its checksum differs")
+        return payload
+
+    def _damaged(self, why: str) -> ScalebookError:
+        return ScalebookError(
+            f"{self._shown}: is damaged ({why}): remove it and --resume starts again from epoch 1"
+        )
+
+
+def capture(
+    epoch: int,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: Any,
+    ranks: Ranks,
+) -> dict[str, Any]:
+    """State after `epoch`; the learning rate depends on `step`, the steps so far, alone."""
+    return {
+        "epoch": epoch,
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "rng": _random_states(ranks),
+    }
+
+
+def restore(
+    state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any,
+    ranks: Ranks,
+) -> None:  # fmt: skip
+    """Put a state of `capture` back.
+
+    Raises
+    ------
+    ScalebookError
+        If it belongs to another model.
+    """
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
+        own = state["rng"][ranks.rank]
+        torch.set_rng_state(own["cpu"])
+        if ranks.device.type == "cuda" and "cuda" in own:
+            torch.cuda.set_rng_state(own["cuda"], ranks.device)
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise ScalebookError(
+            f"the checkpoint does not fit this run ({type(error).__name__}): remove it and "
+            "--resume starts again from epoch 1"
+        ) from None
+
+
+def _random_states(ranks: Ranks) -> list[dict[str, Tensor]]:
+    """Generator states of every rank: dropout and the like differ from rank to rank."""
+    own = {"cpu": torch.get_rng_state()}
+    if ranks.device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(ranks.device)
+    gathered = {name: ranks.gather(state) for name, state in own.items()}
+    return [
+        {name: states[rank] for name, states in gathered.items()}
+        for rank in range(ranks.world_size)
+    ]

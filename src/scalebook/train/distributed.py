@@ -1,0 +1,243 @@
+"""Ranks: which one this process is, its device and threads, and how ranks talk.
+
+The launcher (torchrun, or ``srun`` with a wrapper) says who is who through PyTorch's
+environment variables. One process alone needs neither them nor a process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from scalebook.contract import ScalebookError
+from scalebook.train import stop
+from scalebook.train.settings import Layout
+
+# A rank told to stop waits this long for the others to be told, then stops alone.
+_STOP_TOGETHER_S = 5.0
+
+
+class PeerLost(ScalebookError):
+    """Another rank does not answer, or is gone."""
+
+
+@dataclass
+class Ranks:
+    """One process among the others.
+
+    Attributes
+    ----------
+    rank, world_size : int
+        Number of this process, and of all.
+    local_rank, local_world_size : int
+        The same within its node.
+    node : int
+        Index of its node.
+    device : torch.device
+        Where it computes.
+    threads : int
+        CPU threads it computes with.
+    backend : str or None
+        ``nccl``, ``gloo``, or None for one process.
+    """
+
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+    node: int
+    device: torch.device
+    threads: int
+    backend: str | None
+    timeout_s: float
+    store: Any = None
+    _boundary: int = 0
+    _stop_noted: tuple[int, float] | None = field(default=None, repr=False)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0, which writes the run's files."""
+        return self.rank == 0
+
+    # ------------------------------------------------------------------ talking
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over all ranks, element by element, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def max(self, values: list[float]) -> list[float]:
+        """Largest value of all ranks, element by element."""
+        if self.world_size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return tensor.tolist()
+
+    def gather(self, values: Tensor) -> list[Tensor]:
+        """Tensors of all ranks, all of one shape, in order of rank; on the CPU."""
+        if self.world_size == 1:
+            return [values.cpu()]
+        values = values.to(self.device)
+        gathered = [torch.empty_like(values) for _ in range(self.world_size)]
+        dist.all_gather(gathered, values)
+        return [tensor.cpu() for tensor in gathered]
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Small Python objects of all ranks, in order of rank."""
+        if self.world_size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.world_size
+        dist.all_gather_object(gathered, value)
+        return gathered
+
+    def from_first(self, value: Any) -> Any:
+        """Rank 0's `value`, on every rank."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def copy_buffers(self, module: torch.nn.Module) -> None:
+        """Give every rank the buffers (running statistics of batch norm) of rank 0."""
+        if self.world_size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
+    # ------------------------------------------------------------------ ending
+
+    def claim(self, what: str) -> bool:
+        """Whether this rank is the first to ask; so that one rank alone reports a failure."""
+        if self.store is None:
+            return True
+        try:
+            return self.store.add(f"scalebook/{what}", 1) == 1
+        except RuntimeError:  # whoever kept the store is gone
+            return True
+
+    def check_stop(self) -> None:
+        """Raise `stop.Stopped`, on every rank at the same step, once all were asked to stop.
+
+        Called by all ranks equally often. A rank that stopped at once would leave the others
+        waiting in a collective, and they could not tell that from its death. So each notes in
+        the store where it was when asked; two calls after the last note all of them stop. A
+        rank that is asked alone stops after a while, and is then missed like a dead one.
+        """
+        self._boundary += 1
+        if stop.requested() is None:
+            return
+        if self.world_size == 1:
+            stop.check()
+        if self._stop_noted is None:
+            self._stop_noted = (self._boundary, time.monotonic())
+            self.store.set(f"scalebook/stop/{self.rank}", str(self._boundary))
+        keys = [f"scalebook/stop/{rank}" for rank in range(self.world_size)]
+        if self.store.check(keys):
+            if self._boundary >= max(int(self.store.get(key)) for key in keys) + 2:
+                stop.check()
+        elif time.monotonic() - self._stop_noted[1] > _STOP_TOGETHER_S:
+            stop.check()
+
+
+def start(layout: Layout, timeout_s: float) -> Ranks:
+    """Choose device and threads, and join the other ranks.
+
+    Raises
+    ------
+    ScalebookError
+        If the processes started are not those the experiment asks for, or no GPU is there.
+    PeerLost
+        If other ranks do not come within `timeout_s`.
+    """
+    rank, world_size = _env("RANK", 0), _env("WORLD_SIZE", 1)
+    local_rank, local_world_size = _env("LOCAL_RANK", rank), _env("LOCAL_WORLD_SIZE", world_size)
+    if world_size != layout.world_size:
+        raise ScalebookError(
+            f"the experiment asks for {layout.world_size} ranks and {world_size} "
+            f"{'was' if world_size == 1 else 'were'} started: use torchrun --nnodes {layout.nodes} "
+            f"--nproc-per-node {layout.ranks_per_node} -m scalebook.train"
+        )
+    device = _device(layout.device, local_rank, local_world_size)
+    threads = layout.threads_per_rank or _env("SLURM_CPUS_PER_TASK", 0)
+    threads = threads or max(1, len(os.sched_getaffinity(0)) // local_world_size)
+    torch.set_num_threads(threads)
+    node = _env("GROUP_RANK", _env("SLURM_NODEID", rank // max(1, local_world_size)))
+    ranks = Ranks(
+        rank, world_size, local_rank, local_world_size, node, device, threads, None, timeout_s
+    )
+    if world_size > 1:
+        _join(ranks)
+    return ranks
+
+
+def _join(ranks: Ranks) -> None:
+    ranks.backend = "nccl" if ranks.device.type == "cuda" else "gloo"
+    patience = dt.timedelta(seconds=ranks.timeout_s)
+    # NCCL's own watchdog aborts the process without a word; ours (see `Watchdog`) comes first.
+    slack = dt.timedelta(seconds=60 if ranks.backend == "nccl" else 0)
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=patience))
+        store.set_timeout(patience)
+        ranks.store = store
+        dist.init_process_group(
+            ranks.backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size,
+            timeout=patience + slack,
+        )  # fmt: skip
+    except (RuntimeError, ValueError) as error:
+        raise PeerLost(
+            f"rank {ranks.rank} could not join the {ranks.world_size} ranks within "
+            f"{ranks.timeout_s:g} s ({_first_line(error)}): check that all nodes started and "
+            "reach each other"
+        ) from None
+
+
+def _device(kind: str, local_rank: int, local_world_size: int) -> torch.device:
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ScalebookError(
+            "the experiment was resolved for a GPU and torch sees none here: see `scalebook "
+            "doctor`, or resolve it again on this machine"
+        )
+    visible = torch.cuda.device_count()
+    if 1 < visible < local_world_size:
+        raise ScalebookError(
+            f"{local_world_size} ranks were started on a node and {visible} GPUs are visible: "
+            "start at most one rank for each"
+        )
+    # A launcher that gives each rank a GPU of its own shows it that one alone.
+    device = torch.device("cuda", local_rank if visible > 1 else 0)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _env(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise ScalebookError(f"environment variable {name}={text}: is no number") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def leave(ranks: Ranks) -> None:
+    """Leave the process group after a run that ended well."""
+    if ranks.world_size > 1 and dist.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            dist.barrier()
+        dist.destroy_process_group()

@@ -1,0 +1,107 @@
+"""Failures told in one line, and the watchdog that notices a hang."""
+
+from __future__ import annotations
+
+import errno
+import re
+import threading
+import time
+from collections.abc import Callable
+
+from scalebook.contract import ScalebookError
+from scalebook.train.distributed import PeerLost, Ranks
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+_LOST = re.compile(
+    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed? ?out|"
+    r"process group|peer",
+    re.IGNORECASE,
+)
+_TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
+
+
+def as_peer_lost(error: BaseException, ranks: Ranks, where: str) -> PeerLost | None:
+    """Say a collective's failure in one line, or None if `error` is something else."""
+    if ranks.world_size == 1 or not isinstance(error, (RuntimeError, ConnectionError)):
+        return None
+    if not _LOST.search(str(error)):
+        return None
+    if _TIMED_OUT.search(str(error)):
+        return PeerLost(
+            f"rank {ranks.rank}, {where}: another rank did not answer for {ranks.timeout_s:g} s "
+            "(timeout_s) and seems to hang: look at its node, then continue with --resume"
+        )
+    return PeerLost(
+        f"rank {ranks.rank}, {where}: lost contact with another rank, which died or was killed: "
+        "look at its output and memory, then continue with --resume"
+    )
+
+
+def known(error: BaseException, where: str) -> str | None:
+    """One line for a failure that has a known cause, or None.
+
+    Parameters
+    ----------
+    where : str
+        What was being done.
+    """
+    if isinstance(error, ScalebookError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = f" {error.filename}" if error.filename else ""
+        if error.errno in _FULL:
+            return f"{where}: the disk is full{name}: free space, then continue with --resume"
+        return f"{where}: {error.strerror or first_line(error)}{name}"
+    text = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
+        return f"{where}: out of memory: lower global_batch, or use more ranks"
+    return None
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an exception's message."""
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+class Watchdog:
+    """Ends this process where it makes no progress for a while.
+
+    Gloo gives up on a silent rank by itself; a process that hangs outside a collective, or in
+    one of NCCL's, needs to be told.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Longest time between two calls of `beat`.
+    expired : callable
+        Called in the watchdog's own thread; expected to end the process.
+    active : bool
+        One process alone has nobody to keep waiting: a person can stop it.
+    """
+
+    def __init__(self, timeout_s: float, expired: Callable[[], None], active: bool) -> None:
+        self._timeout_s, self._expired, self._active = timeout_s, expired, active
+        self._last = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def beat(self) -> None:
+        """Tell that there was progress."""
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Watchdog:
+        self.beat()
+        if self._active:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _watch(self) -> None:
+        pause = min(1.0, self._timeout_s / 4)
+        while not self._over.wait(pause):
+            if time.monotonic() - self._last > self._timeout_s:
+                self._expired()
+                return

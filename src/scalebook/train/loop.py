@@ -1,0 +1,302 @@
+"""The training loop: epochs of steps, and an exact validation after each.
+
+Everything that decides the outcome stands here: batches of `sampling.rank_share`, SGD with
+momentum, linear warm-up and cosine, and how a ragged last step is weighted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from scalebook.contract import ScalebookError, UsageError
+from scalebook.train import metrics, precision
+from scalebook.train.dataset import Batches, Dataset
+from scalebook.train.distributed import Ranks
+from scalebook.train.failures import Watchdog
+from scalebook.train.model import batch_norms, set_training
+from scalebook.train.profiler import StepProfiler
+from scalebook.train.records import Progress
+from scalebook.train.sampling import epoch_order, rank_share, step_size, steps_per_epoch
+from scalebook.train.settings import Settings, TrainingSettings
+
+# Images a rank validates at once; it does not change the result.
+_VALIDATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What came out of one epoch: the rows of the CSV and the steps file."""
+
+    row: dict[str, Any]
+    steps: list[dict[str, Any]]
+
+
+def learning_rate(step: int, steps: int, settings: TrainingSettings, global_batch: int) -> float:
+    """Learning rate of optimiser step `step`, counted from 0 over the whole run.
+
+    Rises linearly for ``warmup_epochs`` and falls to 0 on a cosine. The peak grows linearly with
+    the global batch (Goyal et al. 2017, arXiv:1706.02677) unless ``lr_scaling`` is ``none``.
+
+    Parameters
+    ----------
+    steps : int
+        Steps an epoch.
+    """
+    peak = settings.lr
+    if settings.lr_scaling == "linear":
+        peak *= global_batch / settings.lr_reference_batch
+    total = steps * settings.epochs
+    warmup = min(settings.warmup_epochs * steps, total)
+    if step < warmup:
+        return peak * (step + 1) / max(warmup, 1.0)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+class Trainer:
+    """One rank's model, optimiser and data.
+
+    Parameters
+    ----------
+    settings : Settings
+        The resolved experiment.
+    ranks : Ranks
+        This rank among the others.
+    dataset : Dataset
+        On the device where it fits.
+    model : nn.Module
+        Alike on every rank.
+    """
+
+    def __init__(
+        self, settings: Settings, ranks: Ranks, dataset: Dataset, model: nn.Module
+    ) -> None:
+        training = settings.training
+        self.settings, self.ranks, self.dataset = settings, ranks, dataset
+        self.images = len(dataset.train)
+        self.steps = steps_per_epoch(self.images, settings.global_batch)
+        self.step = 0  # optimiser steps so far, over all epochs
+
+        memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
+        self.batches = Batches(dataset, ranks.device, memory_format)
+        self.model = model.to(ranks.device, memory_format=memory_format)
+        self._refuse_tiny_batches()
+        forward: Callable[[Tensor], Tensor] = self.model
+        evaluate = forward
+        if ranks.world_size > 1:
+            # Averages gradients over the ranks while the backward pass goes on, and copies
+            # batch norm's running statistics from rank 0 before each forward pass.
+            forward = DistributedDataParallel(
+                self.model,
+                device_ids=[ranks.device.index] if ranks.device.type == "cuda" else None,
+                gradient_as_bucket_view=True,
+            )
+        if training.compile:
+            forward, evaluate = torch.compile(forward), torch.compile(evaluate)
+        self.forward, self.evaluate = forward, evaluate
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=training.lr,
+            momentum=training.momentum,
+            nesterov=training.nesterov and training.momentum > 0,
+            weight_decay=training.weight_decay,
+        )
+        self.scaler = precision.loss_scaler(training.precision)
+
+    def _refuse_tiny_batches(self) -> None:
+        smallest = min(self.settings.global_batch, self.images) // self.ranks.world_size
+        frozen = self.settings.training.freeze_batch_norm or not batch_norms(self.model)
+        if smallest < 2 and not frozen:
+            raise UsageError(
+                f"global_batch {self.settings.global_batch} gives a rank {smallest} image a step, "
+                "and batch norm needs two: raise it, or set freeze_batch_norm=true"
+            )
+
+    # ------------------------------------------------------------------ one epoch
+
+    def run_epoch(
+        self,
+        epoch: int,
+        attempt: int,
+        done_before: int,
+        profiler: StepProfiler,
+        watchdog: Watchdog,
+        progress: Progress,
+    ) -> Epoch:
+        """Train for one epoch and validate.
+
+        Parameters
+        ----------
+        epoch : int
+            From 1.
+        attempt : int
+            Number of this attempt, for the rows.
+        done_before : int
+            Steps this attempt did in earlier epochs; its first ``untimed_steps`` are left out
+            of every rate.
+
+        Raises
+        ------
+        ScalebookError
+            If a loss is not finite; on every rank.
+        """  # fmt: skip
+        settings, training, ranks = self.settings, self.settings.training, self.ranks
+        started = time.perf_counter()
+        clock = metrics.StepClock(ranks.device)
+        sums = metrics.EpochSums(self.steps, ranks.device)
+        order = epoch_order(self.images, settings.seed, epoch).to(self.dataset.train.labels.device)
+        set_training(self.model, training.freeze_batch_norm)
+        warmup, sizes, own_sizes = [], [], []
+        seen, seen_at = 0, time.monotonic()
+
+        for step in range(self.steps):
+            ranks.check_stop()
+            clock.start()
+            own = order[rank_share(step, self.images, settings.global_batch, ranks.rank,
+                                   ranks.world_size)]  # fmt: skip
+            size = step_size(step, self.images, settings.global_batch)
+            lr = self._train_step(step, epoch, own, size, clock, sums, profiler)
+            warmup.append(
+                done_before + step < training.untimed_steps or profiler.disturbs(done_before + step)
+            )
+            sizes.append(size)
+            own_sizes.append(len(own))
+            profiler.step()
+            watchdog.beat()
+            seen += size
+            if (now := time.monotonic()) - seen_at > 0.5:
+                progress.update(
+                    phase="train", epoch=epoch, step=step + 1, steps=self.steps,
+                    images_per_s=round(seen / (now - seen_at), 1),
+                )  # fmt: skip
+                seen, seen_at = 0, now
+        clock.start()
+        times = clock.read()
+
+        train_loss, train_acc = sums.read(self.images, epoch, ranks)
+        rates = metrics.rates(times[:, 0], sizes, warmup, ranks)
+        progress.update(phase="validate", epoch=epoch, step=self.steps, steps=self.steps, now=True)
+        val_started = time.perf_counter()
+        val_loss, val_acc = self.validate(epoch, watchdog)
+        val_time = time.perf_counter() - val_started
+        val_time, epoch_time, memory = ranks.max(
+            [val_time, time.perf_counter() - started, metrics.peak_memory_mb(ranks.device)]
+        )
+        table = torch.cat([torch.tensor(own_sizes, dtype=torch.float64).view(-1, 1), times], dim=1)
+        row = {
+            "epoch": epoch, "train_loss": train_loss, "train_acc": train_acc,
+            "val_loss": val_loss, "val_acc": val_acc, "epoch_time_s": epoch_time,
+            "throughput": rates.throughput, "images": sum(sizes),
+            "train_time_s": rates.train_time_s, "warmup_time_s": rates.warmup_time_s,
+            "val_time_s": val_time, "global_batch": settings.global_batch, "lr": lr,
+            "peak_mem_mb": memory, "attempt": attempt, "warmup_images": rates.warmup_images,
+            "loss_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
+        }  # fmt: skip
+        return Epoch(row, metrics.step_rows(ranks.gather(table), warmup, attempt, epoch))
+
+    def _train_step(
+        self,
+        step: int,
+        epoch: int,
+        own: Tensor,
+        size: int,
+        clock: metrics.StepClock,
+        sums: metrics.EpochSums,
+        profiler: StepProfiler,
+    ) -> float:
+        """Take one optimiser step on this rank's images `own`, of `size` over all ranks.
+
+        Returns the learning rate.
+        """
+        training, ranks = self.settings.training, self.ranks
+        empty = len(own) == 0
+        with profiler.phase("data"):
+            # A rank without an image in a ragged step still takes part in the all-reduce: it
+            # computes on image 0 and counts it with weight 0.
+            images, labels = self.batches.training(
+                self.dataset.train, own if not empty else own.new_zeros(1),
+                self.settings.seed, epoch, training.crop_padding, training.flip,
+            )  # fmt: skip
+        clock.batch_ready()
+
+        lr = learning_rate(self.step, self.steps, training, self.settings.global_batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with self._batch_norm_for(len(own)):
+            with profiler.phase("forward"), precision.autocast(training.precision, ranks.device):
+                output = self.forward(images)
+                loss_sum = cross_entropy(
+                    output, labels, reduction="sum", label_smoothing=training.label_smoothing
+                )
+            if empty:
+                loss_sum = loss_sum * 0
+            with profiler.phase("backward"):
+                # DDP divides the ranks' summed gradients by their number: multiplied here, the
+                # step's gradient is the mean over all its images, however they are spread.
+                self.scaler.scale(loss_sum * (ranks.world_size / size)).backward()
+        with profiler.phase("optimizer"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+        with torch.no_grad():
+            hits = (output.argmax(1) == labels).sum() * (not empty)
+            sums.add(step, loss_sum.detach(), hits)
+        return lr
+
+    @contextlib.contextmanager
+    def _batch_norm_for(self, images: int) -> Iterator[None]:
+        """Use running statistics on a rank with fewer than two images; one has no variance."""
+        if images >= 2:
+            yield
+            return
+        layers = [layer for layer in batch_norms(self.model) if layer.training]
+        for layer in layers:
+            layer.eval()
+        yield
+        for layer in layers:
+            layer.train()
+
+    # ------------------------------------------------------------------ validation
+
+    @torch.no_grad()
+    def validate(self, epoch: int, watchdog: Watchdog) -> tuple[float, float]:
+        """Mean loss and accuracy (percent) over the validation images, each counted once.
+
+        Every rank takes its share without padding, and the sums are added. All ranks use rank
+        0's running statistics.
+
+        Raises
+        ------
+        ScalebookError
+            If the loss is not finite; on every rank.
+        """
+        split, ranks = self.dataset.val, self.ranks
+        ranks.copy_buffers(self.model)
+        self.model.eval()
+        own = torch.arange(ranks.rank, len(split), ranks.world_size, device=split.labels.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=ranks.device)
+        for start in range(0, len(own), _VALIDATION_BATCH):
+            images, labels = self.batches.gather(split, own[start : start + _VALIDATION_BATCH])
+            with precision.autocast(self.settings.training.precision, ranks.device):
+                output = self.evaluate(self.batches.normalise(images))
+                sums[0] += cross_entropy(output, labels, reduction="sum")
+            sums[1] += (output.argmax(1) == labels).sum()
+            watchdog.beat()
+        loss, hits = ranks.sum(sums).tolist()
+        if not math.isfinite(loss):
+            raise ScalebookError(
+                f"epoch {epoch}: the validation loss is not finite: lower lr, lengthen "
+                "warmup_epochs, or use another precision"
+            )
+        return loss / len(split), 100 * hits / len(split)

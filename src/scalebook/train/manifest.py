@@ -1,0 +1,224 @@
+"""The manifest of a run: what was run, where, on which data, and how each attempt ended."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from scalebook import contract
+from scalebook.contract import RunFiles, ScalebookError, Stem
+from scalebook.train.dataset import Dataset
+from scalebook.train.distributed import Ranks
+from scalebook.train.machine import code_version, versions
+from scalebook.train.privacy import clean
+from scalebook.train.settings import Settings
+
+# Settings that a resume may change: they alter neither the numbers nor what they mean.
+_MAY_CHANGE = {"overrides", "evidence_datasets", "training.timeout_s"}
+
+
+def job_id() -> tuple[str, bool]:
+    """Id of this job, and whether it was given from outside.
+
+    ``SCALEBOOK_JOB_ID``, else Slurm's (with the task of an array), else a time-based one.
+    """
+    given = os.environ.get("SCALEBOOK_JOB_ID")
+    if given:
+        return given, True
+    slurm = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    if slurm:
+        task = os.environ.get("SLURM_ARRAY_TASK_ID")
+        return (f"{slurm}-{task}" if task else slurm), True
+    return contract.new_job_id(), False
+
+
+#: Below ``results``: of runs that stand behind the documents, and of all others.
+EVIDENCE, LOCAL = "", "local"
+
+
+def files_of(root: Path, stem: str, place: str) -> RunFiles:
+    """Files of a run in ``results`` (`EVIDENCE`) or ``results/local`` (`LOCAL`)."""
+    return RunFiles(root / "results" / place, Stem.parse(stem))
+
+
+def find(root: Path, stem: str) -> str | None:
+    """Place of a run that has a manifest, or None."""
+    for place in (EVIDENCE, LOCAL):
+        if files_of(root, stem, place).manifest.is_file():
+            return place
+    return None
+
+
+def compose(
+    settings: Settings,
+    stem: Stem,
+    ranks: Ranks,
+    dataset: dict | None,
+    model: dict | None,
+    machines: list[dict],
+    command: list[str],
+    root: Path,
+) -> dict[str, Any]:
+    """Everything a new run's manifest says, without attempts.
+
+    `machines` holds what `machine.describe` said on each rank; `dataset` and `model` are None
+    for a run that failed before it knew them.
+    """  # fmt: skip
+    nodes = {machine["node"]["index"]: machine["node"] for machine in machines}
+    return {
+        "schema": contract.MANIFEST_SCHEMA,
+        "stem": str(stem),
+        "run_uuid": str(uuid.uuid4()),
+        "job_id": stem.job_id,
+        "experiment": settings.experiment,
+        "system": settings.system,
+        "seed": settings.seed,
+        "resolved": clean(settings.document, root),
+        "command": clean(command, root),
+        "code": code_version(root),
+        "versions": versions(ranks),
+        "backend": ranks.backend,
+        "threads_per_rank": ranks.threads,
+        "nodes": [nodes[index] for index in sorted(nodes)],
+        "devices": [machine["device"] for machine in machines],
+        "driver": machines[0]["driver"],
+        "dataset": dataset,
+        "model": model,
+        "world_size": ranks.world_size,
+        "global_batch": settings.global_batch,
+        # The largest share of a rank; shares differ by at most one image.
+        "batch_per_rank": -(-settings.global_batch // ranks.world_size),
+        "epochs": settings.training.epochs,
+        "precision": settings.training.precision,
+        "attempts": [],
+    }
+
+
+def create(files: RunFiles, document: dict[str, Any]) -> None:
+    """Write a new manifest whole and exclusively.
+
+    Raises
+    ------
+    ScalebookError
+        If the stem is taken: two runs never share one.
+    """
+    path = files.manifest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new.") as folder:
+        whole = Path(folder) / path.name
+        contract.write_json(whole, document)
+        try:
+            os.link(whole, path)
+        except FileExistsError:
+            raise taken(files) from None
+        except OSError:  # a file system without hard links
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                raise taken(files) from None
+            os.replace(whole, path)
+
+
+def taken(files: RunFiles) -> ScalebookError:
+    """Say that a stem is in use."""
+    return ScalebookError(
+        f"run {files.stem} exists already: continue it with --resume {files.stem}, or give the "
+        "new run another job id (SCALEBOOK_JOB_ID)"
+    )
+
+
+def close_dead_attempt(files: RunFiles) -> None:
+    """Close an attempt that a killed process left open.
+
+    To be called by whoever holds the lock of the checkpoint folder: then it runs no more.
+    """
+    contract.close_attempt(files.manifest, "killed", "ended without a word")
+
+
+def open_attempt(files: RunFiles) -> int:
+    """Add an attempt to the manifest; returns its number, from 1."""
+    document = contract.read_json(files.manifest)
+    number = len(document["attempts"]) + 1
+    document["attempts"].append(
+        {
+            "number": number,
+            "start": contract.utc_now(),
+            "end": None,
+            "ended": None,
+            "reason": "",
+            "first_epoch": None,
+            "scheduler": _scheduler(),
+        }
+    )
+    contract.write_json(files.manifest, document)
+    return number
+
+
+def set_first_epoch(files: RunFiles, epoch: int) -> None:
+    """Say with which epoch the open attempt begins."""
+    document = contract.read_json(files.manifest)
+    document["attempts"][-1]["first_epoch"] = epoch
+    contract.write_json(files.manifest, document)
+
+
+def complete(files: RunFiles, dataset: dict, model: dict) -> None:
+    """Add what an attempt that failed early did not know."""
+    document = contract.read_json(files.manifest)
+    if document.get("dataset") is None:
+        document.update(dataset=dataset, model=model)
+        contract.write_json(files.manifest, document)
+
+
+def refuse_changes(files: RunFiles, settings: Settings, dataset: Dataset, root: Path) -> None:
+    """Let a run be continued only as what it was.
+
+    Raises
+    ------
+    ScalebookError
+        Naming the first key that differs from the manifest.
+    """
+    document = contract.read_json(files.manifest)
+    before, now = _flat(document["resolved"]), _flat(clean(settings.document, root))
+    known = document.get("dataset")
+    if known:
+        before["dataset.sha256"], now["dataset.sha256"] = known["sha256"], dataset.sha256
+    for key in sorted(before.keys() | now.keys()):
+        if key in _MAY_CHANGE or key.split(".")[0] in _MAY_CHANGE:
+            continue
+        if before.get(key) != now.get(key):
+            raise ScalebookError(
+                f"--resume {files.stem}: {key} is {now.get(key)!r} and was {before.get(key)!r}: "
+                "continue it with what it was started with, or start a new run"
+            )
+
+
+def finished(files: RunFiles) -> bool:
+    """Whether the last attempt completed the run."""
+    attempts = contract.read_json(files.manifest).get("attempts") or [{}]
+    return attempts[-1].get("ended") == "completed"
+
+
+def _scheduler() -> dict[str, Any] | None:
+    """Slurm's record of this attempt, without user and node names."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    names = {
+        "job_id": "SLURM_JOB_ID", "array_task": "SLURM_ARRAY_TASK_ID",
+        "restart_count": "SLURM_RESTART_COUNT", "partition": "SLURM_JOB_PARTITION",
+        "nodes": "SLURM_JOB_NUM_NODES", "tasks": "SLURM_NTASKS",
+        "cpus_per_task": "SLURM_CPUS_PER_TASK",
+    }  # fmt: skip
+    return {"name": "slurm", **{key: os.environ.get(name) for key, name in names.items()}}
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat.update(_flat(item, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat

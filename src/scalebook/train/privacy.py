@@ -1,0 +1,59 @@
+"""Nothing that is written down may say who ran it, on which host, or in which folder."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_OUTSIDE = "(outside the study)"
+_PATH = re.compile(r"(?<![\w./)])/(?:[^\s/'\":,;()<>]+/)+([^\s/'\":,;()<>]*)")
+_ADDRESS = re.compile(r"\[?\b\d{1,3}(?:\.\d{1,3}){3}\b\]?(?::\d+)?")
+
+
+def clean_text(text: str, root: Path) -> str:
+    """Make paths relative to the study's root, and drop other folders, hosts and the user."""
+    folders = {str(root), os.getcwd(), os.path.expanduser("~"), tempfile.gettempdir(), sys.prefix}
+    # Longer ones first, so that a folder inside another is taken whole.
+    for folder in sorted(folders - {"/", ""}, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "").replace(folder, ".")
+    text = _PATH.sub(r"\1", text)
+    text = _ADDRESS.sub("(address)", text)
+    for name in _names():
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(name)", text)
+    return text
+
+
+def clean_path(text: str, root: Path) -> str:
+    """Make a path relative to the root; one that lies elsewhere is not written down."""
+    if not text.startswith(("/", "~")):
+        return text
+    try:
+        return str(Path(text).expanduser().resolve().relative_to(root))
+    except (ValueError, RuntimeError):
+        return _OUTSIDE
+
+
+def clean(value: Any, root: Path) -> Any:
+    """Copy a JSON value; strings that are absolute paths go through `clean_path`."""
+    if isinstance(value, dict):
+        return {key: clean(item, root) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item, root) for item in value]
+    return clean_path(value, root) if isinstance(value, str) else value
+
+
+def _names() -> set[str]:
+    host = socket.gethostname()
+    names = {host, host.split(".")[0], os.environ.get("SLURMD_NODENAME", "")}
+    for find in (getpass.getuser, lambda: os.environ.get("SLURM_JOB_USER", "")):
+        try:
+            names.add(find())
+        except (KeyError, OSError, ImportError):
+            continue
+    return names - {"", "root", "localhost"}

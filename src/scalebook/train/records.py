@@ -1,0 +1,166 @@
+"""The live files of a run: a CSV row an epoch, step times, the log, the progress file.
+
+CSV, steps and log are appended durably; a torn tail is dropped by the reader and by `cut`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import io
+import json
+import math
+import os
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from scalebook import contract
+from scalebook.contract import CSV_COLUMNS, STEP_COLUMNS, RunFiles
+
+# Decimals of the columns that are not whole numbers. Losses and accuracies of a resumed run
+# are equal to the last of them.
+_DECIMALS = {
+    "train_loss": 6, "train_acc": 4, "val_loss": 6, "val_acc": 4, "epoch_time_s": 6,
+    "throughput": 3, "train_time_s": 6, "warmup_time_s": 6, "val_time_s": 6, "lr": 8,
+    "peak_mem_mb": 1, "loss_scale": 1, "step_time_s": 6, "data_wait_s": 6,
+}  # fmt: skip
+
+
+def append_epoch(files: RunFiles, row: dict[str, Any]) -> None:
+    """Add one row to ``results/csv/<stem>.csv``, with the header where the file is new."""
+    _append(files.csv, _lines(CSV_COLUMNS, [row], header=not _has_content(files.csv)).encode())
+
+
+def append_steps(files: RunFiles, rows: Iterable[dict[str, Any]]) -> None:
+    """Add rows to ``results/steps/<stem>.csv.gz`` as one gzip member."""
+    text = _lines(STEP_COLUMNS, rows, header=not _has_content(files.steps))
+    _append(files.steps, gzip.compress(text.encode(), mtime=0))
+
+
+def append_log(files: RunFiles, text: str) -> None:
+    """Add lines to ``results/logs/<stem>.log``."""
+    _append(files.log, f"{text}\n".encode())
+
+
+def cut(files: RunFiles, epoch: int) -> int:
+    """Drop rows of epochs later than `epoch`, and torn tails; returns the rows dropped.
+
+    Used by a resume: what its checkpoint does not know of is done again.
+    """
+    dropped = 0
+    if files.csv.exists():
+        text = files.csv.read_bytes().decode(errors="replace")
+        kept, lost = _up_to(text, epoch, CSV_COLUMNS.index("epoch"))
+        contract.write_whole(files.csv, kept)
+        dropped += lost
+    if files.steps.exists():
+        text = read_gzip_members(files.steps.read_bytes()).decode(errors="replace")
+        kept, _ = _up_to(text, epoch, STEP_COLUMNS.index("epoch"))
+        contract.write_whole(files.steps, gzip.compress(kept.encode(), mtime=0) if kept else b"")
+    return dropped
+
+
+def read_gzip_members(data: bytes) -> bytes:
+    """Decompress concatenated gzip members as far as they are whole."""
+    whole = []
+    while data:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            content = member.decompress(data)
+        except zlib.error:
+            break
+        if not member.eof:
+            break
+        whole.append(content)
+        data = member.unused_data
+    return b"".join(whole)
+
+
+def _up_to(text: str, epoch: int, column: int) -> tuple[str, int]:
+    """Header and whole rows up to `epoch`, and how many rows were left out."""
+    lines = text.splitlines(keepends=True)
+    if not lines or not lines[0].endswith("\n"):
+        return "", 0
+    columns = lines[0].count(",")
+    kept = [lines[0]]
+    for line in lines[1:]:
+        cells = line.split(",")
+        whole = line.endswith("\n") and len(cells) == columns + 1
+        if whole and cells[column].isdigit() and int(cells[column]) <= epoch:
+            kept.append(line)
+    return "".join(kept), len(lines) - len(kept)
+
+
+def _lines(columns: tuple[str, ...], rows: Iterable[dict[str, Any]], header: bool) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    if header:
+        writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(name, row[name]) for name in columns])
+    return out.getvalue()
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return f"{value:.{_DECIMALS[name]}f}" if name in _DECIMALS else str(value)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _append(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Progress:
+    """Rewrites the file named by ``SCALEBOOK_PROGRESS`` about twice a second.
+
+    Parameters
+    ----------
+    active : bool
+        Only rank 0 reports.
+    epochs : int
+        Epochs of the run.
+    """
+
+    _PAUSE_S = 0.5
+
+    def __init__(self, active: bool, epochs: int) -> None:
+        path = os.environ.get("SCALEBOOK_PROGRESS")
+        self._path = Path(path) if active and path else None
+        self._start = time.monotonic()
+        self._written = -math.inf
+        self._state: dict[str, Any] = {
+            "stem": None, "results": None, "phase": "data", "epoch": 0, "epochs": epochs,
+            "step": 0, "steps": 0, "images_per_s": None, "val_acc": None, "elapsed_s": 0.0,
+        }  # fmt: skip
+
+    def update(self, now: bool = False, **state: Any) -> None:
+        """Remember `state`; write it if it is time, or at once where `now` is set."""
+        if self._path is None:
+            return
+        self._state.update(state)
+        moment = time.monotonic()
+        if not now and moment - self._written < self._PAUSE_S:
+            return
+        self._written = moment
+        self._state["elapsed_s"] = round(moment - self._start, 3)
+        # Whole, but not synced to disk: that would take longer than a training step.
+        with contextlib.suppress(OSError):  # a progress bar must not end a run
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".progress.")
+            with os.fdopen(handle, "w") as file:
+                json.dump(self._state, file)
+            os.replace(temporary, self._path)

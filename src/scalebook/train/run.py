@@ -1,0 +1,271 @@
+"""One attempt at a run, from the resolved experiment to its closed manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalebook import contract
+from scalebook.contract import RunFiles, ScalebookError, Stem
+from scalebook.train import checkpoint, dataset, machine, manifest, model, precision, records, stop
+from scalebook.train.distributed import Ranks
+from scalebook.train.failures import Watchdog, first_line, known
+from scalebook.train.loop import Epoch, Trainer
+from scalebook.train.privacy import clean_text
+from scalebook.train.profiler import StepProfiler
+from scalebook.train.settings import Settings
+
+
+@dataclass
+class Attempt:
+    """What must be known to end an attempt, whatever happens.
+
+    Attributes
+    ----------
+    files : RunFiles or None
+        Set once the run has a manifest.
+    where : str
+        What is being done, for messages.
+    """
+
+    settings: Settings
+    ranks: Ranks
+    root: Path
+    command: list[str]
+    resume: str | None
+    files: RunFiles | None = None
+    checkpoints: checkpoint.Folder | None = None
+    where: str = "start"
+
+
+def execute(attempt: Attempt, expired: Any) -> None:
+    """Train to the end.
+
+    Parameters
+    ----------
+    attempt : Attempt
+        Filled in along the way.
+    expired : callable
+        Called by the watchdog where no progress is made; ends the process.
+
+    Raises
+    ------
+    ScalebookError
+        One line that says what went wrong.
+    """
+    settings, ranks, root = attempt.settings, attempt.ranks, attempt.root
+    training = settings.training
+    progress = records.Progress(ranks.first, training.epochs)
+    precision.set_up(training.precision, ranks.device)
+
+    attempt.where = "choice of the run's name"
+    stem, place = _on_first(ranks, lambda: _which_run(attempt))
+    progress.update(stem=stem, now=True)
+    files = None if place is None else manifest.files_of(root, stem, place)
+    if files and _on_first(ranks, lambda: manifest.finished(files)):
+        if ranks.first:
+            print(f"run {stem} is finished: nothing to continue", flush=True)
+        return
+    attempt.checkpoints = checkpoint.Folder(root, stem)
+    _on_first(ranks, attempt.checkpoints.lock)
+    if files:
+        _on_first(ranks, lambda: manifest.close_dead_attempt(files))
+    attempt.files = files  # not before it is locked: another process may be writing them
+
+    data, network, number = _prepare(attempt, stem, progress)
+    files = attempt.files
+    progress.update(results=str(files.results.relative_to(root)), now=True)
+    trainer, first_epoch = _trainer(attempt, data, network, continued=place is not None)
+    if ranks.first:
+        _log(attempt, "\n".join(_header(attempt, data, number)))
+
+    done, steps = 0, (training.epochs - first_epoch + 1) * trainer.steps
+    with contextlib.ExitStack() as stack:
+        watchdog = stack.enter_context(Watchdog(ranks.timeout_s, expired, ranks.world_size > 1))
+        profiler = stack.enter_context(StepProfiler(settings, steps, ranks, files, root))
+        for epoch in range(first_epoch, training.epochs + 1):
+            attempt.where = f"epoch {epoch}"
+            result = trainer.run_epoch(epoch, number, done, profiler, watchdog, progress)
+            done += trainer.steps
+            attempt.where = f"checkpoint of epoch {epoch}"
+            state = checkpoint.capture(
+                epoch, trainer.step, network, trainer.optimizer, trainer.scaler, ranks
+            )
+            if ranks.first:
+                _keep(attempt, result, state)
+            watchdog.beat()
+            progress.update(phase="train", val_acc=round(result.row["val_acc"], 3), now=True)
+    attempt.where = "end"
+    if ranks.first:
+        contract.close_attempt(files.manifest, "completed")
+        attempt.checkpoints.release_reserve()
+        _log(attempt, f"run {stem} completed")
+    progress.update(phase="done", now=True)
+
+
+def _trainer(
+    attempt: Attempt, data: dataset.Dataset, network: torch.nn.Module, continued: bool
+) -> tuple[Trainer, int]:
+    """Set up the training, from the checkpoint where a run is continued; and its first epoch."""
+    settings, ranks = attempt.settings, attempt.ranks
+    attempt.where = "set-up of the training"
+    # Each rank draws its own dropout; the weights were drawn from the same seed on all.
+    torch.manual_seed(settings.seed * ranks.world_size + ranks.rank + 1)
+    trainer = Trainer(settings, ranks, dataset.place(data, ranks.device), network)
+    attempt.where = "checkpoint"
+    state = attempt.checkpoints.load(ranks) if continued else None
+    first_epoch = 1
+    if state is not None:
+        checkpoint.restore(state, network, trainer.optimizer, trainer.scaler, ranks)
+        trainer.step, first_epoch = state["step"], state["epoch"] + 1
+    if ranks.first:
+        records.cut(attempt.files, first_epoch - 1)
+        manifest.set_first_epoch(attempt.files, first_epoch)
+    return trainer, first_epoch
+
+
+def _keep(attempt: Attempt, result: Epoch, state: dict[str, Any]) -> None:
+    """Write an epoch down: rows first, then the checkpoint that a resume cuts them by."""
+    records.append_steps(attempt.files, result.steps)
+    records.append_epoch(attempt.files, result.row)
+    attempt.checkpoints.save(state)
+    row = result.row
+    rate = f"{row['throughput']:9.1f}" if row["throughput"] is not None else "        -"
+    _log(
+        attempt,
+        f"epoch {row['epoch']:3d}/{attempt.settings.training.epochs}  "
+        f"train {row['train_loss']:.4f} {row['train_acc']:6.2f} %  "
+        f"val {row['val_loss']:.4f} {row['val_acc']:6.2f} %  "
+        f"{rate} images/s  {row['epoch_time_s']:7.2f} s",
+    )
+
+
+def _which_run(attempt: Attempt) -> tuple[str, str | None]:
+    """Stem of this run, and its place below ``results`` where it is continued, else None.
+
+    A job that Slurm or torchrun started again continues by itself: it has the same job id and
+    a restart count.
+    """
+    settings, resume = attempt.settings, attempt.resume
+    job, given = manifest.job_id()
+    device, world_size = settings.layout.device, settings.layout.world_size
+    stem = str(Stem(settings.experiment, job, world_size, device))
+    if resume:
+        named = Stem.parse(resume)
+        if str(Stem(settings.experiment, named.job_id, world_size, device)) != resume:
+            raise ScalebookError(
+                f"--resume {resume}: is no run of experiment {settings.experiment} with "
+                f"{world_size} ranks on {device}"
+            )
+        stem = resume
+    elif resume is not None and not given:
+        raise ScalebookError(
+            "--resume: no job id is set, so no run can be found by it: name the run, as "
+            "--resume STEM"
+        )
+    place = manifest.find(attempt.root, stem)
+    restarts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+    again = given and any(os.environ.get(name, "0") not in ("", "0") for name in restarts)
+    if place is None and resume is not None and not again:
+        raise ScalebookError(f"--resume: there is no run {stem} in results: start it without")
+    if place is not None and resume is None and not again:
+        raise manifest.taken(manifest.files_of(attempt.root, stem, place))
+    return stem, place
+
+
+def _prepare(
+    attempt: Attempt, stem: str, progress: records.Progress
+) -> tuple[dataset.Dataset, torch.nn.Module, int]:
+    """Load data and model, give the run its manifest, and open an attempt; also its number.
+
+    A run whose data or model cannot be had gets a manifest too: it says why.
+    """
+    settings, ranks, root = attempt.settings, attempt.ranks, attempt.root
+
+    def report(what: str, done: int, total: int) -> None:
+        progress.update(phase="data", step=done, steps=total)
+
+    error: Exception | None = None
+    described: list[dict | None] = [None, None]
+    try:
+        attempt.where = "dataset"
+        data = dataset.load(settings.dataset, root, report)
+        attempt.where = "model"
+        torch.manual_seed(settings.seed)  # the same weights on every rank
+        network = model.build(settings.training, len(data.classes), data.image_size)
+        described = [data.describe(), model.describe(settings.training, network)]
+    except Exception as raised:
+        error = raised
+    outcome = {
+        "machine": machine.describe(ranks),
+        "failure": error and _told(error, attempt),
+        "stopped": error.ended if isinstance(error, stop.Stopped) else None,
+    }
+    outcomes = ranks.gather_objects(outcome)
+    failure = next((one["failure"] for one in outcomes if one["failure"]), None)
+
+    if attempt.files is None:
+        real = described[0] is not None and described[0]["name"] != "synthetic"
+        names = {described[0]["name"], "*"} if real else {"synthetic"}
+        evidence = failure is None and names & set(settings.evidence_datasets)
+        place = manifest.EVIDENCE if evidence else manifest.LOCAL
+        files = manifest.files_of(root, stem, place)
+        machines = [one["machine"] for one in outcomes]
+        _on_first(
+            ranks,
+            lambda: manifest.create(
+                files, manifest.compose(settings, files.stem, ranks, *described, machines,
+                                        attempt.command, root)
+            ),
+        )  # fmt: skip
+        attempt.files = files
+    elif failure is None:
+        _on_first(ranks, lambda: manifest.refuse_changes(attempt.files, settings, data, root))
+        _on_first(ranks, lambda: manifest.complete(attempt.files, *described))
+    number = _on_first(ranks, lambda: manifest.open_attempt(attempt.files))
+    if failure:
+        stopped = next((one["stopped"] for one in outcomes if one["stopped"]), None)
+        raise stop.Stopped(stopped) if stopped else error or ScalebookError(failure)
+    return data, network, number
+
+
+def _told(error: Exception, attempt: Attempt) -> str:
+    where = f"rank {attempt.ranks.rank}, {attempt.where}"
+    return known(error, where) or f"{where}: {type(error).__name__}: {first_line(error)}"
+
+
+def _on_first(ranks: Ranks, action: Callable[[], Any]) -> Any:
+    """Do something on rank 0 and give its answer to all; where it fails, the others miss rank 0."""
+    return ranks.from_first(action() if ranks.first else None)
+
+
+def _header(attempt: Attempt, data: dataset.Dataset, number: int) -> list[str]:
+    """What produced the log: settings, versions, dataset, commit."""
+    settings, ranks = attempt.settings, attempt.ranks
+    versions = machine.versions(ranks)
+    code = machine.code_version(attempt.root)
+    dirty = " with changes" if code["dirty"] else ""
+    training = " ".join(f"{key}={value}" for key, value in vars(settings.training).items())
+    return [
+        f"{contract.utc_now()} run {attempt.files.stem} attempt {number}",
+        f"settings: seed={settings.seed} global_batch={settings.global_batch} {training}",
+        "versions: " + " ".join(f"{key}={value}" for key, value in versions.items() if value),
+        f"dataset: {data.name} sha256={data.sha256[:12]} train={len(data.train)} "
+        f"val={len(data.val)}{' (subset)' if data.subset else ''}",
+        f"ranks: {ranks.world_size} on {settings.layout.device}, {ranks.threads} threads each, "
+        f"backend {ranks.backend or 'none'}",
+        f"code: {code['commit'] or 'no commit known'}{dirty}",
+    ]
+
+
+def _log(attempt: Attempt, text: str) -> None:
+    """Write to the run's log and to standard output."""
+    text = clean_text(text, attempt.root)
+    records.append_log(attempt.files, text)
+    print(text, flush=True)

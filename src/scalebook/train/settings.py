@@ -1,0 +1,162 @@
+"""The resolved experiment, read from the one JSON file a training process is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+
+# Written types of the fields below, and what JSON may hold for them.
+_ALLOWED: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Ranks and where they run."""
+
+    device: str
+    world_size: int
+    nodes: int
+    ranks_per_node: int
+    threads_per_rank: int | None
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """Which images; sizes in pixels and images, None for all there are."""
+
+    source: str
+    dir: str
+    image_size: int | None
+    train_images: int | None
+    val_images: int | None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Hyper-parameters, as ``study.yaml`` documents them."""
+
+    model: str
+    stem: str
+    epochs: int
+    precision: str
+    channels_last: bool
+    compile: bool
+    lr: float
+    lr_reference_batch: int
+    lr_scaling: str
+    warmup_epochs: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    label_smoothing: float
+    crop_padding: int
+    flip: bool
+    freeze_batch_norm: bool
+    untimed_steps: int
+    profile: bool
+    profile_steps: int
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A resolved experiment.
+
+    Attributes
+    ----------
+    global_batch : int
+        Images a step over all ranks.
+    evidence_datasets : list of str
+        Names of datasets with which the run becomes evidence; ``*`` is any real one.
+    document : dict
+        The JSON document itself.
+    """
+
+    schema: str
+    study: str
+    experiment: str
+    system: str
+    seed: int
+    scaling: str | None
+    reference: str | None
+    layout: Layout
+    global_batch: int
+    dataset: DatasetSettings
+    training: TrainingSettings
+    evidence_datasets: list
+    overrides: dict
+    document: dict = dataclasses.field(default_factory=dict, compare=False)
+
+
+def read(path: Path, profile: bool = False) -> Settings:
+    """Read a resolved experiment.
+
+    Parameters
+    ----------
+    path : Path
+        JSON file written by ``scalebook resolve``.
+    profile : bool
+        Write a profiler trace whatever the file says.
+
+    Raises
+    ------
+    ScalebookError
+        One line that names file and key.
+    """
+    document = contract.read_json(path)
+    where = path.name
+    if document.get("schema") != contract.RESOLVED_SCHEMA:
+        raise ScalebookError(
+            f"{where}: no resolved experiment of schema {contract.RESOLVED_SCHEMA}: write one with "
+            "`scalebook resolve EXPERIMENT`"
+        )
+    values = dict(document)
+    for key, kind in (
+        ("layout", Layout), ("dataset", DatasetSettings), ("training", TrainingSettings)
+    ):  # fmt: skip
+        part = values.get(key)
+        if not isinstance(part, dict):
+            raise ScalebookError(f"{where}: {key}: is missing or no mapping")
+        if key == "training" and profile:
+            part = {**part, "profile": True}
+            document = {**document, "training": part}
+        values[key] = _build(kind, part, f"{where}: {key}.")
+    return _build(Settings, {**values, "document": document}, f"{where}: ")
+
+
+def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+    """Make a dataclass of a mapping; wrong, missing and unknown keys are named."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key in values:
+        if key not in fields:
+            raise ScalebookError(
+                f"{where}{key}: unknown key; resolve the experiment again with this version"
+            )
+    for name, field in fields.items():
+        if name not in values:
+            raise ScalebookError(
+                f"{where}{name}: is missing; resolve the experiment again with this version"
+            )
+        written = str(field.type)
+        plain = written.replace(" | None", "")
+        value = values[name]
+        if value is None and plain != written:
+            continue
+        allowed = _ALLOWED.get(plain)
+        if allowed and (
+            not isinstance(value, allowed) or (plain != "bool" and isinstance(value, bool))
+        ):
+            raise ScalebookError(f"{where}{name}: {value!r} is not of type {written}")
+    return kind(**values)

@@ -1,0 +1,151 @@
+"""Ranks that die, hang or are told to stop: all of them end, one line says why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+import train_helpers as helpers
+
+LONG = {"world_size": 2, "epochs": 100_000, "model": "tinynet_plain", "warmup_epochs": 0.0}
+
+
+def training(root, world_size=2, **changes):
+    """Start ranks and wait until two epochs are written."""
+    helpers.study(root, **{**LONG, **changes})
+    processes = helpers.start_ranks(root, world_size, SCALEBOOK_JOB_ID="8")
+
+    def two_epochs():
+        assert all(process.poll() is None for process in processes), helpers.finish(processes)
+        files = list(root.glob("results/local/csv/*.csv"))
+        return files and files[0].read_text().count("\n") > 3
+
+    helpers.wait_for(two_epochs)
+    return processes
+
+
+def ended(root) -> dict:
+    return helpers.manifest(root)["attempts"][-1]
+
+
+def told(outcomes) -> list[str]:
+    lines = [line for _, _, errors in outcomes for line in errors.splitlines()]
+    assert not any("Traceback" in line for line in lines), lines
+    return [line for line in lines if line.startswith("scalebook.train:")]
+
+
+def test_killed_rank_ends_the_other(tmp_path):
+    processes = training(tmp_path)
+    processes[1].kill()
+    start = time.monotonic()
+    outcomes = helpers.finish(processes)
+    assert time.monotonic() - start < 10
+    assert outcomes[0][0] == 1
+    (line,) = told(outcomes)
+    assert "rank 0, epoch" in line and "lost contact with another rank" in line
+    assert ended(tmp_path)["ended"] == "failed" and "lost contact" in ended(tmp_path)["reason"]
+    assert "lost contact" in helpers.only(tmp_path, "results/local/logs/*.log").read_text()
+
+
+def test_killed_first_rank(tmp_path):
+    """The rank that writes the files is gone; another one closes the manifest."""
+    processes = training(tmp_path)
+    processes[0].kill()
+    outcomes = helpers.finish(processes)
+    assert outcomes[1][0] == 1 and len(told(outcomes)) == 1
+    assert ended(tmp_path)["ended"] == "failed"
+
+
+def test_hung_rank_is_given_up(tmp_path):
+    processes = training(tmp_path, timeout_s=4.0)
+    os.kill(processes[1].pid, signal.SIGSTOP)
+    start = time.monotonic()
+    _, errors = processes[0].communicate(timeout=30)
+    assert time.monotonic() - start < 15
+    processes[1].kill()
+    processes[1].communicate()
+    assert processes[0].returncode == 1
+    (line,) = [text for text in errors.splitlines() if text.startswith("scalebook.train:")]
+    assert "for 4 s (timeout_s)" in line
+    assert ended(tmp_path)["ended"] == "failed" and "timeout_s" in ended(tmp_path)["reason"]
+
+
+def test_rank_that_never_starts_is_given_up(tmp_path):
+    helpers.study(tmp_path, **{**LONG, "timeout_s": 3.0})
+    processes = helpers.start_ranks(tmp_path, 2)
+    processes[1].kill()
+    outcomes = helpers.finish(processes, timeout=40)
+    assert outcomes[0][0] == 1
+    (line,) = told(outcomes)
+    assert "could not join the 2 ranks within 3 s" in line
+
+
+def test_fault_on_one_rank_is_told_once(tmp_path):
+    """The rank that failed says why; the other one is quiet."""
+    helpers.study(tmp_path, **LONG)
+    processes = helpers.start_ranks(tmp_path, 2, TRAIN_TEST_FAULT="1", SCALEBOOK_JOB_ID="8")
+    outcomes = helpers.finish(processes)
+    assert [status for status, *_ in outcomes] == [1, 1]
+    (line,) = told(outcomes)
+    assert "ZeroDivisionError" in line and "epoch 1" in line
+    assert "ZeroDivisionError" in ended(tmp_path)["reason"]
+    assert "Traceback" in helpers.only(tmp_path, "results/local/logs/*.log").read_text()
+
+
+def test_damaged_data_ends_all_ranks(tmp_path):
+    from test_train_dataset import pictures
+
+    folder = pictures(tmp_path / "data" / "insects")
+    (folder / "train" / "bee" / "1.png").write_bytes(b"nothing")
+    helpers.study(tmp_path, source="auto", train_images=None, val_images=None, world_size=2)
+    outcomes = helpers.finish(helpers.start_ranks(tmp_path, 2))
+    assert [status for status, *_ in outcomes] == [1, 1]
+    (line,) = told(outcomes)
+    assert "train/bee/1.png: is no picture" in line
+    assert ended(tmp_path)["ended"] == "failed"
+    assert len(helpers.manifest(tmp_path)["devices"]) == 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_cancelled_ranks_stop_at_the_same_step(tmp_path, together):
+    processes = training(tmp_path)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+        if not together:
+            time.sleep(0.5)
+    start = time.monotonic()
+    outcomes = helpers.finish(processes)
+    assert time.monotonic() - start < 5
+    assert [status for status, *_ in outcomes] == [1, 1]
+    (line,) = told(outcomes)
+    assert "run cancelled: continue it with --resume" in line
+    assert ended(tmp_path)["ended"] == "cancelled"
+
+
+def test_two_ranks_resume_bit_equal(tmp_path):
+    """Stopped after the first epoch and continued: the same as without the stop."""
+    states, tables = [], []
+    for name in ("whole", "parts"):
+        root = helpers.study(tmp_path / name, world_size=2)  # with dropout, drawn by each rank
+        if name == "parts":
+            outcomes = helpers.finish(
+                helpers.start_ranks(root, 2, SCALEBOOK_JOB_ID="8", TRAIN_TEST_DIE_AFTER="1")
+            )
+            assert [status for status, *_ in outcomes] == [9, 1]
+            assert len(helpers.rows(root)) == 2  # one more than the checkpoint knows
+            arguments = ["--resume"]
+        else:
+            arguments = []
+        outcomes = helpers.finish(helpers.start_ranks(root, 2, *arguments, SCALEBOOK_JOB_ID="8"))
+        assert [status for status, *_ in outcomes] == [0, 0], outcomes
+        states.append(helpers.parameters(root))
+        tables.append(
+            [[row[c] for c in ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")]
+             for row in helpers.rows(root)]
+        )  # fmt: skip
+    assert tables[0] == tables[1]
+    for key, values in states[0].items():
+        assert torch.equal(values, states[1][key]), key
