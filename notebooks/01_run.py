@@ -1,0 +1,77 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A training run
+#
+# **How does one training run go, from its first epoch to its last?**
+#
+# With `submit=True` this notebook starts a run and follows it to its end. Without, it shows
+# the newest finished run of the experiment, or of any experiment if that one has not been run
+# yet. A book build never starts a run.
+
+# %% tags=["parameters"]
+study = None  # folder that holds study.yaml; None: the one around this notebook
+experiment = "quick"
+system = "local"
+seed = None  # None: the first seed of the study
+submit = False
+
+# %%
+from scalebook import figures
+
+run = figures.run_or_attach(experiment, system=system, seed=seed, submit=submit, study_root=study)
+
+# %% [markdown]
+# ## What was run
+#
+# The record that the training process wrote itself: what was asked for, on which machine, with
+# which data and software.
+
+# %%
+figures.show_table(run.about, empty=run.message)
+
+# %% [markdown]
+# ## Loss, accuracy and throughput
+#
+# One point an epoch. Accuracy is measured on the whole validation set after each epoch.
+# Throughput counts the images of all ranks; warm-up steps and validation are not timed.
+
+# %%
+figures.show(run.figure())
+
+# %% [markdown]
+# ## Epochs
+
+# %%
+figures.show_table(run.epochs, run.headers, digits=run.digits, empty=run.message)
+
+# %% [markdown]
+# ## Steps
+#
+# A step takes as long as its slowest rank. The stall ratio is mean over median step time: well
+# above 1 means that some steps waited. Data wait is the share of the time in which a
+# rank waited for images.
+
+# %%
+figures.show_table(run.steps, digits=3, empty="No steps were recorded.")
+
+# %% [markdown]
+# ## All runs
+#
+# Every run there is, trials included; only runs marked as evidence stand behind the documents.
+
+# %%
+figures.show_table(figures.explorer_table(), digits=2, empty="No run yet.")
+
+# %%
+figures.show(figures.explorer())

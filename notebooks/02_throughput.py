@@ -1,0 +1,64 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Throughput
+#
+# **How many images a second does each configuration train, and how sure is that?**
+
+# %% tags=["parameters"]
+study = None  # folder that holds study.yaml; None: the one around this notebook
+
+# %%
+from scalebook import analysis, figures
+
+figures.use_study(study)
+
+# %% [markdown]
+# ## Configurations side by side
+#
+# A configuration is one experiment on one system with one data set and one version of the
+# software. Runs that share all of these repeat each other and differ in their seed only. Each
+# bar is the median over such runs; the throughput of a run is its median over epochs. A
+# number that was only reported is hatched. Systems never share an axis.
+
+# %%
+figures.show(figures.build("throughput_comparison"))
+
+# %% [markdown]
+# ## The numbers
+#
+# Low and high bound the median. With six runs and more they are its 95 % order-statistic
+# interval, which assumes no distribution; with fewer they are simply the smallest and the
+# largest value, and a single run has no interval.
+
+# %%
+figures.show_table(
+    analysis.configuration_table(),
+    headers=analysis.THROUGHPUT_HEADERS,
+    empty="No run with numbers yet.",
+)
+
+# %% [markdown]
+# ## Steps
+#
+# A step takes as long as its slowest rank; warm-up steps are left out. The stall ratio, mean over
+# median, shows whether some steps waited; data wait is the share of time spent
+# waiting for images.
+
+# %%
+figures.show_table(
+    analysis.step_table(),
+    headers=analysis.STEP_HEADERS,
+    digits=3,
+    empty="No measured run recorded its steps yet.",
+)

@@ -1,0 +1,70 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Scaling
+#
+# **How much faster does training become with more ranks, and do the reported numbers agree?**
+
+# %% tags=["parameters"]
+study = None  # folder that holds study.yaml; None: the one around this notebook
+
+# %%
+from scalebook import analysis, figures
+
+figures.use_study(study)
+
+# %% [markdown]
+# ## Efficiency against the ideal
+#
+# Parallel efficiency is the speed-up divided by the growth in ranks: 100 % means that twice the
+# ranks train twice as fast. It can be formed from throughput, $X_p / (p X_1)$, or from
+# the time per epoch, $T_1 / (p T_p)$. The two agree when every epoch trains on
+# the same images, so both are shown.
+
+# %%
+figures.show(figures.build("scaling_efficiency"))
+
+# %% [markdown]
+# ## The numbers
+#
+# A ratio is formed only between runs with the same system, device, data, model, epochs and torch
+# version, seed by seed where both sides ran the same seeds. The value of the reference stands
+# beside each ratio.
+
+# %%
+figures.show_table(
+    analysis.scaling_table(),
+    headers=analysis.SCALING_HEADERS,
+    digits=analysis.SCALING_DIGITS,
+    empty="No two comparable runs yet.",
+)
+
+# %% [markdown]
+# ### Comparisons that were refused
+
+# %%
+figures.show_table(analysis.refused(), empty="None.")
+
+# %% [markdown]
+# ## Do the reported numbers agree with each other?
+#
+# Each reported number is held against the others, against the peak of the device, and against
+# the job's own file once that is there. *Contradicted* means that two statements
+# cannot both be true, not which of them is wrong; the last column names the file that would decide.
+
+# %%
+figures.show_table(
+    analysis.check(),
+    headers=analysis.CHECK_HEADERS,
+    empty="Nothing is reported in data/reported.",
+)

@@ -1,0 +1,45 @@
+"""Numbers: medians with intervals, tables, scaling, and where each number comes from."""
+
+from scalebook.analysis.comparable import Configuration, configurations, documented
+from scalebook.analysis.consistency import CHECK_HEADERS, check, modelled
+from scalebook.analysis.scaling import (
+    SCALING_DIGITS,
+    SCALING_HEADERS,
+    compare,
+    refused,
+    scaling_table,
+)
+from scalebook.analysis.statistics import Summary, step_summary, summarise
+from scalebook.analysis.throughput import (
+    ACCURACY_HEADERS,
+    STEP_HEADERS,
+    THROUGHPUT_HEADERS,
+    configuration_table,
+    step_table,
+)
+from scalebook.analysis.values import Value, ledger, lookup
+
+__all__ = [
+    "ACCURACY_HEADERS",
+    "CHECK_HEADERS",
+    "SCALING_DIGITS",
+    "SCALING_HEADERS",
+    "STEP_HEADERS",
+    "THROUGHPUT_HEADERS",
+    "Configuration",
+    "Summary",
+    "Value",
+    "check",
+    "compare",
+    "configuration_table",
+    "configurations",
+    "documented",
+    "ledger",
+    "lookup",
+    "modelled",
+    "refused",
+    "scaling_table",
+    "step_summary",
+    "step_table",
+    "summarise",
+]

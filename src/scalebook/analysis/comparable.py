@@ -1,0 +1,231 @@
+"""Which runs may be compared, and which repeat each other.
+
+Two runs are *comparable* if they agree in everything that is not under study:
+machine, data, model, epochs, software. Runs that agree in the experiment's own
+settings as well are *repetitions* of one configuration, and are summarised together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from scalebook import results
+from scalebook.analysis.declared import declared_experiments
+from scalebook.analysis.statistics import Summary, summarise
+from scalebook.contract import ScalebookError
+
+#: What two runs must share before one is divided by the other. The dataset is
+#: told by its digest; its name is kept for the reader.
+COMPARABLE = {
+    "system": "system",
+    "device": "kind of device",
+    "device_name": "device",
+    "dataset": "dataset",
+    "dataset_sha256": "dataset digest",
+    "subset": "subset of the dataset",
+    "train_images": "training images",
+    "model": "model",
+    "model_stem": "stem",
+    "epochs": "epochs",
+    "torch": "torch version",
+}
+
+#: What an experiment sets, and repetitions of it share.
+SETTINGS = ("experiment", "world_size", "nodes", "precision", "global_batch")
+
+#: Metrics of a run in the catalogue: title and unit.
+METRICS = {
+    "throughput": ("throughput", "images/s"),
+    "epoch_time_s": ("time per epoch", "s"),
+    "final_val_acc": ("final validation accuracy", "%"),
+    "best_val_acc": ("best validation accuracy", "%"),
+}
+
+SYNTHETIC = "synthetic"
+
+
+def plain(value: Any) -> Any:
+    """None for every kind of missing value, a Python scalar for the rest."""
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return None
+    value = value.item() if hasattr(value, "item") else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that repeat each other, from one kind of source.
+
+    Attributes
+    ----------
+    kind : {"measured", "reported"}
+        Imported runs count as measured.
+    settings : dict
+        Values of `COMPARABLE` and `SETTINGS` that all the runs share; None where unknown.
+    runs : DataFrame
+        Rows of the catalogue.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    runs: pd.DataFrame = field(compare=False)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.settings[name]
+
+    @property
+    def facet(self) -> tuple:
+        """Equal for configurations that may be compared and drawn on one axis."""
+        return (self.kind, *(self.settings[name] for name in COMPARABLE))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images were generated."""
+        return self["dataset"] == SYNTHETIC
+
+    def summary(self, metric: str) -> Summary:
+        """Median and interval of a metric over the runs."""
+        return summarise(pd.to_numeric(self.runs[metric], errors="coerce"))
+
+    @property
+    def stems(self) -> list[str]:
+        """Names of the runs; job ids where a reported run has no files."""
+        pairs = zip(self.runs["stem"], self.runs["job_id"])
+        return [plain(stem) or f"job {plain(job)}" for stem, job in pairs]
+
+    @property
+    def source(self) -> str:
+        """Where the numbers come from, in words."""
+        ids = [str(plain(job)) for job in self.runs["job_id"]]
+        if self.kind == "reported":
+            return f"reported for job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
+        data = self["dataset"] or "unknown data"
+        if self["subset"]:
+            data += f" (subset of {self['train_images']} training images)"
+        versions = f", torch {self['torch']}" if self["torch"] else ""
+        return (
+            f"{count(len(ids), 'run')} of {self['experiment']} on {self['system']}"
+            f" ({said_seeds(self.runs['seed'])}), {data}{versions}"
+        )
+
+
+def count(n: int, noun: str) -> str:
+    """``1 run``, ``3 runs``."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def said_seeds(seeds: Iterable[Any]) -> str:
+    """``seed 0``, ``seeds 0–2`` or ``seeds 0, 5``; says where a seed is unknown."""
+    known = sorted({int(seed) for seed in seeds if plain(seed) is not None})
+    if not known:
+        return "seed unknown"
+    if len(known) == 1:
+        return f"seed {known[0]}"
+    if known == list(range(known[0], known[-1] + 1)) and len(known) > 2:
+        return f"seeds {known[0]}–{known[-1]}"
+    return f"seeds {', '.join(map(str, known))}"
+
+
+def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Runs that may stand in a document: finished evidence, and what was reported.
+
+    Real and generated images never stand side by side: where both are
+    there, the runs on generated images are left out.
+
+    Parameters
+    ----------
+    runs : DataFrame, optional
+        Rows of the catalogue to choose from; asked of the catalogue where left out.
+    """
+    if runs is None:
+        # Two narrow questions, so that a trial run changes neither answer.
+        parts = [results.runs(evidence=True), results.runs(kind="reported")]
+        parts[0] = parts[0][parts[0]["kind"] != "reported"]
+        runs = pd.concat([part for part in parts if not part.empty] or parts[:1])
+    taken = runs[(runs["kind"] == "reported") | (runs["evidence"] == True)]  # noqa: E712
+    real = taken["dataset"] != SYNTHETIC
+    return (taken[real] if real.any() else taken).reset_index(drop=True)
+
+
+def configurations(runs: pd.DataFrame) -> list[Configuration]:
+    """Group runs into configurations: measured ones first, experiments as the study orders them.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Rows of the catalogue.
+    """
+    groups: dict[tuple, list[int]] = {}
+    names = (*COMPARABLE, *SETTINGS)
+    for position, row in enumerate(runs.to_dict("records")):
+        kind = "reported" if row["kind"] == "reported" else "measured"
+        key = (kind, *(plain(row.get(name)) for name in names))
+        groups.setdefault(key, []).append(position)
+    found = [
+        Configuration(key[0], dict(zip(names, key[1:])), runs.iloc[positions])
+        for key, positions in groups.items()
+    ]
+    # A reference stands above what is compared with it, as in study.yaml.
+    order = list(declared_experiments())
+    return sorted(
+        found,
+        key=lambda one: (
+            one.kind == "reported",
+            str(one["system"]),
+            order.index(one["experiment"]) if one["experiment"] in order else len(order),
+            str(one.facet),
+            str(one.settings),
+        ),
+    )
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What keeps two runs from being compared, one entry a difference; empty if nothing does.
+
+    A value that only one of the two tells counts as a difference: nothing
+    shows that the other agrees.
+
+    Parameters
+    ----------
+    one, other : mapping
+        Rows of the catalogue, or `Configuration.settings`.
+    """
+    found = []
+    for name, title in COMPARABLE.items():
+        left, right = plain(one.get(name)), plain(other.get(name))
+        if left != right:
+            if name == "dataset_sha256":
+                left, right = (str(side)[:8] if side else side for side in (left, right))
+            unknown = "unknown"
+            found.append(
+                f"{title} ({unknown if left is None else left} and "
+                f"{unknown if right is None else right})"
+            )
+    return found
+
+
+def require_comparable(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+    """Refuse to form a ratio between runs that differ in more than what is studied.
+
+    Parameters
+    ----------
+    one, other : mapping
+        Rows of the catalogue, or `Configuration.settings`.
+    what : str
+        The ratio, for the message.
+
+    Raises
+    ------
+    ScalebookError
+        One line that names what differs.
+    """
+    found = differences(one, other)
+    if found:
+        raise ScalebookError(
+            f"{what}: the runs are not comparable, they differ in {'; '.join(found)}: "
+            "run both under the same conditions"
+        )

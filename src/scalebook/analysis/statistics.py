@@ -1,0 +1,150 @@
+"""Medians with intervals, and percentiles of step times.
+
+Few runs are repeated often enough for a normal distribution to be assumed, so
+every interval here is nonparametric: the bounds are two of the observed values
+(rules 5 to 8 of Hoefler and Belli, *Scientific Benchmarking of Parallel
+Computing Systems*, SC15, DOI 10.1145/2807591.2807644).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a handful of repeated measurements says.
+
+    Attributes
+    ----------
+    n : int
+        Number of values; missing ones are not counted.
+    median, mean, min, max : float
+        In the unit of the values; NaN where n is 0.
+    low, high : float
+        Bounds of the interval for the median; equal to the value where n is 1.
+    coverage : float
+        Probability that the interval holds the true median; 0 where n is below 2.
+    """
+
+    n: int
+    median: float
+    low: float
+    high: float
+    mean: float
+    min: float
+    max: float
+    coverage: float
+
+    @property
+    def interval(self) -> str:
+        """What `low` and `high` are, in words."""
+        if self.n == 0:
+            return "no value"
+        if self.n == 1:
+            return "one run, no interval"
+        if self.coverage >= CONFIDENCE:
+            return f"{100 * self.coverage:.1f} % interval of the median, n = {self.n}"
+        return f"range of {self.n} runs"
+
+
+def summarise(values: Iterable[float]) -> Summary:
+    """Median with the narrowest symmetric order-statistic interval of at least 95 %.
+
+    The interval from the k-th smallest to the k-th largest of n values holds
+    the true median with probability ``1 - 2 P(Binomial(n, 1/2) < k)``, whatever
+    the distribution. Below six values not even the whole range reaches 95 %:
+    the range is then given as what it is, together with its own coverage
+    (2 values 50 %, 3 values 75 %, 5 values 94 %).
+
+    Parameters
+    ----------
+    values : iterable of float
+        Measurements of one quantity under one configuration; NaN and None are dropped.
+    """
+    clean = np.sort([float(value) for value in values if value is not None and value == value])
+    n = len(clean)
+    if n == 0:
+        nan = math.nan
+        return Summary(0, nan, nan, nan, nan, nan, nan, 0.0)
+    k, coverage = 1, _coverage(n, 1)
+    while k < n // 2 and _coverage(n, k + 1) >= CONFIDENCE:
+        k, coverage = k + 1, _coverage(n, k + 1)
+    return Summary(
+        n=n,
+        median=float(np.median(clean)),
+        low=float(clean[k - 1]),
+        high=float(clean[n - k]),
+        mean=float(clean.mean()),
+        min=float(clean[0]),
+        max=float(clean[-1]),
+        coverage=coverage,
+    )
+
+
+def _coverage(n: int, k: int) -> float:
+    """Probability that the k-th smallest and k-th largest of n enclose the median."""
+    return max(0.0, 1.0 - 2.0 * sum(math.comb(n, i) for i in range(k)) / 2.0**n)
+
+
+#: Columns of `step_summary` and what they mean.
+STEP_METRICS = {
+    "steps": "timed steps",
+    "step_time_p50_ms": "median step time",
+    "step_time_p95_ms": "95th percentile of the step time",
+    "step_time_p99_ms": "99th percentile of the step time",
+    "step_time_mean_ms": "mean step time",
+    "stall_ratio": "mean step time over median step time",
+    "data_wait_share": "share of the step time spent waiting for data",
+    "load_balance": "mean over ranks of the step time, over that of the slowest rank",
+}
+
+
+def step_summary(steps: pd.DataFrame) -> dict[str, float]:
+    """Percentiles of the step time and where it went.
+
+    A step takes as long as its slowest rank. Warm-up steps are left out, and of
+    an epoch that was repeated after a restart only the last attempt counts.
+
+    Parameters
+    ----------
+    steps : DataFrame
+        One row a step and rank, columns of `contract.STEP_COLUMNS`, times in seconds.
+
+    Returns
+    -------
+    dict of str to float
+        Keys of `STEP_METRICS`; times in milliseconds, ratios without unit. NaN
+        where there is no timed step.
+    """
+    timed = _last_attempts(steps)
+    timed = timed[timed["warmup"] == 0]
+    if timed.empty:
+        return {name: 0.0 if name == "steps" else math.nan for name in STEP_METRICS}
+    by_step = timed.groupby(["epoch", "step"])["step_time_s"]
+    slowest, average = by_step.max(), by_step.mean()
+    p50, p95, p99 = np.percentile(slowest, [50, 95, 99])
+    mean, total = float(slowest.mean()), float(timed["step_time_s"].sum())
+    return {
+        "steps": float(len(slowest)),
+        "step_time_p50_ms": 1e3 * float(p50),
+        "step_time_p95_ms": 1e3 * float(p95),
+        "step_time_p99_ms": 1e3 * float(p99),
+        "step_time_mean_ms": 1e3 * mean,
+        "stall_ratio": mean / float(p50) if p50 else math.nan,
+        "data_wait_share": float(timed["data_wait_s"].sum()) / total if total else math.nan,
+        "load_balance": float(average.mean()) / mean if mean else math.nan,
+    }
+
+
+def _last_attempts(steps: pd.DataFrame) -> pd.DataFrame:
+    if steps.empty:
+        return steps
+    return steps[steps["attempt"] == steps.groupby("epoch")["attempt"].transform("max")]

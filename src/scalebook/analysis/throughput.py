@@ -1,0 +1,109 @@
+"""Tables of what was measured: one row a configuration, or one row a run's steps."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from scalebook import results
+from scalebook.analysis.comparable import COMPARABLE, METRICS, SETTINGS, configurations, documented
+from scalebook.analysis.statistics import STEP_METRICS, step_summary
+from scalebook.contract import ScalebookError
+
+#: Columns of `configuration_table` for a reader, with units.
+THROUGHPUT_HEADERS = {
+    "kind": "kind",
+    "experiment": "experiment",
+    "system": "system",
+    "dataset": "dataset",
+    "n": "runs",
+    "throughput_median": "median throughput (images/s)",
+    "throughput_low": "low (images/s)",
+    "throughput_high": "high (images/s)",
+    "epoch_time_s_median": "median time per epoch (s)",
+    "interval": "low and high are",
+}
+ACCURACY_HEADERS = {
+    "kind": "kind",
+    "experiment": "experiment",
+    "system": "system",
+    "dataset": "dataset",
+    "epochs": "epochs",
+    "n": "runs",
+    "final_val_acc_median": "median final accuracy (%)",
+    "final_val_acc_low": "low (%)",
+    "final_val_acc_high": "high (%)",
+    "best_val_acc_median": "median best accuracy (%)",
+}
+
+#: Columns of `step_table` for a reader, with units.
+STEP_HEADERS = {
+    "experiment": "experiment",
+    "system": "system",
+    "seed": "seed",
+    "steps": "timed steps",
+    "step_time_p50_ms": "p50 (ms)",
+    "step_time_p95_ms": "p95 (ms)",
+    "step_time_p99_ms": "p99 (ms)",
+    "stall_ratio": "stall ratio",
+    "data_wait_share": "data wait (share)",
+    "load_balance": "load balance",
+}
+
+
+def configuration_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Throughput, time per epoch and accuracy of every configuration.
+
+    Parameters
+    ----------
+    runs : DataFrame, optional
+        Rows of the catalogue; all that may stand in a document where left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``kind``, those of `SETTINGS` and `COMPARABLE`, ``n``, ``interval`` (what
+        low and high are), and ``<metric>_median``, ``_low``, ``_high`` for `METRICS`;
+        ``source`` says where the numbers come from.
+    """
+    rows = []
+    for one in configurations(documented() if runs is None else runs):
+        if not any(one.summary(metric).n for metric in METRICS):
+            continue
+        row = {"kind": one.kind, **{name: one[name] for name in (*SETTINGS, *COMPARABLE)}}
+        row["n"] = len(one.runs)
+        row["interval"] = one.summary("throughput").interval
+        for metric in METRICS:
+            summary = one.summary(metric)
+            row[f"{metric}_median"] = summary.median
+            row[f"{metric}_low"], row[f"{metric}_high"] = summary.low, summary.high
+        rows.append({**row, "source": one.source})
+    names = ["kind", *SETTINGS, *COMPARABLE, "n", "interval"]
+    names += [f"{metric}_{stat}" for metric in METRICS for stat in ("median", "low", "high")]
+    return pd.DataFrame(rows, columns=[*names, "source"])
+
+
+def step_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Percentiles of the step time of every run whose steps were recorded.
+
+    Parameters
+    ----------
+    runs : DataFrame, optional
+        Rows of the catalogue; the measured ones of a document where left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``stem``, ``experiment``, ``system``, ``seed`` and those of `STEP_METRICS`.
+    """
+    runs = documented() if runs is None else runs
+    rows = []
+    for run in runs[runs["kind"] != "reported"].to_dict("records"):
+        try:
+            steps = results.steps(run["stem"])
+        except ScalebookError:
+            # No step file, or one that `results.problems()` names: the run has no step times.
+            continue
+        if not steps.empty:
+            about = {name: run[name] for name in ("stem", "experiment", "system", "seed")}
+            rows.append({**about, **step_summary(steps)})
+    return pd.DataFrame(rows, columns=["stem", "experiment", "system", "seed", *STEP_METRICS])

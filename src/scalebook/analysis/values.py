@@ -1,0 +1,259 @@
+"""Every number a document may quote, by key, with where it came from.
+
+========================================  =======================================
+key                                       value
+========================================  =======================================
+``<experiment>.<system>.<metric>.<stat>``  over the repetitions that are evidence
+``reported.<job>.<metric>``               as a file in ``data/reported`` says it
+``modelled.<job>.<metric>``               computed from reported ones, formula named
+========================================  =======================================
+
+Metrics of a run are those of `comparable.METRICS`, the step times of
+`statistics.STEP_METRICS`, and for an experiment with a reference ``speedup``,
+``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scalebook import results, study
+from scalebook.analysis import consistency
+from scalebook.analysis.comparable import (
+    METRICS,
+    Configuration,
+    configurations,
+    differences,
+    documented,
+    plain,
+)
+from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.statistics import Summary, summarise
+from scalebook.analysis.throughput import step_table
+from scalebook.contract import ScalebookError
+
+STATS = ("median", "low", "high", "n", "min", "max", "mean")
+
+#: Step metrics that documents quote, with their units.
+STEP_UNITS = {
+    "step_time_p50_ms": "ms",
+    "step_time_p95_ms": "ms",
+    "step_time_p99_ms": "ms",
+    "stall_ratio": "",
+    "data_wait_share": "",
+}
+
+#: Metrics of `scaling_table`, by basis.
+RATIOS = {"throughput": "", "time per epoch": "_by_epoch_time"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number and its provenance.
+
+    Attributes
+    ----------
+    key : str
+        Its name in prose.
+    value : float
+        The number, in `unit`.
+    unit : str
+        ``"images/s"``, ``"s"``, ``"%"`` …; empty for a ratio or a count.
+    kind : {"measured", "reported", "modelled"}
+        Whether a run, a file in ``data/reported`` or a formula gave it.
+    source : str
+        One phrase for the reader.
+    n : int
+        Number of values behind it.
+    low, high : float or None
+        Interval of the median; None where there is none.
+    runs : tuple of str
+        Stems, or job ids of reported runs.
+    """
+
+    key: str
+    value: float
+    unit: str
+    kind: str
+    source: str
+    n: int = 1
+    low: float | None = None
+    high: float | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The number as prose shows it, with its unit: ``4,460 images/s``, ``77.42 %``.
+
+        A reported number keeps its digits, any other is rounded to three.
+        """
+        shown = f"{self.value:,.6g}" if self.kind == "reported" else number(self.value)
+        return f"{shown} {self.unit}".strip()
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number at `digits` significant digits; whole ones and thousands in full, with commas."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if float(value).is_integer() or abs(value) >= 10 ** (digits - 1):
+        decimals = 0 if float(value).is_integer() or abs(value) >= 10**digits else 1
+        return f"{value:,.{decimals}f}"
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, digits - 1 - magnitude)}f}"
+
+
+def lookup(key: str) -> Value:
+    """Find the number behind a key.
+
+    Raises
+    ------
+    ScalebookError
+        If there is no such key, or the runs behind it are not repetitions of
+        one configuration; the message names near matches, or what differs.
+    """
+    known = ledger()
+    if key in known:
+        return known[key]
+    for prefix, reason in ambiguous().items():
+        if key.startswith(f"{prefix}."):
+            raise ScalebookError(f"{key}: ambiguous, {reason}")
+    experiment, system, *rest = [*key.split("."), "", ""]
+    declared = study.load()
+    if experiment in declared.experiments and system in declared.systems and rest[0] and not any(
+        name.startswith(f"{experiment}.{system}.") for name in known
+    ):  # fmt: skip
+        raise ScalebookError(
+            f"no number {key!r}: no run of {experiment} on {system} is evidence yet; "
+            f"start one with: scalebook run {experiment} --system {system}"
+        )
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    hint = f"near matches: {', '.join(near)}" if near else f"{len(known)} keys are known"
+    raise ScalebookError(f"no number {key!r}; {hint}")
+
+
+def ledger() -> dict[str, Value]:
+    """All numbers there are, by key."""
+    values: dict[str, Value] = {}
+    for one in _measured().values():
+        if len(one) == 1:
+            values.update((value.key, value) for value in _of_configuration(one[0]))
+    values.update((value.key, value) for value in _of_scaling(values))
+    values.update((value.key, value) for value in _reported())
+    values.update((value.key, value) for value in _modelled())
+    return values
+
+
+def ambiguous() -> dict[str, str]:
+    """``<experiment>.<system>`` whose evidence is not one configuration, and why."""
+    found = {}
+    for prefix, group in _measured().items():
+        if len(group) > 1:
+            parts = differences(group[0].settings, group[1].settings) or [
+                f"{name} ({group[0][name]} and {group[1][name]})"
+                for name in ("precision", "global_batch", "world_size", "nodes")
+                if group[0][name] != group[1][name]
+            ]
+            stems = ", ".join(one.stems[0] for one in group)
+            found[prefix] = (
+                f"its evidence runs differ in {'; '.join(parts)}: keep one kind of them in "
+                f"results/ (such as {stems})"
+            )
+    return found
+
+
+def _measured() -> dict[str, list[Configuration]]:
+    groups: dict[str, list[Configuration]] = {}
+    for one in configurations(documented()):
+        if one.kind == "measured":
+            groups.setdefault(f"{one['experiment']}.{one['system']}", []).append(one)
+    return groups
+
+
+def _of_configuration(one: Configuration) -> Iterator[Value]:
+    prefix = f"{one['experiment']}.{one['system']}"
+    for metric, (_, unit) in METRICS.items():
+        yield from _stats(f"{prefix}.{metric}", one.summary(metric), unit, one)
+    steps = step_table(one.runs)
+    for metric, unit in STEP_UNITS.items():
+        yield from _stats(f"{prefix}.{metric}", summarise(steps[metric]), unit, one)
+
+
+def _stats(prefix: str, summary: Summary, unit: str, one: Configuration) -> Iterator[Value]:
+    if summary.n == 0:
+        return
+    for stat in STATS:
+        interval = stat == "median" and summary.n > 1
+        yield Value(
+            key=f"{prefix}.{stat}",
+            value=float(getattr(summary, stat)),
+            unit="" if stat == "n" else unit,
+            kind="measured",
+            source=f"{one.source}; {summary.interval}" if interval else one.source,
+            n=summary.n,
+            low=summary.low if interval else None,
+            high=summary.high if interval else None,
+            runs=tuple(one.stems),
+        )
+
+
+def _of_scaling(known: dict[str, Value]) -> Iterator[Value]:
+    table = scaling_table()
+    for row in table[table["kind"] == "measured"].to_dict("records"):
+        prefix = f"{row['experiment']}.{row['system']}"
+        reference = f"{row['reference']}.{row['system']}"
+        # Only where neither side is ambiguous.
+        if f"{prefix}.throughput.n" not in known or f"{reference}.throughput.n" not in known:
+            continue
+        source = (
+            f"{row['experiment']} against {row['reference']} on {row['system']} by {row['basis']}, "
+            f"n = {row['n']}, paired {row['pairing']}, {row['dataset']}"
+        )
+        for metric, unit in (("speedup", ""), ("efficiency", "%")):
+            if plain(row[metric]) is None:
+                continue
+            low, high = float(row[f"{metric}_low"]), float(row[f"{metric}_high"])
+            for stat, value in (("median", row[metric]), ("low", low), ("high", high),
+                                ("n", row["n"])):  # fmt: skip
+                yield Value(
+                    key=f"{prefix}.{metric}{RATIOS[row['basis']]}.{stat}",
+                    value=float(value),
+                    unit="" if stat == "n" else unit,
+                    kind="measured",
+                    source=source,
+                    n=int(row["n"]),
+                    low=low if stat == "median" and row["n"] > 1 else None,
+                    high=high if stat == "median" and row["n"] > 1 else None,
+                    runs=(*row["stems"], *row["reference_stems"]),
+                )
+
+
+def _reported() -> Iterator[Value]:
+    for row in results.reported().to_dict("records"):
+        value = plain(row["value"])
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        said = ", ".join(str(plain(part)) for part in (row["source"], row["date"]) if plain(part))
+        about = f"for job {row['job_id']}" if plain(row["experiment"]) else f"in {row['job_id']}"
+        yield Value(
+            key=f"reported.{row['job_id']}.{row['metric']}",
+            value=float(value),
+            unit=str(plain(row["unit"]) or ""),
+            kind="reported",
+            source=f"reported {about}: {said or row['source_file']}",
+            runs=(str(row["job_id"]),),
+        )
+
+
+def _modelled() -> Iterator[Value]:
+    for row in consistency.modelled().to_dict("records"):
+        yield Value(
+            key=f"modelled.{row['job_id']}.{row['metric']}",
+            value=float(row["value"]),
+            unit=row["unit"],
+            kind="modelled",
+            source=f"modelled for job {row['job_id']}: {row['formula']}",
+            runs=(str(row["job_id"]),),
+        )

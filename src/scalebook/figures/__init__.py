@@ -1,0 +1,75 @@
+"""Numbers drawn: one function a figure, one theme for all.
+
+`FIGURES` are the plots of the study; the book shows them, and `static` writes
+the same drawings to ``results/plots``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import plotly.graph_objects as go
+
+from scalebook.contract import UsageError
+from scalebook.figures.accuracy import accuracy_curves
+from scalebook.figures.display import show, show_table, show_table_html
+from scalebook.figures.live import explorer, explorer_table, live_curve
+from scalebook.figures.profiling import (
+    BREAKDOWN_HEADERS,
+    TRACE_HEADERS,
+    breakdown_table,
+    profiling_breakdown,
+    reported_use,
+    trace_table,
+)
+from scalebook.figures.runview import run_or_attach, use_study
+from scalebook.figures.scaling import scaling_efficiency
+from scalebook.figures.throughput import throughput_comparison
+
+__all__ = [
+    "BREAKDOWN_HEADERS",
+    "FIGURES",
+    "TRACE_HEADERS",
+    "accuracy_curves",
+    "breakdown_table",
+    "build",
+    "explorer",
+    "explorer_table",
+    "live_curve",
+    "profiling_breakdown",
+    "reported_use",
+    "run_or_attach",
+    "scaling_efficiency",
+    "show",
+    "show_table",
+    "show_table_html",
+    "throughput_comparison",
+    "trace_table",
+    "use_study",
+]
+
+#: The plots of the study, by the name of their files.
+FIGURES: Mapping[str, Callable[[], go.Figure]] = {
+    "throughput_comparison": throughput_comparison,
+    "accuracy_curves": accuracy_curves,
+    "scaling_efficiency": scaling_efficiency,
+    "profiling_breakdown": profiling_breakdown,
+}
+
+
+def build(name: str) -> go.Figure:
+    """Draw one of `FIGURES`.
+
+    Returns
+    -------
+    Figure
+        With ``layout.meta`` of ``alt``, ``caption`` and ``sources``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such figure.
+    """
+    if name not in FIGURES:
+        raise UsageError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+    return FIGURES[name]()

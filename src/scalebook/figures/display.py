@@ -1,0 +1,97 @@
+"""Figures and tables in a notebook, as the book and JupyterLab can both show them."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import plotly.io as pio
+from IPython.display import HTML, display
+
+MIME = "application/vnd.plotly.v1+json"
+
+
+def bundle(figure: go.Figure) -> dict[str, Any]:
+    """Output of a notebook cell that shows a figure: plotly's JSON, and the text beside it.
+
+    JupyterLab draws the JSON, and so does the book, without a request to any host.
+    """
+    # The renderer would be asked if somebody shows a figure without this function.
+    pio.renderers.default = "plotly_mimetype"
+    drawing = json.loads(figure.to_json())
+    meta = figure.layout.meta or {}
+    return {MIME: {"data": [], **drawing}, "text/plain": meta.get("alt", "figure")}
+
+
+def show(figure: go.Figure) -> None:
+    """Display a figure with its caption below.
+
+    Parameters
+    ----------
+    figure : Figure
+        From this package; its ``layout.meta`` holds alternative text and caption.
+    """
+    display(bundle(figure), raw=True)
+    caption = (figure.layout.meta or {}).get("caption")
+    if caption:
+        display(HTML(f"<p><em>{html.escape(caption)}</em></p>"))
+
+
+def show_table(
+    table: pd.DataFrame,
+    headers: Mapping[str, str] | None = None,
+    digits: Mapping[str, int] | int = 1,
+    empty: str = "Nothing to show yet.",
+) -> None:
+    """Display a table as HTML; every cell is escaped.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What to show.
+    headers : mapping of str to str, optional
+        Columns to show and their headers with units; all under their own name where left out.
+    digits : int or mapping of str to int
+        Decimal places of floats, for all columns or for each by its name in `table`.
+    empty : str
+        Shown where the table has no row.
+    """
+    display(HTML(show_table_html(table, headers, digits, empty)))
+
+
+def show_table_html(
+    table: pd.DataFrame,
+    headers: Mapping[str, str] | None = None,
+    digits: Mapping[str, int] | int = 1,
+    empty: str = "Nothing to show yet.",
+) -> str:
+    """HTML of `show_table`."""
+    if table.empty:
+        return f"<p><em>{html.escape(empty)}</em></p>"
+    headers = headers or {name: str(name) for name in table.columns}
+    shown = pd.DataFrame(
+        {
+            header: [
+                _cell(value, digits if isinstance(digits, int) else digits.get(name, 1))
+                for value in table[name]
+            ]
+            for name, header in headers.items()
+        }
+    )
+    return shown.to_html(index=False, escape=True, border=0, justify="left")
+
+
+def _cell(value: object, digits: int) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.{digits}f}"
+    return str(value)

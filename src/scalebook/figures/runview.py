@@ -1,0 +1,201 @@
+"""One run as a notebook shows it: started here and followed, or found in the results."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from IPython.display import display
+
+from scalebook import contract, launch, results, study
+from scalebook.analysis.comparable import SYNTHETIC
+from scalebook.analysis.statistics import STEP_METRICS, step_summary
+from scalebook.contract import ScalebookError
+from scalebook.figures import theme
+from scalebook.figures.display import bundle
+from scalebook.figures.live import live_curve
+from scalebook.launch import Job
+
+#: Columns of an epoch table that a reader needs first: header and decimal places.
+EPOCH_COLUMNS = {
+    "epoch": ("epoch", 0),
+    "train_loss": ("training loss", 3),
+    "val_loss": ("validation loss", 3),
+    "train_acc": ("training accuracy (%)", 2),
+    "val_acc": ("validation accuracy (%)", 2),
+    "epoch_time_s": ("time (s)", 2),
+    "throughput": ("throughput (images/s)", 1),
+    "lr": ("learning rate", 4),
+    "peak_mem_mb": ("peak memory (MiB)", 0),
+}
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run and what there is to show of it.
+
+    Attributes
+    ----------
+    stem : str or None
+        The run; None where there is none.
+    message : str
+        What the reader should know first: which run this is and why it was taken.
+    """
+
+    stem: str | None
+    message: str
+
+    @property
+    def about(self) -> pd.DataFrame:
+        """The run's own record as pairs of ``property`` and ``value``."""
+        if self.stem is None:
+            return pd.DataFrame(columns=["property", "value"])
+        rows = [("run", self.stem), ("shown because", self.message), *_recorded(self.stem)]
+        return pd.DataFrame(rows, columns=["property", "value"])
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """One row an epoch; empty where there is none."""
+        if self.stem is None:
+            return pd.DataFrame(columns=list(EPOCH_COLUMNS))
+        table = results.epochs(self.stem)
+        return table[[name for name in EPOCH_COLUMNS if name in table]]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers with units of the columns in `epochs`."""
+        return {name: EPOCH_COLUMNS[name][0] for name in self.epochs}
+
+    @property
+    def digits(self) -> dict[str, int]:
+        """Decimal places of the columns in `epochs`."""
+        return {name: EPOCH_COLUMNS[name][1] for name in self.epochs}
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """Percentiles of the step time as ``quantity`` and ``value``; empty where not recorded."""
+        columns = ["quantity", "value"]
+        if self.stem is None:
+            return pd.DataFrame(columns=columns)
+        try:
+            summary = step_summary(results.steps(self.stem))
+        except ScalebookError:
+            # An imported run has no step file; the table then says that there are none.
+            return pd.DataFrame(columns=columns)
+        rows = []
+        for name, value in summary.items():
+            unit = " (ms)" if name.endswith("_ms") else ""
+            rows.append((f"{STEP_METRICS[name]}{unit}", value))
+        return pd.DataFrame(rows, columns=columns)
+
+    def figure(self) -> go.Figure:
+        """Curves of the run, or the reason why there are none."""
+        if self.stem is None:
+            return theme.empty("No run yet", self.message)
+        return live_curve(self.stem)
+
+
+def use_study(folder: str | None) -> None:
+    """Work on the study in `folder` from now on; None keeps the one around this place."""
+    if folder:
+        os.environ["SCALEBOOK_ROOT"] = str(Path(folder).expanduser().resolve())
+    contract.find_root()
+
+
+def run_or_attach(
+    experiment: str,
+    system: str = "local",
+    seed: int | None = None,
+    submit: bool = False,
+    study_root: str | None = None,
+) -> RunView:
+    """Start a run and follow it, or take the newest finished one.
+
+    Parameters
+    ----------
+    experiment, system : str
+        Their names in ``study.yaml``.
+    seed : int, optional
+        The study's first seed where left out.
+    submit : bool
+        Start a run. Otherwise nothing is started: the newest finished run of
+        `experiment` is shown, else the newest of any experiment.
+    study_root : str, optional
+        Folder of the study, for this process from now on; that around the
+        working directory where left out.
+
+    Raises
+    ------
+    ScalebookError
+        If the run that was started did not complete.
+    """
+    use_study(study_root)
+    root = contract.find_root()
+    if submit:
+        resolved = study.resolve(study.load(root), experiment, system, seed)
+        return _follow(launch.submit(resolved, root))
+    study.load(root).experiment(experiment)
+    stem = results.newest(experiment)
+    if stem is not None:
+        return RunView(stem, f"newest finished run of {experiment}")
+    stem = results.newest()
+    if stem is not None:
+        return RunView(stem, f"newest finished run; {experiment} has not been run yet")
+    return RunView(None, f"No finished run yet. Start one with: scalebook run {experiment}")
+
+
+def _follow(job: Job) -> RunView:
+    """Show progress and curves until the job has ended; interrupting lets it go on."""
+    stem = str(job.stem)
+    handle = display(bundle(theme.empty(f"Run {stem}", "Waiting for the first epoch.")),
+                     raw=True, display_id=True)  # fmt: skip
+    drawn = 0
+
+    def redraw(_: Job) -> None:
+        nonlocal drawn
+        try:
+            done = len(results.epochs(stem))
+        except ScalebookError:
+            # No epoch has ended yet.
+            return
+        if done > drawn and handle is not None:
+            drawn = done
+            handle.update(bundle(live_curve(stem)), raw=True)
+
+    state = launch.watch(job, on_poll=redraw)
+    if not state.finished:
+        return RunView(None, f"Job {job.id} goes on; watch it with: scalebook watch {job.id}")
+    return RunView(str(job.collect()), f"submitted by this notebook as job {job.id}")
+
+
+def _recorded(stem: str) -> list[tuple[str, Any]]:
+    """Rows of `RunView.about`; what the record does not hold is left out."""
+    run = results.runs(stem=stem)
+    run = run[run["kind"] != "reported"].iloc[0].to_dict()
+    rows = [("status", run["status"]), ("stands behind documents", run["evidence"])]
+    data = str(run["dataset"])
+    if data == SYNTHETIC:
+        data += " (generated images: the accuracies mean nothing)"
+    rows.append(("data", data))
+    fields = {
+        "train_images": "training images",
+        "system": "system",
+        "device_name": "device",
+        "world_size": "ranks",
+        "nodes": "nodes",
+        "global_batch": "images a step, all ranks",
+        "precision": "precision",
+        "model": "model",
+        "model_stem": "stem",
+        "seed": "seed",
+        "torch": "torch",
+        "started": "started",
+        "note": "note",
+    }
+    return rows + [
+        (title, run[name]) for name, title in fields.items() if run[name] not in (None, "")
+    ]

@@ -1,0 +1,270 @@
+"""The study's figures as files: PNG at 300 dpi and SVG, keyed by content.
+
+``results/plots/index.json`` holds a digest of each figure as it was drawn. A
+figure whose digest differs is stale and rendered again; one that does not is
+left alone, whatever the dates of the files are.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import html
+import io
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import psutil
+
+from scalebook import contract, figures
+from scalebook.contract import ScalebookError
+from scalebook.figures import theme
+
+#: Width in print, and resolution of the PNG.
+WIDTH_IN, DPI = 6.5, 300
+SUFFIXES = (".png", ".svg")
+INDEX = "index.json"
+
+#: Longest a browser may take for all figures together, in seconds.
+TIMEOUT_S = 120
+
+#: Raised when the same figure is to be written differently, so that all files are stale.
+VERSION = 1
+
+#: Programs that can draw for kaleido, in order of preference.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+# --------------------------------------------------------------------------- content
+
+
+def digest(figure: go.Figure) -> str:
+    """Hash of a figure by content, as hexadecimal sha256.
+
+    Arrays are decoded from whichever encoding plotly chose, and numbers count
+    at 6 significant digits, so that only what can be seen changes the digest.
+    """
+    content = {"version": VERSION, "figure": canonical(figure.to_plotly_json())}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical(value: Any) -> Any:
+    """Plain lists, strings and rounded numbers in place of whatever holds them."""
+    if isinstance(value, Mapping):
+        if set(value) >= {"bdata", "dtype"}:
+            return canonical(_decode(value))
+        return {str(key): canonical(inner) for key, inner in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, (int, float, np.number)):
+        number = float(value)
+        if not math.isfinite(number):
+            return None if math.isnan(number) else str(number)
+        number = float(f"{number:.6g}")
+        return int(number) if number.is_integer() else number
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if hasattr(value, "tolist"):
+        return canonical(value.tolist())
+    if isinstance(value, Iterable):
+        return [canonical(inner) for inner in value]
+    return str(value)
+
+
+def _decode(array: Mapping[str, Any]) -> np.ndarray:
+    """Typed array as plotly.js takes it: base64 of little-endian numbers."""
+    data = array["bdata"]
+    data = data if isinstance(data, (bytes, bytearray)) else base64.b64decode(data)
+    decoded = np.frombuffer(data, dtype=np.dtype(array["dtype"]).newbyteorder("<"))
+    shape = array.get("shape")
+    if shape:
+        sizes = shape.split(",") if isinstance(shape, str) else shape
+        decoded = decoded.reshape([int(size) for size in sizes])
+    return decoded
+
+
+def stale(out: Path | None = None) -> list[str]:
+    """Names of figures whose files are missing or show other content than they would now.
+
+    Parameters
+    ----------
+    out : Path, optional
+        Folder of the files; ``results/plots`` of the study where left out.
+    """
+    out = out or folder()
+    known = _index(out)
+    return [
+        name
+        for name in figures.FIGURES
+        if known.get(name) != digest(figures.build(name))
+        or not all((out / f"{name}{suffix}").is_file() for suffix in SUFFIXES)
+    ]
+
+
+def stale_notice(out: Path | None = None) -> str:
+    """One line that names stale figures and the command that renders them; empty if none is."""
+    names = stale(out)
+    if not names:
+        return ""
+    return f"not current in results/plots: {', '.join(names)}; render them with: scalebook figures"
+
+
+def folder() -> Path:
+    """Where the files lie that are committed."""
+    return contract.find_root() / "results" / "plots"
+
+
+def _index(out: Path) -> dict[str, Any]:
+    try:
+        return contract.read_json(out / INDEX)
+    except ScalebookError:
+        # Missing or damaged: every figure is then stale.
+        return {}
+
+
+# --------------------------------------------------------------------------- rendering
+
+
+def browser() -> str | None:
+    """Program that draws for kaleido: ``BROWSER_PATH``, else the first on the PATH."""
+    named = os.environ.get("BROWSER_PATH")
+    if named:
+        return named if os.access(named, os.X_OK) else None
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def render(names: Iterable[str] | None = None, out: Path | None = None) -> list[Path]:
+    """Write figures as PNG and SVG, each file whole, and note their content.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        Which of `figures.FIGURES`; the stale ones where left out.
+    out : Path, optional
+        Folder of the files; ``results/plots`` of the study where left out.
+
+    Returns
+    -------
+    list of Path
+        Files written.
+
+    Raises
+    ------
+    UsageError
+        If there is no such figure.
+    ScalebookError
+        If no browser is there, or it fails.
+    """
+    out = out or folder()
+    names = stale(out) if names is None else list(names)
+    drawn = {name: figures.build(name) for name in names}
+    if not drawn:
+        return []
+    images = _images(list(drawn.values()))
+    written = []
+    for (name, figure), (png, svg) in zip(drawn.items(), images):
+        for suffix, content in ((".png", _with_dpi(png)), (".svg", _with_text(svg, figure))):
+            path = out / f"{name}{suffix}"
+            contract.write_whole(path, content)
+            written.append(path)
+        # After both files, so that a crash in between leaves the figure stale.
+        index = {key: value for key, value in _index(out).items() if key in figures.FIGURES}
+        contract.write_json(out / INDEX, dict(sorted({**index, name: digest(figure)}.items())))
+    return written
+
+
+def for_print(figure: go.Figure) -> go.Figure:
+    """The same drawing in black on white, at its printed width."""
+    copy = go.Figure(figure)
+    copy.update_layout(template=theme.PRINT, width=theme.WIDTH, autosize=False)
+    return copy
+
+
+def _images(drawn: list[go.Figure]) -> list[tuple[bytes, bytes]]:
+    """PNG and SVG of each figure, from one browser for all.
+
+    The browser is driven by a process of its own: one that starts and then says
+    nothing would otherwise be waited for without end.
+    """
+    program = browser()
+    if program is None:
+        raise ScalebookError(
+            "figures: no browser to render PNG and SVG with: install chromium, or set BROWSER_PATH"
+        )
+    with tempfile.TemporaryDirectory(prefix="scalebook-figures-") as name:
+        work = Path(name)
+        for position, figure in enumerate(map(for_print, drawn)):
+            (work / f"{position}.json").write_text(figure.to_json(), encoding="utf-8")
+        scale = WIDTH_IN * DPI / theme.WIDTH
+        command = [sys.executable, "-m", "scalebook.figures.browser", name, f"{scale!r}"]
+        said = _run(command, {**os.environ, "BROWSER_PATH": program})
+        try:
+            return [
+                tuple((work / f"{i}{suffix}").read_bytes() for suffix in SUFFIXES)  # type: ignore
+                for i in range(len(drawn))
+            ]
+        except FileNotFoundError:
+            raise ScalebookError(
+                f"figures: {program} could not render ({said}): install another browser, or set "
+                "BROWSER_PATH"
+            ) from None
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    """Run to the end, or to `TIMEOUT_S`, with all its children; return what went wrong."""
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        lines = process.communicate(timeout=TIMEOUT_S)[1].strip().splitlines()
+        return lines[-1][:200] if lines else f"exit status {process.returncode}"
+    except subprocess.TimeoutExpired:
+        return f"no answer in {TIMEOUT_S} s"
+    finally:
+        if process.poll() is None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a process and all it started, which have sessions of their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(process.pid)
+        for one in (*root.children(recursive=True), root):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+    process.wait()
+
+
+def _with_dpi(png: bytes) -> bytes:
+    """The same picture, without an alpha channel, that says its size in print."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        flat = Image.new("RGB", image.size, "white")
+        flat.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+        buffer = io.BytesIO()
+        flat.save(buffer, format="PNG", dpi=(DPI, DPI), optimize=True)
+    return buffer.getvalue()
+
+
+def _with_text(svg: bytes, figure: go.Figure) -> bytes:
+    """The same picture with a title and a description, for a reader who cannot see it."""
+    title, meta = figure.layout.title.text or "", figure.layout.meta or {}
+    start = svg.find(b"<svg")
+    end = svg.find(b">", start) + 1
+    if start < 0 or end <= 0:
+        raise ScalebookError("figures: the browser returned no SVG")
+    text = f"<title>{html.escape(title)}</title><desc>{html.escape(meta.get('alt', ''))}</desc>"
+    return svg[:end] + text.encode() + svg[end:]

@@ -1,0 +1,212 @@
+"""`throughput_comparison`: images per second of every configuration, baseline beside it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from scalebook.analysis.comparable import Configuration, configurations, documented, plain
+from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.statistics import Summary
+from scalebook.analysis.values import number
+from scalebook.figures import theme
+
+TITLE = "Throughput of each configuration"
+
+
+def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
+    """Bars of the median throughput, one plot for each system, each with its own axis.
+
+    Parameters
+    ----------
+    runs : DataFrame, optional
+        Rows of the catalogue; all that may stand in a document where left out.
+    """
+    runs = documented() if runs is None else runs
+    found = [one for one in configurations(runs) if one.summary("throughput").n]
+    if not found:
+        return theme.empty(
+            TITLE, "No run with a throughput yet: start one with `scalebook run baseline`."
+        )
+    facets = by_facet(found)
+    ratios = _ratios(runs)
+    figure = theme.stacked(
+        [len(group) for group in facets],
+        [theme.facet_title(group[0]) for group in facets],
+        bar=38,
+        gap=112,
+    )
+    for row, group in enumerate(facets, 1):
+        _draw(figure, row, group, ratios)
+    said = [f"{label(one)} {', '.join(_said(one, ratios))}" for one in found]
+    return theme.finish(
+        figure,
+        TITLE,
+        alt=f"Bar chart of throughput. {'; '.join(said)}.",
+        caption=(
+            f"{theme.synthetic_warning(found)}{_message(runs)}Throughput in images/s over all ranks, warm-up and "
+            "validation not timed. Filled bars are medians of measured runs, with each run as a "
+            "point and the range or 95 % interval of the median as a line; hatched bars are "
+            "reported numbers. Systems have axes of their own and are not compared. "
+            f"{theme.origin(found)}"
+        ),
+        sources=[stem for one in found for stem in one.stems],
+    )
+
+
+def by_facet(found: list[Configuration]) -> list[list[Configuration]]:
+    """Configurations that may share an axis, together, in the order they came."""
+    groups: dict[tuple, list[Configuration]] = {}
+    for one in found:
+        groups.setdefault(one.facet, []).append(one)
+    return list(groups.values())
+
+
+def label(one: Configuration) -> str:
+    """Name on the axis: experiment, ranks and precision."""
+    parts = []
+    if one["world_size"]:
+        parts.append(f"{one['world_size']} rank{'s' if one['world_size'] > 1 else ''}")
+    if one["precision"]:
+        parts.append(one["precision"].upper())
+    return f"{one['experiment']}, {' '.join(parts)}"
+
+
+def said_throughput(one: Configuration) -> str:
+    """Median with unit, and how many runs."""
+    summary = one.summary("throughput")
+    n = "" if one.kind == "reported" else f" (n = {summary.n})"
+    return f"{number(summary.median)} images/s{n}"
+
+
+def _message(runs: pd.DataFrame) -> str:
+    """What the figure shows: each speed-up, and the absolute value it is relative to."""
+    table = scaling_table(runs)
+    table = table[table["basis"] == "throughput"]
+    said = []
+    for (kind, system, reference), rows in table.groupby(
+        ["kind", "system", "reference"], sort=False
+    ):
+        ratios = " and ".join(f"{row.experiment} {row.speedup:.2f} ×" for row in rows.itertuples())
+        base = number(rows["reference_value"].iloc[0])
+        said.append(
+            f"{theme.place_of(kind, system)}: {ratios} the {base} images/s of {reference}. "
+        )
+    return "".join(said)
+
+
+def _said(one: Configuration, ratios: dict[tuple, str]) -> list[str]:
+    """Lines beside a bar: the value, and the ratio to its reference where there is one."""
+    ratio = ratios.get(_key(one))
+    return [said_throughput(one), *([ratio] if ratio else [])]
+
+
+def _key(one: Configuration) -> tuple:
+    return (one.kind, tuple(one.stems))
+
+
+def _ratios(runs: pd.DataFrame) -> dict[tuple, str]:
+    """Speed-up over the reference by throughput, as text, of each configuration that has one."""
+    table = scaling_table(runs)
+    table = table[table["basis"] == "throughput"]
+    return {
+        (row["kind"], tuple(row["stems"])): f"{row['speedup']:.2f} × {row['reference']}"
+        for row in table.to_dict("records")
+    }
+
+
+def _draw(figure: go.Figure, row: int, group: list[Configuration], ratios: dict) -> None:
+    names = _unique_labels(group)
+    summaries = [one.summary("throughput") for one in group]
+    colours = [theme.colour(one["experiment"]) for one in group]
+    texts = [_said(one, ratios) for one in group]
+    for one, name, summary, hue, lines in zip(group, names, summaries, colours, texts):
+        text = "<br>".join(map(theme.escape, lines))
+        figure.add_bar(
+            y=[name],
+            x=[summary.median],
+            orientation="h",
+            marker=theme.bar_marker(hue, one.kind),
+            name=one.kind,
+            showlegend=False,
+            hovertemplate=f"{text}<br>{theme.escape(one.source, 120)}<extra></extra>",
+            row=row,
+            col=1,
+        )
+        figure.add_annotation(
+            y=name, x=summary.high, text=text, xanchor="left", xshift=10, align="left",
+            font_size=12, row=row, col=1,
+        )  # fmt: skip
+    drawn = [(one, name, s) for one, name, s in zip(group, names, summaries) if s.n > 1]
+    if drawn:
+        _draw_spread(figure, row, drawn)
+    top = max(summary.high for summary in summaries)
+    figure.update_xaxes(
+        range=[0, 1.62 * top],
+        title_text="images/s",
+        showgrid=False,
+        tickformat=",d",
+        row=row,
+        col=1,
+    )
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=names[::-1], showgrid=False, row=row, col=1
+    )
+
+
+def _end_of_axis(names: list[str], summaries: list[Summary], texts: list[list[str]]) -> float:
+    """Where the axis must end so that the text beside each bar fits in."""
+    plot = theme.WIDTH - 40 - 7.8 * max(len(name.split("<br>")[0]) for name in names)
+    widest = [max(len(line) for line in lines) for lines in texts]
+    room = [max(0.3, 1 - (30 + 7.6 * width) / plot) for width in widest]
+    return max(summary.high / share for summary, share in zip(summaries, room))
+
+
+def _draw_spread(figure: go.Figure, row: int, drawn: list) -> None:
+    """Interval of each median, and each run as a point on it."""
+    # Dark on a light halo, so that it is seen on bars, light pages and dark ones.
+    for ink, thickness, cap in (("#ffffff", 5, 8), ("#222222", 2, 6)):
+        figure.add_scatter(
+            y=[name for _, name, _ in drawn],
+            x=[s.median for _, _, s in drawn],
+            mode="markers",
+            marker={"size": 0.1, "color": ink},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [s.high - s.median for _, _, s in drawn],
+                "arrayminus": [s.median - s.low for _, _, s in drawn],
+                "color": ink,
+                "thickness": thickness,
+                "width": cap,
+            },
+            showlegend=False,
+            hoverinfo="skip",
+            row=row,
+            col=1,
+        )
+    for one, name, _ in drawn:
+        values = pd.to_numeric(one.runs["throughput"], errors="coerce")
+        figure.add_scatter(
+            y=[name] * len(values),
+            x=list(values),
+            mode="markers",
+            marker={"symbol": "circle", "size": 7, "color": "#ffffff",
+                    "line": {"width": 1.2, "color": "#222222"}},
+            customdata=[f"seed {plain(seed)}" for seed in one.runs["seed"]],
+            hovertemplate="%{x:,.0f} images/s, %{customdata}<extra></extra>",
+            showlegend=False,
+            row=row,
+            col=1,
+        )  # fmt: skip
+
+
+def _unique_labels(group: list[Configuration]) -> list[str]:
+    """Labels of one plot; equal ones, as of another batch size, are told apart."""
+    names = [theme.escape(label(one), 40) for one in group]
+    return [
+        f"{name}<br>batch {one['global_batch']}, {one['nodes']} nodes"
+        if names.count(name) > 1
+        else name
+        for one, name in zip(group, names)
+    ]

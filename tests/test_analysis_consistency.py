@@ -1,0 +1,137 @@
+"""Reported numbers that cannot all be true are found, and nothing is decided without a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalebook.analysis import consistency, flops
+
+
+def verdicts(job: str, part: str) -> list[str]:
+    table = consistency.check()
+    found = table[(table["job_id"] == job) & table["statement"].str.contains(part, regex=False)]
+    return found["verdict"].tolist()
+
+
+def test_throughput_and_epoch_time_of_two_gpus_contradict(study_root):
+    assert verdicts("2644", "an epoch") == ["holds"]
+    assert verdicts("2650", "an epoch") == ["holds"]
+    assert verdicts("2649", "20 s an epoch") == ["contradicted"]
+    row = consistency.check().query("job_id == '2649' and verdict == 'contradicted'").iloc[0]
+    assert "100,000 images" in row["computation"] and "2,500 images/s" in row["computation"]
+    assert "each of 2 ranks trained on all images" in row["computation"]
+    assert row["decided_by"].startswith("results/csv/baseline_2649_2gpu_2649.csv")
+
+
+def test_speed_up_and_efficiency_hold_by_throughput_only(study_root):
+    for part in ("speed-up 1.12", "efficiency 56"):
+        assert verdicts("2649", part) == ["holds", "contradicted"]
+    assert verdicts("2650", "speed-up") == ["holds", "holds"]
+    table = consistency.check()
+    said = table[table["statement"].str.contains("efficiency 56")]["computation"].tolist()
+    assert said[1].endswith("27.5 %")
+
+
+def test_the_cifar_stem_is_beyond_the_device(study_root):
+    assert verdicts("2644", "imagenet stem") == ["holds"]
+    assert verdicts("2644", "cifar stem") == ["contradicted"]
+    assert verdicts("2650", "imagenet stem") == ["holds"]
+
+
+def test_a_bottleneck_is_not_decided_without_a_trace(study_root):
+    table = consistency.check()
+    row = table[table["statement"].str.contains("batch normalisation")].iloc[0]
+    assert row["verdict"] == "undetermined"
+    assert "53.2 % is in no named group" in row["computation"]
+    assert "trace of job 2915" in row["decided_by"]
+
+
+def test_the_hours_add_up_and_their_formula_cannot_be_computed(study_root):
+    assert verdicts("proposal", "GPU-node-hours") == ["holds"]
+    assert verdicts("proposal", "nodes ×") == ["undetermined"]
+
+
+def test_the_owners_file_is_held_against_the_report(study_root):
+    rows = "epoch,val_acc,throughput,epoch_time_s\n1,60,2500,20\n2,74.08,2500,20\n"
+    path = study_root / "results/csv/baseline_2649_2gpu_2649.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(rows)
+    assert verdicts("2649", "throughput 5,000") == ["contradicted"]
+    assert verdicts("2649", "epoch_time_s 20") == ["holds"]
+    assert verdicts("2649", "final_val_acc 74.08") == ["holds"]
+
+
+def test_another_study_needs_no_code(study_root):
+    (study_root / "data/reported/magic-castle-2025.yaml").unlink()
+    (study_root / "data/reported/other.yaml").write_text(
+        """
+source: a talk
+date: "2026-01-01"
+system: their-cluster
+jobs:
+  - job_id: a1
+    experiment: one
+    configuration: {world_size: 1, dataset: flowers, train_images: 1000, model: vgg11}
+    values:
+      throughput: {value: 100, unit: images/s}
+      epoch_time_s: {value: 10, unit: s}
+  - job_id: a4
+    experiment: four
+    configuration: {world_size: 4, dataset: flowers, train_images: 1000, reference: one}
+    values:
+      throughput: {value: 300, unit: images/s}
+      epoch_time_s: {value: 3.3, unit: s}
+      efficiency: {value: 75, unit: "%"}
+"""
+    )
+    assert verdicts("a1", "an epoch") == ["holds"]
+    assert verdicts("a4", "efficiency 75 %") == ["holds", "holds"]
+    assert verdicts("a1", "vgg11") == ["undetermined", "undetermined"]
+
+
+def test_nothing_reported_is_an_empty_table(study_root):
+    (study_root / "data/reported/magic-castle-2025.yaml").unlink()
+    assert consistency.check().empty and consistency.modelled().empty
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["__import__('os')", "a.b", "a[0]", "a ** 9 ** 9", "(", "lambda: 1", "1 if a else 2", "'x'",
+     "a" + "+a" * 50_000],
+)  # fmt: skip
+def test_only_arithmetic_is_computed(expression):
+    with pytest.raises((ValueError, KeyError)):
+        consistency.evaluate(expression, {"a": "x"} if expression == "'x'" else {})
+
+
+def test_arithmetic_is_computed():
+    assert consistency.evaluate("(a + 2) * b / 4 - 1", {"a": 4.0, "b": 2.0}) == 2.0
+    with pytest.raises(KeyError, match="c"):
+        consistency.evaluate("c * 2", {"a": 1.0})
+
+
+# --------------------------------------------------------------------------- operations
+
+
+def test_operations_of_resnet18_on_cifar():
+    assert flops.training_gflop("resnet18", "imagenet", 32, 10) == pytest.approx(0.222, abs=5e-4)
+    assert flops.training_gflop("resnet18", "cifar", 32, 10) == pytest.approx(3.33, abs=5e-3)
+    assert flops.training_gflop("alexnet", "imagenet", 32, 10) is None
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
+@pytest.mark.parametrize("size", [32, 65, 224])
+def test_operations_agree_with_those_of_the_model_itself(name, size):
+    torch = pytest.importorskip("torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from scalebook.train.torchvision_fix import import_torchvision
+
+    torchvision = import_torchvision()
+    with torch.device("meta"):
+        model = getattr(torchvision.models, name)(num_classes=10)
+        images = torch.empty(1, 3, size, size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(images)
+    counted = 3e-9 * counter.get_total_flops()
+    assert flops.training_gflop(name, "imagenet", size, 10) == pytest.approx(counted, rel=1e-6)

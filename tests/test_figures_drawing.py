@@ -1,0 +1,334 @@
+"""The study's figures: what they show, what they say of it, and when there is nothing to show."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from fabricate import add_run, add_trace
+
+from scalebook import figures, results, study
+from scalebook.contract import UsageError
+from scalebook.figures import live, profiling, theme
+
+HOSTILE = "<script>alert(1)</script>\x00\n<a href='javascript:x'>b</a> & \"q\" %{x}"
+
+
+def texts(figure) -> list[str]:
+    """All text that plotly may take for markup."""
+    found = [str(figure.layout.title.text)]
+    found += [annotation.text or "" for annotation in figure.layout.annotations]
+    for trace in figure.data:
+        found.append(trace.name or "")
+        found.append(trace.hovertemplate or "")
+        for name in ("x", "y", "text", "customdata"):
+            values = getattr(trace, name, None)
+            if values is not None and not isinstance(values, str):
+                found += [value for value in values if isinstance(value, str)]
+    for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+        found.append(axis.title.text or "")
+    return found
+
+
+def meta(figure) -> dict:
+    return figure.layout.meta
+
+
+def no_reports(root):
+    for file in (root / "data/reported").iterdir():
+        file.unlink()
+
+
+def measured_study(root):
+    for seed in range(3):
+        add_run(root, seed=seed, rate=480 + 10 * seed, epoch_time=100 - seed)
+        add_run(root, "ddp_2gpu", seed, 600 + 5 * seed, world=2, epoch_time=82 - seed)
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_an_empty_study_gets_a_sentence(study_root, name):
+    no_reports(study_root)
+    figure = figures.build(name)
+    assert not figure.data
+    assert len(figure.layout.annotations) == 1
+    assert meta(figure)["caption"].endswith(".")
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("reported", [True, False])
+@pytest.mark.parametrize("measured", [True, False])
+def test_every_subset_of_the_evidence_is_drawn(study_root, name, reported, measured):
+    if not reported:
+        no_reports(study_root)
+    if measured:
+        measured_study(study_root)
+        add_trace(study_root, "profile_1_1gpu_1_rank0", {"volta_sgemm_128": 60, "bn_fw": 40})
+    figure = figures.build(name)
+    said = meta(figure)
+    assert set(said) == {"alt", "caption", "sources"}
+    assert said["alt"] and said["caption"]
+    assert bool(said["sources"]) == bool(figure.data) == (reported or measured)
+    assert figure.layout.height > 100
+    json.loads(figure.to_json())
+
+
+def test_an_unknown_figure_is_named():
+    with pytest.raises(UsageError, match="no figure 'pie'; there are throughput_comparison"):
+        figures.build("pie")
+
+
+def test_reported_is_told_from_measured_without_colour(study_root):
+    measured_study(study_root)
+    bars = [t for t in figures.build("throughput_comparison").data if t.type == "bar"]
+    hatched = {trace.name: trace.marker.pattern.shape for trace in bars}
+    assert hatched == {"measured": None, "reported": "/"}
+    points = [t for t in figures.build("accuracy_curves").data if "text" in t.mode]
+    assert len(points) == 3 and all(t.marker.symbol.endswith("-open") for t in points)
+
+
+def test_systems_never_share_an_axis(study_root):
+    measured_study(study_root)
+    figure = figures.build("throughput_comparison")
+    axes = {}
+    for trace in figure.data:
+        if trace.type == "bar":
+            axes.setdefault(trace.name, set()).add(trace.xaxis)
+    assert not axes["measured"] & axes["reported"]
+
+
+def test_single_runs_are_points_and_intervals_are_theirs(study_root):
+    measured_study(study_root)
+    scatter = [t for t in figures.build("throughput_comparison").data if t.type == "scatter"]
+    points = sorted(value for t in scatter if t.mode == "markers" and t.customdata for value in t.x)
+    assert points == [480, 490, 500, 600, 605, 610]
+    bars = next(t for t in scatter if t.error_x.array is not None)
+    assert list(bars.x) == [490, 605]
+    assert list(bars.error_x.array) == [10, 5]
+    assert list(bars.error_x.arrayminus) == [10, 5]
+
+
+def test_one_run_gets_no_error_bar(study_root):
+    add_run(study_root)
+    figure = figures.build("throughput_comparison")
+    assert not [t for t in figure.data if t.type == "scatter"]
+    assert "n = 1" in meta(figure)["alt"]
+
+
+def test_a_ratio_stands_beside_the_value_of_its_reference(study_root):
+    said = meta(figures.build("throughput_comparison"))["alt"]
+    assert "baseline, 1 rank FP32 4,460 images/s" in said
+    assert "5,000 images/s, 1.12 × baseline" in said
+    caption = meta(figures.build("scaling_efficiency"))["caption"]
+    assert "4,460 images/s and 11 s an epoch" in caption
+
+
+def test_no_curve_is_invented_for_a_reported_run(study_root):
+    figure = figures.build("accuracy_curves")
+    assert all(len(trace.y) == 1 and trace.mode == "markers+text" for trace in figure.data)
+    assert "No curve was reported" in meta(figure)["caption"]
+
+
+def test_curves_are_medians_with_a_band_and_the_runs(study_root):
+    for seed, end in enumerate((50.0, 60.0, 58.0)):
+        add_run(study_root, seed=seed, accuracy=(30.0, 40.0, end))
+    lines = [t for t in figures.build("accuracy_curves").data if "lines" in t.mode]
+    median = next(t for t in lines if t.name)
+    assert list(median.y) == [30, 40, 58] and list(median.x) == [1, 2, 3]
+    assert "(n = 3)" in median.name
+    band = next(t for t in lines if t.fill == "toself")
+    assert set(band.y) == {30, 40, 60, 50}
+    assert len([t for t in lines if t.line.width == 1]) == 3
+
+
+def test_a_dropped_in_file_becomes_a_curve(study_root):
+    path = study_root / "results/csv/baseline_2644_1gpu_2644.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("epoch,val_acc\n1,60\n2,77.42\n")
+    curves = [t for t in figures.build("accuracy_curves").data if "lines" in t.mode]
+    assert [list(trace.y) for trace in curves] == [[60, 77.42]]
+
+
+def test_a_damaged_curve_leaves_the_others(study_root):
+    measured_study(study_root)
+    bad = next((study_root / "results/csv").iterdir())
+    bad.write_text("epoch,val_acc\n1,often\n")
+    assert figures.build("accuracy_curves").data
+
+
+def test_both_efficiencies_are_drawn_and_their_contradiction_named(study_root):
+    figure = figures.build("scaling_efficiency")
+    ends = {t.name: t.y[-1] for t in figure.data}
+    assert ends["ideal"] == 100
+    assert ends["by throughput"] == pytest.approx(56.05, abs=0.01)
+    assert ends["by time per epoch"] == pytest.approx(27.5)
+    assert any("contradict each other" in text for text in texts(figure))
+    assert "56 % by throughput, 28 % by time per epoch" in meta(figure)["caption"]
+
+
+def test_files_of_reported_jobs_are_drawn_beside_the_report(study_root):
+    folder = study_root / "results/csv"
+    folder.mkdir(parents=True)
+    text = "epoch,val_acc,throughput,epoch_time_s\n1,60,{0},{1}\n"
+    (folder / "baseline_2644_1gpu_2644.csv").write_text(text.format(4460, 11))
+    (folder / "baseline_2649_2gpu_2649.csv").write_text(text.format(5000, 10))
+    figure = figures.build("scaling_efficiency")
+    titles = [text for text in texts(figure) if "magic-castle</b>" in text]
+    assert len(titles) == 2 and titles[0].startswith("<b>measured")
+    ends = [t.y[-1] for t in figure.data if t.name == "by time per epoch"]
+    assert ends == [pytest.approx(55), pytest.approx(27.5)]
+
+
+def test_agreeing_efficiencies_are_not_called_contradictory(study_root):
+    no_reports(study_root)
+    add_run(study_root, rate=400, epoch_time=100)
+    add_run(study_root, "ddp_2gpu", rate=600, world=2, epoch_time=66)
+    figure = figures.build("scaling_efficiency")
+    assert not any("contradict" in text for text in texts(figure))
+    assert "strong scaling" in meta(figure)["alt"]
+
+
+def test_both_groupings_of_a_trace_are_shown(study_root):
+    add_trace(
+        study_root, "profile_1_1gpu_1_rank0",
+        {"volta_sgemm_128x64_nn": 300, "cudnn::bn_fw_tr_1C11": 100},
+    )  # fmt: skip
+    add_trace(study_root, "profile_2_1gpu_2_rank0", {"volta_sgemm": 1}, local=True)
+    found = profiling.breakdowns()
+    assert [one.grouping for one in found if one.kind == "measured"] == [
+        "grouped by kernel name", "grouped by launching operator",
+    ]  # fmt: skip
+    by_name, by_operator = (one.shares for one in found if one.kind == "measured")
+    assert by_name["GEMM"] == pytest.approx(75) and by_name["batch norm"] == pytest.approx(25)
+    assert by_operator == {"convolution": pytest.approx(100)}
+    assert len(profiling.trace_table()) == 1 and len(profiling.trace_table(everything=True)) == 2
+
+
+def test_a_damaged_trace_is_named_and_the_rest_is_drawn(study_root):
+    path = add_trace(study_root, "profile_1_1gpu_1_rank0", {"volta_sgemm": 1})
+    path.write_text('{"traceEvents": [')
+    assert [one.kind for one in profiling.breakdowns()] == ["reported"]
+    table = profiling.trace_table()
+    assert "profile_1_1gpu_1_rank0" in table["verdict"].iloc[0]
+
+
+def test_small_groups_are_drawn_together():
+    shares = profiling._shares({"a": 990.0, "b": 5.0, "other": 2.0, "c": 3.0})
+    assert list(shares) == ["a", "other"] and shares["other"] == pytest.approx(1.0)
+    assert profiling._shares({}) == profiling._shares({"a": 0.0}) == {}
+
+
+@pytest.mark.parametrize("name", ["throughput_comparison", "accuracy_curves", "scaling_efficiency"])
+def test_real_and_generated_images_never_share_a_figure(study_root, name):
+    text = (study_root / "study.yaml").read_text()
+    (study_root / "study.yaml").write_text(re.sub(r"datasets: \[.*\]", "datasets: []", text))
+    generated = {"name": "synthetic"}
+    add_run(study_root, rate=10, dataset=generated, seed=7)
+    add_run(study_root, "ddp_2gpu", 7, 15, world=2, dataset=generated)
+    assert "synthetic" not in str(meta(figures.build(name))).lower()
+    no_reports(study_root)
+    figure = figures.build(name)
+    assert meta(figure)["caption"].startswith("SYNTHETIC DATA")
+    assert any("synthetic" in text for text in texts(figure))
+    add_run(study_root, rate=20, seed=8)
+    add_run(study_root, "ddp_2gpu", 8, 30, world=2)
+    assert "synthetic" not in str(meta(figures.build(name))).lower()
+
+
+def test_hostile_names_are_shown_as_text(study_root):
+    path = study_root / "data/reported/magic-castle-2025.yaml"
+    quoted = json.dumps(HOSTILE.replace("\x00", ""))
+    text = path.read_text().replace("system: magic-castle", f"system: {quoted}")
+    text = text.replace("device_name: NVIDIA Tesla T4", f"device_name: {quoted}")
+    text = text.replace("dataset: cifar10", f"dataset: {quoted}")
+    text = text.replace("share.gemm", '"share.<b>x</b>"')
+    path.write_text(text)
+    assert results.problems().empty
+    for name in figures.FIGURES:
+        figure = figures.build(name)
+        assert figure.data
+        for text in texts(figure):
+            assert "<script" not in text and "<a " not in text and "<b>x" not in text
+    for frame in (results.runs(), profiling.breakdown_table()):
+        assert "<script" not in figures.show_table_html(frame)
+
+
+def test_escape_keeps_text_short_and_printable():
+    assert theme.escape("a\nb\x00c<b>&") == "a b c&lt;b&gt;&amp;"
+    assert len(theme.escape("x" * 500, 20)) == 20
+
+
+def test_colours_do_not_depend_on_which_runs_are_there(study_root):
+    def colours():
+        figure = figures.build("throughput_comparison")
+        bars = [t for t in figure.data if t.type == "bar" and t.name == "reported"]
+        return {trace.y[0]: trace.marker.color for trace in bars}
+
+    before = colours()
+    measured_study(study_root)
+    assert colours() == before
+    assert len(set(before.values())) == len(before)
+
+
+def test_many_configurations_of_one_experiment_are_told_apart(study_root):
+    no_reports(study_root)
+    for seed, batch in enumerate((64, 128, 256)):
+        add_run(study_root, seed=seed, global_batch=batch)
+    bars = [t for t in figures.build("throughput_comparison").data if t.type == "bar"]
+    assert len({trace.y[0] for trace in bars}) == 3
+
+
+# --------------------------------------------------------------------------- single runs
+
+
+def test_a_live_curve_follows_a_run(study_root):
+    stem = add_run(study_root, local=True, dataset={"name": "synthetic"})
+    figure = live.live_curve(stem)
+    assert {trace.name for trace in figure.data} == {"training", "validation", "throughput"}
+    assert "SYNTHETIC DATA" in figure.layout.title.text
+    assert meta(figure)["caption"].startswith("SYNTHETIC DATA")
+    csv = study_root / f"results/local/csv/{stem}.csv"
+    csv.write_text(csv.read_text().splitlines()[0] + "\n")
+    assert "No epoch has ended yet" in texts(live.live_curve(stem))[1]
+    csv.unlink()
+    assert not live.live_curve(stem).data
+
+
+def test_a_live_curve_needs_only_epoch_and_accuracy(study_root):
+    path = study_root / "results/csv/baseline_2644_1gpu_2644.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("epoch,val_acc\n1,60\n")
+    assert [trace.name for trace in live.live_curve(path.stem).data] == ["validation"]
+
+
+def test_a_live_curve_of_nothing_is_a_sentence(study_root):
+    assert "no run" in texts(live.live_curve("nothing"))[1]
+
+
+def test_the_explorer_shows_trials_and_keeps_kinds_of_data_apart(study_root):
+    assert not live.explorer().data
+    add_run(study_root, "quick", seed=1, local=True, dataset={"name": "synthetic"})
+    assert "SYNTHETIC" in meta(live.explorer())["caption"]
+    add_run(study_root, seed=2)
+    add_run(study_root, seed=3, local=True)
+    figure = live.explorer()
+    assert sum(len(trace.x) for trace in figure.data) == 2
+    assert set(figure.data[0].marker.symbol) == {"square", "square-open"}
+    assert sum(len(t.x) for t in live.explorer(dataset="synthetic").data) == 1
+    assert len(live.explorer_table()) == 3 + len(results.runs(kind="reported"))
+
+
+def test_tables_are_escaped_and_say_when_they_are_empty():
+    frame = pd.DataFrame({"a": [1.234, None], "<b>": ["<i>", True], "c": [["x", "y"], 3]})
+    text = figures.show_table_html(frame, digits=2)
+    assert "&lt;i&gt;" in text and "<i>" not in text and "<b>" not in text
+    assert "1.23" in text and "–" in text and "x, y" in text and ">yes<" in text
+    assert "<script" not in figures.show_table_html(frame.iloc[:0], empty="<script>")
+
+
+def test_the_study_decides_the_order(study_root):
+    labels = [t.y[0] for t in figures.build("throughput_comparison").data if t.type == "bar"]
+    names = list(study.load().experiments)
+    order = [names.index(label.split(",")[0]) for label in labels]
+    assert order == sorted(order)

@@ -1,0 +1,147 @@
+"""Figures as files: keyed by content, rendered only when stale, whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from fabricate import add_run
+
+from scalebook import contract, figures
+from scalebook.contract import ScalebookError
+from scalebook.figures import static
+
+FAKE = [(b"png", b"<svg></svg>")] * len(figures.FIGURES)
+
+
+@pytest.fixture
+def fake_browser(monkeypatch):
+    """Renders nothing, but says how often it was asked."""
+    asked = []
+
+    def images(drawn):
+        asked.append(len(drawn))
+        return FAKE[: len(drawn)]
+
+    monkeypatch.setattr(static, "_images", images)
+    monkeypatch.setattr(static, "_with_dpi", lambda png: png)
+    return asked
+
+
+def test_the_digest_sees_numbers_and_not_their_encoding():
+    plain = go.Figure(go.Scatter(x=[1, 2], y=[0.1, 0.2]))
+    arrays = go.Figure(go.Scatter(x=np.array([1, 2], "i4"), y=np.array([0.1, 0.2])))
+    data = np.array([0.1, 0.2], "<f8").tobytes()
+    encoded = {"x": [1.0, 2.0], "y": {"bdata": base64.b64encode(data).decode(), "dtype": "f8"}}
+    expected = static.digest(plain)
+    assert static.digest(arrays) == expected
+    assert static.canonical(encoded) == {"x": [1, 2], "y": [0.1, 0.2]}
+    assert static.digest(go.Figure(json.loads(arrays.to_json()))) == expected
+
+
+def test_shaped_arrays_are_decoded():
+    data = base64.b64encode(np.arange(6, dtype="<i2").tobytes()).decode()
+    array = {"bdata": data, "dtype": "i2", "shape": "2, 3"}
+    assert static.canonical(array) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_six_significant_digits_count():
+    def digest(value, **layout):
+        return static.digest(go.Figure(go.Scatter(y=[value]), layout))
+
+    assert digest(123.4561) == digest(123.45612)
+    assert digest(123.456) != digest(123.457)
+    assert digest(1.0) == digest(1)
+    assert digest(None) == digest(float("nan"))
+    assert digest(1, height=300) != digest(1, height=301)
+    assert digest(1, title="a") != digest(1, title="b")
+
+
+def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
+    out = tmp_path / "plots"
+    assert static.stale(out) == list(figures.FIGURES)
+    assert len(static.render(None, out)) == 8
+    assert static.stale(out) == [] and static.render(None, out) == []
+    # A trial changes no document, a run that is evidence does.
+    add_run(study_root, local=True, seed=5)
+    assert static.stale(out) == []
+    add_run(study_root)
+    assert static.stale(out) == ["throughput_comparison", "accuracy_curves"]
+    static.render(["accuracy_curves"], out)
+    assert static.stale(out) == ["throughput_comparison"]
+    assert fake_browser == [4, 1]
+    os.utime(out / "accuracy_curves.png", (0, 0))
+    (out / "scaling_efficiency.svg").unlink()
+    assert static.stale(out) == ["throughput_comparison", "scaling_efficiency"]
+
+
+def test_a_stale_figure_is_named_with_the_command(study_root, tmp_path, fake_browser):
+    out = tmp_path / "plots"
+    assert static.stale_notice(out).endswith("render them with: scalebook figures")
+    static.render(None, out)
+    assert static.stale_notice(out) == ""
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"throughput_comparison": 3, "gone": "x"}'])
+def test_a_damaged_index_makes_figures_stale(study_root, tmp_path, fake_browser, content):
+    contract.write_whole(tmp_path / "plots/index.json", content)
+    assert static.stale(tmp_path / "plots") == list(figures.FIGURES)
+    static.render(None, tmp_path / "plots")
+    assert set(json.loads((tmp_path / "plots/index.json").read_text())) == set(figures.FIGURES)
+
+
+def test_no_browser_is_one_line_only_when_asked_to_render(study_root, tmp_path, monkeypatch):
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "plots"
+    assert static.stale(out) == list(figures.FIGURES)
+    with pytest.raises(ScalebookError, match="install chromium, or set BROWSER_PATH") as caught:
+        static.render(None, out)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("script", "said"), [("exit 3", "could not render"), ("sleep 60", "no answer in 5 s")]
+)
+def test_a_browser_that_fails_leaves_no_file(study_root, tmp_path, monkeypatch, script, said):
+    broken = tmp_path / "chromium"
+    broken.write_text(f"#!/bin/sh\n{script}\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(broken))
+    monkeypatch.setattr(static, "TIMEOUT_S", 5)
+    with pytest.raises(ScalebookError, match=said) as caught:
+        static.render(["scaling_efficiency"], tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.browser
+def test_files_are_300_dpi_and_vector_on_white(study_root, tmp_path):
+    from PIL import Image
+
+    add_run(study_root)
+    written = static.render(["throughput_comparison"], tmp_path)
+    assert [path.name for path in written] == [
+        "throughput_comparison.png", "throughput_comparison.svg",
+    ]  # fmt: skip
+    with Image.open(written[0]) as image:
+        assert image.size[0] == 1950 and image.mode == "RGB"
+        assert round(image.info["dpi"][0]) == 300
+        assert image.getpixel((2, 2)) == (255, 255, 255)
+    svg = written[1].read_text()
+    assert svg.startswith("<svg") and "<desc>Bar chart of throughput" in svg
+    assert "images/s" in svg and "http" not in svg.replace("http://www.w3.org", "")
+
+
+def test_print_and_screen_are_one_drawing(study_root):
+    screen = figures.build("throughput_comparison")
+    printed = static.for_print(screen)
+    assert printed.to_plotly_json()["data"] == screen.to_plotly_json()["data"]
+    assert printed.layout.template.layout.paper_bgcolor == "#ffffff"
+    assert screen.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
