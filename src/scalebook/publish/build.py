@@ -1,0 +1,70 @@
+"""``scalebook book``: Jupyter Book run quietly, with the lines that matter."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from scalebook.publish.sphinx_ext import PREFIX
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
+
+
+def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
+    """Build the HTML book of a study.
+
+    Warnings fail the build, after all pages have been written. The full output is kept
+    in ``_build/scalebook/build.log``.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the study.
+    echo : callable, optional
+        Told each line worth showing; printed where left out, failures to standard error.
+
+    Returns
+    -------
+    int
+        0, or 1 if the build failed.
+    """
+    say = echo or (lambda line: print(line, flush=True))
+    complain = echo or (lambda line: print(line, file=sys.stderr, flush=True))
+    log = root / "_build" / "scalebook" / "build.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    # Jupyter Book has no __main__, and its script's first line breaks where paths hold spaces.
+    start = "import sys; from jupyter_book.cli.main import main; sys.argv[0] = 'jb'; main()"
+    command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "."]
+    lines: list[str] = []
+    with open(log, "w", encoding="utf-8") as file, subprocess.Popen(
+        command, cwd=root, env=environment, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for raw in process.stdout:
+            line = _ANSI.sub("", raw.rstrip())
+            file.write(line + "\n")
+            lines.append(line)
+            if line.startswith(PREFIX):
+                say(line.removeprefix(PREFIX))
+    if process.returncode == 0:
+        say(str(root / "_build" / "html" / "index.html"))
+        return 0
+    for line in _telling(lines):
+        complain(line)
+    complain(f"the book was not built; everything said is in {log.relative_to(root)}")
+    return 1
+
+
+def _telling(lines: list[str], most: int = 20) -> list[str]:
+    """Warnings and errors of a build, each once; its last lines where there are none."""
+    found = [line for line in lines if _MATTERS.search(line) and not line.startswith(PREFIX)]
+    said = list(dict.fromkeys(found))
+    said = [line.replace(f"ERROR: {PREFIX}", "error: ") for line in said]
+    return (said or [line for line in lines if line.strip()][-5:])[:most]

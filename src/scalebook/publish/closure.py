@@ -1,0 +1,106 @@
+"""Which modules of this package a notebook rests on, found without running it.
+
+The package's files are parsed, never imported, so that asking costs milliseconds and a
+broken module is reported by the notebook that needs it.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import scalebook
+
+PACKAGE = "scalebook"
+
+
+def sha256(data: bytes | str) -> str:
+    """Hexadecimal SHA-256 of bytes, or of a text in UTF-8."""
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str]:
+    """Hash every module of the package that `source` imports, directly or through others.
+
+    Imports inside functions count, imports by a computed name do not.
+
+    Parameters
+    ----------
+    source : str
+        Python source of a notebook; IPython magics are passed over.
+    package_dir : Path, optional
+        Folder of the package; the installed one where left out.
+
+    Returns
+    -------
+    dict of str to str
+        Dotted module name to SHA-256 of its file, sorted by name.
+    """
+    folder = package_dir or Path(scalebook.__file__).parent
+    todo = list(_imports(_without_magics(source), PACKAGE, is_package=True, folder=folder))
+    found: dict[str, str] = {}
+    while todo:
+        module = todo.pop()
+        if module in found:
+            continue
+        path = _file(module, folder)
+        if path is None:
+            continue
+        text = path.read_text(encoding="utf-8")
+        found[module] = sha256(text)
+        parent = module.rpartition(".")[0]
+        if parent:  # importing a.b runs a/__init__.py first
+            todo.append(parent)
+        todo.extend(_imports(text, module, path.name == "__init__.py", folder))
+    return dict(sorted(found.items()))
+
+
+def _without_magics(source: str) -> str:
+    """Blank the lines only IPython understands, so that the rest still parses."""
+    return "\n".join(
+        "" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()
+    )
+
+
+@functools.lru_cache(maxsize=512)
+def _imports(source: str, module: str, is_package: bool, folder: Path) -> tuple[str, ...]:
+    """Modules of the package named by the import statements of `source`."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, module, is_package)
+            names.append(base)
+            # `from scalebook.results import runs` may name a module or something in one.
+            names.extend(f"{base}.{alias.name}" for alias in node.names)
+    return tuple(_known(names, folder))
+
+
+def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    keep = len(parts) - node.level + (1 if is_package else 0)
+    return ".".join(parts[:keep] + ([node.module] if node.module else []))
+
+
+def _known(names: Iterable[str], folder: Path) -> Iterable[str]:
+    for name in names:
+        if (name == PACKAGE or name.startswith(PACKAGE + ".")) and _file(name, folder):
+            yield name
+
+
+def _file(module: str, folder: Path) -> Path | None:
+    path = folder.joinpath(*module.split(".")[1:])
+    for candidate in (path / "__init__.py", path.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None

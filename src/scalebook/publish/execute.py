@@ -1,0 +1,139 @@
+"""Execute one notebook through papermill, in a process of its own.
+
+``python -m scalebook.publish.execute SOURCE OUTPUT`` reads the parameters as JSON from
+standard input and answers with one JSON object on standard output. A process a notebook
+keeps their environments apart, and a kernel that dies takes no other with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def read_source(path: Path) -> Any:
+    """Read a py:percent notebook as nbformat 4, with cell ids that do not change.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read as a notebook.
+    """
+    import jupytext
+
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell["id"] = f"cell-{number}"
+        cell.metadata.setdefault("tags", [])  # papermill looks into them
+    notebook.metadata.setdefault(
+        "kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"}
+    )
+    return notebook
+
+
+def parameter_names(path: Path) -> list[str]:
+    """Names assigned in the cell tagged ``parameters``."""
+    from papermill.inspection import _infer_parameters
+
+    return [parameter.name for parameter in _infer_parameters(read_source(path))]
+
+
+def execute(source: Path, output: Path, parameters: dict[str, Any], timeout: float) -> str | None:
+    """Execute `source` into `output`, which holds an error too where a cell failed.
+
+    Parameters
+    ----------
+    source : Path
+        A py:percent notebook; its folder is the kernel's working directory.
+    output : Path
+        The executed ``.ipynb``: no time stamps and no paths, so that the same answers
+        give the same file.
+    parameters : dict
+        Put over the values of the ``parameters`` cell.
+    timeout : float
+        Seconds a cell may take.
+
+    Returns
+    -------
+    str or None
+        What failed, in one line, or None.
+    """
+    import nbformat
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / "prepared.ipynb"
+        raw = Path(scratch) / "executed.ipynb"
+        nbformat.write(read_source(source), prepared)
+        failure = None
+        try:
+            papermill.execute_notebook(
+                prepared, raw, parameters, kernel_name="python3", progress_bar=False,
+                cwd=source.parent, execution_timeout=timeout, start_timeout=120,
+            )  # fmt: skip
+        except papermill.PapermillExecutionError as error:
+            said = _ANSI.sub("", f"{error.ename}: {error.evalue}")
+            failure = f"code cell {error.exec_count}: {one_line(said)}"
+        except (CellTimeoutError, DeadKernelError) as error:
+            what = (
+                f"took longer than {timeout:g} s"
+                if isinstance(error, CellTimeoutError)
+                else "the kernel died"
+            )
+            failure = f"code cell {_running_cell(raw)}: {what}"
+        if raw.is_file():
+            notebook = nbformat.read(raw, as_version=4)
+            _strip(notebook)
+            nbformat.write(notebook, output)
+    return failure
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """First line of a message that says something, shortened."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    first = lines[0] if lines else "no message"
+    return first if len(first) <= limit else first[: limit - 1] + "…"
+
+
+def _running_cell(path: Path) -> int | str:
+    """Number of the code cell that papermill had started last."""
+    import nbformat
+
+    if not path.is_file():
+        return "?"
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return sum(cell.metadata.get("papermill", {}).get("start_time") is not None for cell in cells)
+
+
+def _strip(notebook: Any) -> None:
+    """Drop time stamps, durations and absolute paths."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"
+
+
+def main(arguments: list[str]) -> int:
+    """Entry of the process; see the module's description."""
+    source, output, timeout = Path(arguments[0]), Path(arguments[1]), float(arguments[2])
+    parameters = json.load(sys.stdin)
+    try:
+        failure = execute(source, output, parameters, timeout)
+    except Exception as error:  # a kernel that cannot start, a source that cannot be parsed
+        failure = one_line(f"{type(error).__name__}: {error}")
+    print(json.dumps({"failure": failure}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

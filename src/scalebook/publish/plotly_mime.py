@@ -1,0 +1,37 @@
+"""Figures in executed notebooks: plotly's MIME type rendered as a node of this package."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from docutils import nodes
+
+MIME = "application/vnd.plotly.v1+json"
+
+
+class PlotlyMime:
+    """Entry point ``myst_nb.mime_renderers``.
+
+    HTML prefers the interactive figure to any picture beside it; other builders take a
+    picture where the notebook holds one, and the figure's words before its ``repr``.
+    """
+
+    mime_priority_overrides: ClassVar[list[tuple[str, str, int]]] = [
+        ("*", MIME, 95),
+        ("html", MIME, 5),
+        ("dirhtml", MIME, 5),
+        ("singlehtml", MIME, 5),
+    ]
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Node] | None:
+        """Turn a figure into nodes; None leaves other MIME types to myst-nb."""
+        if data.mime_type != MIME:
+            return None
+        from scalebook.publish import plots
+
+        figure = json.loads(data.content) if isinstance(data.content, str) else data.content
+        if inline:
+            return [nodes.Text(plots.alt_text(figure))]
+        return [plots.figure_node(figure)]

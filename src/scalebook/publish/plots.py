@@ -1,0 +1,220 @@
+"""Interactive figures as a node: drawn by plotly.js in HTML, a picture or words elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import html
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective, SphinxTranslator
+
+from scalebook.contract import ScalebookError
+from scalebook.publish import inputs
+
+#: Height of a figure that does not give its own, in pixels.
+HEIGHT = 420
+
+
+class study_plot(nodes.General, nodes.Element):
+    """A plotly figure. Attributes: ``figure`` (its JSON), ``alt``, ``height``."""
+
+
+def plot_node(figure: dict[str, Any]) -> study_plot:
+    """Node of a figure given as plotly's JSON object."""
+    layout = figure.get("layout") or {}
+    height = layout.get("height")
+    return study_plot(
+        figure=script_json({"data": figure.get("data") or [], "layout": layout}),
+        alt=alt_text(figure),
+        height=int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT,
+    )
+
+
+def figure_node(figure: dict[str, Any]) -> nodes.Element:
+    """Node of a figure with its caption, numbered where it has one."""
+    plot = plot_node(figure)
+    caption = caption_text(figure)
+    if caption is None:
+        return plot
+    return nodes.figure("", plot, nodes.caption("", "", nodes.Text(caption)), classes=["sb-figure"])
+
+
+def alt_text(figure: dict[str, Any]) -> str:
+    """What the figure shows in words: ``layout.meta.alt``, else its title."""
+    alt = _meta(figure).get("alt")
+    if alt:
+        return str(alt)
+    title = (figure.get("layout") or {}).get("title")
+    text = title.get("text") if isinstance(title, dict) else title
+    return str(text) if text else "Figure"
+
+
+def caption_text(figure: dict[str, Any]) -> str | None:
+    """Caption of a figure, ``layout.meta.caption``, as plain text; None where it has none."""
+    caption = _meta(figure).get("caption")
+    return str(caption) if caption else None
+
+
+def _meta(figure: dict[str, Any]) -> dict[str, Any]:
+    meta = (figure.get("layout") or {}).get("meta")
+    return meta if isinstance(meta, dict) else {}
+
+
+def script_json(value: Any) -> str:
+    """JSON that can stand inside a ``<script>`` element whatever its strings hold.
+
+    ``<``, ``>`` and ``&`` cannot end the element or open a comment, and the two line
+    separators of Unicode are escaped as well. NaN and infinity become null.
+    """
+    text = json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+# --------------------------------------------------------------------------- HTML
+
+
+def visit_html(self: SphinxTranslator, node: study_plot) -> None:
+    """Write a labelled, focusable box and the figure's JSON beside it."""
+    self._sb_plots = getattr(self, "_sb_plots", 0) + 1
+    name = f"sb-plot-{self._sb_plots}"
+    alt = html.escape(node["alt"])
+    self.body.append(
+        '<div class="sb-plot-box">'
+        f'<div class="sb-plot" id="{name}" role="img" aria-label="{alt}" tabindex="0" '
+        f'style="height:{node["height"]}px">'
+        f"<noscript><p>{alt}</p><p>The interactive figure needs JavaScript.</p></noscript>"
+        "</div></div>\n"
+        f'<script type="application/json" class="sb-plot-data" data-for="{name}">'
+        f"{node['figure']}</script>\n"
+    )
+    raise nodes.SkipNode
+
+
+class StaticPlots(SphinxPostTransform):
+    """Choose the interactive form for HTML; the picture, or else the words, for the rest."""
+
+    default_priority = 5  # before images are collected for the builder
+
+    def run(self, **kwargs: Any) -> None:
+        """Keep one of the two forms of each figure."""
+        interactive = self.app.builder.format == "html"
+        for plot in list(self.document.findall(study_plot)):
+            picture = plot.next_node(descend=False, siblings=True)
+            has_picture = isinstance(picture, nodes.image) and picture.get("sb_static")
+            if interactive and has_picture:
+                picture.parent.remove(picture)
+            elif not interactive and has_picture:
+                plot.parent.remove(plot)
+            elif not interactive:
+                plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
+
+
+# --------------------------------------------------------------------------- directive
+
+
+@functools.lru_cache(maxsize=64)
+def build(name: str) -> dict[str, Any]:
+    """Figure `name` of the study as plotly's JSON object.
+
+    Raises
+    ------
+    ScalebookError
+        If there is no such figure, or its numbers cannot be had.
+    """
+    from scalebook import figures
+
+    if name not in figures.FIGURES:
+        raise ScalebookError(
+            f"no figure {name!r}; there are {', '.join(sorted(figures.FIGURES)) or 'none'}"
+        )
+    return json.loads(figures.build(name).to_json())
+
+
+def digest(app: Sphinx, name: str) -> str:
+    """Digest of a figure as it would be drawn now, and whether its picture is there."""
+    try:
+        return _digest(build(name), _picture_path(Path(app.srcdir), name))
+    except ScalebookError:
+        return ""
+
+
+def _digest(figure: dict[str, Any], picture: Path) -> str:
+    return hashlib.sha256(f"{script_json(figure)}{picture.is_file()}".encode()).hexdigest()
+
+
+def _picture_path(root: Path, name: str) -> Path:
+    """The committed picture of a figure, for builders that print."""
+    return root / "results" / "plots" / f"{name}.png"
+
+
+class StudyFigure(SphinxDirective):
+    """``{study-figure} NAME``: a figure of the study, numbered, with its caption.
+
+    The content, where there is any, replaces the figure's own caption. ``:name:`` gives
+    a label for ``{numref}``.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec = {"name": directives.unchanged, "class": directives.class_option}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        """Build the figure now, so that the page says what the results say."""
+        name = self.arguments[0].strip()
+        source, line = self.get_source_info()
+        try:
+            figure = build(name)
+        except ScalebookError as error:
+            inputs.note(self.env, "figure", name, "")
+            inputs.problem(
+                self.env, f"{inputs.place(self.env, source, line)}: study-figure: {error}"
+            )
+            return []
+        picture = _picture_path(Path(self.env.srcdir), name)
+        inputs.note(self.env, "figure", name, _digest(figure, picture))
+        node = nodes.figure("", plot_node(figure), classes=["sb-figure"])
+        node["classes"] += self.options.get("class", [])
+        if picture.is_file():
+            uri = f"/{picture.relative_to(self.env.srcdir).as_posix()}"
+            node += nodes.image(uri=uri, alt=node[0]["alt"], width="100%", sb_static=True)
+        caption = nodes.caption()
+        if self.content:
+            holder = nodes.Element()
+            self.state.nested_parse(self.content, self.content_offset, holder)
+            for paragraph in holder.findall(nodes.paragraph):
+                caption += paragraph.children
+                break
+        else:
+            caption += nodes.Text(caption_text(figure) or node[0]["alt"])
+        node += caption
+        self.set_source_info(node)
+        self.add_name(node)
+        return [node]
+
+
+def setup(app: Sphinx) -> None:
+    """Register node, directive and transform."""
+    app.add_node(study_plot, html=(visit_html, None))
+    app.add_directive("study-figure", StudyFigure)
+    app.add_post_transform(StaticPlots)
+    inputs.DIGESTS["figure"] = digest

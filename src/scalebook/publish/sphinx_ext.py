@@ -1,0 +1,213 @@
+"""Sphinx extension of a study's book; ``_config.yml`` names it under ``extra_extensions``.
+
+It executes stale notebooks before anything is read, shows the executed ones in place of
+their sources, brings figures, numbers and formulas onto the pages, and sees to it that a
+build that cannot say the truth writes no page. The parts are in the modules beside this.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+from scalebook import __version__
+from scalebook.contract import ScalebookError
+from scalebook.publish import inputs, mathml, notebooks, plotly_mime, plots, tables, values
+from scalebook.publish.closure import sha256
+
+logger = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+#: Marks the lines of this extension in the output of a build.
+PREFIX = "scalebook: "
+_TAG = re.compile(r"<[^>]*>")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    for part in (mathml, plots, tables, values):
+        part.setup(app)
+    inputs.DIGESTS["notebook"] = _notebook_digest
+    app.add_config_value("scalebook_cell_timeout", notebooks.CELL_TIMEOUT, "")
+    app.add_config_value("scalebook_code", "", "env")
+    app.connect("config-inited", _configure, priority=300)  # before myst-nb reads its formats
+    app.connect("config-inited", _read_only_the_toc, priority=950)  # after the toc is read
+    app.connect("builder-inited", _bring_static_files)
+    app.connect("builder-inited", _execute_notebooks, priority=900)
+    app.connect("env-get-outdated", inputs.outdated)
+    app.connect("env-purge-doc", inputs.purge)
+    app.connect("env-merge-info", inputs.merge)
+    app.connect("source-read", _show_executed)
+    app.connect("env-updated", _stop_on_problems)
+    app.connect("doctree-resolved", _drop_launcher, priority=900)
+    app.connect("html-page-context", _load_scripts, priority=900)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _configure(app: Sphinx, config: Config) -> None:
+    """Set what follows from the extension itself, so that a study need not."""
+    config.nb_custom_formats = {
+        **config.nb_custom_formats,
+        ".py": ["scalebook.publish.sphinx_ext.read_notebook", {}, False],
+    }
+    config.html_math_renderer = "mathml"
+    config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
+    config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")
+    # Pages made by another version of this extension are made anew.
+    files = sorted([*Path(__file__).parent.glob("*.py"), *STATIC.iterdir()])
+    config.scalebook_code = sha256("".join(sha256(file.read_bytes()) for file in files))
+
+
+def _read_only_the_toc(app: Sphinx, config: Config) -> None:
+    """Keep Sphinx out of ``.venv``, tests and data: a book is what ``_toc.yml`` names."""
+    site_map = getattr(config, "external_site_map", None)
+    if site_map is not None:
+        config.include_patterns = [f"{docname}.*" for docname in site_map]
+
+
+def _bring_static_files(app: Sphinx) -> None:
+    if app.builder.format != "html":
+        return
+    import plotly
+
+    bundle = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    app.config.html_static_path += [str(STATIC), str(bundle)]
+    app.add_css_file("scalebook.css")
+    app.add_js_file("scalebook.js", loading_method="defer")
+
+
+# --------------------------------------------------------------------------- notebooks
+
+
+def _execute_notebooks(app: Sphinx) -> None:
+    """Execute the stale notebooks of ``_toc.yml``; a failing one ends the build here."""
+    root = Path(app.srcdir)
+    os.environ["SCALEBOOK_ROOT"] = str(root)  # the study being built, whatever the directory
+    os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
+    plots.build.cache_clear()
+    values.ledger.cache_clear()
+    names = [doc.partition("/")[2] for doc in _documents(app) if _is_notebook(app, doc)]
+    try:
+        found = notebooks.declared(root, Path(app.outdir).parent, names)
+        outcomes = notebooks.update(
+            found, root, lambda outcome: _say(outcome), timeout=app.config.scalebook_cell_timeout
+        )
+    except ScalebookError as error:
+        _end([str(error)])
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if failed:
+        _end([outcome.message for outcome in failed])
+
+
+def _documents(app: Sphinx) -> list[str]:
+    """Pages of the book in their order, as ``_toc.yml`` has them."""
+    site_map = getattr(app.config, "external_site_map", None)
+    return list(site_map) if site_map is not None else sorted(app.project.discover())
+
+
+def _is_notebook(app: Sphinx, docname: str) -> bool:
+    folder, _, name = docname.partition("/")
+    source = Path(app.srcdir) / f"{docname}.py"
+    return folder == notebooks.FOLDER and "/" not in name and source.is_file()
+
+
+def _say(outcome: notebooks.Outcome) -> None:
+    seconds = f"{outcome.seconds:5.1f} s" if outcome.state != "current" else ""
+    why = f"  ({outcome.message})" if outcome.state == "executed" else ""
+    line = f"{PREFIX}{outcome.notebook.name:<16} {outcome.state:<9} {seconds}{why}"
+    logger.info("%s", line.rstrip())
+
+
+def _end(messages: list[str]) -> None:
+    """End the build with status 1 and a line a problem; nothing has been written yet."""
+    with logging.skip_warningiserror():
+        for message in messages:
+            logger.error("%s", f"{PREFIX}{message}")
+    raise SystemExit(1)
+
+
+def _executed_path(app: Sphinx, docname: str) -> Path:
+    name = docname.partition("/")[2]
+    return notebooks.folder(Path(app.outdir).parent) / f"{name}.ipynb"
+
+
+def _notebook_digest(app: Sphinx, docname: str) -> str:
+    path = _executed_path(app, docname)
+    return sha256(path.read_bytes()) if path.is_file() else ""
+
+
+def _show_executed(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put the executed notebook in the place of its source."""
+    if not _is_notebook(app, docname):
+        return
+    notebook = nbformat.read(_executed_path(app, docname), as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _without_captions(cell.outputs)
+    source[0] = nbformat.writes(notebook)
+    inputs.note(app.env, "notebook", docname, _notebook_digest(app, docname))
+
+
+def _without_captions(outputs: list[Any]) -> list[Any]:
+    """Drop the caption a notebook shows below a figure: the page sets and numbers its own."""
+    kept: list[Any] = []
+    caption = None
+    for output in outputs:
+        data = output.get("data", {})
+        words = _TAG.sub("", "".join(data.get("text/html", "")))
+        if caption is None or html.unescape(words).strip() != caption.strip():
+            kept.append(output)
+        figure = data.get(plotly_mime.MIME)
+        caption = plots.caption_text(figure) if isinstance(figure, dict) else None
+    return kept
+
+
+def read_notebook(text: str) -> nbformat.NotebookNode:
+    """Read what `_show_executed` put in place of a ``.py`` source; for myst-nb."""
+    return nbformat.reads(text, as_version=4)
+
+
+# --------------------------------------------------------------------------- pages
+
+
+def _stop_on_problems(app: Sphinx, env: BuildEnvironment) -> None:
+    """End the build before a page is written if one of them could not be made."""
+    found = inputs.problems(env)
+    if found:
+        # The pages read just now are incomplete: the next build reads all anew.
+        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
+        _end(found)
+
+
+def _drop_launcher(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Drop the set-up of remote kernels that Jupyter Book appends to every page."""
+    for node in list(doctree.findall(nodes.raw)):
+        if "x-thebe-config" in node.astext() or node.astext().startswith("<script>kernelName ="):
+            node.parent.remove(node)
+
+
+def _load_scripts(
+    app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document | None
+) -> None:
+    """Load plotly.js on pages with figures, and the launcher of remote kernels on none."""
+    for kind in ("script_files", "css_files"):  # the builder's own lists, reset for each page
+        files = context.get(kind, [])
+        files[:] = [file for file in files if not _is_thebe(file)]
+    if doctree is not None and next(doctree.findall(plots.study_plot), None) is not None:
+        app.add_js_file("plotly.min.js", priority=400, loading_method="defer")
+
+
+def _is_thebe(file: Any) -> bool:
+    name = str(getattr(file, "filename", file) or "")
+    body = str((getattr(file, "attributes", None) or {}).get("body", ""))
+    return "thebe" in name.lower() or "THEBE_JS_URL" in body

@@ -1,0 +1,199 @@
+"""The project's own book, built whole and opened in a browser."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+from scalebook.publish import build
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [
+    "book/index", "book/paper", "book/proposal", "book/slides", "book/system", "book/reproduce",
+    "notebooks/01_run", "notebooks/02_throughput", "notebooks/03_accuracy",
+    "notebooks/04_scaling", "notebooks/05_profile",
+]  # fmt: skip
+#: Figures that must be on a page; further ones may be.
+DRAWN = {
+    "book/index": 1, "book/paper": 4, "book/slides": 1, "notebooks/02_throughput": 1,
+    "notebooks/03_accuracy": 1, "notebooks/04_scaling": 1, "notebooks/05_profile": 1,
+}  # fmt: skip
+
+pytestmark = pytest.mark.xdist_group("book")
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory) -> Path:
+    """The book of what git sees of this project, built once without a warning."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    root = tmp_path_factory.mktemp("the book")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, root / name)
+    told: list[str] = []
+    assert build.build_book(root, told.append) == 0, "\n".join(told)
+    return root / "_build" / "html"
+
+
+def test_every_page_is_there_and_every_inner_link_leads_somewhere(html):
+    for name in PAGES:
+        path = html / f"{name}.html"
+        assert path.is_file()
+        for link in re.findall(r'<a [^>]*href="([^"]+)"', path.read_text()):
+            target, fragment = urldefrag(link)
+            if re.match(r"[a-z]+:", target):
+                continue
+            to = (path.parent / unquote(target)).resolve() if target else path
+            assert to.is_file(), f"{name}: {link}"
+            if fragment and to.suffix == ".html":
+                assert f'id="{fragment}"' in to.read_text(), f"{name}: {link}"
+
+
+def test_no_page_shows_where_it_was_built(html):
+    for path in html.rglob("*.html"):
+        assert str(html.parent.parent) not in path.read_text(), path.name
+
+
+# --------------------------------------------------------------------------- in a browser
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def site(html) -> Iterator[str]:
+    """Address of the book on this machine."""
+    handler = functools.partial(_Quiet, directory=str(html))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium of the system."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    assert program, "deselect with -m 'not browser' where there is no Chromium"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        yield started
+        started.close()
+
+
+class Visit:
+    """One window onto the book that notes whatever goes wrong."""
+
+    def __init__(self, browser, site: str, width: int = 1280, scheme: str = "light"):
+        self.site = site
+        self.wrong: list[str] = []
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme
+        )
+        self.context.route(lambda url: not url.startswith(site), self._refuse)
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("console", self._console)
+        self.page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
+
+    def _refuse(self, route) -> None:
+        if not route.request.url.startswith(("data:", "blob:")):
+            self.wrong.append(f"asked {route.request.url}")
+        route.abort()
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"console: {message.text}")
+
+    def open(self, name: str) -> None:
+        self.page.goto(f"{self.site}{name}.html", wait_until="load")
+        self.page.wait_for_function(
+            "[...document.querySelectorAll('.sb-plot')].every(e => e.querySelector('.main-svg'))"
+        )
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.context.close()
+
+
+@pytest.mark.browser
+def test_every_figure_is_drawn_and_no_other_host_is_asked(site, browser):
+    with Visit(browser, site) as visit:
+        for name in PAGES:
+            visit.open(name)
+            plots = visit.page.locator(".sb-plot.js-plotly-plot")
+            assert plots.count() >= DRAWN.get(name, 0), name
+            assert plots.count() == visit.page.locator("script.sb-plot-data").count(), name
+            for plot in plots.all():
+                assert plot.get_attribute("role") == "img"
+                assert len(plot.get_attribute("aria-label")) > 20
+        assert visit.wrong == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_no_page_is_wider_than_the_screen(site, browser, scheme):
+    with Visit(browser, site, width=390, scheme=scheme) as visit:
+        for name in PAGES:
+            visit.open(name)
+            wide, window = visit.page.evaluate(
+                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            )
+            assert wide <= window, name
+        assert visit.wrong == []
+
+
+@pytest.mark.browser
+def test_figures_follow_the_theme(site, browser):
+    title = "getComputedStyle(document.querySelector('.sb-plot .gtitle')).fill"
+    with Visit(browser, site) as visit:
+        visit.open("book/index")
+        light = visit.page.evaluate(title)
+        visit.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        visit.page.wait_for_function(f"{title} !== '{light}'")
+        background = (
+            "getComputedStyle(document.querySelector('.sb-plot .main-svg')).backgroundColor"
+        )
+        assert visit.page.evaluate(background) == "rgba(0, 0, 0, 0)"
+        assert _luminance(visit.page.evaluate(title)) > 0.6 > 0.3 > _luminance(light)
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.browser
+def test_a_number_says_where_it_came_from_to_the_keyboard(site, browser):
+    with Visit(browser, site) as visit:
+        visit.open("book/index")
+        value = visit.page.locator(".sb-value").first
+        note = value.locator(".sb-note")
+        assert not note.is_visible()
+        value.focus()
+        assert note.is_visible() and note.inner_text()
+        assert value.get_attribute("aria-describedby") == note.get_attribute("id")
+        visit.page.keyboard.press("Escape")
+        assert not note.is_visible()

@@ -1,0 +1,160 @@
+"""What stands on a page: figures, formulas and numbers, and nothing that can break out of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from docutils import nodes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalebook.contract import ScalebookError
+from scalebook.publish import mathml, plotly_mime, plots, sphinx_ext, tables, values
+
+HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & ]]>"
+
+
+def figure(**layout) -> dict:
+    return {"data": [{"type": "bar", "x": ["a"], "y": [1.0]}], "layout": layout}
+
+
+# --------------------------------------------------------------------------- figures
+
+
+@given(st.recursive(st.text() | st.floats() | st.none(), lambda inner: st.lists(inner)))
+def test_json_in_a_script_never_ends_it_and_reads_back(value):
+    text = plots.script_json({"x": value})
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert "NaN" not in re.sub(r'"(\\.|[^"\\])*"', "", text)
+    json.loads(text)
+
+
+def test_a_hostile_title_stays_text():
+    node = plots.plot_node(figure(title={"text": HOSTILE}))
+    written = SimpleNamespace(body=[])
+    with pytest.raises(nodes.SkipNode):
+        plots.visit_html(written, node)
+    page = "".join(written.body)
+    assert page.count("<script") == 1 and page.count("</script>") == 1
+    assert "alert(1)</" not in page.replace("alert(1)&lt;/", "")
+    data = re.search(r"<script[^>]*>(.*)</script>", page, re.S)[1]
+    assert json.loads(data)["layout"]["title"]["text"] == HOSTILE
+
+
+def test_a_figure_says_what_it_shows_and_keeps_its_height():
+    node = plots.plot_node(figure(height=300, meta={"alt": 'Two "bars"'}))
+    written = SimpleNamespace(body=[])
+    with pytest.raises(nodes.SkipNode):
+        plots.visit_html(written, node)
+    page = "".join(written.body)
+    assert 'role="img"' in page and 'aria-label="Two &quot;bars&quot;"' in page
+    assert 'tabindex="0"' in page and "height:300px" in page and "<noscript>" in page
+
+
+def test_the_caption_is_text_below_the_figure():
+    data = SimpleNamespace(
+        mime_type=plotly_mime.MIME, content=figure(meta={"caption": "<b>bold</b>"})
+    )
+    (node,) = plotly_mime.PlotlyMime.handle_mime(None, data, inline=False)
+    assert isinstance(node, nodes.figure)
+    assert node[1].astext() == "<b>bold</b>" and isinstance(node[1][0], nodes.Text)
+
+
+def test_other_mime_types_are_left_alone():
+    data = SimpleNamespace(mime_type="image/png", content="")
+    assert plotly_mime.PlotlyMime.handle_mime(None, data, inline=False) is None
+
+
+def test_the_caption_a_notebook_shows_below_a_figure_is_not_shown_twice():
+    shown = {"data": {plotly_mime.MIME: figure(meta={"caption": "So & so"})}}
+    caption = {"data": {"text/html": "<p><em>So &amp; so</em></p>"}}
+    table = {"data": {"text/html": "<table></table>"}}
+    assert sphinx_ext._without_captions([shown, caption, table, caption]) == [shown, table, caption]
+
+
+# --------------------------------------------------------------------------- formulas
+
+
+@pytest.mark.parametrize("tex", [r"S_p = \frac{X_p}{X_1}", r"a &= b \\ c &= d", "x < y"])
+def test_formulas_become_mathml_with_their_source(tex):
+    found = mathml.to_mathml(tex, block=True)
+    assert found.startswith("<math") and found.endswith("</math>")
+    assert '<annotation encoding="application/x-tex">' in found
+
+
+@pytest.mark.parametrize("text", ["<script>", "<b>x</b>", '<mi onclick="x"/>', "R&D"])
+def test_markup_in_a_formula_is_refused(text):
+    with pytest.raises(ValueError):
+        mathml.to_mathml(rf"\text{{{text}}}", block=False)
+
+
+def test_aligned_lines_get_no_number_of_their_own():
+    found = mathml.to_mathml(r"\begin{align} a &= b \\ c &= d \end{align}", block=True)
+    assert "(1)" not in found.partition("<annotation")[0]
+
+
+# --------------------------------------------------------------------------- numbers
+
+
+def value(number=4460.0, unit="images/s", **more):
+    more = {"kind": "reported", "source": "reported for job 2644: guide", "n": 1, **more}
+    return (
+        SimpleNamespace(value=number, unit=unit, low=None, high=None, **more)
+        if ("low" not in more)
+        else SimpleNamespace(value=number, unit=unit, **more)
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "unit", "text"),
+    [
+        (",.0f", False, "4,460"),
+        ("", True, "4,460\u00a0images/s"),
+        (".1f", True, "4460.0\u00a0images/s"),
+        ("d", False, "4460"),
+    ],
+)
+def test_numbers_are_shown_as_asked(spec, unit, text):
+    assert values.shown(value(), spec, unit) == text
+
+
+def test_small_and_negative_numbers():
+    assert values.shown(value(0.5501, "")) == "0.55"
+    assert values.shown(value(-3.0, "%"), ".0f", True) == "\u22123\u00a0%"
+
+
+@pytest.mark.parametrize("spec", [">9999999999", "{}", "x", ".999f", "s", "0.1f\n"])
+def test_only_plain_formats_are_taken(spec):
+    with pytest.raises(ScalebookError):
+        values.shown(value(), spec)
+
+
+def test_a_note_names_kind_source_size_and_interval():
+    assert values.provenance(value()) == "Reported for job 2644: guide"
+    measured = value(485.0, kind="measured", source="median of runs", n=3, low=480.0, high=490.0)
+    said = values.provenance(measured)
+    assert said == "Measured: median of runs; n = 3; 480 to 490 images/s"
+
+
+# --------------------------------------------------------------------------- tables
+
+
+def test_the_table_of_runs_names_what_was_only_reported(study_root):
+    runs = tables.table("runs", study_root)
+    assert set(runs["Kind"]) == {"reported"}
+    row = runs[runs["Job"] == "2644"].iloc[0]
+    assert (row["Images/s"], row["s/epoch"], row["Accuracy, %"]) == ("4,460", "11.0", "77.42")
+
+
+def test_facts_of_a_system_come_with_source_and_date(study_root):
+    facts = dict(tables.table("system.magic-castle", study_root).itertuples(index=False))
+    assert facts["gpu name"] == "NVIDIA Tesla T4" and facts["source"] and facts["date"]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "system.nowhere"])
+def test_an_unknown_table_is_named(study_root, name):
+    with pytest.raises(ScalebookError):
+        tables.table(name, study_root)
