@@ -188,12 +188,17 @@ def _luminance(colour: str) -> float:
 @pytest.mark.browser
 def test_a_number_says_where_it_came_from_to_the_keyboard(site, browser):
     with Visit(browser, site) as visit:
-        visit.open("book/index")
-        value = visit.page.locator(".sb-value").first
+        visit.open("book/paper")
+        value = visit.page.locator(".sb-value").last
         note = value.locator(".sb-note")
         assert not note.is_visible()
-        value.focus()
+        value.focus()  # scrolls there
         assert note.is_visible() and note.inner_text()
+        visit.page.wait_for_function(
+            "note => { const box = note.getBoundingClientRect();"
+            " return box.top >= 0 && box.bottom <= window.innerHeight; }",
+            arg=note.element_handle(),
+        )
         assert value.get_attribute("aria-describedby") == note.get_attribute("id")
         visit.page.keyboard.press("Escape")
         assert not note.is_visible()

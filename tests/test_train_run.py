@@ -193,9 +193,9 @@ def test_profile_writes_a_trace_and_keeps_its_steps_out_of_the_rates(root):
     names = [event.get("name") for event in events]
     for phase in ("data", "forward", "backward", "optimizer"):
         assert names.count(phase) == 2, phase
-    # One untimed step; one skipped, two discarded, two recorded; one that writes the trace.
+    # One untimed step; one skipped, two discarded, two recorded.
     flags = [step["warmup"] for step in helpers.steps(root)]
-    assert flags == ["1"] * 7 + ["0"] * 5
+    assert flags == ["1"] * 6 + ["0"] * 6
     assert helpers.rows(root)[0]["throughput"] == ""  # no timed step in the first epoch
 
 

@@ -1,7 +1,8 @@
 """Numbers: medians with intervals, tables, scaling, and where each number comes from."""
 
 from scalebook.analysis.comparable import Configuration, configurations, documented
-from scalebook.analysis.consistency import CHECK_HEADERS, check, modelled
+from scalebook.analysis.consistency import CHECK_HEADERS, check
+from scalebook.analysis.reported import modelled
 from scalebook.analysis.scaling import (
     SCALING_DIGITS,
     SCALING_HEADERS,

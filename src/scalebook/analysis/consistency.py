@@ -6,18 +6,23 @@ true, shows the computation, and names the file that would decide.
 
 from __future__ import annotations
 
-import ast
-import operator
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis import scaling
 from scalebook.analysis.comparable import plain
-from scalebook.analysis.declared import device_peak
-from scalebook.analysis.flops import DATASETS, training_gflop
+from scalebook.analysis.expressions import evaluate
+from scalebook.analysis.flops import training_gflop
+from scalebook.analysis.reported import (
+    BASES,
+    Job,
+    peak_of,
+    ratio_of,
+    reference_of,
+    reported_jobs,
+    stems_of,
+)
 
 #: Two numbers agree if they differ by less than this: reported values are rounded
 #: (11 s is 10.5 to 11.5 s), and a throughput leaves out warm-up and validation.
@@ -36,39 +41,6 @@ CHECK_HEADERS = {
     "decided_by": "decided by",
 }
 
-#: The two ways to form a ratio: metric, whether more is better, name in keys.
-BASES = (("throughput", True, "throughput"), ("epoch_time_s", False, "epoch_time"))
-
-STEMS = ("imagenet", "cifar")
-
-
-class _Job:
-    """One reported job: its configuration, its values, the files it should have left."""
-
-    def __init__(self, job_id: str, values: pd.DataFrame, runs: pd.DataFrame) -> None:
-        self.id = job_id
-        self.values = {row.metric: row.value for row in values.itertuples()}
-        self.units = {row.metric: plain(row.unit) or "" for row in values.itertuples()}
-        self.written = {row.metric: _written(row) for row in values.itertuples()}
-        self.file = values["source_file"].iloc[0] if len(values) else ""
-        same = runs[runs["job_id"].astype(str) == job_id]
-        reported = same[same["kind"] == "reported"]
-        self.row = reported.iloc[0].to_dict() if len(reported) else {}
-        measured = same[(same["kind"] != "reported") & (same["status"] == "finished")]
-        self.measured = measured.iloc[0].to_dict() if len(measured) else {}
-        stem = plain(self.row.get("stem"))
-        self.csv = f"results/csv/{stem}.csv" if stem else ""
-
-    def known(self, name: str) -> Any:
-        """Entry of the configuration; None where it was not reported."""
-        return plain(self.row.get(name))
-
-    @property
-    def dataset(self) -> tuple[int | None, int | None, int | None]:
-        """Training images, image size and classes; None where unknown."""
-        images, size, classes = DATASETS.get(self.known("dataset"), (None, None, None))
-        return self.known("train_images") or images, size, classes
-
 
 def check() -> pd.DataFrame:
     """Check all reported numbers and claims.
@@ -79,122 +51,22 @@ def check() -> pd.DataFrame:
         One row a check, columns `COLUMNS`; ``verdict`` is ``"holds"``, ``"contradicted"`` or
         ``"undetermined"``.
     """
-    jobs = _jobs()
-    claims = results.claims()
+    jobs = reported_jobs()
     rows: list[dict[str, Any]] = []
     for job in jobs.values():
         rows += _epoch_images(job)
-        rows += _ratios(job, jobs, claims)
+        rows += _ratios(job, jobs)
         rows += _flop_rate(job)
         rows += _shares(job)
         rows += _against_file(job)
-    rows += [row for claim in claims.to_dict("records") for row in _claim(claim, jobs)]
+    rows += [row for claim in results.claims().to_dict("records") for row in _claim(claim, jobs)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def modelled() -> pd.DataFrame:
-    """Numbers that follow from the reported ones, each with its formula.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``job_id``, ``metric``, ``value``, ``unit``, ``formula``.
-    """
-    jobs = _jobs()
-    rows = []
-    for job in jobs.values():
-        for metric, value, unit, formula in _derived(job, jobs):
-            rows.append((job.id, metric, value, unit, formula))
-    return pd.DataFrame(rows, columns=["job_id", "metric", "value", "unit", "formula"])
-
-
-def _jobs() -> dict[str, _Job]:
-    values, runs = results.reported(), results.runs(kind=["reported", "imported"])
-    if not values.empty:
-        ids = dict.fromkeys(values["job_id"].astype(str))
-        # A measured run may carry the id of a reported job as well.
-        runs = pd.concat([runs, results.runs(kind="measured", job_id=list(ids))])
-    else:
-        ids = {}
-    return {name: _Job(name, values[values["job_id"].astype(str) == name], runs) for name in ids}
-
-
-def _written(row: Any) -> str:
-    return f"{row.value:,.6g} {plain(row.unit) or ''}".strip()
-
-
-# --------------------------------------------------------------------------- derived
-
-
-def _derived(job: _Job, jobs: dict[str, _Job]) -> Iterator[tuple[str, float, str, str]]:
-    rate, epoch = job.values.get("throughput"), job.values.get("epoch_time_s")
-    images, size, classes = job.dataset
-    if rate and epoch:
-        formula = f"{rate:,.6g} images/s × {epoch:g} s"
-        yield "images_by_throughput", rate * epoch, "images", formula
-    if images and epoch:
-        formula = f"{images:,} images / {epoch:g} s"
-        yield "throughput_by_epoch_time", images / epoch, "images/s", formula
-    reference = _reference(job, jobs)
-    if reference:
-        for metric, more, name in BASES:
-            ratio = _ratio(job, reference, metric, more)
-            if ratio:
-                value, formula = ratio
-                yield f"speedup_by_{name}", value, "", formula
-                ranks, before = job.known("world_size"), reference.known("world_size")
-                if ranks and before and ranks != before:
-                    share = scaling.efficiency(value, ranks, before)
-                    yield f"efficiency_by_{name}", share, "%", f"{formula}, / {ranks / before:g}"
-    for stem in _stems(job):
-        work = training_gflop(job.known("model"), stem, size, classes) if size else None
-        if work is None or not rate:
-            continue
-        yield f"gflop_per_image_{stem}", work, "GFLOP", f"6 × multiply-adds, {stem} stem"
-        formula = f"{rate:,.6g} images/s × {work:.3g} GFLOP ({stem} stem)"
-        yield f"tflops_{stem}", rate * work / 1e3, "TFLOP/s", formula
-        peak = _peak(job)
-        if peak:
-            share = 100 * rate * work / 1e3 / peak / (job.known("world_size") or 1)
-            yield f"peak_share_{stem}", share, "%", f"{formula}, / {peak:g} TFLOP/s a device"
-
-
-def _stems(job: _Job) -> tuple[str, ...]:
-    return (job.known("model_stem"),) if job.known("model_stem") else STEMS
-
-
-def _reference(job: _Job, jobs: dict[str, _Job]) -> _Job | None:
-    """The reported job that `job` is compared with: same file, same system."""
-    name = job.known("reference")
-    for other in jobs.values():
-        same = other.file == job.file and other.known("experiment") == name
-        if name and same and other is not job:
-            return other
-    return None
-
-
-def _ratio(job: _Job, reference: _Job, metric: str, more: bool) -> tuple[float, str] | None:
-    value, before = job.values.get(metric), reference.values.get(metric)
-    if not value or not before:
-        return None
-    top, bottom = (value, before) if more else (before, value)
-    unit = job.units[metric]
-    formula = f"{top:,.6g} {unit} / {bottom:,.6g} {unit}"
-    return scaling.speedup(value, before, more), formula
-
-
-def _peak(job: _Job) -> float | None:
-    """Arithmetic peak of one device at the job's precision, in TFLOP/s."""
-    system, precision = job.known("system"), job.known("precision")
-    if not system or not precision or job.known("device") == "cpu":
-        return None
-    return device_peak(system, precision)
 
 
 # --------------------------------------------------------------------------- checks
 
 
-def _row(job: _Job, statement: str, verdict: str, computation: str, decided_by: str = "") -> dict:
+def _row(job: Job, statement: str, verdict: str, computation: str, decided_by: str = "") -> dict:
     return {
         "job_id": job.id,
         "statement": statement,
@@ -209,7 +81,7 @@ def _agree(one: float, other: float, tolerance: float = TOLERANCE) -> bool:
     return abs(one - other) <= tolerance * abs(other)
 
 
-def _epoch_images(job: _Job) -> list[dict]:
+def _epoch_images(job: Job) -> list[dict]:
     """Throughput times epoch time is the number of images an epoch processed."""
     rate, epoch = job.values.get("throughput"), job.values.get("epoch_time_s")
     if not rate or not epoch:
@@ -235,9 +107,9 @@ def _epoch_images(job: _Job) -> list[dict]:
     return [_row(job, statement, CONTRADICTED, computation, decided)]
 
 
-def _ratios(job: _Job, jobs: dict[str, _Job], claims: pd.DataFrame) -> list[dict]:
+def _ratios(job: Job, jobs: dict[str, Job]) -> list[dict]:
     """Reported speed-up and efficiency against both ways to form them."""
-    reference = _reference(job, jobs)
+    reference = reference_of(job, jobs)
     if reference is None:
         return []
     return [
@@ -248,11 +120,11 @@ def _ratios(job: _Job, jobs: dict[str, _Job], claims: pd.DataFrame) -> list[dict
     ]
 
 
-def _both_ways(job: _Job, reference: _Job, kind: str, claimed: float, written: str) -> list[dict]:
+def _both_ways(job: Job, reference: Job, kind: str, claimed: float, written: str) -> list[dict]:
     rows = []
     title = "speed-up" if kind == "speedup" else "efficiency"
     for metric, more, name in BASES:
-        ratio = _ratio(job, reference, metric, more)
+        ratio = ratio_of(job, reference, metric, more)
         statement = f"{title} {written} over job {reference.id}, by {name.replace('_', ' ')}"
         if ratio is None:
             rows.append(_row(job, statement, UNDETERMINED, f"{metric} is not reported", job.csv))
@@ -268,17 +140,17 @@ def _both_ways(job: _Job, reference: _Job, kind: str, claimed: float, written: s
     return rows
 
 
-def _flop_rate(job: _Job) -> list[dict]:
+def _flop_rate(job: Job) -> list[dict]:
     """Arithmetic the throughput implies, against what the devices can do."""
     rate, size, classes = job.values.get("throughput"), *job.dataset[1:]
     model, ranks = job.known("model"), job.known("world_size") or 1
     if not rate or not model:
         return []
     rows = []
-    for stem in _stems(job):
+    for stem in stems_of(job):
         statement = f"{job.written['throughput']} of {model} with the {stem} stem"
         work = training_gflop(model, stem, size, classes) if size else None
-        peak = _peak(job)
+        peak = peak_of(job)
         if work is None or not peak:
             missing, decides = "the model's operations are not counted", ""
             if work is not None:
@@ -302,7 +174,7 @@ def _flop_rate(job: _Job) -> list[dict]:
     return rows
 
 
-def _shares(job: _Job) -> list[dict]:
+def _shares(job: Job) -> list[dict]:
     shares = {name: value for name, value in job.values.items() if name.startswith("share.")}
     if not shares:
         return []
@@ -312,7 +184,7 @@ def _shares(job: _Job) -> list[dict]:
     return [_row(job, "shares of GPU time add up to 100 %", verdict, computation)]
 
 
-def _against_file(job: _Job) -> list[dict]:
+def _against_file(job: Job) -> list[dict]:
     """What was claimed against what the job's own file holds, once it is there."""
     rows = []
     for metric in ("throughput", "epoch_time_s", "final_val_acc"):
@@ -331,7 +203,7 @@ def _against_file(job: _Job) -> list[dict]:
 # --------------------------------------------------------------------------- claims
 
 
-def _claim(claim: dict[str, Any], jobs: dict[str, _Job]) -> list[dict]:
+def _claim(claim: dict[str, Any], jobs: dict[str, Job]) -> list[dict]:
     claim = {name: plain(value) for name, value in claim.items()}
     job = jobs.get(claim["job"])
     kind, text = claim["type"], f"“{claim['text']}”"
@@ -340,7 +212,7 @@ def _claim(claim: dict[str, Any], jobs: dict[str, _Job]) -> list[dict]:
     if kind in ("ratio", "efficiency"):
         reference = jobs.get(claim["reference_job"])
         metric = "speedup" if kind == "ratio" else "efficiency"
-        covered = job.values.get(metric) == claim["value"] and _reference(job, jobs) is reference
+        covered = job.values.get(metric) == claim["value"] and reference_of(job, jobs) is reference
         if covered or reference is None:
             # `_ratios` has checked the same number both ways.
             return []
@@ -351,7 +223,7 @@ def _claim(claim: dict[str, Any], jobs: dict[str, _Job]) -> list[dict]:
     return [_expression(job, claim, text)]
 
 
-def _bottleneck(job: _Job, subject: str, text: str) -> dict:
+def _bottleneck(job: Job, subject: str, text: str) -> dict:
     shares = {
         name.removeprefix("share."): value
         for name, value in job.values.items()
@@ -372,7 +244,7 @@ def _bottleneck(job: _Job, subject: str, text: str) -> dict:
     return _row(job, text, UNDETERMINED, said, decided)
 
 
-def _expression(job: _Job, claim: dict[str, Any], text: str) -> dict:
+def _expression(job: Job, claim: dict[str, Any], text: str) -> dict:
     expression = claim["expression"]
     try:
         value = evaluate(expression, job.values)
@@ -388,39 +260,3 @@ def _expression(job: _Job, claim: dict[str, Any], text: str) -> dict:
         return _row(job, text, UNDETERMINED, said)
     verdict = HOLDS if _agree(claimed, value, 0.01) else CONTRADICTED
     return _row(job, text, verdict, f"{said}, reported {claimed:,.6g}")
-
-
-_OPERATORS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-
-
-def evaluate(expression: str, values: dict[str, float]) -> float:
-    """Compute ``+ - * /`` over names and numbers; nothing else is understood.
-
-    Raises
-    ------
-    KeyError
-        If a name has no value.
-    ValueError
-        For anything that is not such an expression.
-    """
-
-    def walk(node: ast.AST) -> float:
-        if isinstance(node, ast.Expression):
-            return walk(node.body)
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](walk(node.left), walk(node.right))
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return node.value
-        if isinstance(node, ast.Name):
-            return values[node.id]
-        raise ValueError("not an arithmetic expression")
-
-    try:
-        return float(walk(ast.parse(expression, mode="eval")))
-    except (SyntaxError, RecursionError, OverflowError):
-        raise ValueError("not an arithmetic expression") from None

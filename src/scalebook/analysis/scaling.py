@@ -93,7 +93,7 @@ def scaling_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     DataFrame
         Columns `COLUMNS`. Speed-ups have no unit, efficiencies are in percent
         and missing for an experiment that does not change the number of ranks.
-        ``scaling`` is missing where it was not recorded which kind it is.
+        ``scaling`` is empty where it was not recorded which kind it is.
     """
     found = configurations(documented() if runs is None else runs)
     rows = [
@@ -187,7 +187,7 @@ def _compare(one: Configuration, reference: Configuration) -> list[Mapping[str, 
             "reference": reference["experiment"],
             "system": one["system"],
             "dataset": one["dataset"],
-            "scaling": kind,
+            "scaling": kind or "",
             "world_size": ranks,
             "reference_world_size": ranks_1,
             "basis": basis,

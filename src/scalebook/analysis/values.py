@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scalebook import results, study
-from scalebook.analysis import consistency
 from scalebook.analysis.comparable import (
     METRICS,
     Configuration,
@@ -30,6 +29,7 @@ from scalebook.analysis.comparable import (
     documented,
     plain,
 )
+from scalebook.analysis.reported import modelled
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.analysis.throughput import step_table
@@ -248,7 +248,7 @@ def _reported() -> Iterator[Value]:
 
 
 def _modelled() -> Iterator[Value]:
-    for row in consistency.modelled().to_dict("records"):
+    for row in modelled().to_dict("records"):
         yield Value(
             key=f"modelled.{row['job_id']}.{row['metric']}",
             value=float(row["value"]),

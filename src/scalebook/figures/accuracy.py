@@ -44,8 +44,9 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
     measured = [one for one in found if one.kind == "measured"]
     no_curve = len(measured) < len(found)
     said = [
-        f"{label(one)} ends at {one.summary('final_val_acc').median:.4g} % ({one.kind}"
-        f"{f', n = {len(one.runs)}' if one.kind == 'measured' else ''})"
+        f"{theme.place_of(one.kind, one['system'])}: {label(one)} ends at "
+        f"{one.summary('final_val_acc').median:.4g} %"
+        + (f" (n = {len(one.runs)})" if one.kind == "measured" else "")
         for one in found
     ]
     return theme.finish(
@@ -53,7 +54,8 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
         TITLE,
         alt=f"Validation accuracy. {'; '.join(said)}.",
         caption=(
-            f"{theme.synthetic_warning(found)}{_message(facets)}Top-1 validation accuracy in percent. "
+            f"{theme.synthetic_warning(found)}{_message(facets)}"
+            "Top-1 validation accuracy in percent. "
             + ("Thick lines are medians over seeds, thin lines the runs, shaded the range or 95 % "
                "interval. " if measured else "")
             + ("No curve was reported: open markers are final values, and the number of epochs "

@@ -215,11 +215,13 @@ def _message(found: list[Breakdown]) -> str:
         if not named:
             continue
         largest = max(named, key=named.get)
-        text = f"{one.title} ({one.kind}), {one.grouping}: {largest} is the largest named group"
-        said.append(f"{text} with {named[largest]:.1f} %")
+        said.append(
+            f"In {one.title} ({one.kind}, {one.grouping}) the largest named group is {largest} "
+            f"with {named[largest]:.1f} %"
+        )
         if one.shares.get("other", 0) > named[largest]:
             said[-1] += f", but {one.shares['other']:.1f} % is in no named group"
-    return "".join(f"{sentence[0].upper()}{sentence[1:]}. " for sentence in said)
+    return "".join(f"{sentence}. " for sentence in said)
 
 
 def _title(one: Breakdown) -> str:

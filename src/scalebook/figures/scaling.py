@@ -53,8 +53,9 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         TITLE,
         alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_said(row) for row in rows)}.",
         caption=(
-            f"{theme.synthetic_warning(taken)}{_message(rows)}Parallel efficiency in percent: speed-up over the "
-            "growth in ranks, formed from throughput and from time per epoch. "
+            f"{theme.synthetic_warning(taken)}{_message(rows)}"
+            "Parallel efficiency in percent: speed-up over the growth in ranks, formed from "
+            "throughput and from time per epoch. "
             f"{_baselines(rows)}{_notes(rows)}{theme.origin(taken)}"
         ),
         sources=sorted({stem for _, stem in used}),

@@ -38,13 +38,17 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
     )
     for row, group in enumerate(facets, 1):
         _draw(figure, row, group, ratios)
-    said = [f"{label(one)} {', '.join(_said(one, ratios))}" for one in found]
+    said = [
+        f"{theme.place_of(one.kind, one['system'])}: {label(one)} {', '.join(_said(one, ratios))}"
+        for one in found
+    ]
     return theme.finish(
         figure,
         TITLE,
         alt=f"Bar chart of throughput. {'; '.join(said)}.",
         caption=(
-            f"{theme.synthetic_warning(found)}{_message(runs)}Throughput in images/s over all ranks, warm-up and "
+            f"{theme.synthetic_warning(found)}{_message(runs)}"
+            "Throughput in images/s over all ranks, warm-up and "
             "validation not timed. Filled bars are medians of measured runs, with each run as a "
             "point and the range or 95 % interval of the median as a line; hatched bars are "
             "reported numbers. Systems have axes of their own and are not compared. "
