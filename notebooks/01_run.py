@@ -24,12 +24,15 @@ study = None  # folder that holds study.yaml; None: the one around this notebook
 experiment = "quick"
 system = "local"
 seed = None  # None: the first seed of the study
+overrides = {}  # settings to change for a run that is started, as {"epochs": 3}
 submit = False
 
 # %%
 from scalebook import figures
 
-run = figures.run_or_attach(experiment, system=system, seed=seed, submit=submit, study_root=study)
+run = figures.run_or_attach(
+    experiment, system=system, seed=seed, submit=submit, overrides=overrides, study_root=study
+)
 
 # %% [markdown]
 # ## What was run

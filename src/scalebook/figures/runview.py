@@ -111,6 +111,7 @@ def run_or_attach(
     system: str = "local",
     seed: int | None = None,
     submit: bool = False,
+    overrides: dict[str, Any] | None = None,
     study_root: str | None = None,
 ) -> RunView:
     """Start a run and follow it, or take the newest finished one.
@@ -124,6 +125,8 @@ def run_or_attach(
     submit : bool
         Start a run. Otherwise nothing is started: the newest finished run of
         `experiment` is shown, else the newest of any experiment.
+    overrides : dict, optional
+        Settings of the experiment to change for the run that is started.
     study_root : str, optional
         Folder of the study, for this process from now on; that around the
         working directory where left out.
@@ -136,7 +139,7 @@ def run_or_attach(
     use_study(study_root)
     root = contract.find_root()
     if submit:
-        resolved = study.resolve(study.load(root), experiment, system, seed)
+        resolved = study.resolve(study.load(root), experiment, system, seed, overrides)
         return _follow(launch.submit(resolved, root))
     study.load(root).experiment(experiment)
     stem = results.newest(experiment)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from scalebook import launch, results, study
 from scalebook.contract import ScalebookError
 from scalebook.train import download, sources
 from scalebook.train.settings import DatasetSettings
+
+#: Longest the notebook's cell may follow its run.
+CELL_TIMEOUT_S = 24 * 3600
 
 
 def ensure(root: Path, experiment: str, system: str) -> str:
@@ -34,19 +39,22 @@ def ensure(root: Path, experiment: str, system: str) -> str:
         return stem
     overrides = _overrides(root, study.load(root), experiment)
     known = {job.id for job in launch.jobs(root)}
-    failure: list[BaseException] = []
-    notebook = threading.Thread(
-        target=_execute, args=(root, experiment, system, overrides, failure), daemon=True
-    )
-    notebook.start()
+    parameters = {
+        "submit": True,
+        "experiment": experiment,
+        "system": system,
+        "overrides": overrides,
+    }
+    notebook = _start(root, parameters)
     job = _submitted(root, known, notebook)
     if job is not None:
         launch.watch(job)
-    notebook.join()
+    said, _ = notebook.communicate()
     if job is not None and job.state() is not launch.JobState.COMPLETED:
         job.collect()
+    failure = json.loads(said or "{}").get("failure") if notebook.returncode == 0 else "it died"
     if failure:
-        raise ScalebookError(f"notebook 01_run: {_last_line(failure[0])}")
+        raise ScalebookError(f"notebook 01_run: {failure}")
     stem = results.newest(experiment=experiment, finished=True)
     if stem is None:
         raise ScalebookError(
@@ -76,50 +84,33 @@ def _overrides(root: Path, loaded: study.Study, experiment: str) -> dict:
         return {"dataset": "synthetic"}
 
 
-def _execute(
-    root: Path, experiment: str, system: str, overrides: dict, failure: list[BaseException]
-) -> None:
-    import jupytext
-    import papermill
-
-    out = root / "_build" / "scalebook" / "first_run"
-    out.mkdir(parents=True, exist_ok=True)
-    source = out / "01_run.source.ipynb"
-    try:
-        notebook = jupytext.read(root / "notebooks" / "01_run.py")
-        jupytext.write(notebook, source)
-        papermill.execute_notebook(
-            source,
-            out / "01_run.ipynb",
-            parameters={
-                "submit": True,
-                "experiment": experiment,
-                "system": system,
-                "overrides": overrides,
-            },
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=str(root / "notebooks"),
-        )
-    except BaseException as error:
-        failure.append(error)
-    finally:
-        source.unlink(missing_ok=True)
+def _start(root: Path, parameters: dict) -> subprocess.Popen[str]:
+    """Execute ``01_run`` in a process of its own, as the book does."""
+    folder = root / "_build" / "scalebook" / "first_run"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = root / "notebooks" / "01_run.py"
+    with open(folder / "01_run.log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scalebook.publish.execute",
+             str(source), str(folder / "01_run.ipynb"), str(CELL_TIMEOUT_S)],
+            env={**os.environ, "SCALEBOOK_ROOT": str(root)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(parameters))
+    process.stdin.close()
+    process.stdin = None  # so that communicate() does not close it again
+    return process
 
 
-def _submitted(root: Path, known: set[str], notebook: threading.Thread) -> launch.Job | None:
+def _submitted(root: Path, known: set[str], notebook: subprocess.Popen) -> launch.Job | None:
     """Job the notebook has submitted, as soon as it is there."""
-    while notebook.is_alive():
+    while notebook.poll() is None:
         for job in launch.jobs(root):
             if job.id not in known:
                 return job
         time.sleep(0.2)
     return None
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,6 @@ damaged is noticed by size and checksum and built again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ import numpy as np
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
-from scalebook.train import stop
+from scalebook.train import locking, stop
 from scalebook.train.identity import Arrays
 from scalebook.train.sources import Source
 
@@ -119,7 +118,11 @@ def _build(
         os.chmod(temporary, 0o755)
         if folder.exists():
             shutil.rmtree(folder)  # damaged; processes that mapped it keep their pages
-        os.replace(temporary, folder)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # else built twice, where the file system has no locks
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -171,13 +174,9 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold a lock file; waiting for it can be stopped."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as lock:
-        while True:
+        while not locking.acquire(lock, wait=False):
             stop.check()
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.1)
+            time.sleep(0.1)
         yield
 
 

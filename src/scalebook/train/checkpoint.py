@@ -7,7 +7,6 @@ with ``weights_only``, so that a file from elsewhere cannot run code.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import os
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
+from scalebook.train import locking
 from scalebook.train.distributed import Ranks
 
 _FORMAT = b"scalebook.checkpoint/1"
@@ -47,12 +47,10 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.path / "lock", "wb")  # noqa: SIM115
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not locking.acquire(self._lock, wait=False):
             raise ScalebookError(
                 f"run {self.path.name} is still going on: wait for it, or cancel it"
-            ) from None
+            )
         contract.write_whole(self.path / "reserve", os.urandom(_RESERVE))
 
     def unlock(self) -> None:

@@ -169,7 +169,7 @@ def start(layout: Layout, timeout_s: float) -> Ranks:
         )
     device = _device(layout.device, local_rank, local_world_size)
     threads = layout.threads_per_rank or _env("SLURM_CPUS_PER_TASK", 0)
-    threads = threads or max(1, len(os.sched_getaffinity(0)) // local_world_size)
+    threads = threads or max(1, _cores() // local_world_size)
     torch.set_num_threads(threads)
     node = _env("GROUP_RANK", _env("SLURM_NODEID", rank // max(1, local_world_size)))
     ranks = Ranks(
@@ -199,6 +199,13 @@ def _join(ranks: Ranks) -> None:
             f"{ranks.timeout_s:g} s ({_first_line(error)}): check that all nodes started and "
             "reach each other"
         ) from None
+
+
+def _cores() -> int:
+    """CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _device(kind: str, local_rank: int, local_world_size: int) -> torch.device:

@@ -7,7 +7,6 @@ where torch is missing.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scalebook.contract import ScalebookError
+from scalebook.train import locking
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -70,7 +70,7 @@ def get(data_dir: Path, progress: Progress | None = None) -> Path:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with open(data_dir / ".cifar10.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locking.acquire(lock, wait=True)
             if not target.exists():
                 _fetch_and_unpack(data_dir, target, progress or (lambda done, total: None))
     except OSError as error:

@@ -100,6 +100,7 @@ class Trainer:
                 device_ids=[ranks.device.index] if ranks.device.type == "cuda" else None,
                 gradient_as_bucket_view=True,
             )
+            self._settle_buckets(forward)
         if training.compile:
             forward, evaluate = torch.compile(forward), torch.compile(evaluate)
         self.forward, self.evaluate = forward, evaluate
@@ -111,6 +112,18 @@ class Trainer:
             weight_decay=training.weight_decay,
         )
         self.scaler = precision.loss_scaler(training.precision)
+
+    def _settle_buckets(self, forward: DistributedDataParallel) -> None:
+        """Let DDP order its gradient buckets before the first step instead of after it.
+
+        It does so once, after the first backward pass. The order decides how three or more
+        ranks round their sums, so a run that is continued would differ in its first step.
+        """
+        self.model.eval()  # leaves the running statistics as they are
+        for _pass in range(2):  # the second forward pass takes the new order into use
+            images, _ = self.batches.gather(self.dataset.train, torch.zeros(1, dtype=torch.int64))
+            (forward(self.batches.normalise(images)).sum() * 0).backward()
+        self.model.zero_grad(set_to_none=True)
 
     def _refuse_tiny_batches(self) -> None:
         smallest = min(self.settings.global_batch, self.images) // self.ranks.world_size
@@ -148,7 +161,7 @@ class Trainer:
         ------
         ScalebookError
             If a loss is not finite; on every rank.
-        """  # fmt: skip
+        """
         settings, training, ranks = self.settings, self.settings.training, self.ranks
         started = time.perf_counter()
         clock = metrics.StepClock(ranks.device)

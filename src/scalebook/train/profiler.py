@@ -58,7 +58,7 @@ class StepProfiler:
         self._profiler: Any = None
         self._first = self._last = -1
         self._files, self._ranks, self._root = files, ranks, root
-        if not training.profile:
+        if not training.profile or steps == 0:  # 0: continued after its last epoch
             return
         needed = _SKIPPED + _DISCARDED + training.profile_steps
         if steps < needed:
@@ -100,7 +100,7 @@ class StepProfiler:
 
     def disturbs(self, step: int) -> bool:
         """Whether `step` of the attempt, from 0, runs under the profiler."""
-        return self._first <= step <= self._last
+        return self._first <= step < self._last
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:

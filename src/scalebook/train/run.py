@@ -102,10 +102,7 @@ def execute(attempt: Attempt, expired: Any) -> None:
             watchdog.beat()
             progress.update(phase="train", val_acc=round(result.row["val_acc"], 3), now=True)
     attempt.where = "end"
-    if ranks.first:
-        contract.close_attempt(files.manifest, "completed")
-        attempt.checkpoints.release_reserve()
-        _log(attempt, f"run {stem} completed")
+    _on_first(ranks, lambda: _complete(attempt))  # the others wait, and notice if it cannot
     progress.update(phase="done", now=True)
 
 
@@ -144,6 +141,12 @@ def _keep(attempt: Attempt, result: Epoch, state: dict[str, Any]) -> None:
         f"val {row['val_loss']:.4f} {row['val_acc']:6.2f} %  "
         f"{rate} images/s  {row['epoch_time_s']:7.2f} s",
     )
+
+
+def _complete(attempt: Attempt) -> None:
+    contract.close_attempt(attempt.files.manifest, "completed")
+    attempt.checkpoints.release_reserve()
+    _log(attempt, f"run {attempt.files.stem} completed")
 
 
 def _which_run(attempt: Attempt) -> tuple[str, str | None]:

@@ -151,7 +151,6 @@
 
   const place = (value) => {
     const note = value.querySelector(".sb-note");
-    value.classList.remove("sb-dismissed");
     const at = value.getBoundingClientRect();
     const box = note.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - box.width - 8));
@@ -163,12 +162,20 @@
 
   const values = () => {
     for (const value of document.querySelectorAll(".sb-value")) {
-      value.addEventListener("mouseenter", () => place(value));
-      value.addEventListener("focus", () => place(value));
+      for (const event of ["mouseenter", "focus"]) {
+        value.addEventListener(event, () => {
+          value.classList.remove("sb-dismissed");
+          place(value);
+        });
+      }
     }
+    const shown = ".sb-value:hover, .sb-value:focus";
+    document.addEventListener("scroll", () => document.querySelectorAll(shown).forEach(place), {
+      capture: true, passive: true, // tables scroll too
+    });
     document.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
-      for (const value of document.querySelectorAll(".sb-value:hover, .sb-value:focus")) {
+      for (const value of document.querySelectorAll(shown)) {
         value.classList.add("sb-dismissed");
       }
     });
