@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import closure, notebooks
+from scalebook.publish import closure, execute, notebooks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -161,6 +161,29 @@ def test_a_cell_that_takes_too_long_is_named(root):
     (root / "notebooks" / "slow.py").write_text("# %%\n1\n\n# %%\nimport time; time.sleep(60)\n")
     (outcome,) = notebooks.update(declared(root, "slow"), root, lambda _: None, timeout=1)
     assert outcome.message == "notebooks/slow.py: code cell 2: took longer than 1 s"
+
+
+def test_a_kernel_that_dies_is_named(root):
+    (root / "notebooks" / "dies.py").write_text("# %%\n1\n\n# %%\nimport os; os._exit(3)\n")
+    (outcome,) = notebooks.update(declared(root, "dies"), root, lambda _: None)
+    assert outcome.message == "notebooks/dies.py: code cell 2: the kernel died"
+
+
+@pytest.mark.parametrize(("started", "runs"), [(0, 2), (1, 1)])
+def test_a_kernel_that_does_not_come_up_is_tried_again_before_any_cell_ran(
+    root, tmp_path, monkeypatch, started, runs
+):
+    tried = []
+
+    def never(*_):
+        tried.append(1)
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    monkeypatch.setattr(execute, "_run", never)
+    monkeypatch.setattr(execute, "_cells_started", lambda _: started)
+    with pytest.raises(RuntimeError):
+        execute.execute(root / "notebooks" / "tiny.py", tmp_path / "out.ipynb", {}, 1.0)
+    assert len(tried) == runs
 
 
 def test_the_book_never_lets_a_notebook_submit(root):

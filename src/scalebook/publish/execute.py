@@ -8,12 +8,17 @@ keeps their environments apart, and a kernel that dies takes no other with it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from traitlets.config import Config
+
+#: Seconds a kernel may take to come up.
+START_TIMEOUT = 60
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -66,34 +71,56 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], timeout: flo
         What failed, in one line, or None.
     """
     import nbformat
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(prefix="scalebook-") as scratch:
         prepared = Path(scratch) / "prepared.ipynb"
         raw = Path(scratch) / "executed.ipynb"
         nbformat.write(read_source(source), prepared)
-        failure = None
-        try:
-            papermill.execute_notebook(
-                prepared, raw, parameters, kernel_name="python3", progress_bar=False,
-                cwd=source.parent, execution_timeout=timeout, start_timeout=120,
-            )  # fmt: skip
-        except papermill.PapermillExecutionError as error:
-            said = _ANSI.sub("", f"{error.ename}: {error.evalue}")
-            failure = f"code cell {error.exec_count}: {one_line(said)}"
-        except (CellTimeoutError, DeadKernelError) as error:
-            what = (
-                f"took longer than {timeout:g} s"
-                if isinstance(error, CellTimeoutError)
-                else "the kernel died"
-            )
-            failure = f"code cell {_running_cell(raw)}: {what}"
+        for attempt in (1, 2):
+            try:
+                failure = _run(prepared, raw, source.parent, parameters, timeout)
+                break
+            except RuntimeError:  # the kernel did not come up
+                if attempt == 2 or _cells_started(raw):
+                    raise
         if raw.is_file():
             notebook = nbformat.read(raw, as_version=4)
             _strip(notebook)
             nbformat.write(notebook, output)
     return failure
+
+
+def _run(
+    prepared: Path, raw: Path, folder: Path, parameters: dict[str, Any], timeout: float
+) -> str | None:
+    """Execute through papermill; what failed in one line, or None."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    try:
+        papermill.execute_notebook(
+            prepared, raw, parameters, kernel_name="python3", progress_bar=False, cwd=folder,
+            execution_timeout=timeout, start_timeout=START_TIMEOUT, config=_sockets(raw.parent),
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        said = _ANSI.sub("", f"{error.ename}: {error.evalue}")
+        return f"code cell {error.exec_count}: {one_line(said)}"
+    except CellTimeoutError:
+        return f"code cell {_cells_started(raw)}: took longer than {timeout:g} s"
+    except DeadKernelError:
+        return f"code cell {_cells_started(raw)}: the kernel died"
+    return None
+
+
+def _sockets(folder: Path) -> Config:
+    """Talk to the kernel over sockets in a folder of its own where their paths fit.
+
+    Ports are picked free and bound later; kernels that start at the same moment on one
+    machine can pick the same, and then wait for each other's answers.
+    """
+    path = str(folder / "k")
+    fits = os.name == "posix" and len(path.encode()) < 90  # of 107, for what zmq appends
+    return Config({"KernelManager": {"transport": "ipc", "ip": path}} if fits else {})
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -103,12 +130,12 @@ def one_line(text: str, limit: int = 300) -> str:
     return first if len(first) <= limit else first[: limit - 1] + "…"
 
 
-def _running_cell(path: Path) -> int | str:
-    """Number of the code cell that papermill had started last."""
+def _cells_started(path: Path) -> int:
+    """How many code cells papermill has started, so the number of the running one."""
     import nbformat
 
     if not path.is_file():
-        return "?"
+        return 0
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     return sum(cell.metadata.get("papermill", {}).get("start_time") is not None for cell in cells)
 
