@@ -149,6 +149,12 @@ def test_trials_and_generated_images_stay_out_of_documents(study_root):
     assert comparable.documented(generated)["dataset"].tolist() == ["synthetic"]
 
 
+def test_a_profiled_run_is_no_measurement_of_speed(study_root):
+    stem = add_run(study_root, resolved={"training": {"profile": True}})
+    assert results.runs(stem=stem)["profiled"].tolist() == [True]
+    assert "measured" not in comparable.documented()["kind"].tolist()
+
+
 # --------------------------------------------------------------------------- scaling
 
 

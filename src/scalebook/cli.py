@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -288,12 +286,16 @@ def claims(as_json) -> None:
 )
 def book(experiment) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
+    from scalebook.figures import static
     from scalebook.publish import build, first_run
 
     root = contract.find_root()
     if experiment:
         first_run.ensure(root, experiment, _pick_system("auto"))
-    sys.exit(build.build_book(root))
+    failed = build.build_book(root)
+    if not failed and (notice := static.stale_notice()):
+        click.echo(notice)
+    sys.exit(failed)
 
 
 @main.command()
@@ -326,6 +328,8 @@ def _pick_system(system: str) -> str:
     """Name of the system to use; ``auto`` is Slurm only where its controller answers."""
     if system != "auto":
         return system
+    from scalebook.launch import slurm_answers
+
     systems = study.load().systems
     preferred = "slurm" if slurm_answers() else "local"
     for launcher in (preferred, "local"):
@@ -336,17 +340,6 @@ def _pick_system(system: str) -> str:
         f"--system auto: no Slurm controller answers here and study.yaml declares no local "
         f"system; there are {', '.join(systems)}"
     )
-
-
-def slurm_answers() -> bool:
-    """Whether a Slurm controller answers on this machine."""
-    if shutil.which("scontrol") is None:
-        return False
-    try:
-        answer = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return answer.returncode == 0 and "UP" in answer.stdout
 
 
 def _shown(path: Path) -> str:

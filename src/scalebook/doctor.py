@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import shutil
 import subprocess
@@ -12,9 +11,6 @@ from dataclasses import dataclass
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
-
-#: Names a Chromium-like browser goes by.
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,6 @@ class Check:
 def examine() -> list[Check]:
     """Look for everything the project can use."""
     return [_python(), _torch(), _gpu(), _study(), _dataset(), _slurm(), _browser(), _tex()]
-
-
-def browser() -> str | None:
-    """Path of a Chromium-like browser: ``BROWSER_PATH``, or the first on the path."""
-    named = os.environ.get("BROWSER_PATH")
-    if named and os.access(named, os.X_OK):
-        return named
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def _python() -> Check:
@@ -146,7 +134,7 @@ def _dataset() -> Check:
 
 
 def _slurm() -> Check:
-    from scalebook.cli import slurm_answers
+    from scalebook.launch import slurm_answers
 
     if shutil.which("sbatch") is None:
         return Check(
@@ -166,7 +154,9 @@ def _slurm() -> Check:
 
 
 def _browser() -> Check:
-    path = browser()
+    from scalebook.figures import static
+
+    path = static.browser()
     if path is None:
         return Check(
             "browser",

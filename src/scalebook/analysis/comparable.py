@@ -35,7 +35,9 @@ COMPARABLE = {
 }
 
 #: What an experiment sets, and repetitions of it share.
-SETTINGS = ("experiment", "world_size", "nodes", "precision", "global_batch")
+SETTINGS = (
+    "experiment", "world_size", "nodes", "threads_per_rank", "precision", "global_batch"
+)  # fmt: skip
 
 #: Metrics of a run in the catalogue: title and unit.
 METRICS = {
@@ -134,7 +136,8 @@ def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Runs that may stand in a document: finished evidence, and what was reported.
 
     Real and generated images never stand side by side: where both are
-    there, the runs on generated images are left out.
+    there, the runs on generated images are left out. So are profiled runs: the
+    profiler slows them down, and their traces are what they are for.
 
     Parameters
     ----------
@@ -147,6 +150,7 @@ def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         parts[0] = parts[0][parts[0]["kind"] != "reported"]
         runs = pd.concat([part for part in parts if not part.empty] or parts[:1])
     taken = runs[(runs["kind"] == "reported") | (runs["evidence"] == True)]  # noqa: E712
+    taken = taken[taken["profiled"] != True]  # noqa: E712
     real = taken["dataset"] != SYNTHETIC
     return (taken[real] if real.any() else taken).reset_index(drop=True)
 

@@ -2,6 +2,17 @@
 
 from scalebook.launch.job import Job, JobState, Progress
 from scalebook.launch.registry import find, jobs, resume, submit
+from scalebook.launch.slurm import slurm_answers
 from scalebook.launch.watch import watch
 
-__all__ = ["Job", "JobState", "Progress", "find", "jobs", "resume", "submit", "watch"]
+__all__ = [
+    "Job",
+    "JobState",
+    "Progress",
+    "find",
+    "jobs",
+    "resume",
+    "slurm_answers",
+    "submit",
+    "watch",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scalebook import contract
@@ -48,7 +48,7 @@ class Progress:
     val_acc : float or None
         Newest validation accuracy in percent.
     remaining_s : float or None
-        Seconds still to go at the pace so far.
+        Seconds of training still to go at this throughput.
     """
 
     phase: str = "waiting"
@@ -142,10 +142,11 @@ class Job(ABC):
             images_per_s=said.get("images_per_s"),
             val_acc=said.get("val_acc"),
         )
-        elapsed, done = said.get("elapsed_s"), progress.fraction
-        if not elapsed or not done:
+        if not progress.images_per_s or not progress.steps:
             return progress
-        return Progress(**{**progress.__dict__, "remaining_s": elapsed * (1 - done) / done})
+        steps_left = (1 - progress.fraction) * progress.epochs * progress.steps
+        remaining = steps_left * self.resolved["global_batch"] / progress.images_per_s
+        return replace(progress, remaining_s=remaining)
 
     def wait(self, timeout_s: float | None = None, poll_s: float = 0.3) -> JobState:
         """Block until the job has finished.

@@ -64,7 +64,7 @@ def _start(folder: Path, job_id: str, root: Path, resume: bool) -> None:
         "SCALEBOOK_PROGRESS": str(folder / "progress.json"),
     }
     # A kernel's own wishes about drawing and logging are not the job's.
-    for name in ("SCALEBOOK_QUERY_LOG", "MPLBACKEND"):
+    for name in ("SCALEBOOK_QUERY_LOG", "MPLBACKEND", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         environment.pop(name, None)
     with open(folder / "output.log", "ab") as output:
         process = subprocess.Popen(

@@ -65,6 +65,7 @@ class Manifest(_Part):
     world_size: int = Field(ge=1)
     global_batch: int | None = None
     batch_per_rank: int | None = None
+    threads_per_rank: int | None = None
     epochs: int = Field(ge=0)
     precision: str | None = None
     attempts: list[Attempt] = []
@@ -142,6 +143,8 @@ def row(manifest: Manifest) -> dict[str, Any]:
         "reference": manifest.resolved.get("reference"),
         "global_batch": manifest.global_batch,
         "batch_per_rank": manifest.batch_per_rank,
+        "threads_per_rank": manifest.threads_per_rank,
+        "profiled": bool((manifest.resolved.get("training") or {}).get("profile")),
         "torch": manifest.versions.get("torch"),
         "device_name": device_name,
         "started": manifest.attempts[0].start if manifest.attempts else None,

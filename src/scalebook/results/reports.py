@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalebook.contract import ScalebookError
 from scalebook.results import files
+from scalebook.study.document import parse_yaml, validated
 
 FOLDER = "data/reported"
 LIMIT = 4 * files.MIB
@@ -163,47 +163,9 @@ def read(path: Path, where: str) -> ReportFile:
     """
     try:
         text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig")
-        document = yaml.safe_load(text)
     except UnicodeDecodeError:
         raise ScalebookError(f"{where}: is not text in UTF-8") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        said = getattr(error, "problem", None) or "nested too deeply"
-        raise ScalebookError(f"{where}{line}: not valid YAML ({said})") from None
-    if not isinstance(document, dict):
-        raise ScalebookError(f"{where}: must be a mapping of keys to values")
-    try:
-        return ReportFile(where, Report.model_validate(document))
-    except ValidationError as error:
-        raise ScalebookError(f"{where}: {_one_line(error, document)}") from None
-
-
-def _one_line(error: ValidationError, document: dict) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    kind = first["type"]
-    if kind == "extra_forbidden":
-        said = f"unknown key; allowed are {', '.join(_fields_at(first['loc'][:-1]))}"
-    elif kind == "missing":
-        said = "is missing"
-    elif kind == "value_error":
-        said = str(first["ctx"]["error"])
-    else:
-        said = f"{str(first['input'])[:60]!r} is not allowed: {first['msg']}"
-    return " ".join((f"{key}: {said}" if key else said).split())
-
-
-def _fields_at(location: tuple) -> list[str]:
-    """Keys allowed where pydantic found an unknown one."""
-    model: type[BaseModel] = Report
-    inner = {
-        "jobs": Job, "entries": Entry, "claims": Claim,
-        "configuration": Configuration, "values": ReportedValue,
-    }  # fmt: skip
-    for part in location:
-        model = inner.get(part, model)
-    return list(model.model_fields)
+    return ReportFile(where, validated(Report, parse_yaml(text, where), where))
 
 
 def value_rows(report_file: ReportFile) -> list[dict[str, Any]]:

@@ -1,0 +1,29 @@
+"""What to run: ``study.yaml`` read into frozen, validated objects.
+
+A study names experiments and systems. One of each, with a seed, resolves into
+one JSON document that `scalebook.train` reads on any machine.
+"""
+
+from scalebook.study.model import (
+    Accelerator,
+    EvidenceRule,
+    Experiment,
+    Facts,
+    Study,
+    System,
+    load,
+)
+from scalebook.study.resolving import detect_device, parse_overrides, resolve
+
+__all__ = [
+    "Accelerator",
+    "EvidenceRule",
+    "Experiment",
+    "Facts",
+    "Study",
+    "System",
+    "detect_device",
+    "load",
+    "parse_overrides",
+    "resolve",
+]

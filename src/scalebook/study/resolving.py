@@ -1,0 +1,167 @@
+"""One experiment on one system with one seed, as the JSON document a training process reads."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from scalebook import contract
+from scalebook.contract import ScalebookError, UsageError
+from scalebook.study.document import one_line
+from scalebook.study.model import Experiment, Facts, Study, merge
+
+
+def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """Read ``key=value`` pairs; values are YAML, so that ``epochs=3`` is a number.
+
+    Raises
+    ------
+    UsageError
+        For a pair without ``=`` or a key that no experiment has.
+    """
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign:
+            raise UsageError(f"--set {pair}: write key=value")
+        if key not in Experiment.model_fields:
+            raise UsageError(
+                f"--set {key}: unknown key; allowed are {', '.join(Experiment.model_fields)}"
+            )
+        try:
+            overrides[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {key}: {text!r} is not a YAML value") from None
+    return overrides
+
+
+def resolve(
+    study: Study,
+    experiment: str,
+    system: str,
+    seed: int | None = None,
+    overrides: dict[str, Any] | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Everything one training process needs to know, as one JSON-ready document.
+
+    Parameters
+    ----------
+    study : Study
+        Where experiment and system are declared.
+    experiment, system : str
+        Their names in the study.
+    seed : int, optional
+        The study's first seed where left out.
+    overrides : dict, optional
+        Settings put over the experiment's own, as `parse_overrides` reads them.
+    device : {"gpu", "cpu"}, optional
+        Asked of the machine where left out.
+
+    Returns
+    -------
+    dict
+        Of schema ``scalebook.resolved/1``; paths relative to the study's root.
+
+    Raises
+    ------
+    ScalebookError
+        For an unknown name, a wrong value or a combination that cannot run.
+    """
+    declared = study.experiment(experiment)
+    overrides = overrides or {}
+    try:
+        settings = Experiment.model_validate(
+            merge(declared.model_dump(exclude_unset=True), overrides)
+        )
+    except ValidationError as error:
+        said = one_line(error, Experiment)
+        if overrides:
+            raise UsageError(f"--set: {said}") from None
+        raise ScalebookError(f"study.yaml: experiments.{experiment}: {said}") from None
+    facts = study.facts(system)
+    launcher = study.system(system).launcher
+    if device is None:
+        device = detect_device() if launcher == "local" else _device_of(facts)
+    nodes = _nodes(settings, facts, launcher, f"experiment {experiment} on system {system}")
+    if device == "cpu" and settings.precision in ("fp16", "tf32"):
+        raise UsageError(
+            f"experiment {experiment} on system {system}: precision {settings.precision} needs a "
+            "GPU and none is there; allowed on a CPU are fp32 and bf16"
+        )
+    subset = settings.train_images is not None or settings.val_images is not None
+    datasets = sorted(
+        {
+            dataset
+            for rule in study.evidence
+            if rule.admits(experiment, system, settings.epochs, subset)
+            for dataset in (rule.datasets or ["*"])
+        }
+    )
+    training = settings.model_dump(
+        exclude={"description", "scaling", "reference", "nodes", "threads_per_rank",
+                 "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
+                 "image_size", "train_images", "val_images"}
+    )  # fmt: skip
+    return {
+        "schema": contract.RESOLVED_SCHEMA,
+        "study": study.name,
+        "experiment": experiment,
+        "system": system,
+        "seed": study.seeds[0] if seed is None else seed,
+        "scaling": settings.scaling,
+        "reference": settings.reference,
+        "layout": {
+            "device": device,
+            "world_size": settings.world_size,
+            "nodes": nodes,
+            "ranks_per_node": settings.world_size // nodes,
+            "threads_per_rank": settings.threads_per_rank,
+        },
+        "global_batch": settings.images_per_step,
+        "dataset": {
+            "source": settings.dataset,
+            "dir": settings.data_dir,
+            "image_size": settings.image_size,
+            "train_images": settings.train_images,
+            "val_images": settings.val_images,
+        },
+        "training": training,
+        # A run of one of these datasets goes to results/, any other to results/local/.
+        "evidence_datasets": datasets,
+        "overrides": overrides,
+    }
+
+
+def _nodes(settings: Experiment, facts: Facts | None, launcher: str, where: str) -> int:
+    """Nodes for the ranks asked for, or why the machine cannot give them."""
+    world = settings.world_size
+    per_node = facts.gpus_per_node if facts and facts.gpus_per_node else None
+    available = facts.nodes if facts and facts.nodes else (1 if launcher == "local" else None)
+    nodes = settings.nodes or (math.ceil(world / per_node) if per_node else 1)
+    if available and nodes > available:
+        raise UsageError(
+            f"{where}: {world} ranks need {nodes} nodes"
+            + (f" of {per_node} GPU{'s' if per_node > 1 else ''}" if per_node else "")
+            + f", and it has {available}; allowed are up to {available * (per_node or world)} ranks"
+        )
+    if world % nodes:
+        raise UsageError(f"{where}: {world} ranks do not spread evenly over {nodes} nodes")
+    if per_node and world // nodes > per_node:
+        raise UsageError(f"{where}: {world // nodes} ranks a node, and a node has {per_node} GPUs")
+    return nodes
+
+
+def _device_of(facts: Facts | None) -> str:
+    return "cpu" if facts is None or facts.gpus_per_node == 0 else "gpu"
+
+
+def detect_device() -> str:
+    """``"gpu"`` where a GPU driver is loaded, else ``"cpu"``; asks no library, so it is quick."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    driver = any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
+    return "gpu" if driver and not hidden else "cpu"
