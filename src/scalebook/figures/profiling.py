@@ -262,11 +262,21 @@ def _traced() -> list[Breakdown]:
             for name, duration in summary.get(grouping, {}).items():
                 groups[name] = groups.get(name, 0.0) + float(duration)
     return [
-        Breakdown("measured", run, GROUPINGS[grouping], f"results/profiling/{run}*", shares)
+        Breakdown("measured", _named(run), GROUPINGS[grouping], f"results/profiling/{run}*", shares)
         for run, groupings in totals.items()
         for grouping, groups in groupings.items()
         if (shares := _shares(groups))
     ]
+
+
+def _named(run: str) -> str:
+    """Name a traced run by experiment, system and device; by its file where it has no manifest."""
+    known = results.runs(kind="measured", stem=run)
+    if len(known) != 1:
+        return run
+    one = known.iloc[0]
+    device = f" ({one['device_name']})" if plain(one["device_name"]) else ""
+    return f"{one['experiment']} on {one['system']}{device}"
 
 
 def _shares(durations: dict[str, float]) -> dict[str, float]:
