@@ -20,4 +20,4 @@ if [ ! -d ../shared/data ]; then
 fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-exec .venv/bin/python -m pytest -n 2 --dist loadgroup ${marks:+-m "$marks"} "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile ${marks:+-m "$marks"} "$@"

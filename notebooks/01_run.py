@@ -24,7 +24,7 @@ study = None  # folder that holds study.yaml; None: the one around this notebook
 experiment = "quick"
 system = "local"
 seed = None  # None: the first seed of the study
-overrides = {}  # settings to change for a run that is started, as {"epochs": 3}
+overrides = {}  # settings that a run started here changes, as {"epochs": 3}
 submit = False
 
 # %%

@@ -28,8 +28,6 @@ DRAWN = {
     "notebooks/03_accuracy": 1, "notebooks/04_scaling": 1, "notebooks/05_profile": 1,
 }  # fmt: skip
 
-pytestmark = pytest.mark.xdist_group("book")
-
 
 @pytest.fixture(scope="session")
 def html(tmp_path_factory) -> Path:

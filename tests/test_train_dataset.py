@@ -168,7 +168,8 @@ def _count_builds(root: str, queue) -> None:
 
 
 def test_several_ranks_build_one_cache(tmp_path):
-    context = multiprocessing.get_context("fork")
+    # Not forked: the test's own process has threads of torch and of a browser.
+    context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     processes = [
         context.Process(target=_count_builds, args=(str(tmp_path), queue)) for _ in range(4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
@@ -45,7 +46,8 @@ def test_killed_rank_ends_the_other(tmp_path):
     assert time.monotonic() - start < 10
     assert outcomes[0][0] == 1
     (line,) = told(outcomes)
-    assert "rank 0, epoch" in line and "lost contact with another rank" in line
+    # Rank 1 may be missed within an epoch or at its checkpoint.
+    assert re.search(r"rank 0, (checkpoint of )?epoch \d+: lost contact with another rank", line)
     assert ended(tmp_path)["ended"] == "failed" and "lost contact" in ended(tmp_path)["reason"]
     assert "lost contact" in helpers.only(tmp_path, "results/local/logs/*.log").read_text()
 
