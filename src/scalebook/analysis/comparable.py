@@ -145,12 +145,12 @@ def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         Rows of the catalogue to choose from; asked of the catalogue where left out.
     """
     if runs is None:
-        # Two narrow questions, so that a trial run changes neither answer.
-        parts = [results.runs(evidence=True), results.runs(kind="reported")]
+        # Two narrow questions, so that a trial or a profiled run changes neither answer.
+        parts = [results.runs(evidence=True, profiled=False), results.runs(kind="reported")]
         parts[0] = parts[0][parts[0]["kind"] != "reported"]
         runs = pd.concat([part for part in parts if not part.empty] or parts[:1])
     taken = runs[(runs["kind"] == "reported") | (runs["evidence"] == True)]  # noqa: E712
-    taken = taken[taken["profiled"] != True]  # noqa: E712
+    taken = taken[~taken["profiled"]]
     real = taken["dataset"] != SYNTHETIC
     return (taken[real] if real.any() else taken).reset_index(drop=True)
 

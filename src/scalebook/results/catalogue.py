@@ -19,7 +19,7 @@ RUN_COLUMNS = (
     "global_batch", "batch_per_rank", "threads_per_rank", "profiled", "torch", "device_name",
     "started", "ended", "throughput", "epoch_time_s", "final_val_acc", "best_val_acc", "note",
 )  # fmt: skip
-_FLAGS = ("evidence", "local")
+_FLAGS = ("evidence", "local", "profiled")
 _WHOLE = ("world_size", "epochs_done")
 _FLOATS = ("throughput", "epoch_time_s", "final_val_acc", "best_val_acc")
 
