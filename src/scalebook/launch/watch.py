@@ -70,6 +70,9 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+_BAR = "{desc} {percentage:3.0f}% |{bar:24}| "
+
+
 class _TerminalBar:
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -79,7 +82,7 @@ class _TerminalBar:
             self._bar = tqdm(
                 total=100,
                 desc=str(job.resolved["experiment"]),
-                bar_format="{desc} {percentage:3.0f}% |{bar:24}| {postfix}",
+                bar_format=_BAR,
             )
 
     def show(self, progress: Progress, state: JobState) -> None:
@@ -94,13 +97,16 @@ class _TerminalBar:
             return
         done = 100.0 if state is JobState.COMPLETED else 100.0 * progress.fraction
         self._bar.n = round(done, 1)
-        self._bar.set_postfix_str(text, refresh=False)
+        # tqdm would put a comma before a postfix.
+        self._bar.bar_format = _BAR + text
         self._bar.refresh()
 
     def detach(self) -> None:
+        self.close()
         print(
-            f"\ndetached; job {self._job.id} goes on. "
-            f"Back: scalebook watch {self._job.id}. End it: scalebook cancel {self._job.id}",
+            f"\ndetached; job {self._job.id} goes on\n"
+            f"  back:   scalebook watch {self._job.id}\n"
+            f"  end it: scalebook cancel {self._job.id}",
             file=sys.stderr,
         )
 
