@@ -20,7 +20,7 @@
 # yet. A book build never starts a run.
 
 # %% tags=["parameters"]
-study = None  # folder that holds study.yaml; None: the one around this notebook
+study = None  # folder with study.yaml; None: found from here
 experiment = "quick"
 system = "local"
 seed = None  # None: the first seed of the study

@@ -16,7 +16,7 @@
 # **How many images a second does each configuration train, and how sure is that?**
 
 # %% tags=["parameters"]
-study = None  # folder that holds study.yaml; None: the one around this notebook
+study = None  # folder with study.yaml; None: found from here
 
 # %%
 from scalebook import analysis, figures

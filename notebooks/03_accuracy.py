@@ -16,7 +16,7 @@
 # **Do more ranks, or half precision, cost accuracy?**
 
 # %% tags=["parameters"]
-study = None  # folder that holds study.yaml; None: the one around this notebook
+study = None  # folder with study.yaml; None: found from here
 
 # %%
 from scalebook import analysis, figures

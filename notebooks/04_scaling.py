@@ -16,7 +16,7 @@
 # **How much faster does training become with more ranks, and do the reported numbers agree?**
 
 # %% tags=["parameters"]
-study = None  # folder that holds study.yaml; None: the one around this notebook
+study = None  # folder with study.yaml; None: found from here
 
 # %%
 from scalebook import analysis, figures

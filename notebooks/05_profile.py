@@ -16,7 +16,7 @@
 # **Where does the time of a training step go?**
 
 # %% tags=["parameters"]
-study = None  # folder that holds study.yaml; None: the one around this notebook
+study = None  # folder with study.yaml; None: found from here
 trials = False  # traces of trial runs in results/local too
 
 # %%

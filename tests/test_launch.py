@@ -151,6 +151,10 @@ def test_progress_counts_steps_within_epochs():
         Progress("train", 2, 4, 5, 10, images_per_s=1234.5, val_acc=61.24, remaining_s=3671)
     )
     assert text == "epoch 2/4, 1,234 images/s, accuracy 61.2 %, 1:01:11 left"
+    ended = Progress("done", 4, 4, 10, 10, images_per_s=900.0, val_acc=70.0, remaining_s=0.0)
+    assert describe(ended, JobState.COMPLETED) == "completed, 900 images/s, accuracy 70.0 %"
+    stopped = Progress("train", 2, 4, 5, 10, remaining_s=60.0)
+    assert describe(stopped, JobState.CANCELLED) == "cancelled, epoch 2/4"
 
 
 def test_the_reason_is_the_line_that_training_wrote_for_it():

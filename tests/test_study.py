@@ -56,6 +56,8 @@ def test_defaults_fill_in_and_a_batch_given_one_way_replaces_the_other(write):
         ("reference: one", "reference: zero", r"no experiment 'zero'; there are one, two"),
         ("launcher: local", "launcher: ssh", r"systems.local.launcher: 'ssh' is not allowed"),
         ("min_epochs", "epochs", r"evidence.0.epochs: unknown key; allowed are .*min_epochs"),
+        ("epochs: 4", "epochs: ten", r"study.yaml: defaults.epochs: 'ten' is not allowed"),
+        ("systems:", "sistems:", r"study.yaml: sistems: unknown key; allowed are .*systems"),
         ("experiments:", "experimentz:", r"study.yaml: experiments: must name"),
         ("name: other", "name: [", r"study.yaml line \d+: not valid YAML"),
     ],

@@ -130,7 +130,7 @@ def status(job, as_json) -> None:
             "experiment": one.resolved["experiment"],
             "system": one.resolved["system"],
             "state": one.state().value,
-            "progress": describe(one.progress()),
+            "progress": describe(one.progress(), one.state()),
             "reason": one.reason(),
         }
         for one in found
@@ -221,15 +221,8 @@ def runs(everything, as_json) -> None:
         "final_val_acc",
     ]
     rows = json.loads(table[columns].to_json(orient="records"))
-    _print_rows(rows, as_json, "no run is in results/; start one with: scalebook run quick")
-    for problem in results.problems().itertuples():
-        place = ", ".join(
-            f"{what} {value}"
-            for what, value in (("row", problem.row), ("column", problem.column))
-            if value is not None and value == value
-        )
-        said = f"{problem.file}{': ' + place if place else ''}: {problem.problem}"
-        click.echo(f"{problem.severity}: {said}", err=True)
+    _print_rows(rows, as_json, "no run is in results/; start one with: scalebook run EXPERIMENT")
+    _tell_problems()
 
 
 @main.group()
@@ -293,8 +286,10 @@ def book(experiment) -> None:
     if experiment:
         first_run.ensure(root, experiment, _pick_system("auto"))
     failed = build.build_book(root)
-    if not failed and (notice := static.stale_notice()):
-        click.echo(notice)
+    if not failed:
+        _tell_problems()
+        if notice := static.stale_notice():
+            click.echo(notice)
     sys.exit(failed)
 
 
@@ -340,6 +335,20 @@ def _pick_system(system: str) -> str:
         f"--system auto: no Slurm controller answers here and study.yaml declares no local "
         f"system; there are {', '.join(systems)}"
     )
+
+
+def _tell_problems() -> None:
+    """Name every file of results that is left out or was mended, and why."""
+    from scalebook import results
+
+    for problem in results.problems().itertuples():
+        place = ", ".join(
+            f"{what} {value}"
+            for what, value in (("row", problem.row), ("column", problem.column))
+            if value is not None and value == value
+        )
+        said = f"{problem.file}{': ' + place if place else ''}: {problem.problem}"
+        click.echo(f"{problem.severity}: {said}", err=True)
 
 
 def _shown(path: Path) -> str:

@@ -111,7 +111,9 @@ def _study() -> Check:
     try:
         loaded = study.load()
     except ScalebookError as error:
-        return Check("study", False, str(error), "change into a study, or set SCALEBOOK_ROOT")
+        broken = str(error).startswith("study.yaml")
+        mend = "edit study.yaml" if broken else "change into a study, or set SCALEBOOK_ROOT"
+        return Check("study", False, str(error), mend)
     return Check(
         "study",
         True,

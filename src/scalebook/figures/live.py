@@ -127,8 +127,9 @@ def explorer(metric: str = "throughput", dataset: str | None = None) -> go.Figur
         generated ones if there are no others.
     """
     title, unit = METRICS[metric]
-    runs = results.runs()
-    runs = runs[(runs["kind"] != "reported") & runs[metric].notna()]
+    everything = results.runs()
+    everything = everything[(everything["kind"] != "reported") & everything[metric].notna()]
+    runs = everything
     if dataset is None:
         real = runs["dataset"] != SYNTHETIC
         runs = runs[real] if real.any() else runs
@@ -150,6 +151,8 @@ def explorer(metric: str = "throughput", dataset: str | None = None) -> go.Figur
         if cell["col"] == 1:
             figure.update_yaxes(title_text=f"{title} ({unit})", **cell)
     synthetic = (runs["dataset"] == SYNTHETIC).all()
+    hidden = len(everything) - len(runs)
+    left_out = f" Not drawn here: {hidden} on other images." if hidden else ""
     warning = "SYNTHETIC DATA: generated images, the accuracies mean nothing. "
     return theme.finish(
         figure,
@@ -158,6 +161,7 @@ def explorer(metric: str = "throughput", dataset: str | None = None) -> go.Figur
         caption=(
             f"{warning if synthetic else ''}Each of {len(runs)} runs, unfinished ones included; "
             "open markers are trials that stand behind no document."
+            f"{left_out}"
         ),
         sources=list(runs["stem"]),
     )

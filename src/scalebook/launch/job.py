@@ -173,7 +173,8 @@ class Job(ABC):
         """
         state = self.state()
         if state is not JobState.COMPLETED:
-            because = f": {self.reason()}" if self.reason() else ""
+            reason = self.reason()
+            because = f": {reason}" if reason and reason != state.value else ""
             raise ScalebookError(
                 f"job {self.id} {state.value}{because}; see: scalebook logs {self.id}"
             )

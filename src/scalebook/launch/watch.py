@@ -46,20 +46,22 @@ def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None =
         bar.close()
 
 
-def describe(progress: Progress) -> str:
+def describe(progress: Progress, state: JobState = JobState.RUNNING) -> str:
     """One line: phase, epoch, images/s, accuracy, time left; unknown parts are left out."""
-    parts = []
-    if progress.epoch:
+    parts = [state.value] if state.finished else []
+    if state is JobState.COMPLETED:
+        pass
+    elif progress.epoch:
         parts.append(f"epoch {progress.epoch}/{progress.epochs}")
-    else:
+    elif not state.finished:
         parts.append("preparing data" if progress.phase == "data" else "starting")
-    if progress.phase == "validate":
+    if progress.phase == "validate" and not state.finished:
         parts.append("validating")
     if progress.images_per_s:
         parts.append(f"{progress.images_per_s:,.0f} images/s")
     if progress.val_acc is not None:
         parts.append(f"accuracy {progress.val_acc:.1f} %")
-    if progress.remaining_s is not None and progress.phase != "done":
+    if progress.remaining_s is not None and not state.finished:
         parts.append(f"{_clock(progress.remaining_s)} left")
     return ", ".join(parts)
 
@@ -70,7 +72,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-_BAR = "{desc} {percentage:3.0f}% |{bar:24}| "
+_BAR = "{desc} {percentage:3.0f}% |{bar:12}| "
 
 
 class _TerminalBar:
@@ -86,7 +88,7 @@ class _TerminalBar:
             )
 
     def show(self, progress: Progress, state: JobState) -> None:
-        text = state.value if state.finished else describe(progress)
+        text = describe(progress, state)
         if not self._alive:
             # A file or a pipe gets a line an epoch, not a bar.
             line = f"epoch {progress.epoch}" if not state.finished else state.value
@@ -127,9 +129,7 @@ class _NotebookBar:
     def show(self, progress: Progress, state: JobState) -> None:
         experiment = self._job.resolved["experiment"]
         done = 1.0 if state is JobState.COMPLETED else progress.fraction
-        text = f"{experiment}: {describe(progress)}"
-        if state.finished:
-            text += f" ({state.value})"
+        text = f"{experiment}: {describe(progress, state)}"
         self._handle.update(
             {
                 "text/html": f'<label>{html.escape(text)}<br><progress max="1" '

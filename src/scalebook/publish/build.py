@@ -35,6 +35,10 @@ def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
     """
     say = echo or (lambda line: print(line, flush=True))
     complain = echo or (lambda line: print(line, file=sys.stderr, flush=True))
+    for name in ("_config.yml", "_toc.yml"):
+        if not (root / name).is_file():
+            complain(f"{name}: not there, so there is no book to build: copy it from Scalebook")
+            return 1
     log = root / "_build" / "scalebook" / "build.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}

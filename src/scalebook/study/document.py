@@ -39,8 +39,8 @@ def parse_yaml(text: str, where: str) -> dict:
     return document
 
 
-def validated(model: type[BaseModel], document: dict, where: str) -> Any:
-    """Make a `model` of a document.
+def validated(model: type[BaseModel], document: dict, where: str, prefix: str = "") -> Any:
+    """Make a `model` of a document; `prefix` goes before the key in errors.
 
     Raises
     ------
@@ -50,12 +50,14 @@ def validated(model: type[BaseModel], document: dict, where: str) -> Any:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise ScalebookError(f"{where}: {one_line(error, model)}") from None
+        raise ScalebookError(f"{where}: {prefix}{one_line(error, model)}") from None
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """First complaint of pydantic as ``key: what, and what is allowed``."""
-    first = error.errors()[0]
+    # A key that is misspelt is also missing: the word that was written says more.
+    errors = error.errors()
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"])
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":

@@ -229,12 +229,9 @@ def _load(root: Path, text: str) -> Study:
         raise ScalebookError("study.yaml: defaults: must be a mapping of settings")
     if not isinstance(experiments, dict) or not experiments:
         raise ScalebookError("study.yaml: experiments: must name at least one experiment")
-    unknown = set(defaults) - set(Experiment.model_fields)
-    if unknown:
-        raise ScalebookError(
-            f"study.yaml: defaults.{sorted(unknown)[0]}: unknown key; "
-            f"allowed are {', '.join(Experiment.model_fields)}"
-        )
+    # On their own first, so that a mistake is told where it stands.
+    alone = merge({"world_size": 1, "global_batch": 1}, defaults)
+    validated(Experiment, alone, "study.yaml", prefix="defaults.")
     document["experiments"] = {
         name: merge(defaults, own) if isinstance(own, dict) else own
         for name, own in experiments.items()
