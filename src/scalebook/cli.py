@@ -248,7 +248,7 @@ def figures(out) -> None:
     """Render the study's figures that are not current, as PNG (300 dpi) and SVG."""
     from scalebook.figures import static
 
-    out = out or contract.find_root() / "results" / "plots"
+    out = out or static.folder()
     names = static.stale(out)
     if not names:
         click.echo(f"every figure in {_shown(out)} is current")

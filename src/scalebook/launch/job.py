@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -91,9 +92,9 @@ class Job(ABC):
         """Private notes about the job, never committed."""
         return job_folder(self.root, self.id)
 
-    @property
+    @functools.cached_property
     def resolved(self) -> dict:
-        """What was submitted."""
+        """What was submitted; it does not change, and is asked for at every look."""
         return contract.read_json(self.folder / "resolved.json")
 
     @property
