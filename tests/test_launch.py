@@ -118,8 +118,11 @@ def test_a_failing_job_says_why_in_the_training_process_words(study_root):
 
 def test_a_reused_process_number_is_not_taken_for_the_job(study_root):
     job = launch.submit(resolved())
+    supervisor = psutil.Process(contract.read_json(job.folder / "job.json")["pid"])
     job.wait(120)
     noted = contract.read_json(job.folder / "job.json")
+    # The supervisor writes its last word a moment before it is gone.
+    psutil.wait_procs([supervisor], timeout=30)
     contract.write_json(job.folder / "job.json", {**noted, "pid": os.getpid()})
     (job.folder / "state.json").unlink()
     assert job.state() is JobState.FAILED

@@ -123,6 +123,29 @@ def new_job_id(now: dt.datetime | None = None) -> str:
     return f"t{now:%y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
+_SMALL_CLUSTER = re.compile(r"mini-[a-z0-9]+-(?P<birth>\d{6}-\d{6}-[0-9a-f]{2})")
+
+
+def slurm_run_id(cluster: str | None, job: str, task: str | None = None) -> str:
+    """Job id of a run that Slurm started: Slurm's own number, with the task of an array.
+
+    The small cluster of this project counts from 1 each time it comes up, so its runs carry
+    the time of its birth as well, such as ``t261123-081500-7f-17``; its name holds that time.
+
+    Parameters
+    ----------
+    cluster : str or None
+        Slurm's ``ClusterName``.
+    job : str
+        Job id; of an array, that of the whole array.
+    task : str, optional
+        Number within the array.
+    """
+    number = f"{job}-{task}" if task else job
+    small = _SMALL_CLUSTER.fullmatch(cluster or "")
+    return f"t{small['birth']}-{number}" if small else number
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """Where the files of one run lie, below one results folder.
@@ -157,6 +180,11 @@ class RunFiles:
     def log(self) -> Path:
         """Text of all attempts, appended."""
         return self.results / "logs" / f"{self.stem}.log"
+
+    @property
+    def sacct(self) -> Path:
+        """Slurm's accounting of all attempts and steps, without user and node names."""
+        return self.results / "logs" / f"{self.stem}.sacct.csv"
 
     def trace(self, rank: int) -> Path:
         """Profiler trace of one rank."""
