@@ -39,6 +39,10 @@ STEP_COLUMNS = (
 #: How an attempt can end, as the manifest says it.
 ENDED = ("completed", "failed", "cancelled", "killed", "interrupted", "timeout")
 
+#: Exit status of a training process that wrote a checkpoint before its time limit and asks
+#: to be queued again (EX_TEMPFAIL of sysexits.h).
+REQUEUE = 75
+
 
 class ScalebookError(Exception):
     """A failure told in one line: what, where, what to do. The command exits with 1."""
