@@ -1,13 +1,20 @@
 # make book   set everything up, train a small DDP job, build the HTML book
 # make test   set everything up, pass the tests
+# make cluster-up    a real Slurm, small, on this machine; cluster-status, cluster-down
 PYTHON ?=
 TORCH ?= pinned
 export PYTHON TORCH
+# The small cluster: make cluster-up LINK=1gbit NODES=2 CPUS=2 NAME=default
+NAME = default
+NODES = 2
+CPUS = 2
+LINK =
+MINISLURM = .venv/bin/python -m scalebook.minislurm
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint figures lock clean
+.PHONY: help setup book test lint figures lock clean cluster-up cluster-down cluster-status
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 setup:
 	@env/setup.sh
@@ -23,6 +30,15 @@ lint: setup
 
 figures: setup
 	@.venv/bin/scalebook figures
+
+cluster-up: setup
+	@$(MINISLURM) up --name '$(NAME)' --nodes '$(NODES)' --cpus '$(CPUS)' --link '$(LINK)'
+
+cluster-down: setup
+	@$(MINISLURM) down --name '$(NAME)'
+
+cluster-status: setup
+	@$(MINISLURM) status --name '$(NAME)'
 
 # Resolve requirements.txt anew. Local versions (+cpu) are left out, so that any index serves it.
 lock: setup

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from slurm_cluster import cluster, slurm_conf  # noqa: F401
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"

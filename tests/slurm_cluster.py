@@ -1,0 +1,47 @@
+"""The small cluster as a fixture. Tests that ask for it are marked `slurm`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from scalebook.minislurm import MiniCluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[MiniCluster]:
+    """Two nodes of two cores, one cluster for all tests of a worker; leave it as it was.
+
+    It ends with this process, however that ends.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    with MiniCluster(name=f"test-{worker}-{os.getpid()}", owned=True) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def slurm_conf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm's commands speak to `cluster` in the tests that ask for it, to none in the others."""
+    if "cluster" in request.fixturenames:
+        running: MiniCluster = request.getfixturevalue("cluster")
+        monkeypatch.setenv("SLURM_CONF", running.env["SLURM_CONF"])
+    else:
+        monkeypatch.delenv("SLURM_CONF", raising=False)
+
+
+def own_name(suffix: str) -> str:
+    """Name of a cluster that no other test run has."""
+    return f"t{suffix}-{os.getpid()}"
+
+
+def command_line(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
+    """Run ``python -m scalebook.minislurm``."""
+    return subprocess.run(
+        [sys.executable, "-m", "scalebook.minislurm", *arguments],
+        capture_output=True, text=True, timeout=60, **options,
+    )  # fmt: skip

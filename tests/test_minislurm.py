@@ -1,0 +1,260 @@
+"""The small cluster: comes up, is a Slurm, goes without a trace."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from slurm_cluster import command_line, own_name
+
+from scalebook.contract import ScalebookError
+from scalebook.minislurm import MiniCluster, Settings, leftovers
+
+pytestmark = pytest.mark.slurm
+
+#: Two ranks of a step: the second sends as many bytes as it is told to the first.
+TRANSFER = """
+import os, socket, sys, time
+size = int(sys.argv[1])
+if os.environ["SLURM_PROCID"] == "0":
+    connection, _ = socket.create_server(("0.0.0.0", 4711)).accept()
+    start, got = time.monotonic(), 0
+    while got < size:
+        got += len(connection.recv(1 << 20))
+    print(time.monotonic() - start)
+else:
+    for _ in range(200):
+        try:
+            connection = socket.create_connection(("node1", 4711))
+            break
+        except OSError:
+            time.sleep(0.05)
+    connection.sendall(bytes(size))
+"""
+
+
+def slurm(cluster, *command, timeout=60):
+    done = subprocess.run(command, env=cluster.env, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.05)
+
+
+def processes_of(pid):
+    """Processes in the pid namespace below a cluster's main process, itself included."""
+    child = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+    namespace = os.readlink(f"/proc/{child}/ns/pid")
+    found = {pid}
+    for other in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{other}/ns/pid") == namespace:
+                found.add(int(other))
+    return found
+
+
+def traces_of(described):
+    """What a cluster has in the machine besides its processes."""
+    traces = [described.run_dir, Path("/sys/class/net") / described.interface]
+    traces += Path("/sys/fs/cgroup").glob(f"*/scalebook-{described.cluster_name}")
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    return [str(path) for path in traces if os.path.lexists(path)] + [
+        line for line in mounts if f"{described.run_dir}/" in line
+    ]
+
+
+def test_root_that_may_make_no_namespaces_is_told_in_one_line():
+    limited = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    command = [*limited, sys.executable, "-m", "scalebook.minislurm", "up"]
+    name = own_name("limited")
+    done = subprocess.run([*command, "--name", name], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "--privileged" in done.stderr
+    assert not Path(f"/run/scalebook-{name}").exists()
+
+
+def test_who_is_not_root_is_told_in_one_line():
+    code = (
+        "import os, sys, scalebook.minislurm.__main__ as m; os.setuid(65534);"
+        f"sys.argv = ['minislurm', 'up', '--name', '{own_name('nobody')}']; sys.exit(m.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "root" in done.stderr
+
+
+def test_every_node_is_idle_and_has_its_own_name(cluster):
+    assert slurm(cluster, "sinfo", "-hN", "-p", "main", "-o", "%N %T %c %G").splitlines() == [
+        "node1 idle 2 gpu:2",
+        "node2 idle 2 gpu:2",
+    ]
+    assert sorted(slurm(cluster, "srun", "-N2", "hostname").split()) == ["node1", "node2"]
+
+
+def test_a_node_sees_its_own_interface_and_finds_the_others_by_name(cluster):
+    assert slurm(cluster, "srun", "ls", "/sys/class/net").split() == ["eth0", "lo"]
+    found = slurm(cluster, "srun", "-w", "node1", "getent", "hosts", "node2")
+    assert found.split()[0] == cluster.settings.address(12)
+
+
+def test_gpus_are_handed_out(cluster):
+    script = "echo $CUDA_VISIBLE_DEVICES"
+    assert slurm(cluster, "srun", "--gpus=2", "sh", "-c", script).strip() == "0,1"
+    assert slurm(cluster, "srun", "--gpus=1", "sh", "-c", script).strip() == "0"
+    assert slurm(cluster, "srun", "sh", "-c", script).strip() == ""
+    assert "HWLOC" not in slurm(cluster, "srun", "env")
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core cannot be shared out")
+def test_a_task_gets_the_cores_it_asked_for(cluster):
+    show = "import os; print(sorted(os.sched_getaffinity(0)))"
+    one_each = slurm(cluster, "srun", "-N2", "-n2", "-c1", sys.executable, "-c", show).split("\n")
+    assert len(set(one_each[:2])) == 2, "both nodes use the same core"
+    two = slurm(cluster, "srun", "-n1", "-c2", sys.executable, "-c", show)
+    assert len(two.split(",")) == 2
+
+
+def test_the_lack_of_memory_ends_a_step(cluster, tmp_path):
+    step = f"srun --mem=60 {sys.executable} -c 'bytearray(500 << 20)'"
+    number = slurm(cluster, "sbatch", "--parsable", "--mem=200", "-o", "/dev/null", "--wrap", step)
+    states = []
+
+    def ended():
+        text = slurm(cluster, "sacct", "-nPD", "-j", number.strip(), "-o", "JobID,State")
+        states[:] = text.split()
+        return any(line.startswith(f"{number.strip()}.0|") for line in states) and not any(
+            line.endswith(("RUNNING", "PENDING")) for line in states
+        )
+
+    wait_until(ended)
+    assert f"{number.strip()}.0|OUT_OF_MEMORY" in states
+
+
+def test_a_requeued_job_is_back_in_seconds(cluster):
+    number = slurm(cluster, "sbatch", "--parsable", "-o", "/dev/null", "--wrap", "sleep 60")
+    number = number.strip()
+
+    def state():
+        return slurm(cluster, "squeue", "-h", "-j", number, "-o", "%T").strip()
+
+    wait_until(lambda: state() == "RUNNING")
+    slurm(cluster, "scontrol", "requeue", number)
+    wait_until(lambda: state() == "PENDING")
+    wait_until(lambda: state() == "RUNNING", 40)
+    slurm(cluster, "scancel", number)
+
+
+def test_a_link_has_the_rate_it_was_given(cluster, tmp_path):
+    script = tmp_path / "transfer.py"
+    script.write_text(TRANSFER)
+
+    def seconds(mebibytes):
+        command = ("srun", "-N2", "-n2", sys.executable, str(script), str(mebibytes << 20))
+        return float(slurm(cluster, *command))
+
+    try:
+        cluster.set_link("100mbit")
+        slow = seconds(16)
+        cluster.set_link("400mbit")
+        fast = seconds(16)
+    finally:
+        cluster.set_link(None)
+    ideal = 16 * 2**20 * 8 / 100e6
+    assert ideal * 0.9 < slow < ideal * 2
+    assert 2 < slow / fast < 8
+    assert seconds(16) < fast
+
+
+def test_a_node_and_the_controller_come_back(cluster):
+    cluster.stop_node(2)
+    with pytest.raises(ScalebookError, match="node1 is already up"):
+        cluster.start_node(1)
+    cluster.start_node(2)
+    cluster.stop_controller()
+    assert (
+        "DOWN"
+        in subprocess.run(
+            ["scontrol", "ping"], env=cluster.env, capture_output=True, text=True
+        ).stdout
+    )
+    cluster.start_controller()
+    assert sorted(slurm(cluster, "srun", "-N2", "hostname").split()) == ["node1", "node2"]
+
+
+def test_a_second_one_by_hand_beside_the_first(cluster):
+    name = own_name("hand")
+    start = time.monotonic()
+    done = command_line("up", "--name", name, "--nodes", "3", "--cpus", "1", "--link", "1gbit")
+    try:
+        assert (done.returncode, done.stdout) == (0, f". /run/scalebook-{name}/env\n"), done.stderr
+        assert time.monotonic() - start < 30  # under 5 s on an idle machine
+        shell = f". /run/scalebook-{name}/env && srun -N3 hostname"
+        told = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60)
+        assert sorted(told.stdout.split()) == ["node1", "node2", "node3"], told.stderr
+        assert sorted(slurm(cluster, "srun", "-N2", "hostname").split()) == ["node1", "node2"]
+        shown = command_line("status", "--name", name)
+        assert shown.returncode == 0
+        assert "link 1gbit" in shown.stdout
+        assert shown.stdout.count("idle") == 3
+        again = command_line("up", "--name", name)
+        assert (again.returncode, len(again.stderr.splitlines())) == (1, 1)
+    finally:
+        described = Settings.load(Path(f"/run/scalebook-{name}"))
+        assert command_line("down", "--name", name).stdout == f"{name}: down\n"
+    assert traces_of(described) == []
+    assert command_line("down", "--name", name).stdout == f"{name}: was not up\n"
+
+
+def test_killed_it_leaves_nothing():
+    with MiniCluster(name=own_name("kill"), accounting=False, gpus=0) as cluster:
+        slurm(cluster, "sbatch", "-N2", "-o", "/dev/null", "--wrap", "srun sleep 600")
+        wait_until(lambda: slurm(cluster, "squeue", "-h", "-o", "%T").strip() == "RUNNING")
+        time.sleep(0.5)
+        main = leftovers.living(cluster.run_dir)
+        alive = processes_of(main)
+        assert len(alive) > 5
+        assert len(traces_of(cluster.settings)) > 1
+        os.kill(main, signal.SIGKILL)
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in alive))
+        wait_until(lambda: traces_of(cluster.settings) == [])
+        assert cluster.down() is False
+
+
+def test_the_next_command_removes_what_one_left_whose_janitor_was_killed_too():
+    cluster = MiniCluster(name=own_name("both"), accounting=False)
+    with cluster:
+        for who in ("janitor", "main"):
+            os.kill(leftovers.living(cluster.run_dir, who), signal.SIGKILL)
+        wait_until(lambda: leftovers.living(cluster.run_dir) is None)
+        assert cluster.run_dir.exists()
+        assert command_line("status", "--name", own_name("other")).returncode == 1
+        assert traces_of(cluster.settings) == []
+
+
+def test_an_owned_one_ends_with_its_owner():
+    name = own_name("owned")
+    code = (
+        "import sys, time; from scalebook.minislurm import MiniCluster;"
+        f"MiniCluster(name={name!r}, accounting=False, owned=True).up();"
+        "print('up', flush=True); time.sleep(600)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == "up\n"
+        described = Settings.load(Path(f"/run/scalebook-{name}"))
+    finally:
+        owner.kill()
+        owner.wait()
+        owner.stdout.close()
+    wait_until(lambda: traces_of(described) == [])
