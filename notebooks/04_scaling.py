@@ -27,19 +27,47 @@ figures.use_study(study)
 # ## Efficiency against the ideal
 #
 # Parallel efficiency is the speed-up divided by the growth in ranks: 100 % means that twice the
-# ranks train twice as fast. It can be formed from throughput, $X_p / (p X_1)$, or from
-# the time per epoch, $T_1 / (p T_p)$. The two agree when every epoch trains on
-# the same images, so both are shown.
+# ranks train twice as fast. Strong scaling keeps the global batch, weak scaling the batch of each
+# rank. Efficiency can be formed from throughput, $X_p / (p X_1)$, or from the time per epoch and
+# its images, $(T_1 / I_1) / (p T_p / I_p)$. The two agree when every epoch trains on all its
+# images, so both are shown. Read down a group: how far the rows of two nodes fall behind the row
+# of one node is the price of the link.
 
 # %%
 figures.show(figures.build("scaling_efficiency"))
 
 # %% [markdown]
+# ## Network or parallel overhead?
+#
+# Two ranks on one node pay for parallel training without a network; two nodes add the network.
+# Read the end of a bar against the upright line, which is no measurement: it is where the step
+# would end if the gradients took exactly the time the link needs and nothing hid it.
+
+# %%
+figures.show(figures.build("overheads"))
+
+# %%
+figures.show_table(
+    analysis.overheads(),
+    headers=analysis.OVERHEAD_HEADERS,
+    empty="No run on more nodes than its reference yet.",
+)
+
+# %% [markdown]
+# ## The links alone
+#
+# An all-reduce without any training shows what a link can give: read where a curve levels off, and
+# how close to the dashed rate of its link; left of that, latency decides.
+
+# %%
+figures.show(figures.build("allreduce_bandwidth"))
+
+# %% [markdown]
 # ## The numbers
 #
 # A ratio is formed only between runs with the same system, device, data, model, epochs and torch
-# version, seed by seed where both sides ran the same seeds. The value of the reference stands
-# beside each ratio.
+# version, seed by seed where both sides ran the same seeds; under weak scaling the images may grow
+# with the ranks. The value of the reference stands beside each ratio.
 
 # %%
 figures.show_table(

@@ -9,7 +9,12 @@ from pathlib import Path
 from scalebook import contract
 from scalebook.contract import RunFiles, Stem
 
-REFERENCES = {"ddp_2gpu": ("strong", "baseline"), "fp16": (None, "baseline")}
+REFERENCES = {
+    "ddp_2gpu": ("strong", "baseline"),
+    "ddp_1node": ("strong", "baseline"),
+    "ddp_weak": ("weak", "baseline"),
+    "fp16": (None, "baseline"),
+}
 
 
 def add_run(
@@ -35,8 +40,40 @@ def add_run(
     contract.write_json(files.manifest, document)
     contract.write_whole(files.csv, _csv(accuracy, rate, epoch_time))
     if steps:
-        contract.write_whole(files.steps, _steps(len(accuracy), world, rate))
+        batch = document["global_batch"]
+        contract.write_whole(files.steps, _steps(len(accuracy), world, rate, batch))
     return str(stem)
+
+
+#: Milliseconds of a step by experiment, as `add_campaign` makes them up: one rank, two ranks on
+#: one node, two ranks on two nodes, two ranks on two nodes with twice the batch.
+STEP_MS = {"baseline": 300.0, "ddp_1node": 190.0, "ddp_2gpu": 400.0, "ddp_weak": 560.0}
+
+
+def add_campaign(
+    root: Path, system: str, step_ms: dict[str, float] = STEP_MS, seeds: tuple[int, ...] = (0, 1, 2)
+) -> list[str]:
+    """Write the runs of the small-cluster campaign; each seed is 2 ms a step slower."""
+    stems = []
+    for experiment, lasts in step_ms.items():
+        for seed in seeds:
+            world = 1 if experiment == "baseline" else 2
+            nodes = 2 if experiment in ("ddp_2gpu", "ddp_weak") else 1
+            batch, images = (256, 27648) if experiment == "ddp_weak" else (128, 13824)
+            # `_steps` makes the median step 4 % longer than batch over rate.
+            rate = batch / (lasts + 2 * seed) * 1.04 * 1e3
+            cpu = {"cpu": "Some CPU @ 2.1 GHz", "cores": 2, "memory_gb": 24}
+            stems.append(
+                add_run(
+                    root, experiment, seed, rate, (20.0 + seed,), world,
+                    epoch_time=round(images / rate + 4, 3), system=system, global_batch=batch,
+                    batch_per_rank=batch // world, job_id=f"t{system}-{len(stems)}",
+                    nodes=[{"index": index, **cpu} for index in range(nodes)],
+                    dataset={"train_images": images, "val_images": 1000, "subset": True,
+                             "sha256": f"{images:064x}"},
+                )
+            )  # fmt: skip
+    return stems
 
 
 def _manifest(stem: Stem, seed: int, epochs: int) -> dict:
@@ -76,15 +113,41 @@ def _csv(accuracy: tuple[float, ...], rate: float, epoch_time: float | None) -> 
     return "\n".join(lines) + "\n"
 
 
-def _steps(epochs: int, world: int, rate: float) -> bytes:
+def _steps(epochs: int, world: int, rate: float, batch: int) -> bytes:
     lines = [",".join(contract.STEP_COLUMNS)]
     for epoch in range(1, epochs + 1):
         for step in range(1, 13):
             for rank in range(world):
-                time = 128 / rate * (1 + 0.02 * (step % 5))
-                row = (1, epoch, step, rank, 128 // world, time, 0.01 * time, int(step <= 2))
+                time = batch / rate * (1 + 0.02 * (step % 5))
+                row = (1, epoch, step, rank, batch // world, time, 0.01 * time, int(step <= 2))
                 lines.append(",".join(str(cell) for cell in row))
     return gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0)
+
+
+def add_allreduce(
+    root: Path, system: str = "mini-1gbit", rate_gb_s: float = 0.12, local: bool = False, **changes
+) -> str:
+    """Write an all-reduce curve of two ranks: 200 µs, and the time the link takes."""
+    job = "t" + "".join(c for c in system if c.isalnum() or c == "-")[:24]
+    stem = str(Stem("allreduce", job, 2, "cpu"))
+    folder = root / ("results/local" if local else "results") / "allreduce"
+    about = {
+        "schema": "scalebook.allreduce/1", "stem": stem, "job_id": job, "system": system,
+        "backend": "gloo", "world_size": 2, "nodes": 2, "device": "cpu",
+        "versions": {"torch": "2.13.0"}, "code": {"commit": None, "dirty": False},
+        "scheduler": {"name": "slurm", "job_id": "1"}, "started": "2026-01-01T00:00:00Z",
+        "link": "a virtual link", "link_gbit_s": {"mini-1gbit": 1.0}.get(system), **changes,
+    }  # fmt: skip
+    lines = ["bytes,repetitions,latency_us,latency_low_us,latency_high_us,algbw_gb_s,busbw_gb_s"]
+    for power in range(5, 14):
+        size = 4**power
+        latency = 200 + size / rate_gb_s / 1e3
+        rate = size / latency / 1e3
+        row = (size, 20, latency, 0.95 * latency, 1.2 * latency, rate, rate)
+        lines.append(",".join(f"{cell:.6g}" if cell != size else str(cell) for cell in row))
+    contract.write_json(folder / f"{stem}.json", about)
+    contract.write_whole(folder / f"{stem}.csv", "\n".join(lines) + "\n")
+    return stem
 
 
 def add_trace(root: Path, name: str, kernels: dict[str, float], local: bool = False) -> Path:

@@ -7,7 +7,7 @@ import re
 
 import pandas as pd
 import pytest
-from fabricate import add_run, add_trace
+from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
 from scalebook import figures, results, study
 from scalebook.contract import UsageError
@@ -47,6 +47,21 @@ def measured_study(root):
         add_run(root, "ddp_2gpu", seed, 600 + 5 * seed, world=2, epoch_time=82 - seed)
 
 
+def measured_network(root):
+    """The campaign of the small cluster, and its links: a step of 300 ms on one rank."""
+    steps = {"baseline": 300.0, "ddp_1node": 190.0, "ddp_2gpu": 214.0, "ddp_weak": 372.0}
+    for system, slower, rate in (("mini-open", 0, 1.4), ("mini-1gbit", 330, 0.12)):
+        spread = {
+            name: ms + slower * (name in ("ddp_2gpu", "ddp_weak")) for name, ms in steps.items()
+        }
+        add_campaign(root, system, spread)
+        add_allreduce(root, system, rate)
+
+
+#: Figures that show nothing but measurements.
+MEASURED_ONLY = ("overheads", "allreduce_bandwidth")
+
+
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_an_empty_study_gets_a_sentence(study_root, name):
     no_reports(study_root)
@@ -64,12 +79,14 @@ def test_every_subset_of_the_evidence_is_drawn(study_root, name, reported, measu
         no_reports(study_root)
     if measured:
         measured_study(study_root)
+        measured_network(study_root)
         add_trace(study_root, "profile_1_1gpu_1_rank0", {"volta_sgemm_128": 60, "bn_fw": 40})
     figure = figures.build(name)
     said = meta(figure)
     assert set(said) == {"alt", "caption", "sources"}
     assert said["alt"] and said["caption"]
-    assert bool(said["sources"]) == bool(figure.data) == (reported or measured)
+    assert bool(said["sources"]) == bool(figure.data)
+    assert bool(figure.data) == (measured or (reported and name not in MEASURED_ONLY))
     assert figure.layout.height > 100
     json.loads(figure.to_json())
 
@@ -159,7 +176,7 @@ def test_a_damaged_curve_leaves_the_others(study_root):
 
 def test_both_efficiencies_are_drawn_and_their_contradiction_named(study_root):
     figure = figures.build("scaling_efficiency")
-    ends = {t.name: t.y[-1] for t in figure.data}
+    ends = {t.name: t.x[-1] for t in figure.data}
     assert ends["ideal"] == 100
     assert ends["by throughput"] == pytest.approx(56.05, abs=0.01)
     assert ends["by time per epoch"] == pytest.approx(27.5)
@@ -176,8 +193,9 @@ def test_files_of_reported_jobs_are_drawn_beside_the_report(study_root):
     figure = figures.build("scaling_efficiency")
     titles = [text for text in texts(figure) if "magic-castle</b>" in text]
     assert len(titles) == 2 and titles[0].startswith("<b>measured")
-    ends = [t.y[-1] for t in figure.data if t.name == "by time per epoch"]
-    assert ends == [pytest.approx(55), pytest.approx(27.5)]
+    drawn = next(t for t in figure.data if t.name == "by time per epoch")
+    assert list(drawn.x) == [pytest.approx(55), pytest.approx(27.5)]
+    assert drawn.marker.symbol == ("square", "square-open")
 
 
 def test_agreeing_efficiencies_are_not_called_contradictory(study_root):
@@ -187,6 +205,77 @@ def test_agreeing_efficiencies_are_not_called_contradictory(study_root):
     figure = figures.build("scaling_efficiency")
     assert not any("contradict" in text for text in texts(figure))
     assert "strong scaling" in meta(figure)["alt"]
+
+
+def test_strong_and_weak_stand_with_their_intervals_under_their_system(study_root):
+    measured_network(study_root)
+    figure = figures.build("scaling_efficiency")
+    labels = list(figure.layout.yaxis.ticktext)
+    group = ["ddp_2gpu, 2 ranks, strong", "ddp_1node, 2 ranks, strong", "ddp_weak, 2 ranks, weak"]
+    assert labels == [*group, *group, "ddp_2gpu, 2 ranks"]
+    points = next(t for t in figure.data if t.name == "by throughput")
+    assert points.x[2] == pytest.approx(100 * 300 / 372, rel=0.01)
+    assert points.x[6] == pytest.approx(56.05, abs=0.01)
+    spread = next(t for t in figure.data if t.name == "interval by throughput")
+    assert len(spread.x) == 6 and max(spread.error_x.array) > 0
+    heads = [text for text in texts(figure) if text.startswith("<b>")]
+    assert [head.split("</b>")[0] for head in heads] == [
+        "<b>measured on mini-open", "<b>measured on mini-1gbit", "<b>reported for magic-castle"
+    ]  # fmt: skip
+    caption = meta(figure)["caption"]
+    assert "mini-open and mini-1gbit: Two network namespaces on one machine" in caption
+    assert "cifar10-jpeg (subset of 13,824 training images)" in caption
+    assert "an epoch is partial" in caption
+    assert "weak scaling, 2 ranks, measured: 80." in meta(figure)["alt"]
+
+
+def test_partial_epochs_stay_out_of_whole_trainings(study_root):
+    no_reports(study_root)
+    measured_network(study_root)
+    assert "mini-open" in meta(figures.build("throughput_comparison"))["alt"]
+    measured_study(study_root)
+    for name in ("throughput_comparison", "accuracy_curves"):
+        said = meta(figures.build(name))
+        assert "mini-open" not in said["alt"]
+        assert said["caption"].endswith("24 runs on a part of the data set left out.")
+
+
+def test_a_step_is_stacked_from_its_parts(study_root):
+    measured_network(study_root)
+    figure = figures.build("overheads")
+    bars = {t.name: list(t.x) for t in figure.data if t.type == "bar"}
+    assert list(bars) == ["computation", "parallel overhead", "network"]
+    assert bars["network"] == pytest.approx([24, 354], abs=0.1)
+    assert [sum(parts) for parts in zip(*bars.values())] == pytest.approx([216, 546], abs=0.1)
+    limit = next(t for t in figure.data if t.name and "modelled" in t.name)
+    assert list(limit.x) == [pytest.approx(192 + 357.8, abs=0.1)]
+    said = meta(figure)
+    assert "network 354 (354 to 354, n = 3)" in said["alt"]
+    assert "the link alone would take 358 ms (modelled)" in said["alt"]
+    assert "one machine" in said["caption"] and "13,824" in said["caption"]
+
+
+def test_without_a_control_the_reason_stands_in_place_of_the_bars(study_root):
+    add_campaign(study_root, "mini-1gbit", {"baseline": 300.0, "ddp_2gpu": 540.0})
+    figure = figures.build("overheads")
+    assert not figure.data
+    assert "no control on mini-1gbit" in meta(figure)["caption"]
+
+
+def test_a_curve_has_its_quartiles_and_the_limit_of_its_link(study_root):
+    measured_network(study_root)
+    add_allreduce(study_root, "mini-200mbit", 0.02, local=True)
+    figure = figures.build("allreduce_bandwidth")
+    lines = {t.name: t for t in figure.data if t.name}
+    assert list(lines) == ["mini-open", "mini-1gbit", "link of mini-1gbit"]
+    assert lines["mini-1gbit"].y[-1] == pytest.approx(0.12, rel=0.01)
+    assert list(lines["link of mini-1gbit"].y) == [0.125, 0.125]
+    assert lines["link of mini-1gbit"].line.dash == "dash"
+    assert "modelled" in lines["link of mini-1gbit"].text[1]
+    band = next(t for t in figure.data if t.fill == "toself")
+    assert max(band.y) > max(lines["mini-open"].y)
+    assert figure.layout.xaxis.type == "log"
+    assert "96 % of its link" in meta(figure)["alt"]
 
 
 def test_both_groupings_of_a_trace_are_shown(study_root):
@@ -244,8 +333,9 @@ def test_hostile_names_are_shown_as_text(study_root):
     text = text.replace("dataset: cifar10", f"dataset: {quoted}")
     text = text.replace("share.gemm", '"share.<b>x</b>"')
     path.write_text(text)
+    add_allreduce(study_root, HOSTILE.replace("\x00", ""))
     assert results.problems().empty
-    for name in figures.FIGURES:
+    for name in set(figures.FIGURES) - {"overheads"}:
         figure = figures.build(name)
         assert figure.data
         for text in texts(figure):

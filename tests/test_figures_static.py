@@ -64,7 +64,7 @@ def test_six_significant_digits_count():
 def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
     assert static.stale(out) == list(figures.FIGURES)
-    assert len(static.render(None, out)) == 8
+    assert len(static.render(None, out)) == 2 * len(figures.FIGURES)
     assert static.stale(out) == [] and static.render(None, out) == []
     # A trial changes no document, a run that is evidence does.
     add_run(study_root, local=True, seed=5)
@@ -73,7 +73,7 @@ def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     assert static.stale(out) == ["throughput_comparison", "accuracy_curves"]
     static.render(["accuracy_curves"], out)
     assert static.stale(out) == ["throughput_comparison"]
-    assert fake_browser == [4, 1]
+    assert fake_browser == [len(figures.FIGURES), 1]
     os.utime(out / "accuracy_curves.png", (0, 0))
     (out / "scaling_efficiency.svg").unlink()
     assert static.stale(out) == ["throughput_comparison", "scaling_efficiency"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import REPOSITORY
 
 from scalebook import study
 from scalebook.contract import ScalebookError, UsageError
@@ -18,6 +19,8 @@ experiments:
 systems:
   local: {launcher: local}
   small: {launcher: slurm}
+campaigns:
+  ladder: {set: {epochs: 1, global_batch: 8}, experiments: {one: , two: {epochs: 2}}}
 evidence:
   - {experiments: [one], datasets: [cifar10], min_epochs: 3}
 """
@@ -59,6 +62,24 @@ def test_defaults_fill_in_and_a_batch_given_one_way_replaces_the_other(write):
         ("epochs: 4", "epochs: ten", r"study.yaml: defaults.epochs: 'ten' is not allowed"),
         ("systems:", "sistems:", r"study.yaml: sistems: unknown key; allowed are .*systems"),
         ("experiments:", "experimentz:", r"study.yaml: experiments: must name"),
+        ("one: {", "one: {script: /bin/sh, ", r"experiments.one.script: '/bin/sh' is not allowed"),
+        ("one: {", "one: {script: slurm/../x, ", r"experiments.one.script: .* not allowed"),
+        ("one: {", "one: {script: slurm/-x, ", r"experiments.one.script: .* not allowed"),
+        ("one: {", "one: {script: 'a;b', ", r"experiments.one.script: .* not allowed"),
+        ("small: {", "small: {slurm: {partition: '-p x'}, ", r"slurm.partition: .* not allowed"),
+        ("small: {", "small: {slurm: {account: 'a,b'}, ", r"slurm.account: 'a,b' is not allowed"),
+        ("small: {", "small: {slurm: {qos: $(x)}, ", r"slurm.qos: .* not allowed"),
+        ("small: {", "small: {slurm: {time: 1:30:00}, ", r"slurm.time: write a time in quotes"),
+        ("small: {", "small: {slurm: {time: '-1'}, ", r"slurm.time: '-1' is not allowed"),
+        ("small: {", "small: {slurm: {memory: 4GB}, ", r"slurm.memory: '4GB' is not allowed"),
+        ("small: {", "small: {slurm: {container: --x}, ", r"slurm.container: .* not allowed"),
+        ("small: {", "small: {slurm: {nodes: 1}, ", r"slurm.nodes: unknown key; .*partition"),
+        ("small: {", "small: {cluster: 'a b', ", r"systems.small.cluster: 'a b' is not allowed"),
+        ("local: {", "local: {cluster: x, ", r"systems.local: cluster is for launcher slurm"),
+        ("ladder: {", "ladder: {seeds: [], ", r"campaigns.ladder.seeds: \[\] is not allowed"),
+        ("two: {epochs: 2}", "three: {}", r"campaigns.ladder.*: no experiment 'three'; there are"),
+        ("two: {epochs: 2}", "two: {epoch: 2}", r"campaigns.ladder: .* two: epoch: unknown key"),
+        ("two: {epochs: 2}", "two: {epochs: 0}", r"campaigns.ladder: .* two: epochs: 0 is not"),
         ("name: other", "name: [", r"study.yaml line \d+: not valid YAML"),
     ],
 )
@@ -113,6 +134,82 @@ def test_three_ranks_do_not_fit_on_two_nodes_of_one_gpu(write):
     assert study.resolve(loaded, "two", "small")["layout"]["nodes"] == 2
     with pytest.raises(UsageError, match="3 ranks need 3 nodes of 1 GPU, and it has 2"):
         study.resolve(loaded, "one", "small", overrides={"world_size": 3})
+
+
+def facts_of(root, text):
+    (root / "data" / "systems").mkdir(parents=True)
+    (root / "data" / "systems" / "small.yaml").write_text(f"name: small\n{text}")
+    return study.load(root)
+
+
+def test_ranks_spread_over_nodes_without_gpus_unless_the_experiment_says_otherwise(write):
+    text = "nodes: 2\ngpus_per_node: 0\nranks_per_node: 1\ncpus_per_node: 2\n"
+    loaded = facts_of(write(), text)
+
+    def layout(**overrides):
+        return study.resolve(loaded, "two", "small", overrides=overrides)["layout"]
+
+    spread, packed = layout(), layout(nodes=1)
+    assert (spread["device"], spread["nodes"], spread["ranks_per_node"]) == ("cpu", 2, 1)
+    assert (packed["nodes"], packed["ranks_per_node"]) == (1, 2)
+    for overrides, said in (
+        ({"world_size": 3}, "3 ranks need 3 nodes of 1 rank, and it has 2"),
+        ({"nodes": 1, "world_size": 4}, "4 ranks a node, and a node has 2 CPUs"),
+        ({"nodes": 1, "threads_per_rank": 2}, "2 ranks of 2 threads a node, and a node has 2 CPUs"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            layout(**overrides)
+
+
+def test_where_and_how_slurm_runs_it_is_no_part_of_the_resolved_document(write):
+    plain = study.load(write())
+    slurm = "small: {cluster: 'c-*', slurm: {partition: gpu, time: '10', memory: 4096}, "
+    chosen = study.load(write(STUDY.replace("one: {", "one: {script: own/x.sbatch, "),
+                              "small: {", slurm))  # fmt: skip
+    assert chosen.experiments["one"].script == "own/x.sbatch"
+    assert chosen.systems["small"].slurm.memory == "4096"
+    assert plain.experiments["one"].script == "slurm/train.sbatch"
+    assert study.resolve(plain, "one", "small") == study.resolve(chosen, "one", "small")
+
+
+def test_a_campaign_puts_its_settings_over_the_experiments(write):
+    loaded = study.load(write())
+    campaign = loaded.campaign("ladder")
+    assert list(campaign.experiments) == ["one", "two"] and campaign.seeds is None
+    assert campaign.overrides("one") == {"epochs": 1, "global_batch": 8}
+    resolved = study.resolve(loaded, "two", "local", overrides=campaign.overrides("two"))
+    assert (resolved["training"]["epochs"], resolved["global_batch"]) == (2, 8)
+    with pytest.raises(UsageError, match="no campaign 'x' in study.yaml; there are ladder"):
+        loaded.campaign("x")
+
+
+def test_a_trial_on_few_images_is_no_evidence_where_a_rule_wants_more(write):
+    rule = "subsets: true, min_train_images: 1000, min_epochs"
+    loaded = study.load(write(old="min_epochs", new=rule))
+    for images, admitted in ((999, []), (1000, ["cifar10"]), (None, ["cifar10"])):
+        overrides = {"train_images": images}
+        assert study.resolve(loaded, "one", "local", overrides=overrides)[
+            "evidence_datasets"
+        ] == admitted  # fmt: skip
+
+
+def keys(document):
+    nested = {key: sorted(value) for key, value in document.items() if isinstance(value, dict)}
+    return sorted(document), {**nested, "overrides": None}
+
+
+def test_runs_that_are_there_resolve_to_what_they_were():
+    loaded = study.load(REPOSITORY)
+    manifests = sorted((REPOSITORY / "results" / "manifests").glob("*.json"))
+    assert manifests
+    for path in manifests:
+        then = json.loads(path.read_text())["resolved"]
+        now = study.resolve(
+            loaded, then["experiment"], then["system"], then["seed"], then["overrides"],
+            device=then["layout"]["device"],
+        )  # fmt: skip
+        # A key more or less, and the run could not be continued.
+        assert keys(now) == keys(then), path.name
 
 
 def test_unknown_names_list_the_known_ones(write):

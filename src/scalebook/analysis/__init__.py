@@ -11,6 +11,7 @@ from scalebook.analysis.scaling import (
     scaling_table,
 )
 from scalebook.analysis.statistics import Summary, step_summary, summarise
+from scalebook.analysis.step_parts import OVERHEAD_HEADERS, overheads
 from scalebook.analysis.throughput import (
     ACCURACY_HEADERS,
     STEP_HEADERS,
@@ -23,6 +24,7 @@ from scalebook.analysis.values import Value, ledger, lookup
 __all__ = [
     "ACCURACY_HEADERS",
     "CHECK_HEADERS",
+    "OVERHEAD_HEADERS",
     "SCALING_DIGITS",
     "SCALING_HEADERS",
     "STEP_HEADERS",
@@ -38,6 +40,7 @@ __all__ = [
     "ledger",
     "lookup",
     "modelled",
+    "overheads",
     "refused",
     "scaling_table",
     "step_summary",

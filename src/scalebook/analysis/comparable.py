@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.declared import declared_experiments
+from scalebook.analysis.declared import declared_experiments, declared_systems
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.contract import ScalebookError
 
@@ -105,14 +105,17 @@ class Configuration:
         ids = [str(plain(job)) for job in self.runs["job_id"]]
         if self.kind == "reported":
             return f"reported for job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
+        name, system = self["experiment"], self["system"]
+        return f"{count(len(ids), 'run')} of {name} on {system} {self.conditions}"
+
+    @property
+    def conditions(self) -> str:
+        """Seeds, data and version of measured runs, in words."""
         data = self["dataset"] or "unknown data"
         if self["subset"]:
-            data += f" (subset of {self['train_images']} training images)"
+            data += f" (subset of {self['train_images']:,} training images)"
         versions = f", torch {self['torch']}" if self["torch"] else ""
-        return (
-            f"{count(len(ids), 'run')} of {self['experiment']} on {self['system']}"
-            f" ({said_seeds(self.runs['seed'])}), {data}{versions}"
-        )
+        return f"({said_seeds(self.runs['seed'])}), {data}{versions}"
 
 
 def count(n: int, noun: str) -> str:
@@ -130,6 +133,20 @@ def said_seeds(seeds: Iterable[Any]) -> str:
     if known == list(range(known[0], known[-1] + 1)) and len(known) > 2:
         return f"seeds {known[0]}–{known[-1]}"
     return f"seeds {', '.join(map(str, known))}"
+
+
+def whole(runs: pd.DataFrame) -> pd.DataFrame:
+    """Leave out measured runs on a part of their data set where there are runs on all of it.
+
+    A part is enough to time steps, and too little to compare whole trainings with.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Rows of the catalogue.
+    """
+    partial = (runs["kind"] != "reported") & (runs["subset"] == True)  # noqa: E712
+    return runs if partial.all() else runs[~partial].reset_index(drop=True)
 
 
 def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -174,11 +191,12 @@ def configurations(runs: pd.DataFrame) -> list[Configuration]:
         for key, positions in groups.items()
     ]
     # A reference stands above what is compared with it, as in study.yaml.
-    order = list(declared_experiments())
+    order, systems = list(declared_experiments()), declared_systems()
     return sorted(
         found,
         key=lambda one: (
             one.kind == "reported",
+            systems.index(one["system"]) if one["system"] in systems else len(systems),
             str(one["system"]),
             order.index(one["experiment"]) if one["experiment"] in order else len(order),
             str(one.facet),
@@ -187,7 +205,9 @@ def configurations(runs: pd.DataFrame) -> list[Configuration]:
     )
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], exempt: Iterable[str] = ()
+) -> list[str]:
     """What keeps two runs from being compared, one entry a difference; empty if nothing does.
 
     A value that only one of the two tells counts as a difference: nothing
@@ -197,9 +217,13 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     ----------
     one, other : mapping
         Rows of the catalogue, or `Configuration.settings`.
+    exempt : iterable of str
+        Names of `COMPARABLE` that are under study here, and may differ.
     """
     found = []
     for name, title in COMPARABLE.items():
+        if name in exempt:
+            continue
         left, right = plain(one.get(name)), plain(other.get(name))
         if left != right:
             if name == "dataset_sha256":
@@ -212,7 +236,9 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def require_comparable(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+def require_comparable(
+    one: Mapping[str, Any], other: Mapping[str, Any], what: str, exempt: Iterable[str] = ()
+) -> None:
     """Refuse to form a ratio between runs that differ in more than what is studied.
 
     Parameters
@@ -221,13 +247,15 @@ def require_comparable(one: Mapping[str, Any], other: Mapping[str, Any], what: s
         Rows of the catalogue, or `Configuration.settings`.
     what : str
         The ratio, for the message.
+    exempt : iterable of str
+        Names of `COMPARABLE` that are under study here, and may differ.
 
     Raises
     ------
     ScalebookError
         One line that names what differs.
     """
-    found = differences(one, other)
+    found = differences(one, other, exempt)
     if found:
         raise ScalebookError(
             f"{what}: the runs are not comparable, they differ in {'; '.join(found)}: "

@@ -26,11 +26,35 @@ def device_peak(system: str, precision: str) -> float | None:
     float or None
         None where the system is not in the study, or the peak is not written down.
     """
-    try:
-        facts = study.load().facts(system)
-    except ScalebookError:
-        # A reported system need not be one the study runs on.
-        return None
+    facts = _facts(system)
     if facts is None or facts.gpu is None:
         return None
     return facts.gpu.peak_tflops.get(precision)
+
+
+@query
+def declared_systems() -> list[str]:
+    """Names of the systems, in the order of ``study.yaml``."""
+    return list(study.load().systems)
+
+
+@query
+def link_rate(system: str) -> float | None:
+    """Rate of a node's link in Gbit/s, as ``data/systems`` has it; None where it is not there."""
+    facts = _facts(system)
+    return facts.link_gbit_s if facts else None
+
+
+@query
+def system_title(system: str) -> str:
+    """What a system is, in the words of ``data/systems``; empty where nothing is written down."""
+    facts = _facts(system)
+    return facts.title if facts else ""
+
+
+def _facts(system: str) -> study.Facts | None:
+    try:
+        return study.load().facts(system)
+    except ScalebookError:
+        # A reported system need not be one the study runs on.
+        return None

@@ -1,20 +1,21 @@
 """Speed-up and parallel efficiency, formed only between comparable runs.
 
-With T the time per epoch, X the throughput and p the number of ranks, index 1
-for the reference:
+With T the time per epoch, X the throughput, I the training images and p the number of
+ranks, index 1 for the reference:
 
-=====================  ==========================  ==========================
+=====================  ==========================  ===================================
                        by throughput               by time per epoch
-=====================  ==========================  ==========================
-speed-up               X_p / X_1                   T_1 / T_p
-efficiency, strong     speed-up / (p / p_1)        speed-up / (p / p_1)
-efficiency, weak       (X_p / p) / (X_1 / p_1)     T_1 p_1 / (T_p p)
-=====================  ==========================  ==========================
+=====================  ==========================  ===================================
+speed-up, strong       X_p / X_1                   T_1 / T_p
+speed-up, weak         X_p / X_1                   (T_1 / I_1) / (T_p / I_p)
+efficiency             speed-up / (p / p_1)        speed-up / (p / p_1)
+=====================  ==========================  ===================================
 
-Weak scaling here keeps the batch of each rank, and the dataset: an epoch then
-takes p times fewer steps, so that both kinds of efficiency are one formula and
-differ in what the runs were given to do. The two bases are always both given: they agree
-if every epoch processes the same images, and disagree where the report errs.
+Strong scaling keeps the global batch and the images. Weak scaling keeps the batch of each
+rank; an epoch either keeps its images, and then takes p times fewer steps, or has more of them
+in proportion to the ranks (Gustafson 1988, DOI 10.1145/42411.42415), and then as many steps.
+The time per image, T / I, serves both. The two bases are always both given: they agree if
+every epoch processes all its images, and disagree where the report errs.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def scaling_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         row
         for one in found
         for reference in _references(one, found)
-        if not differences(one.settings, reference.settings)
+        if not pair_differences(one, reference)
         for row in _compare(one, reference)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -119,7 +120,7 @@ def refused(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     for one in found:
         name = reference_of(one)[0]
         candidates = _references(one, found)
-        reasons = [differences(one.settings, other.settings) for other in candidates]
+        reasons = [pair_differences(one, other) for other in candidates]
         if name is None or any(not reason for reason in reasons):
             continue
         reason = f"no {one.kind} run of {name} on {one['system']}"
@@ -145,8 +146,29 @@ def compare(run: str, reference: str) -> pd.DataFrame:
         if row.empty:
             raise ScalebookError(f"no run {stem!r}; `scalebook runs` lists those there are")
         sides.append(configurations(row)[0])
-    require_comparable(sides[0].settings, sides[1].settings, f"{run} against {reference}")
+    require_comparable(
+        sides[0].settings, sides[1].settings, f"{run} against {reference}", _exempt(*sides)
+    )
     return pd.DataFrame(_compare(*sides), columns=list(COLUMNS))
+
+
+def pair_differences(one: Configuration, reference: Configuration) -> list[str]:
+    """What keeps a configuration from being compared with its reference; empty if nothing does."""
+    return differences(one.settings, reference.settings, _exempt(one, reference))
+
+
+def _exempt(one: Configuration, reference: Configuration) -> tuple[str, ...]:
+    """What may differ as well under weak scaling: the images, in proportion to the ranks."""
+    images, before = one["train_images"], reference["train_images"]
+    ranks, ranks_1 = one["world_size"], reference["world_size"]
+    grown = (
+        reference_of(one)[1] == "weak"
+        and all((images, before, ranks, ranks_1))
+        and one["dataset"] is not None
+        and one["dataset"] == reference["dataset"]
+        and images * ranks_1 == before * ranks
+    )
+    return ("dataset_sha256", "train_images", "subset") if grown else ()
 
 
 def reference_of(one: Configuration) -> tuple[str | None, str | None]:
@@ -180,7 +202,10 @@ def _compare(one: Configuration, reference: Configuration) -> list[Mapping[str, 
         value, base = one.summary(metric), reference.summary(metric)
         if not (value.n and base.n) or not base.median or not value.median:
             continue
-        ratio, pairing = _ratio(one, reference, metric, more)
+        work = 1.0
+        if metric == "epoch_time_s" and one["train_images"] and reference["train_images"]:
+            work = one["train_images"] / reference["train_images"]
+        ratio, pairing = _ratio(one, reference, metric, more, work)
         row = {
             "kind": one.kind,
             "experiment": one["experiment"],
@@ -211,24 +236,30 @@ def _compare(one: Configuration, reference: Configuration) -> list[Mapping[str, 
 
 
 def _ratio(
-    one: Configuration, reference: Configuration, metric: str, more: bool
+    one: Configuration, reference: Configuration, metric: str, more: bool, work: float
 ) -> tuple[Summary, str]:
-    """Speed-up over repetitions: paired by seed where both sides ran the same seeds."""
-    ours, theirs = (_by_seed(side.runs, metric) for side in (one, reference))
+    """Speed-up over repetitions: paired by seed where both sides ran the same seeds.
+
+    `work` is how many times the images of the reference an epoch has.
+    """
+    ours, theirs = (by_seed(side.runs, metric) for side in (one, reference))
     shared = sorted(set(ours) & set(theirs))
     if shared:
-        ratios = [speedup(ours[seed], theirs[seed], more) for seed in shared]
+        ratios = [work * speedup(ours[seed], theirs[seed], more) for seed in shared]
         return summarise(ratios), "by seed"
     value, base = one.summary(metric), reference.summary(metric)
-    middle = speedup(value.median, base.median, more)
+    middle = work * speedup(value.median, base.median, more)
     # The widest the ratio can be while both sides stay in their intervals.
-    corners = [speedup(a, b, more) for a in (value.low, value.high) for b in (base.low, base.high)]
+    corners = [
+        work * speedup(a, b, more) for a in (value.low, value.high) for b in (base.low, base.high)
+    ]
     n = min(value.n, base.n)
     bounds = Summary(n, middle, min(corners), max(corners), middle, min(corners), max(corners), 0)
     return bounds, "of medians"
 
 
-def _by_seed(runs: pd.DataFrame, metric: str) -> dict[int, float]:
+def by_seed(runs: pd.DataFrame, metric: str) -> dict[int, float]:
+    """Median of a metric over the runs of each seed; runs without one are left out."""
     known = runs.dropna(subset=["seed", metric])
     medians = known.groupby("seed")[metric].median()
     return {int(seed): float(value) for seed, value in medians.items() if value}

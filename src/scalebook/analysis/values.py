@@ -1,16 +1,20 @@
 """Every number a document may quote, by key, with where it came from.
 
-========================================  =======================================
-key                                       value
-========================================  =======================================
-``<experiment>.<system>.<metric>.<stat>``  over the repetitions that are evidence
-``reported.<job>.<metric>``               as a file in ``data/reported`` says it
-``modelled.<job>.<metric>``               computed from reported ones, formula named
-========================================  =======================================
+===========================================  ===============================================
+key                                          value
+===========================================  ===============================================
+``<experiment>.<system>.<metric>.<stat>``    over the repetitions that are evidence
+``allreduce.<system>.<metric>.<stat>``       over the message sizes of an all-reduce curve
+``reported.<job>.<metric>``                  as a file in ``data/reported`` says it
+``modelled.<job>.<metric>``                  computed from reported ones, formula named
+``modelled.<experiment>.<system>.<metric>``  computed from facts of the system, formula named
+===========================================  ===============================================
 
 Metrics of a run are those of `comparable.METRICS`, the step times of
 `statistics.STEP_METRICS`, and for an experiment with a reference ``speedup``,
-``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``.
+``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``. An experiment on
+several nodes has ``compute_ms``, ``parallel_ms``, ``network_ms`` and ``overhead_ms`` of a step,
+see `step_parts`, and the modelled ``transfer_ms``.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from scalebook.analysis.comparable import (
 from scalebook.analysis.reported import modelled
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.statistics import Summary, summarise
+from scalebook.analysis.step_parts import PARTS, overheads
 from scalebook.analysis.throughput import step_table
 from scalebook.contract import ScalebookError
 
@@ -141,6 +146,8 @@ def ledger() -> dict[str, Value]:
         if len(one) == 1:
             values.update((value.key, value) for value in _of_configuration(one[0]))
     values.update((value.key, value) for value in _of_scaling(values))
+    values.update((value.key, value) for value in _of_overheads(values))
+    values.update((value.key, value) for value in _of_allreduce())
     values.update((value.key, value) for value in _reported())
     values.update((value.key, value) for value in _modelled())
     return values
@@ -227,6 +234,63 @@ def _of_scaling(known: dict[str, Value]) -> Iterator[Value]:
                     low=low if stat == "median" and row["n"] > 1 else None,
                     high=high if stat == "median" and row["n"] > 1 else None,
                     runs=(*row["stems"], *row["reference_stems"]),
+                )
+
+
+def _of_overheads(known: dict[str, Value]) -> Iterator[Value]:
+    for row in overheads().to_dict("records"):
+        prefix = f"{row['experiment']}.{row['system']}"
+        names = [row["experiment"], row["reference"], row["control"]]
+        if any(f"{name}.{row['system']}.throughput.n" not in known for name in names if name):
+            continue
+        runs = tuple(row["stems"])
+        against = f"{row['experiment']} against {' and '.join(filter(None, names[1:]))}"
+        source = f"median step of {against} on {row['system']}, n = {row['n']}, paired by seed"
+        for part in PARTS[1:]:
+            low, high = row[f"{part}_ms_low"], row[f"{part}_ms_high"]
+            if plain(row[f"{part}_ms"]) is None:
+                continue
+            for stat, value in (("median", row[f"{part}_ms"]), ("low", low), ("high", high)):
+                spread = stat == "median" and row["n"] > 1
+                yield Value(
+                    key=f"{prefix}.{part}_ms.{stat}",
+                    value=float(value),
+                    unit="ms",
+                    kind="measured",
+                    source=source,
+                    n=int(row["n"]),
+                    low=float(low) if spread else None,
+                    high=float(high) if spread else None,
+                    runs=runs,
+                )
+        if plain(row["transfer_ms"]) is not None:
+            yield Value(
+                key=f"modelled.{prefix}.transfer_ms",
+                value=float(row["transfer_ms"]),
+                unit="ms",
+                kind="modelled",
+                source=(
+                    f"modelled for {row['system']}: bytes of the gradients × 2 (n - 1) / n at "
+                    f"{row['link_gbit_s']:g} Gbit/s, n = {row['world_size']} ranks"
+                ),
+                runs=runs,
+            )
+
+
+def _of_allreduce() -> Iterator[Value]:
+    for system, curve in results.allreduce(local=False).groupby("system"):
+        runs = tuple(curve["stem"].unique())
+        source = f"all-reduce by {curve['backend'].iloc[0]} on {system}, medians by message size"
+        for metric, unit in (("busbw_gb_s", "GB/s"), ("latency_us", "µs")):
+            for stat in ("min", "max"):
+                yield Value(
+                    key=f"allreduce.{system}.{metric}.{stat}",
+                    value=float(getattr(curve[metric], stat)()),
+                    unit=unit,
+                    kind="measured",
+                    source=source,
+                    n=len(runs),
+                    runs=runs,
                 )
 
 

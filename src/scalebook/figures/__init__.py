@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from scalebook.contract import UsageError
 from scalebook.figures.accuracy import accuracy_curves
 from scalebook.figures.display import show, show_table, show_table_html
+from scalebook.figures.links import allreduce_bandwidth
 from scalebook.figures.live import explorer, explorer_table, live_curve
 from scalebook.figures.profiling import (
     BREAKDOWN_HEADERS,
@@ -24,6 +25,7 @@ from scalebook.figures.profiling import (
 )
 from scalebook.figures.runview import run_or_attach, use_study
 from scalebook.figures.scaling import scaling_efficiency
+from scalebook.figures.steps import overheads
 from scalebook.figures.throughput import throughput_comparison
 
 __all__ = [
@@ -31,11 +33,13 @@ __all__ = [
     "FIGURES",
     "TRACE_HEADERS",
     "accuracy_curves",
+    "allreduce_bandwidth",
     "breakdown_table",
     "build",
     "explorer",
     "explorer_table",
     "live_curve",
+    "overheads",
     "profiling_breakdown",
     "reported_use",
     "run_or_attach",
@@ -53,6 +57,8 @@ FIGURES: Mapping[str, Callable[[], go.Figure]] = {
     "throughput_comparison": throughput_comparison,
     "accuracy_curves": accuracy_curves,
     "scaling_efficiency": scaling_efficiency,
+    "overheads": overheads,
+    "allreduce_bandwidth": allreduce_bandwidth,
     "profiling_breakdown": profiling_breakdown,
 }
 

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis.comparable import Configuration, configurations, documented, plain
+from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
 from scalebook.analysis.statistics import summarise
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
@@ -21,9 +21,11 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
     Parameters
     ----------
     runs : DataFrame, optional
-        Rows of the catalogue; all that may stand in a document where left out.
+        Rows of the catalogue; where left out, those of a document, and of these the ones on a
+        whole data set if there are any.
     """
-    runs = documented() if runs is None else runs
+    given = documented() if runs is None else runs
+    runs = whole(given) if runs is None else runs
     found = [one for one in configurations(runs) if one.summary("final_val_acc").n]
     if not found:
         return theme.empty(
@@ -61,6 +63,7 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
             + ("No curve was reported: open markers are final values, and the number of epochs "
                "behind them is not known. " if no_curve else "")
             + theme.origin(found)
+            + theme.left_out(given, runs)
         ),
         sources=[stem for one in found for stem in one.stems],
     )  # fmt: skip

@@ -119,7 +119,8 @@ def run_or_attach(
     Parameters
     ----------
     experiment, system : str
-        Their names in ``study.yaml``.
+        Their names in ``study.yaml``; system ``auto`` is Slurm where its controller answers,
+        else local.
     seed : int, optional
         The study's first seed where left out.
     submit : bool
@@ -139,7 +140,9 @@ def run_or_attach(
     use_study(study_root)
     root = contract.find_root()
     if submit:
-        resolved = study.resolve(study.load(root), experiment, system, seed, overrides)
+        loaded = study.load(root)
+        system = launch.pick_system(loaded, system)
+        resolved = study.resolve(loaded, experiment, system, seed, overrides)
         return _follow(launch.submit(resolved, root))
     study.load(root).experiment(experiment)
     stem = results.newest(experiment)

@@ -13,15 +13,22 @@ from scalebook.figures import theme
 
 TITLE = "Parallel efficiency against the ideal"
 
-#: How the two ways to form the efficiency are drawn: colour, dash, marker.
+#: How the two ways to form the efficiency are drawn: colour, marker, and how far above the
+#: middle of the row, in pixels, so that equal values do not hide each other.
 BASES = {
-    "throughput": (theme.PALETTE[0], "solid", "circle"),
-    "time per epoch": (theme.PALETTE[1], "dash", "square"),
+    "throughput": (theme.PALETTE[0], "circle", 4),
+    "time per epoch": (theme.PALETTE[1], "square", -4),
 }
+
+#: Heights of a row and of the title of a group, and room for labels and numbers, in CSS pixels.
+ROW, HEAD, GAP = 26, 24, 12
+LEFT, RIGHT, TOP = 196, 158, 64
 
 
 def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
-    """Efficiency in percent over ranks, one plot for each system.
+    """Efficiency in percent, a row for each configuration, grouped by system.
+
+    Efficiencies have no unit and are formed within a system, so that all share one axis.
 
     Parameters
     ----------
@@ -38,112 +45,139 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         )  # fmt: skip
     # A job that was reported and whose file turned up has the same stem twice.
     found = {(one.kind, stem): one for one in configurations(runs) for stem in one.stems}
-    facets: dict[tuple, list[dict]] = {}
-    for row in table.to_dict("records"):
-        facets.setdefault(found[row["kind"], row["stems"][0]].facet, []).append(row)
-    behind = [found[group[0]["kind"], group[0]["stems"][0]] for group in facets.values()]
-    figure = _draw(list(facets.values()), behind)
     rows = table.to_dict("records")
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        # Weak scaling may have more images than its reference, beside which it is shown.
+        groups.setdefault(found[row["kind"], row["reference_stems"][0]].facet, []).append(row)
+    behind = [found[group[0]["kind"], group[0]["reference_stems"][0]] for group in groups.values()]
     used = {
         (row["kind"], stem) for row in rows for stem in (*row["stems"], *row["reference_stems"])
     }
     taken = [one for one in configurations(runs) if (one.kind, one.stems[0]) in used]
     return theme.finish(
-        figure,
+        _draw(list(groups.values()), behind),
         TITLE,
         alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_said(row) for row in rows)}.",
         caption=(
-            f"{theme.synthetic_warning(taken)}{_message(rows)}"
+            f"{theme.synthetic_warning(taken)}{_message(rows)}{_disagreement(rows)}"
             "Parallel efficiency in percent: speed-up over the growth in ranks, formed from "
-            "throughput and from time per epoch. "
-            f"{_baselines(rows)}{_notes(rows)}{theme.origin(taken)}"
+            f"throughput and from time per epoch{_intervals(rows)}. {_partial(taken)}"
+            f"{_baselines(rows)}{_notes(rows)}{theme.machines(row['system'] for row in rows)}"
+            f"{theme.origin(taken)}"
         ),
         sources=sorted({stem for _, stem in used}),
     )
 
 
-def _draw(facets: list[list[dict]], behind: list[Configuration]) -> go.Figure:
-    figure, cells = theme.grid([theme.facet_title(one) for one in behind])
-    for position, (cell, group) in enumerate(zip(cells, facets)):
-        _draw_facet(figure, cell, group, first=position == 0)
-        if cell["col"] == 1:
-            figure.update_yaxes(title_text="efficiency (%)", **cell)
-        if _disagreement(group):
-            figure.add_annotation(
-                text=f"the {group[0]['kind']} numbers<br>contradict each other", align="right",
-                x=1, xanchor="right", xref="x domain", y=113, font_size=12, **cell,
-            )  # fmt: skip
-    highest = max(row["efficiency_high"] for group in facets for row in group)
-    figure.update_yaxes(range=[0, max(124, 1.2 * highest)], tickvals=[0, 25, 50, 75, 100])
-    return figure
-
-
-def _draw_facet(figure: go.Figure, cell: dict, group: list[dict], first: bool) -> None:
-    ranks = sorted({row[name] for row in group for name in ("world_size", "reference_world_size")})
-    pad = 0.35 * (ranks[-1] - ranks[0])
+def _draw(groups: list[list[dict]], behind: list[Configuration]) -> go.Figure:
+    """One axis whose y counts pixels from the top, so that rows have the same height always."""
+    figure = go.Figure()
+    highest = max(row["efficiency_high"] for group in groups for row in group)
+    height, ticks = 0, {}
+    for group, reference in zip(groups, behind):
+        height += HEAD + (GAP if ticks else 0)
+        figure.add_annotation(
+            text=_heading(reference), x=0, xref="x domain", xanchor="left", xshift=12 - LEFT,
+            y=height - HEAD / 2, font_size=12,
+        )  # fmt: skip
+        for pair in _pairs(group):
+            height += ROW
+            ticks[height - ROW / 2] = pair
+    # Numbers stand in two columns beside the plot, where nothing can lie over them.
+    for basis, shift in zip(BASES, (76, 148)):
+        figure.add_annotation(
+            text=f"by {'throughput' if basis == 'throughput' else 'time'}", x=1, xref="x domain",
+            xanchor="right", xshift=shift, y=0, yanchor="bottom", font_size=12,
+        )  # fmt: skip
+        for y, pair in ticks.items():
+            if basis in pair:
+                figure.add_annotation(
+                    text=f"{pair[basis]['efficiency']:.1f} %", x=1, xref="x domain",
+                    xanchor="right", xshift=shift, y=y, font_size=12,
+                )  # fmt: skip
     figure.add_scatter(
-        x=[ranks[0] - pad, ranks[-1] + pad], y=[100, 100], mode="lines", name="ideal",
-        line={"color": theme.GREY, "dash": "dot", "width": 2}, legendgroup="ideal",
-        showlegend=first, hoverinfo="skip", **cell,
+        x=[100, 100], y=[0, height], mode="lines", name="ideal", hoverinfo="skip",
+        line={"color": theme.GREY, "dash": "dot", "width": 2},
     )  # fmt: skip
-    kind = group[0]["kind"]
-    for basis, (hue, dash, symbol) in BASES.items():
-        for series in _series([row for row in group if row["basis"] == basis]):
-            reference = series[0]["reference_world_size"]
-            values = [row["efficiency"] for row in series]
-            # At 100 % by definition, so without a label.
-            figure.add_scatter(
-                x=[reference, *(row["world_size"] for row in series)],
-                y=[100, *values],
-                mode="lines+markers+text",
-                text=["", *(f"{value:.1f} %" for value in values)],
-                textposition=["middle right", *(_label_place(row, group) for row in series)],
-                name=f"by {basis}",
-                legendgroup=basis,
-                showlegend=first,
-                line={"color": hue, "dash": dash, "width": 2},
-                marker={"symbol": theme.symbol(symbol, kind), "size": 11,
-                        "line": {"width": 2, "color": hue}},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [0, *(row["efficiency_high"] - row["efficiency"] for row in series)],
-                    "arrayminus": [
-                        0, *(row["efficiency"] - row["efficiency_low"] for row in series)
-                    ],
-                    "color": hue,
-                    "visible": any(row["n"] > 1 for row in series),
-                },
-                customdata=["reference", *(theme.escape(_said(row), 160) for row in series)],
-                hovertemplate="%{customdata}<extra></extra>",
-                cliponaxis=False,
-                **cell,
-            )  # fmt: skip
-    figure.update_xaxes(
-        title_text="ranks", tickvals=ranks, range=[ranks[0] - pad, ranks[-1] + pad], **cell
+    for basis in BASES:
+        _draw_basis(figure, basis, [(y, pair[basis]) for y, pair in ticks.items() if basis in pair])
+    for y, pair in ticks.items():
+        if _contradictory(pair):
+            top = max(row["efficiency_high"] for row in pair.values())
+            figure.add_annotation(
+                text="contradict each other", x=top, xanchor="left", xshift=12, y=y, font_size=12
+            )
+    figure.update_xaxes(title_text="parallel efficiency (%)", range=[0, max(108, 1.08 * highest)])
+    figure.update_yaxes(
+        range=[height, 0], tickvals=list(ticks), ticks="", showgrid=False, zeroline=False,
+        ticktext=[theme.escape(_label(pair), 30) for pair in ticks.values()], automargin=False,
+        tickfont_size=12,
+    )  # fmt: skip
+    bottom = theme.MARGIN["b"] + 28
+    return figure.update_layout(
+        height=height + TOP + bottom,
+        margin={"l": LEFT, "r": RIGHT, "t": TOP, "b": bottom},
+        legend={"xref": "container", "x": 0.02},
     )
 
 
-def _label_place(row: dict, group: list[dict]) -> str:
-    """Right of the point; further up or down where the other basis has its label there."""
-    gaps = [
-        row["efficiency"] - other["efficiency"]
-        for other in group
-        if other["world_size"] == row["world_size"] and other["basis"] != row["basis"]
-    ]
-    near = [gap for gap in gaps if abs(gap) < 9]
-    if not near:
-        return "middle right"
-    first = row["basis"] == next(iter(BASES))
-    return "top right" if near[0] > 0 or (near[0] == 0 and first) else "bottom right"
+def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, dict]]) -> None:
+    hue, symbol, above = BASES[basis]
+    several = [(y, row) for y, row in rows if row["n"] > 1]
+    if several:
+        figure.add_scatter(
+            x=[row["efficiency"] for _, row in several],
+            y=[y - above for y, _ in several],
+            mode="markers",
+            name=f"interval by {basis}",
+            marker={"size": 0.1, "color": hue},
+            error_x={
+                "type": "data", "symmetric": False, "color": hue, "thickness": 2, "width": 5,
+                "array": [row["efficiency_high"] - row["efficiency"] for _, row in several],
+                "arrayminus": [row["efficiency"] - row["efficiency_low"] for _, row in several],
+            },
+            legendgroup=basis, showlegend=False, hoverinfo="skip", cliponaxis=False,
+        )  # fmt: skip
+    figure.add_scatter(
+        x=[row["efficiency"] for _, row in rows],
+        y=[y - above for y, _ in rows],
+        mode="markers",
+        name=f"by {basis}",
+        legendgroup=basis,
+        marker={
+            "symbol": [theme.symbol(symbol, row["kind"]) for _, row in rows],
+            "size": 9, "color": hue, "line": {"width": 2, "color": hue},
+        },
+        customdata=[theme.escape(_said(row), 160) for _, row in rows],
+        hovertemplate="%{customdata}<extra></extra>",
+        cliponaxis=False,
+    )  # fmt: skip
 
 
-def _series(rows: list[dict]) -> list[list[dict]]:
-    """Rows that one line joins: the same reference and kind of scaling, by ranks."""
-    groups: dict[tuple, list[dict]] = {}
-    for row in sorted(rows, key=lambda row: row["world_size"]):
-        groups.setdefault((tuple(row["reference_stems"]), row["scaling"]), []).append(row)
-    return list(groups.values())
+def _heading(reference: Configuration) -> str:
+    """One line above a group: kind and system, then data."""
+    first, _, second = theme.facet_title(reference).partition("<br>")
+    return f"{first} {second}"
+
+
+def _label(pair: dict[str, dict]) -> str:
+    row = next(iter(pair.values()))
+    kind = f", {row['scaling']}" if row["scaling"] else ""
+    return f"{row['experiment']}, {row['world_size']} ranks{kind}"
+
+
+def _pairs(rows: list[dict]) -> list[dict[str, dict]]:
+    """Rows of each configuration by basis, in the order they came."""
+    pairs: dict[tuple, dict[str, dict]] = {}
+    for row in rows:
+        pairs.setdefault((row["kind"], *row["stems"], *row["reference_stems"]), {})[
+            row["basis"]
+        ] = row
+    return list(pairs.values())
+
+
+# --------------------------------------------------------------------------- words
 
 
 def _said(row: dict) -> str:
@@ -157,58 +191,74 @@ def _said(row: dict) -> str:
     )
 
 
+def _message(rows: list[dict]) -> str:
+    """What the figure shows: the efficiency by throughput of each configuration."""
+    said: dict[str, list[str]] = {}
+    for pair in _pairs(rows):
+        row = pair.get("throughput") or next(iter(pair.values()))
+        basis = "" if row["basis"] == "throughput" else f" by {row['basis']}"
+        said.setdefault(theme.place_of(row["kind"], row["system"]), []).append(
+            f"{row['experiment']} {row['efficiency']:.1f} %{basis}"
+        )
+    parts = [f"{where}: {theme.listed(values)}" for where, values in said.items()]
+    return f"Efficiency by throughput. {'; '.join(parts)}. "
+
+
+def _contradictory(pair: dict[str, dict]) -> bool:
+    """Whether the two efficiencies cannot both describe the same epoch."""
+    if len(pair) < 2:
+        return False
+    rate, epoch = (pair[basis]["efficiency"] for basis in BASES)
+    return abs(rate - epoch) > TOLERANCE * max(rate, epoch)
+
+
+def _disagreement(rows: list[dict]) -> str:
+    """Name the runs whose two efficiencies contradict each other."""
+    said = []
+    for pair in _pairs(rows):
+        if _contradictory(pair):
+            row, epoch = pair["throughput"], pair["time per epoch"]
+            said.append(
+                f"The {row['kind']} numbers of {row['experiment']} on {row['system']} contradict "
+                f"each other: {row['efficiency']:.0f} % by throughput, "
+                f"{epoch['efficiency']:.0f} % by time per epoch. "
+            )
+    return "".join(said)
+
+
+def _intervals(rows: list[dict]) -> str:
+    if not any(row["n"] > 1 for row in rows):
+        return ""
+    return ", with the range or 95 % interval over seeds as a line"
+
+
+def _partial(taken: list[Configuration]) -> str:
+    if not any(one["subset"] for one in taken):
+        return ""
+    return "Where a number of images is named, an epoch is partial: it has that many. "
+
+
 def _baselines(rows: list[dict]) -> str:
     """Absolute values of the references: a ratio alone says nothing of the speed."""
-    said: dict[tuple, list[str]] = {}
+    said: dict[tuple, dict[str, list[str]]] = {}
     for row in rows:
-        key = (row["kind"], row["reference"], row["system"])
         epoch = " an epoch" if row["unit"] == "s" else ""
         text = f"{number(row['reference_value'])} {row['unit']}{epoch}"
-        if text not in said.setdefault(key, []):
-            said[key].append(text)
+        of_system = said.setdefault((row["kind"], row["reference"]), {})
+        if text not in of_system.setdefault(row["system"], []):
+            of_system[row["system"]].append(text)
     parts = [
-        f"{name} on {system} ({kind}) " + " and ".join(values)
-        for (kind, name, system), values in said.items()
+        f"{name} ({kind}) "
+        + ", ".join(f"on {system} {' and '.join(values)}" for system, values in systems.items())
+        for (kind, name), systems in said.items()
     ]
     return f"Reference: {'; '.join(parts)}. "
 
 
-def _disagreement(rows: list[dict]) -> str:
-    """Name the runs whose two efficiencies cannot both describe the same epoch."""
-    said = []
-    for (kind, experiment, system, _), pair in _pairs(rows).items():
-        if len(pair) == 2:
-            rate, epoch = pair["throughput"], pair["time per epoch"]
-            if abs(rate - epoch) > TOLERANCE * max(rate, epoch):
-                said.append(
-                    f"The {kind} numbers of {experiment} on {system} contradict each other: "
-                    f"{rate:.0f} % by throughput, {epoch:.0f} % by time per epoch. "
-                )
-    return "".join(said)
-
-
-def _message(rows: list[dict]) -> str:
-    """What the figure shows: the efficiency of each configuration, by both bases."""
-    said = []
-    for (kind, experiment, system, ranks), pair in _pairs(rows).items():
-        values = " and ".join(f"{value:.1f} % by {basis}" for basis, value in pair.items())
-        where = theme.place_of(kind, system)
-        said.append(f"{where}: {experiment} reaches {values} with {ranks} ranks. ")
-    return "".join(said) + _disagreement(rows)
-
-
-def _pairs(rows: list[dict]) -> dict[tuple, dict[str, float]]:
-    """Efficiency by basis, of each configuration."""
-    pairs: dict[tuple, dict[str, float]] = {}
-    for row in rows:
-        key = (row["kind"], row["experiment"], row["system"], row["world_size"])
-        pairs.setdefault(key, {})[row["basis"]] = row["efficiency"]
-    return pairs
-
-
 def _notes(rows: list[dict]) -> str:
-    return "".join(
-        f"{system}: {note}. "
-        for system, note in dict.fromkeys((row["system"], row["note"]) for row in rows)
-        if note
-    )
+    """Remarks of the ratios, each once with the systems it is about."""
+    systems: dict[str, list[str]] = {}
+    for row in rows:
+        if row["note"] and row["system"] not in systems.setdefault(row["note"], []):
+            systems[row["note"]].append(row["system"])
+    return "".join(f"{theme.listed(names)}: {note}. " for note, names in systems.items())

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from scalebook.analysis.comparable import Configuration
-from scalebook.analysis.declared import declared_experiments
+from scalebook.analysis.comparable import Configuration, count
+from scalebook.analysis.declared import declared_experiments, system_title
 
 #: Okabe–Ito without yellow and black, which vanish on a light or a dark page.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -252,14 +253,42 @@ def synthetic_warning(found: Sequence[Configuration]) -> str:
     return ""
 
 
+def machines(systems: Iterable[str | None]) -> str:
+    """Sentences that say what the systems are, as their facts title them; empty if none does."""
+    titled: dict[str, list[str]] = {}
+    for name in dict.fromkeys(systems):
+        if name and system_title(name):
+            titled.setdefault(system_title(name), []).append(name)
+    return "".join(f"{listed(names)}: {title}. " for title, names in titled.items())
+
+
 def place_of(kind: str, system: str | None) -> str:
     """Start of a sentence about one plot: ``Measured on local`` or ``Reported for …``."""
     return f"{kind.capitalize()} {'for' if kind == 'reported' else 'on'} {system or 'some system'}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def origin(found: Sequence[Configuration]) -> str:
     """Last sentences of a caption: the runs and reports behind it."""
-    measured = [one.source for one in found if one.kind == "measured"]
+    # Experiments with the same conditions together, then systems with the same experiments.
+    groups: dict[tuple, list[str]] = {}
+    for one in found:
+        if one.kind == "measured":
+            key = (len(one.runs), one.conditions, one["system"])
+            groups.setdefault(key, []).append(str(one["experiment"]))
+    systems: dict[tuple, list[str]] = {}
+    for (n, conditions, system), names in groups.items():
+        systems.setdefault((n, conditions, tuple(names)), []).append(str(system))
+    measured = [
+        f"{count(n, 'run')} {'each ' if len(names) > 1 or len(places) > 1 else ''}"
+        f"of {listed(names)} on {listed(places)} {conditions}"
+        for (n, conditions, names), places in systems.items()
+    ]
     jobs = [str(job) for one in found if one.kind == "reported" for job in one.runs["job_id"]]
     said = []
     if measured:
@@ -272,3 +301,9 @@ def origin(found: Sequence[Configuration]) -> str:
     if not measured:
         said.append("No measured run is evidence yet.")
     return " ".join(said)
+
+
+def left_out(given: pd.DataFrame, drawn: pd.DataFrame) -> str:
+    """Last sentence of a caption where `comparable.whole` left runs out; empty otherwise."""
+    n = len(given) - len(drawn)
+    return f" {count(n, 'run')} on a part of the data set left out." if n else ""

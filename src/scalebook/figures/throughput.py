@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from scalebook.analysis.comparable import Configuration, configurations, documented, plain
+from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.statistics import Summary
 from scalebook.analysis.values import number
@@ -20,9 +20,11 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
     Parameters
     ----------
     runs : DataFrame, optional
-        Rows of the catalogue; all that may stand in a document where left out.
+        Rows of the catalogue; where left out, those of a document, and of these the ones on a
+        whole data set if there are any.
     """
-    runs = documented() if runs is None else runs
+    given = documented() if runs is None else runs
+    runs = whole(given) if runs is None else runs
     found = [one for one in configurations(runs) if one.summary("throughput").n]
     if not found:
         return theme.empty(
@@ -52,7 +54,7 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
             "validation not timed. Filled bars are medians of measured runs, with each run as a "
             "point and the range or 95 % interval of the median as a line; hatched bars are "
             "reported numbers. Systems have axes of their own and are not compared. "
-            f"{theme.origin(found)}"
+            f"{theme.origin(found)}{theme.left_out(given, runs)}"
         ),
         sources=[stem for one in found for stem in one.stems],
     )

@@ -1,4 +1,4 @@
-"""What came back: runs, their epochs and steps, and what others reported.
+"""What came back: runs, their epochs and steps, all-reduce curves, and what others reported.
 
 Every function here is a query (see `scalebook.results.queries`): what a notebook
 asked for, and a digest of the answer, tell whether it must be executed again.
@@ -8,6 +8,7 @@ from scalebook.results.catalogue import (
     CLAIM_COLUMNS,
     REPORTED_COLUMNS,
     RUN_COLUMNS,
+    allreduce,
     claims,
     epochs,
     manifest,
@@ -17,12 +18,15 @@ from scalebook.results.catalogue import (
     runs,
     steps,
 )
+from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
 from scalebook.results.queries import answer_digest, digest, query
 
 __all__ = [
+    "ALLREDUCE_COLUMNS",
     "CLAIM_COLUMNS",
     "REPORTED_COLUMNS",
     "RUN_COLUMNS",
+    "allreduce",
     "answer_digest",
     "claims",
     "digest",

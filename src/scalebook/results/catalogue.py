@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.results import files, manifests, reports, scan, schema
+from scalebook.results import curves, files, manifests, reports, scan, schema
 from scalebook.results.queries import query
 
 #: Columns of `runs`.
@@ -131,6 +132,29 @@ def manifest(stem: str) -> dict[str, Any]:
 
 
 @query
+def allreduce(local: bool | None = None) -> pd.DataFrame:
+    """List the measured all-reduce curves, one row a message size.
+
+    Parameters
+    ----------
+    local : bool, optional
+        Only trials, or only what stands behind the documents; all where left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns `curves.COLUMNS`, sorted by system, stem and size: sizes in bytes, latencies
+        in µs (median over the repetitions of the slowest rank, low and high its quartiles),
+        bandwidths in GB/s, the rate of the link in Gbit/s as it was set then. Files that are
+        wrong are left out and stand in `problems`.
+    """
+    frame, _ = curves.read_all(contract.find_root())
+    if local is not None:
+        frame = frame[frame["local"] == local]
+    return frame.reset_index(drop=True)
+
+
+@query
 def newest(experiment: str | None = None, finished: bool = True) -> str | None:
     """Stem of the run that started last, local trials included; None if there is none.
 
@@ -161,7 +185,8 @@ def problems() -> pd.DataFrame:
         Columns file (relative), row (line of the file, from 1), column, problem,
         severity (``"error"`` or ``"note"``).
     """
-    return files.problem_frame(scan.catalogue().problems)
+    _, wrong_curves = curves.read_all(contract.find_root())
+    return files.problem_frame([*scan.catalogue().problems, *wrong_curves])
 
 
 @query

@@ -194,7 +194,8 @@ def _measured(
 
 def _admits(rule: study.EvidenceRule, row: dict[str, Any]) -> bool:
     subset = bool(row["subset"])
-    return rule.admits(row["experiment"], row["system"], row["epochs"], subset) and (
+    images = row["train_images"]
+    return rule.admits(row["experiment"], row["system"], row["epochs"], subset, images) and (
         not rule.datasets or row["dataset"] in rule.datasets
     )
 

@@ -4,22 +4,17 @@ A study names experiments and systems. One of each, with a seed, resolves into
 one JSON document that `scalebook.train` reads on any machine.
 """
 
-from scalebook.study.model import (
-    Accelerator,
-    EvidenceRule,
-    Experiment,
-    Facts,
-    Study,
-    System,
-    load,
-)
+from scalebook.study.model import Campaign, EvidenceRule, Experiment, Study, load
 from scalebook.study.resolving import detect_device, parse_overrides, resolve
+from scalebook.study.systems import Accelerator, Facts, Slurm, System
 
 __all__ = [
     "Accelerator",
+    "Campaign",
     "EvidenceRule",
     "Experiment",
     "Facts",
+    "Slurm",
     "Study",
     "System",
     "detect_device",

@@ -1,25 +1,19 @@
-"""The objects of ``study.yaml``: experiments, systems, evidence rules."""
+"""The objects of ``study.yaml``: experiments, campaigns, evidence rules."""
 
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.document import parse_yaml, read_yaml, validated
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Frozen(BaseModel):
-    """Strict about keys and types, and unchangeable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from scalebook.study.base import Frozen, Name, Positive
+from scalebook.study.document import one_line, parse_yaml, read_yaml, validated
+from scalebook.study.systems import Facts, System
 
 
 class Experiment(Frozen):
@@ -31,6 +25,7 @@ class Experiment(Frozen):
     reference: Name | None = None
     nodes: Positive | None = None
     threads_per_rank: Positive | None = None
+    script: str = Field("slurm/train.sbatch", max_length=200)
 
     model: str = "resnet18"
     stem: Literal["imagenet", "cifar"] = "imagenet"
@@ -68,6 +63,17 @@ class Experiment(Frozen):
     def _whole_numbers_are_numbers(cls, value: Any) -> Any:
         return float(value) if type(value) is int else value
 
+    @field_validator("script")
+    @classmethod
+    def _inside_the_study(cls, value: str) -> str:
+        parts = value.split("/")
+        if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in parts):
+            raise ValueError(
+                f"{value!r} is not allowed: name an sbatch script by its path from the study's "
+                "folder, such as slurm/train.sbatch (letters, digits, - _ . only)"
+            )
+        return value
+
     @model_validator(mode="after")
     def _batch(self) -> Experiment:
         per_rank, overall = self.batch_per_rank, self.global_batch
@@ -88,52 +94,65 @@ class Experiment(Frozen):
         return self.global_batch or self.batch_per_rank * self.world_size
 
 
-class System(Frozen):
-    """Where to run, as the study names it; facts about the machine lie in ``data/systems``."""
+class Campaign(Frozen):
+    """Experiments that are run together, each with every seed.
 
-    launcher: Literal["local", "slurm"]
-    facts: str | None = None
+    Attributes
+    ----------
+    experiments : dict of str to dict
+        Settings of this campaign over each experiment's own.
+    seeds : list of int or None
+        The study's seeds where None.
+    set : dict
+        Settings over those of every experiment; an experiment's entry above beats them.
+    """
 
+    description: str = ""
+    experiments: dict[Name, dict[str, Any]] = Field(min_length=1)
+    seeds: list[int] | None = Field(None, min_length=1)
+    set: dict[str, Any] = Field({})
 
-class Accelerator(Frozen):
-    """One GPU, or the processor of a node; peaks in TFLOP/s, memory in GB, GB/s."""
+    @field_validator("experiments", mode="before")
+    @classmethod
+    def _none_is_no_settings(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: {} if own is None else own for name, own in value.items()}
+        return value
 
-    name: str
-    memory_gb: float | None = None
-    bandwidth_gb_s: float | None = None
-    peak_tflops: dict[str, float] = {}
-
-
-class Facts(BaseModel):
-    """Facts about a machine, each with source and date; further keys are kept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
-    title: str = ""
-    nodes: Positive | None = None
-    gpus_per_node: int | None = Field(None, ge=0)
-    gpu: Accelerator | None = None
-    source: str = ""
-    date: str = ""
+    def overrides(self, experiment: str) -> dict[str, Any]:
+        """Settings to resolve one of its experiments with, as `parse_overrides` gives them."""
+        return merge(self.set, self.experiments[experiment])
 
 
 class EvidenceRule(Frozen):
-    """Takes a finished run if every list holds its value; an empty list takes any."""
+    """Takes a finished run if every list holds its value; an empty list takes any.
 
-    experiments: list[Name] = []
-    systems: list[Name] = []
-    datasets: list[str] = []
+    Attributes
+    ----------
+    subsets : bool
+        Whether a run on a part of the data set is taken.
+    min_train_images : int or None
+        Fewest training images of such a part, so that a trial is not.
+    """
+
+    experiments: list[Name] = Field([])
+    systems: list[Name] = Field([])
+    datasets: list[str] = Field([])
     min_epochs: Positive = 1
     subsets: bool = False
+    min_train_images: Positive | None = None
 
-    def admits(self, experiment: str, system: str, epochs: int, subset: bool) -> bool:
-        """Whether a run may become evidence, dataset aside."""
+    def admits(
+        self, experiment: str, system: str, epochs: int, subset: bool, train_images: int | None
+    ) -> bool:
+        """Whether a run may become evidence, dataset aside; no `train_images` means all."""
+        few = self.min_train_images and train_images and train_images < self.min_train_images
         return (
             (not self.experiments or experiment in self.experiments)
             and (not self.systems or system in self.systems)
             and epochs >= self.min_epochs
             and (self.subsets or not subset)
+            and not few
         )
 
 
@@ -154,8 +173,9 @@ class Study(Frozen):
     experiments: dict[Name, Experiment]
     systems: dict[Name, System]
     seeds: list[int] = Field([0], min_length=1)
-    evidence: list[EvidenceRule] = []
-    notebooks: dict[str, dict[str, Any]] = {}
+    campaigns: dict[Name, Campaign] = Field({})
+    evidence: list[EvidenceRule] = Field([])
+    notebooks: dict[str, dict[str, Any]] = Field({})
 
     @model_validator(mode="after")
     def _references(self) -> Study:
@@ -167,7 +187,23 @@ class Study(Frozen):
                 )
             if experiment.scaling and not experiment.reference:
                 raise ValueError(f"experiments.{name}: a scaling experiment names its reference")
+        for name, campaign in self.campaigns.items():
+            self._check_campaign(f"campaigns.{name}", campaign)
         return self
+
+    def _check_campaign(self, where: str, campaign: Campaign) -> None:
+        for name in campaign.experiments:
+            if name not in self.experiments:
+                raise ValueError(
+                    f"{where}.experiments: no experiment {name!r}; "
+                    f"there are {', '.join(self.experiments)}"
+                )
+            own = self.experiments[name].model_dump(exclude_unset=True)
+            try:
+                Experiment.model_validate(merge(own, campaign.overrides(name)))
+            except ValidationError as error:
+                said = one_line(error, Experiment)
+                raise ValueError(f"{where}: experiment {name}: {said}") from None
 
     def experiment(self, name: str) -> Experiment:
         """Look an experiment up, or say which there are."""
@@ -176,6 +212,10 @@ class Study(Frozen):
     def system(self, name: str) -> System:
         """Look a system up, or say which there are."""
         return _pick(self.systems, name, "system")
+
+    def campaign(self, name: str) -> Campaign:
+        """Look a campaign up, or say which there are."""
+        return _pick(self.campaigns, name, "campaign")
 
     def facts(self, system: str) -> Facts | None:
         """Facts about a system's machine, or None where none are written down."""
@@ -188,7 +228,9 @@ class Study(Frozen):
 
 def _pick(mapping: dict, name: str, what: str) -> Any:
     if name not in mapping:
-        raise UsageError(f"no {what} {name!r} in study.yaml; there are {', '.join(mapping)}")
+        raise UsageError(
+            f"no {what} {name!r} in study.yaml; there are {', '.join(mapping) or 'none'}"
+        )
     return mapping[name]
 
 

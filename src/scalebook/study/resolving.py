@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.study.document import one_line
-from scalebook.study.model import Experiment, Facts, Study, merge
+from scalebook.study.model import Experiment, Study, merge
+from scalebook.study.systems import Facts
 
 
 def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Any]:
@@ -98,12 +99,12 @@ def resolve(
         {
             dataset
             for rule in study.evidence
-            if rule.admits(experiment, system, settings.epochs, subset)
+            if rule.admits(experiment, system, settings.epochs, subset, settings.train_images)
             for dataset in (rule.datasets or ["*"])
         }
     )
     training = settings.model_dump(
-        exclude={"description", "scaling", "reference", "nodes", "threads_per_rank",
+        exclude={"description", "scaling", "reference", "nodes", "threads_per_rank", "script",
                  "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
                  "image_size", "train_images", "val_images"}
     )  # fmt: skip
@@ -140,19 +141,27 @@ def resolve(
 def _nodes(settings: Experiment, facts: Facts | None, launcher: str, where: str) -> int:
     """Nodes for the ranks asked for, or why the machine cannot give them."""
     world = settings.world_size
-    per_node = facts.gpus_per_node if facts and facts.gpus_per_node else None
+    gpus = facts.gpus_per_node if facts and facts.gpus_per_node else None
+    # Without GPUs a node takes as many ranks as its facts say, or as an experiment puts on it.
+    per_node = gpus or (facts.ranks_per_node if facts else None)
     available = facts.nodes if facts and facts.nodes else (1 if launcher == "local" else None)
     nodes = settings.nodes or (math.ceil(world / per_node) if per_node else 1)
     if available and nodes > available:
+        unit = "GPU" if gpus else "rank"
         raise UsageError(
             f"{where}: {world} ranks need {nodes} nodes"
-            + (f" of {per_node} GPU{'s' if per_node > 1 else ''}" if per_node else "")
+            + (f" of {per_node} {unit}{'s' if per_node > 1 else ''}" if per_node else "")
             + f", and it has {available}; allowed are up to {available * (per_node or world)} ranks"
         )
     if world % nodes:
         raise UsageError(f"{where}: {world} ranks do not spread evenly over {nodes} nodes")
-    if per_node and world // nodes > per_node:
-        raise UsageError(f"{where}: {world // nodes} ranks a node, and a node has {per_node} GPUs")
+    ranks = world // nodes
+    if gpus and ranks > gpus:
+        raise UsageError(f"{where}: {ranks} ranks a node, and a node has {gpus} GPU(s)")
+    cpus = facts.cpus_per_node if facts else None
+    if cpus and ranks * (settings.threads_per_rank or 1) > cpus:
+        threads = f" of {settings.threads_per_rank} threads" if settings.threads_per_rank else ""
+        raise UsageError(f"{where}: {ranks} ranks{threads} a node, and a node has {cpus} CPUs")
     return nodes
 
 

@@ -1,0 +1,138 @@
+"""`allreduce_bandwidth`: what the links between the nodes can give, without any training."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from scalebook import results
+from scalebook.analysis.comparable import plain
+from scalebook.analysis.declared import declared_systems
+from scalebook.analysis.values import number
+from scalebook.figures import theme
+
+TITLE = "Bus bandwidth of an all-reduce"
+
+
+def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
+    """Bus bandwidth over message size, one line for each measured curve.
+
+    Parameters
+    ----------
+    curves : DataFrame, optional
+        Rows of `results.allreduce`; all that may stand in a document where left out.
+    """
+    curves = results.allreduce(local=False) if curves is None else curves
+    if curves.empty:
+        return theme.empty(
+            TITLE,
+            "No all-reduce curve yet: measure one with `sbatch slurm/test_allreduce.sbatch`.",
+        )
+    order = declared_systems()
+    # The order of the study, so that a colour means the same system whichever are there.
+    systems = sorted(
+        curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99
+    )
+    figure = go.Figure()
+    said = []
+    for system in systems:
+        position = order.index(system) if system in order else len(order)
+        of_system = curves[curves["system"] == system]
+        for _, curve in of_system.groupby("stem", sort=True):
+            _draw_curve(figure, curve, position)
+            said.append(_said_curve(curve))
+        _draw_rate(figure, of_system, position)
+    figure.update_xaxes(title_text="message size (bytes)", **_sizes(curves["bytes"]))
+    figure.update_yaxes(
+        title_text="bus bandwidth (GB/s)", type="log", dtick=1, exponentformat="none"
+    )
+    figure.update_layout(height=400, margin={"r": 120, "t": 56})
+    return theme.finish(
+        figure,
+        TITLE,
+        alt=f"Bus bandwidth over message size, both axes logarithmic. {'; '.join(said)}.",
+        caption=(
+            f"{'; '.join(said)}. Measured: median over repetitions of the slowest rank, warm-up "
+            "left out; shaded from the lower to the upper quartile. Bus bandwidth is bytes over "
+            "latency times 2 (n - 1) / n with n ranks, so that the rate of the link bounds it. "
+            "Dashed lines are modelled, not measured: the rate the link is set to, in bytes. "
+            f"{theme.machines(systems)}"
+        ),
+        sources=sorted(curves["stem"].unique()),
+    )
+
+
+def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
+    hue = theme.PALETTE[position % len(theme.PALETTE)]
+    system, sizes = curve["system"].iloc[0], list(curve["bytes"])
+    median = curve["busbw_gb_s"]
+    upper = median * curve["latency_us"] / curve["latency_low_us"]
+    lower = median * curve["latency_us"] / curve["latency_high_us"]
+    figure.add_scatter(
+        x=[*sizes, *sizes[::-1]], y=[*upper, *list(lower)[::-1]], mode="lines", fill="toself",
+        fillcolor=theme.faded(hue, 0.25), line={"width": 0}, showlegend=False, hoverinfo="skip",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=sizes,
+        y=list(median),
+        mode="lines+markers+text",
+        name=theme.escape(system),
+        text=[*[""] * (len(sizes) - 1), f" {theme.escape(system, 24)}"],
+        textposition="middle right",
+        textfont_size=12,
+        showlegend=False,
+        cliponaxis=False,
+        line={"color": hue, "width": 2},
+        marker={"symbol": theme.SYMBOLS[position % len(theme.SYMBOLS)], "size": 7},
+        customdata=list(curve["latency_us"]),
+        hovertemplate="%{x:,d} bytes: %{y:.3g} GB/s, %{customdata:,.0f} µs<extra></extra>",
+    )
+
+
+def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
+    """The rate of the link as a dashed line: no curve can lie above it for long messages."""
+    rate = plain(curve["link_gbit_s"].iloc[-1])
+    if rate is None:
+        return
+    system = curve["system"].iloc[0]
+    hue = theme.PALETTE[position % len(theme.PALETTE)]
+    text = f"modelled: {rate:g} Gbit/s"
+    figure.add_scatter(
+        x=[curve["bytes"].min(), curve["bytes"].max()],
+        y=[rate / 8, rate / 8],
+        mode="lines+text",
+        text=["", text],
+        textposition="top left",
+        textfont_size=12,
+        line={"color": hue, "dash": "dash", "width": 2},
+        showlegend=False,
+        name=theme.escape(f"link of {system}"),
+        hovertemplate=f"{text} = {rate / 8:g} GB/s<extra>%{{fullData.name}}</extra>",
+    )
+
+
+def _sizes(sizes: pd.Series) -> dict:
+    """A logarithmic axis with ticks at powers of 16, named in binary units."""
+    powers = range(0, 41, 4)
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    ticks = [2**power for power in powers]
+    names = [f"{2 ** (power % 10)} {units[power // 10]}" for power in powers]
+    span = [math.log10(sizes.min()), math.log10(sizes.max())]
+    pad = 0.02 * (span[1] - span[0]) + 0.05
+    return {
+        "type": "log", "tickvals": ticks, "ticktext": names, "range": [span[0] - pad, span[1] + pad]
+    }  # fmt: skip
+
+
+def _said_curve(curve: pd.DataFrame) -> str:
+    first = curve.iloc[0]
+    top = curve.loc[curve["busbw_gb_s"].idxmax()]
+    rate = plain(first["link_gbit_s"])
+    share = f", {100 * 8 * top['busbw_gb_s'] / rate:.0f} % of its link" if rate else ""
+    return (
+        f"{first['system']} with {first['world_size']} ranks by {first['backend']} reaches "
+        f"{number(top['busbw_gb_s'])} GB/s{share}, and takes {number(first['latency_us'])} µs for "
+        f"{first['bytes']} bytes"
+    )
