@@ -26,8 +26,9 @@ from pathlib import Path
 import torch
 
 from scalebook import contract, study
-from scalebook.train import dataset, distributed, loop, machine, metrics, model, precision
+from scalebook.train import dataset, distributed, loop, machine, model, precision
 from scalebook.train import settings as train_settings
+from scalebook.train.epoch import STEP_TIME, EpochSoFar
 from scalebook.train.profiler import StepProfiler
 from scalebook.train.sampling import epoch_order
 from scalebook.train.torchvision_fix import import_torchvision
@@ -93,21 +94,20 @@ def measure(arguments: argparse.Namespace) -> dict:
         batches = dataloader(data, batch, workers, training.crop_padding, ranks.device)
         sources[f"dataloader-{workers}"] = lambda *_, batches=batches: next(batches)
 
-    profiler = StepProfiler(settings, 0, ranks, None, root)
+    profiler = StepProfiler(settings, 0, 0, ranks, None, root)
     positions = itertools.cycle(range(0, len(data.train) - batch, batch))
 
     def run(steps: int) -> float:
         """Images per second over some steps."""
-        sums = metrics.EpochSums(steps, ranks.device)
-        clock = metrics.StepClock(ranks.device)
+        so_far = EpochSoFar(1, steps, 1, ranks)
         for step in range(steps):
             start = next(positions)
-            clock.start()
+            so_far.begin_step()
             own = order[start : start + batch]
-            trainer._train_step(step, 1, own, batch, clock, sums, profiler)
+            trainer._train_step(step, own, batch, so_far, profiler)
+            so_far.end_step(batch, warmup=False)
             trainer.step = 0  # keep the learning rate where warm-up begins: only time matters
-        clock.start()
-        return steps * batch / clock.read()[:, 0].sum().item()
+        return steps * batch / so_far.table()[:, STEP_TIME].sum().item()
 
     rates: dict[str, list[float]] = {name: [] for name in sources}
     names = list(sources)

@@ -111,6 +111,38 @@ def test_damaged_data_ends_all_ranks(tmp_path):
     assert len(helpers.manifest(tmp_path)["devices"]) == 2
 
 
+def test_hung_first_rank_is_given_up(tmp_path):
+    """It also keeps the store by which the others agree on who reports."""
+    processes = training(tmp_path, timeout_s=3.0)
+    os.kill(processes[0].pid, signal.SIGSTOP)
+    start = time.monotonic()
+    _, errors = processes[1].communicate(timeout=40)
+    assert time.monotonic() - start < 25
+    processes[0].kill()
+    processes[0].communicate()
+    assert processes[1].returncode == 1
+    assert "for 3 s (timeout_s)" in errors and "Traceback" not in errors
+    assert ended(tmp_path)["ended"] == "failed"
+
+
+def test_dataset_missing_on_one_node(tmp_path):
+    from test_train_dataset import pictures
+
+    pictures(tmp_path / "here" / "data" / "insects")
+    there = helpers.study(tmp_path / "there")
+    for shared in ("results", "checkpoints"):
+        (there / shared).symlink_to(tmp_path / "here" / shared)
+    root = helpers.study(
+        tmp_path / "here", source="auto", train_images=None, val_images=None, world_size=2
+    )
+    elsewhere = {1: {"SCALEBOOK_ROOT": str(tmp_path / "there")}}
+    outcomes = helpers.finish(helpers.start_ranks(root, 2, of_rank=elsewhere))
+    assert [status for status, *_ in outcomes] == [1, 1]
+    (line,) = told(outcomes)
+    assert "data: holds no images" in line and "scalebook data get" in line
+    assert ended(root)["ended"] == "failed" and "holds no images" in ended(root)["reason"]
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_cancelled_ranks_stop_at_the_same_step(tmp_path, together):
     processes = training(tmp_path)

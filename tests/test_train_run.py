@@ -19,7 +19,7 @@ import train_helpers as helpers
 from scalebook import contract
 from scalebook.train import checkpoint, loop, manifest, records, stop
 
-ATTEMPT = {"number", "start", "end", "ended", "reason", "first_epoch", "scheduler"}
+ATTEMPT = {"number", "start", "end", "ended", "reason", "first_epoch", "first_step", "scheduler"}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -105,8 +106,17 @@ def train(root: Path, *arguments: str) -> int:
         stop.forget()
 
 
-def start_ranks(root: Path, world_size: int, *arguments: str, **env: str) -> list[subprocess.Popen]:
-    """Start the ranks of one training as processes of their own."""
+def start_ranks(
+    root: Path,
+    world_size: int,
+    *arguments: str,
+    of_rank: dict[int, dict[str, str]] | None = None,
+    **env: str,
+) -> list[subprocess.Popen]:
+    """Start the ranks of one training as processes of their own, as ``srun`` does.
+
+    `env` is for all of them, `of_rank` for single ones.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -118,7 +128,8 @@ def start_ranks(root: Path, world_size: int, *arguments: str, **env: str) -> lis
     return [
         subprocess.Popen(
             [sys.executable, __file__, "--experiment", str(root / "resolved.json"), *arguments],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank),
+                 **(of_rank or {}).get(rank, {})},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
         )
         for rank in range(world_size)
@@ -162,6 +173,10 @@ def steps(root: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+def last_attempt(root: Path) -> dict[str, Any]:
+    return manifest(root)["attempts"][-1]
+
+
 def parameters(root: Path) -> dict[str, torch.Tensor]:
     """Model of the last checkpoint."""
     content = only(root, "checkpoints/*/last.pt").read_bytes().partition(b"\n")[2]
@@ -174,6 +189,16 @@ def fail_as_told() -> None:
 
     if os.environ.get("TRAIN_TEST_FAULT") == os.environ["RANK"]:
         loop.learning_rate = lambda *_: 1 / 0
+    step = os.environ.get("TRAIN_TEST_TIME_LIMIT_AT")
+    if step:
+        learning_rate = loop.learning_rate
+
+        def signals(now: int, *arguments: Any) -> float:
+            if now == int(step):
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return learning_rate(now, *arguments)
+
+        loop.learning_rate = signals
     epochs = os.environ.get("TRAIN_TEST_DIE_AFTER")
     if epochs:
         save = checkpoint.Folder.save

@@ -1,6 +1,7 @@
 """``python -m scalebook.train --experiment RESOLVED.json [--resume [STEM]] [--profile]``.
 
-Exit status 0: trained; 1: failed, with one line on standard error; 2: wrong usage.
+Exit status 0: trained; 1: failed, with one line on standard error; 2: wrong usage;
+75 (`contract.REQUEUE`): stopped before the time limit, with a checkpoint to go on from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
+from scalebook.train import stop
 
 if TYPE_CHECKING:
     from scalebook.train.run import Attempt
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Run one training process; returns its exit status."""
     arguments = _parser().parse_args(argv)
+    stop.listen(early=True)
     try:
         root = contract.find_root()
         resolved = Path(arguments.experiment)
         # Only now: torch takes seconds to import, and wrong usage should not wait for it.
-        from scalebook.train import distributed, privacy, run, settings, stop
+        from scalebook.train import distributed, privacy, run, settings
 
         configured = settings.read(resolved, profile=arguments.profile)
         ranks = distributed.start(configured.layout, configured.training.timeout_s)
@@ -68,13 +71,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def _failed(attempt: Attempt, error: BaseException) -> int:
     """Tell a failure once, in one line; returns the exit status."""
-    from scalebook.train import failures, stop
+    from scalebook.train import failures
 
     lost = failures.as_peer_lost(error, attempt.ranks, attempt.where)
     error = lost or error
     if isinstance(error, stop.Stopped):
-        _end(attempt, error.ended, str(error))
-        return 1
+        ours = attempt.ranks.first or not error.together
+        _end(attempt, error.ended, str(error), ours=ours)
+        if error.together:
+            attempt.ranks.part()
+        return error.exit_status
+    if isinstance(error, failures.Shared):
+        _end(attempt, "failed", str(error), ours=error.ours)
+        attempt.ranks.part()
+        return error.exit_status
     if isinstance(error, KeyboardInterrupt):
         _end(attempt, "interrupted", "interrupted from the keyboard: continue it with --resume")
         return 1
@@ -93,13 +103,24 @@ def _failed(attempt: Attempt, error: BaseException) -> int:
     return 1
 
 
-def _end(attempt: Attempt, ended: str, reason: str, trace: str = "") -> None:
-    """Close the manifest and say why, on the one rank that is first to know."""
+def _end(attempt: Attempt, ended: str, reason: str, trace: str = "", ours: bool = True) -> None:
+    """Close the manifest and say why, on one rank; the others wait for it.
+
+    It is the first to know, and of those that know it together the one that says `ours`.
+    """
+    if not ours or not attempt.ranks.claim("end"):
+        attempt.ranks.wait_written()
+        return
+    try:
+        _write_end(attempt, ended, reason, trace)
+    finally:
+        attempt.ranks.say_written()
+
+
+def _write_end(attempt: Attempt, ended: str, reason: str, trace: str) -> None:
     from scalebook.train import records
     from scalebook.train.privacy import clean_text
 
-    if not attempt.ranks.claim("end"):
-        return
     reason = " ".join(clean_text(reason, attempt.root).split())
     with contextlib.suppress(OSError):
         if attempt.checkpoints:

@@ -1,8 +1,10 @@
-"""Checkpoints: everything a run needs to go on after an epoch as if it had never stopped.
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
 
-``checkpoints/<stem>/last.pt`` is one line with a format name and the SHA-256 of the rest, and
-then what ``torch.save`` wrote. It is written whole, checked before it is loaded, and loaded
-with ``weights_only``, so that a file from elsewhere cannot run code.
+One is written after each epoch, and one within an epoch where the run is asked to stop. Both
+are ``checkpoints/<stem>/last.pt``, so that it is always the newest: one line with a format name
+and the SHA-256 of the rest, and then what ``torch.save`` wrote. It is written whole, checked
+before it is loaded, and loaded with ``weights_only``, so that a file from elsewhere cannot run
+code.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.train import locking
 from scalebook.train.distributed import Ranks
+from scalebook.train.epoch import EpochSoFar
 
 _FORMAT = b"scalebook.checkpoint/1"
 _RESERVE = 256 << 10
@@ -51,6 +54,8 @@ class Folder:
             raise ScalebookError(
                 f"run {self.path.name} is still going on: wait for it, or cancel it"
             )
+        for left in self.path.glob(".*.pt.*"):  # a killed process was writing it
+            left.unlink(missing_ok=True)
         contract.write_whole(self.path / "reserve", os.urandom(_RESERVE))
 
     def unlock(self) -> None:
@@ -119,11 +124,23 @@ def capture(
     optimizer: torch.optim.Optimizer,
     scaler: Any,
     ranks: Ranks,
+    so_far: EpochSoFar | None = None,
 ) -> dict[str, Any]:
-    """State after `epoch`; the learning rate depends on `step`, the steps so far, alone."""
+    """State of a run; all ranks call this.
+
+    Parameters
+    ----------
+    epoch : int
+        Epochs that are done.
+    step : int
+        Steps that are done, over all epochs; the learning rate depends on them alone.
+    so_far : EpochSoFar, optional
+        What is done of the next epoch.
+    """
     return {
         "epoch": epoch,
         "step": step,
+        "so_far": None if so_far is None else so_far.capture(),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
@@ -133,9 +150,9 @@ def capture(
 
 def restore(
     state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any,
-    ranks: Ranks,
+    ranks: Ranks, so_far: EpochSoFar,
 ) -> None:  # fmt: skip
-    """Put a state of `capture` back.
+    """Put a state of `capture` back; `so_far` is the epoch after those that are done.
 
     Raises
     ------
@@ -146,6 +163,8 @@ def restore(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
+        if state.get("so_far") is not None:
+            so_far.restore(state["so_far"])
         own = state["rng"][ranks.rank]
         torch.set_rng_state(own["cpu"])
         if ranks.device.type == "cuda" and "cuda" in own:

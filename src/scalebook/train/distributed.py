@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +21,14 @@ from torch import Tensor
 
 from scalebook.contract import ScalebookError
 from scalebook.train import stop
+from scalebook.train.failures import PeerLost, first_line
 from scalebook.train.settings import Layout
 
 # A rank told to stop waits this long for the others to be told, then stops alone.
 _STOP_TOGETHER_S = 5.0
 
-
-class PeerLost(ScalebookError):
-    """Another rank does not answer, or is gone."""
+# Before they exit, ranks wait this long for the one that writes down how the run ended.
+_LAST_WORDS_S = 5.0
 
 
 @dataclass
@@ -118,34 +120,88 @@ class Ranks:
 
     def claim(self, what: str) -> bool:
         """Whether this rank is the first to ask; so that one rank alone reports a failure."""
+        answer = self._ask(lambda: self.store.add(f"scalebook/{what}", 1))
+        return answer in (None, 1)  # None: whoever keeps the store is gone or hangs
+
+    def say_written(self) -> None:
+        """Tell the ranks in `wait_written` that all is written down."""
+        self._ask(lambda: self.store.set("scalebook/written", "1"))
+
+    def wait_written(self) -> None:
+        """Wait until the rank that reports how the run ended has done so.
+
+        Under ``srun --kill-on-bad-exit`` the first rank that exits ends the others, whatever
+        they are writing.
+        """
+        patience = dt.timedelta(seconds=_LAST_WORDS_S)
+        self._ask(lambda: self.store.wait(["scalebook/written"], patience))
+
+    def part(self) -> None:
+        """Let all ranks leave; rank 0, which keeps the store, goes last."""
+
+        def gone() -> int:
+            return self.store.add("scalebook/parted", 0)
+
+        self._ask(lambda: self.store.add("scalebook/parted", 1))
+        end = time.monotonic() + _LAST_WORDS_S
+        while self.first and (self._ask(gone) or self.world_size) < self.world_size:
+            if time.monotonic() > end:
+                return
+            time.sleep(0.002)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """Answer of the store, or None where there is none or it does not answer.
+
+        Asked in a thread of its own: rank 0 keeps the store, and where that process hangs an
+        answer never comes.
+        """
         if self.store is None:
-            return True
-        try:
-            return self.store.add(f"scalebook/{what}", 1) == 1
-        except RuntimeError:  # whoever kept the store is gone
-            return True
+            return None
+        answers: list[Any] = []
+
+        def ask() -> None:
+            with contextlib.suppress(RuntimeError):
+                answers.append(question())
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(_LAST_WORDS_S + 1)
+        if thread.is_alive():
+            self.store = None
+        return answers[0] if answers else None
 
     def check_stop(self) -> None:
         """Raise `stop.Stopped`, on every rank at the same step, once all were asked to stop.
 
         Called by all ranks equally often. A rank that stopped at once would leave the others
         waiting in a collective, and they could not tell that from its death. So each notes in
-        the store where it was when asked; two calls after the last note all of them stop. A
-        rank that is asked alone stops after a while, and is then missed like a dead one.
+        the store where it was when asked; two calls after the last note all of them stop.
+
+        A rank that is cancelled alone stops after a while, and is then missed like a dead one.
+        One that alone heard of the time limit goes on: nobody would be helped.
         """
         self._boundary += 1
         if stop.requested() is None:
             return
         if self.world_size == 1:
-            stop.check()
+            stop.check(together=True)
+        if self.device.type == "cuda":
+            # The host runs ahead of the GPU, and with it of the other ranks: only a rank whose
+            # steps are all done is at most one call away from any other.
+            torch.cuda.synchronize()
         if self._stop_noted is None:
             self._stop_noted = (self._boundary, time.monotonic())
             self.store.set(f"scalebook/stop/{self.rank}", str(self._boundary))
         keys = [f"scalebook/stop/{rank}" for rank in range(self.world_size)]
+        noted, since = self._stop_noted
         if self.store.check(keys):
             if self._boundary >= max(int(self.store.get(key)) for key in keys) + 2:
-                stop.check()
-        elif time.monotonic() - self._stop_noted[1] > _STOP_TOGETHER_S:
+                stop.check(together=True)
+        elif (
+            stop.requested() != "timeout"
+            and time.monotonic() - since > _STOP_TOGETHER_S
+            and self._boundary > noted + 2  # steps may take longer than that
+        ):
             stop.check()
 
 
@@ -160,7 +216,8 @@ def start(layout: Layout, timeout_s: float) -> Ranks:
         If other ranks do not come within `timeout_s`.
     """
     rank, world_size = _env("RANK", 0), _env("WORLD_SIZE", 1)
-    local_rank, local_world_size = _env("LOCAL_RANK", rank), _env("LOCAL_WORLD_SIZE", world_size)
+    local_rank, local_world_size = _env("LOCAL_RANK", rank), _env("LOCAL_WORLD_SIZE", 0)
+    local_world_size = local_world_size or min(layout.ranks_per_node, world_size)
     if world_size != layout.world_size:
         raise ScalebookError(
             f"the experiment asks for {layout.world_size} ranks and {world_size} "
@@ -196,7 +253,7 @@ def _join(ranks: Ranks) -> None:
     except (RuntimeError, ValueError) as error:
         raise PeerLost(
             f"rank {ranks.rank} could not join the {ranks.world_size} ranks within "
-            f"{ranks.timeout_s:g} s ({_first_line(error)}): check that all nodes started and "
+            f"{ranks.timeout_s:g} s ({first_line(error)}): check that all nodes started and "
             "reach each other"
         ) from None
 
@@ -236,10 +293,6 @@ def _env(name: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise ScalebookError(f"environment variable {name}={text}: is no number") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def leave(ranks: Ranks) -> None:

@@ -7,9 +7,12 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from scalebook.contract import ScalebookError
-from scalebook.train.distributed import PeerLost, Ranks
+
+if TYPE_CHECKING:
+    from scalebook.train.distributed import Ranks
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -19,6 +22,26 @@ _LOST = re.compile(
     re.IGNORECASE,
 )
 _TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
+
+
+class PeerLost(ScalebookError):
+    """Another rank does not answer, or is gone."""
+
+
+class Shared(ScalebookError):
+    """A failure that all ranks know of, so that they can end in good order.
+
+    Parameters
+    ----------
+    line : str
+        What is said of it.
+    ours : bool
+        Whether this rank is the one to say it.
+    """
+
+    def __init__(self, line: str, exit_status: int, ours: bool) -> None:
+        super().__init__(line)
+        self.exit_status, self.ours = exit_status, ours
 
 
 def as_peer_lost(error: BaseException, ranks: Ranks, where: str) -> PeerLost | None:
@@ -60,8 +83,8 @@ def known(error: BaseException, where: str) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an exception's message."""
-    return (str(error).strip() or "no message").splitlines()[0]
+    """First line of an exception's message, not too long to be read in one."""
+    return (str(error).strip() or "no message").splitlines()[0][:200]
 
 
 class Watchdog:

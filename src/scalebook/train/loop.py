@@ -19,9 +19,10 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.train import metrics, precision
+from scalebook.train import checkpoint, metrics, precision, stop
 from scalebook.train.dataset import Batches, Dataset
 from scalebook.train.distributed import Ranks
+from scalebook.train.epoch import STEP_TIME, WARMUP, EpochSoFar
 from scalebook.train.failures import Watchdog
 from scalebook.train.model import batch_norms, set_training
 from scalebook.train.profiler import StepProfiler
@@ -84,7 +85,8 @@ class Trainer:
         self.settings, self.ranks, self.dataset = settings, ranks, dataset
         self.images = len(dataset.train)
         self.steps = steps_per_epoch(self.images, settings.global_batch)
-        self.step = 0  # optimiser steps so far, over all epochs
+        self.step = 0  # optimiser steps so far, over all epochs and attempts
+        self.done = 0  # those of this attempt
 
         memory_format = torch.channels_last if training.channels_last else torch.contiguous_format
         self.batches = Batches(dataset, ranks.device, memory_format)
@@ -134,102 +136,99 @@ class Trainer:
                 "and batch norm needs two: raise it, or set freeze_batch_norm=true"
             )
 
+    def capture(self, epoch: int, so_far: EpochSoFar | None = None) -> dict[str, Any]:
+        """State after `epoch` and what is done of the next one, see `checkpoint.capture`."""
+        return checkpoint.capture(
+            epoch, self.step, self.model, self.optimizer, self.scaler, self.ranks, so_far
+        )
+
+    def restore(self, state: dict[str, Any], so_far: EpochSoFar) -> None:
+        """Go on from a state of `capture`."""
+        checkpoint.restore(state, self.model, self.optimizer, self.scaler, self.ranks, so_far)
+        self.step = state["step"]
+
     # ------------------------------------------------------------------ one epoch
 
     def run_epoch(
         self,
-        epoch: int,
-        attempt: int,
-        done_before: int,
+        so_far: EpochSoFar,
         profiler: StepProfiler,
         watchdog: Watchdog,
         progress: Progress,
     ) -> Epoch:
-        """Train for one epoch and validate.
+        """Train for one epoch, or the rest of one, and validate.
 
         Parameters
         ----------
-        epoch : int
-            From 1.
-        attempt : int
-            Number of this attempt, for the rows.
-        done_before : int
-            Steps this attempt did in earlier epochs; its first ``untimed_steps`` are left out
-            of every rate.
+        so_far : EpochSoFar
+            The epoch, new or with the steps of an earlier attempt. The first ``untimed_steps``
+            of every attempt are left out of every rate.
 
         Raises
         ------
+        stop.Stopped
+            If asked to stop; `so_far` is then what a checkpoint needs.
         ScalebookError
             If a loss is not finite; on every rank.
         """
         settings, training, ranks = self.settings, self.settings.training, self.ranks
-        started = time.perf_counter()
-        clock = metrics.StepClock(ranks.device)
-        sums = metrics.EpochSums(self.steps, ranks.device)
+        epoch = so_far.number
+        so_far.begin()
         order = epoch_order(self.images, settings.seed, epoch).to(self.dataset.train.labels.device)
+        sizes = [step_size(step, self.images, settings.global_batch) for step in range(self.steps)]
         set_training(self.model, training.freeze_batch_norm)
-        warmup, sizes, own_sizes = [], [], []
         seen, seen_at = 0, time.monotonic()
 
-        for step in range(self.steps):
+        for step in range(so_far.done, self.steps):
             ranks.check_stop()
-            clock.start()
+            so_far.begin_step()
             own = order[rank_share(step, self.images, settings.global_batch, ranks.rank,
                                    ranks.world_size)]  # fmt: skip
-            size = step_size(step, self.images, settings.global_batch)
-            lr = self._train_step(step, epoch, own, size, clock, sums, profiler)
-            warmup.append(
-                done_before + step < training.untimed_steps or profiler.disturbs(done_before + step)
-            )
-            sizes.append(size)
-            own_sizes.append(len(own))
+            self._train_step(step, own, sizes[step], so_far, profiler)
+            warmup = self.done < training.untimed_steps or profiler.disturbs(self.done)
+            so_far.end_step(len(own), warmup)
+            self.done += 1
             profiler.step()
             watchdog.beat()
-            seen += size
+            seen += sizes[step]
             if (now := time.monotonic()) - seen_at > 0.5:
                 progress.update(
                     phase="train", epoch=epoch, step=step + 1, steps=self.steps,
                     images_per_s=round(seen / (now - seen_at), 1),
                 )  # fmt: skip
                 seen, seen_at = 0, now
-        clock.start()
-        times = clock.read()
+        table = so_far.table()
 
-        train_loss, train_acc = sums.read(self.images, epoch, ranks)
-        rates = metrics.rates(times[:, 0], sizes, warmup, ranks)
+        train_loss, train_acc = so_far.sums.read(self.images, epoch, ranks)
+        rates = metrics.rates(table[:, STEP_TIME], sizes, table[:, WARMUP].bool(), ranks)
         progress.update(phase="validate", epoch=epoch, step=self.steps, steps=self.steps, now=True)
         val_started = time.perf_counter()
         val_loss, val_acc = self.validate(epoch, watchdog)
         val_time = time.perf_counter() - val_started
         val_time, epoch_time, memory = ranks.max(
-            [val_time, time.perf_counter() - started, metrics.peak_memory_mb(ranks.device)]
+            [val_time, so_far.elapsed_s(), so_far.peak_memory_mb()]
         )
-        table = torch.cat([torch.tensor(own_sizes, dtype=torch.float64).view(-1, 1), times], dim=1)
         row = {
             "epoch": epoch, "train_loss": train_loss, "train_acc": train_acc,
             "val_loss": val_loss, "val_acc": val_acc, "epoch_time_s": epoch_time,
             "throughput": rates.throughput, "images": sum(sizes),
             "train_time_s": rates.train_time_s, "warmup_time_s": rates.warmup_time_s,
-            "val_time_s": val_time, "global_batch": settings.global_batch, "lr": lr,
-            "peak_mem_mb": memory, "attempt": attempt, "warmup_images": rates.warmup_images,
+            "val_time_s": val_time, "global_batch": settings.global_batch,
+            "lr": self.optimizer.param_groups[0]["lr"], "peak_mem_mb": memory,
+            "attempt": so_far.attempt, "warmup_images": rates.warmup_images,
             "loss_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
         }  # fmt: skip
-        return Epoch(row, metrics.step_rows(ranks.gather(table), warmup, attempt, epoch))
+        return Epoch(row, metrics.step_rows(ranks.gather(table), epoch))
 
     def _train_step(
         self,
         step: int,
-        epoch: int,
         own: Tensor,
         size: int,
-        clock: metrics.StepClock,
-        sums: metrics.EpochSums,
+        so_far: EpochSoFar,
         profiler: StepProfiler,
-    ) -> float:
-        """Take one optimiser step on this rank's images `own`, of `size` over all ranks.
-
-        Returns the learning rate.
-        """
+    ) -> None:
+        """Take one optimiser step on this rank's images `own`, of `size` over all ranks."""
         training, ranks = self.settings.training, self.ranks
         empty = len(own) == 0
         with profiler.phase("data"):
@@ -237,9 +236,9 @@ class Trainer:
             # computes on image 0 and counts it with weight 0.
             images, labels = self.batches.training(
                 self.dataset.train, own if not empty else own.new_zeros(1),
-                self.settings.seed, epoch, training.crop_padding, training.flip,
+                self.settings.seed, so_far.number, training.crop_padding, training.flip,
             )  # fmt: skip
-        clock.batch_ready()
+        so_far.batch_ready()
 
         lr = learning_rate(self.step, self.steps, training, self.settings.global_batch)
         for group in self.optimizer.param_groups:
@@ -264,8 +263,7 @@ class Trainer:
 
         with torch.no_grad():
             hits = (output.argmax(1) == labels).sum() * (not empty)
-            sums.add(step, loss_sum.detach(), hits)
-        return lr
+            so_far.sums.add(step, loss_sum.detach(), hits)
 
     @contextlib.contextmanager
     def _batch_norm_for(self, images: int) -> Iterator[None]:
@@ -291,6 +289,8 @@ class Trainer:
 
         Raises
         ------
+        stop.Stopped
+            If any rank was asked to stop; on every rank, and the validation is done again.
         ScalebookError
             If the loss is not finite; on every rank.
         """
@@ -298,15 +298,21 @@ class Trainer:
         ranks.copy_buffers(self.model)
         self.model.eval()
         own = torch.arange(ranks.rank, len(split), ranks.world_size, device=split.labels.device)
-        sums = torch.zeros(2, dtype=torch.float64, device=ranks.device)
+        # Loss, hits, and how many ranks broke off.
+        sums = torch.zeros(3, dtype=torch.float64, device=ranks.device)
         for start in range(0, len(own), _VALIDATION_BATCH):
+            if stop.requested():
+                sums[2] = 1
+                break
             images, labels = self.batches.gather(split, own[start : start + _VALIDATION_BATCH])
             with precision.autocast(self.settings.training.precision, ranks.device):
                 output = self.evaluate(self.batches.normalise(images))
                 sums[0] += cross_entropy(output, labels, reduction="sum")
             sums[1] += (output.argmax(1) == labels).sum()
             watchdog.beat()
-        loss, hits = ranks.sum(sums).tolist()
+        loss, hits, broke_off = ranks.sum(sums).tolist()
+        if broke_off:
+            raise stop.Stopped(next(filter(None, ranks.gather_objects(stop.requested()))), True)
         if not math.isfinite(loss):
             raise ScalebookError(
                 f"epoch {epoch}: the validation loss is not finite: lower lr, lengthen "

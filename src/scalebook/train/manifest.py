@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tempfile
 import uuid
@@ -13,7 +15,7 @@ from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.train.dataset import Dataset
 from scalebook.train.distributed import Ranks
 from scalebook.train.machine import code_version, versions
-from scalebook.train.privacy import clean
+from scalebook.train.privacy import clean, clean_text
 from scalebook.train.settings import Settings
 
 # Settings that a resume may change: they alter neither the numbers nor what they mean.
@@ -30,8 +32,8 @@ def job_id() -> tuple[str, bool]:
         return given, True
     slurm = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
     if slurm:
-        task = os.environ.get("SLURM_ARRAY_TASK_ID")
-        return (f"{slurm}-{task}" if task else slurm), True
+        cluster, task = (os.environ.get(f"SLURM_{n}") for n in ("CLUSTER_NAME", "ARRAY_TASK_ID"))
+        return contract.slurm_run_id(cluster, slurm, task), True
     return contract.new_job_id(), False
 
 
@@ -78,6 +80,7 @@ def compose(
         "seed": settings.seed,
         "resolved": clean(settings.document, root),
         "command": clean(command, root),
+        "submitted": _submitted(root),
         "code": code_version(root),
         "versions": versions(ranks),
         "backend": ranks.backend,
@@ -150,17 +153,18 @@ def open_attempt(files: RunFiles) -> int:
             "ended": None,
             "reason": "",
             "first_epoch": None,
-            "scheduler": _scheduler(),
+            "first_step": None,
+            "scheduler": scheduler(),
         }
     )
     contract.write_json(files.manifest, document)
     return number
 
 
-def set_first_epoch(files: RunFiles, epoch: int) -> None:
-    """Say with which epoch the open attempt begins."""
+def set_start(files: RunFiles, epoch: int, step: int) -> None:
+    """Say with which epoch, and which step of it, the open attempt begins; both from 1."""
     document = contract.read_json(files.manifest)
-    document["attempts"][-1]["first_epoch"] = epoch
+    document["attempts"][-1].update(first_epoch=epoch, first_step=step)
     contract.write_json(files.manifest, document)
 
 
@@ -201,7 +205,16 @@ def finished(files: RunFiles) -> bool:
     return attempts[-1].get("ended") == "completed"
 
 
-def _scheduler() -> dict[str, Any] | None:
+def _submitted(root: Path) -> list[str] | None:
+    """Command that submitted the job, as whoever ran it passed it on."""
+    try:
+        words = json.loads(os.environ.get("SCALEBOOK_SUBMIT_COMMAND", ""))
+    except ValueError:
+        return None
+    return [clean_text(str(word), root) for word in words] if isinstance(words, list) else None
+
+
+def scheduler() -> dict[str, Any] | None:
     """Slurm's record of this attempt, without user and node names."""
     if "SLURM_JOB_ID" not in os.environ:
         return None
@@ -211,7 +224,11 @@ def _scheduler() -> dict[str, Any] | None:
         "nodes": "SLURM_JOB_NUM_NODES", "tasks": "SLURM_NTASKS",
         "cpus_per_task": "SLURM_CPUS_PER_TASK",
     }  # fmt: skip
-    return {"name": "slurm", **{key: os.environ.get(name) for key, name in names.items()}}
+    limit = None
+    with contextlib.suppress(KeyError, ValueError):  # older versions of Slurm do not tell
+        limit = int(os.environ["SLURM_JOB_END_TIME"]) - int(os.environ["SLURM_JOB_START_TIME"])
+    record = {key: os.environ.get(name) for key, name in names.items()}
+    return {"name": "slurm", **record, "time_limit_s": limit}
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -69,13 +69,13 @@ class EpochSums:
     """
 
     def __init__(self, steps: int, device: torch.device) -> None:
-        self._losses = torch.zeros(steps, dtype=torch.float64, device=device)
-        self._hits = torch.zeros((), dtype=torch.float64, device=device)
+        #: Sum of losses in each step, and last the hits of all.
+        self.values = torch.zeros(steps + 1, dtype=torch.float64, device=device)
 
     def add(self, step: int, loss_sum: Tensor, hits: Tensor) -> None:
         """Add this rank's sum of losses and its number of right answers in `step`."""
-        self._losses[step] = loss_sum
-        self._hits += hits
+        self.values[step] = loss_sum
+        self.values[-1] += hits
 
     def read(self, images: int, epoch: int, ranks: Ranks) -> tuple[float, float]:
         """Mean loss and accuracy (percent) over all ranks.
@@ -85,7 +85,7 @@ class EpochSums:
         ScalebookError
             If a loss was not finite; on every rank, naming the first such step.
         """
-        both = ranks.sum(torch.cat([self._losses, self._hits.view(1)])).cpu()
+        both = ranks.sum(self.values.clone()).cpu()
         losses, hits = both[:-1], both[-1].item()
         bad = (~torch.isfinite(losses)).nonzero()
         if len(bad):
@@ -116,7 +116,7 @@ class Rates:
     throughput: float | None
 
 
-def rates(times: Tensor, sizes: list[int], warmup: list[bool], ranks: Ranks) -> Rates:
+def rates(times: Tensor, sizes: list[int], warmup: Tensor, ranks: Ranks) -> Rates:
     """Rates of an epoch.
 
     Parameters
@@ -125,28 +125,26 @@ def rates(times: Tensor, sizes: list[int], warmup: list[bool], ranks: Ranks) -> 
         This rank's step times in seconds, shape (steps,).
     sizes : list of int
         Images over all ranks in each step.
-    warmup : list of bool
-        Steps that are left out of the rate.
+    warmup : Tensor
+        Whether each step is left out of the rate.
     """
-    left_out = torch.tensor(warmup, dtype=torch.bool)
-    total, timed = ranks.max([times.sum().item(), times[~left_out].sum().item()])
-    warmup_images = sum(size for size, out in zip(sizes, warmup) if out)
+    total, timed = ranks.max([times.sum().item(), times[~warmup].sum().item()])
+    warmup_images = sum(size for size, out in zip(sizes, warmup.tolist()) if out)
     images = sum(sizes) - warmup_images
     return Rates(total, total - timed, warmup_images, images / timed if images else None)
 
 
-def step_rows(
-    gathered: list[Tensor], warmup: list[bool], attempt: int, epoch: int
-) -> list[dict[str, float]]:
-    """Rows of the steps file; `gathered` holds (images, step time, data time) for each rank."""
+def step_rows(gathered: list[Tensor], epoch: int) -> list[dict[str, float]]:
+    """Rows of the steps file; `gathered` holds the table of `epoch.EpochSoFar` of each rank."""
     return [
         {
-            "attempt": attempt, "epoch": epoch, "step": step + 1, "rank": rank,
-            "images": int(row[0]), "step_time_s": row[1], "data_wait_s": row[2],
-            "warmup": int(warmup[step]),
+            "attempt": int(attempt), "epoch": epoch, "step": step + 1, "rank": rank,
+            "images": int(images), "step_time_s": step_time, "data_wait_s": data_wait,
+            "warmup": int(warmup),
         }
-        for step in range(len(warmup))
-        for rank, row in enumerate(table[step].tolist() for table in gathered)
+        for step in range(len(gathered[0]))
+        for rank, table in enumerate(gathered)
+        for images, step_time, data_wait, warmup, attempt in [table[step].tolist()]
     ]  # fmt: skip
 
 

@@ -8,11 +8,16 @@ import re
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 _OUTSIDE = "(outside the study)"
 _PATH = re.compile(r"(?<![\w./)])/(?:[^\s/'\":,;()<>]+/)+([^\s/'\":,;()<>]*)")
+# Nodes of a job in Slurm's short form, and variables that name a host.
+_NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
+_NOBODY = {"root", "localhost"}
+_HOSTS = ("SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "MASTER_ADDR")
 _ADDRESS = re.compile(r"\[?\b\d{1,3}(?:\.\d{1,3}){3}\b\]?(?::\d+)?")
 
 
@@ -24,7 +29,7 @@ def clean_text(text: str, root: Path) -> str:
         text = text.replace(f"{folder}/", "").replace(folder, ".")
     text = _PATH.sub(r"\1", text)
     text = _ADDRESS.sub("(address)", text)
-    for name in _names():
+    for name in sorted(_names(), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(name)", text)
     return text
 
@@ -49,11 +54,25 @@ def clean(value: Any, root: Path) -> Any:
 
 
 def _names() -> set[str]:
-    host = socket.gethostname()
-    names = {host, host.split(".")[0], os.environ.get("SLURMD_NODENAME", "")}
+    """The user, this host and the others that took part."""
+    hosts = {socket.gethostname(), *_node_names(os.environ.get("SLURM_JOB_NODELIST", ""))}
+    hosts |= {os.environ.get(key, "") for key in _HOSTS}
+    names = {part for host in hosts for part in (host, host.split(".")[0])}
     for find in (getpass.getuser, lambda: os.environ.get("SLURM_JOB_USER", "")):
         try:
             names.add(find())
         except (KeyError, OSError, ImportError):
             continue
-    return names - {"", "root", "localhost"}
+    return {name for name in names if name[:1].isalnum() and not name.isdigit()} - _NOBODY
+
+
+def _node_names(nodes: str) -> Iterator[str]:
+    """Expand Slurm's short form of a list of nodes, such as ``gpu[01-03,7],login``."""
+    for prefix, numbers in _NODES.findall(nodes):
+        for part in numbers.split(",") if numbers else ():
+            low, _, high = part.partition("-")
+            if low.isdigit() and (high or low).isdigit():
+                for number in range(int(low), int(high or low) + 1):
+                    yield f"{prefix}{number:0{len(low)}d}"
+        if not numbers:
+            yield prefix

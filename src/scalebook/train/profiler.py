@@ -40,6 +40,8 @@ class StepProfiler:
         With ``profile``, ``profile_steps`` and ``untimed_steps``.
     steps : int
         Steps this attempt will do in all.
+    whole : int
+        Steps of the whole run. The rest of one may be too short for a profile.
     files : RunFiles
         Where the trace goes.
     root : Path
@@ -48,22 +50,28 @@ class StepProfiler:
     Raises
     ------
     UsageError
-        If the attempt has too few steps to profile.
+        If the run has too few steps to profile.
     """
 
     def __init__(
-        self, settings: Settings, steps: int, ranks: Ranks, files: RunFiles, root: Path
+        self,
+        settings: Settings,
+        steps: int,
+        whole: int,
+        ranks: Ranks,
+        files: RunFiles,
+        root: Path,
     ) -> None:
         training = settings.training
         self._profiler: Any = None
         self._first = self._last = -1
         self._files, self._ranks, self._root = files, ranks, root
-        if not training.profile or steps == 0:  # 0: continued after its last epoch
-            return
         needed = _SKIPPED + _DISCARDED + training.profile_steps
-        if steps < needed:
+        if not training.profile or steps < needed <= whole:
+            return
+        if whole < needed:
             raise UsageError(
-                f"profile: the run has {steps} steps and {needed} are needed for profile_steps="
+                f"profile: the run has {whole} steps and {needed} are needed for profile_steps="
                 f"{training.profile_steps}: use more images or fewer profile_steps"
             )
         # After the steps that are left out of every rate, where there are enough.

@@ -15,7 +15,8 @@ from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.train import checkpoint, dataset, machine, manifest, model, precision, records, stop
 from scalebook.train.distributed import Ranks
-from scalebook.train.failures import Watchdog, first_line, known
+from scalebook.train.epoch import EpochSoFar
+from scalebook.train.failures import Shared, Watchdog, first_line, known
 from scalebook.train.loop import Epoch, Trainer
 from scalebook.train.privacy import clean_text
 from scalebook.train.profiler import StepProfiler
@@ -81,22 +82,29 @@ def execute(attempt: Attempt, expired: Any) -> None:
     data, network, number = _prepare(attempt, stem, progress)
     files = attempt.files
     progress.update(results=str(files.results.relative_to(root)), now=True)
-    trainer, first_epoch = _trainer(attempt, data, network, continued=place is not None)
+    trainer, so_far = _trainer(attempt, data, network, number, continued=place is not None)
     if ranks.first:
         _log(attempt, "\n".join(_header(attempt, data, number)))
 
-    done, steps = 0, (training.epochs - first_epoch + 1) * trainer.steps
+    whole = training.epochs * trainer.steps
     with contextlib.ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(ranks.timeout_s, expired, ranks.world_size > 1))
-        profiler = stack.enter_context(StepProfiler(settings, steps, ranks, files, root))
-        for epoch in range(first_epoch, training.epochs + 1):
+        profiler = stack.enter_context(
+            StepProfiler(settings, whole - trainer.step, whole, ranks, files, root)
+        )
+        for epoch in range(so_far.number, training.epochs + 1):
+            if epoch > so_far.number:
+                so_far = EpochSoFar(epoch, trainer.steps, number, ranks)
             attempt.where = f"epoch {epoch}"
-            result = trainer.run_epoch(epoch, number, done, profiler, watchdog, progress)
-            done += trainer.steps
+            try:
+                result = trainer.run_epoch(so_far, profiler, watchdog, progress)
+            except stop.Stopped as stopped:
+                watchdog.beat()
+                if not stopped.together:
+                    raise
+                raise _stopped(attempt, trainer, so_far, stopped) from None
             attempt.where = f"checkpoint of epoch {epoch}"
-            state = checkpoint.capture(
-                epoch, trainer.step, network, trainer.optimizer, trainer.scaler, ranks
-            )
+            state = trainer.capture(epoch)
             if ranks.first:
                 _keep(attempt, result, state)
             watchdog.beat()
@@ -107,8 +115,12 @@ def execute(attempt: Attempt, expired: Any) -> None:
 
 
 def _trainer(
-    attempt: Attempt, data: dataset.Dataset, network: torch.nn.Module, continued: bool
-) -> tuple[Trainer, int]:
+    attempt: Attempt,
+    data: dataset.Dataset,
+    network: torch.nn.Module,
+    number: int,
+    continued: bool,
+) -> tuple[Trainer, EpochSoFar]:
     """Set up the training, from the checkpoint where a run is continued; and its first epoch."""
     settings, ranks = attempt.settings, attempt.ranks
     attempt.where = "set-up of the training"
@@ -117,14 +129,32 @@ def _trainer(
     trainer = Trainer(settings, ranks, dataset.place(data, ranks.device), network)
     attempt.where = "checkpoint"
     state = attempt.checkpoints.load(ranks) if continued else None
-    first_epoch = 1
+    so_far = EpochSoFar(1 + (state["epoch"] if state else 0), trainer.steps, number, ranks)
     if state is not None:
-        checkpoint.restore(state, network, trainer.optimizer, trainer.scaler, ranks)
-        trainer.step, first_epoch = state["step"], state["epoch"] + 1
+        trainer.restore(state, so_far)
     if ranks.first:
-        records.cut(attempt.files, first_epoch - 1)
-        manifest.set_first_epoch(attempt.files, first_epoch)
-    return trainer, first_epoch
+        records.cut(attempt.files, so_far.number - 1)
+        manifest.set_start(attempt.files, so_far.number, so_far.done + 1)
+    return trainer, so_far
+
+
+def _stopped(
+    attempt: Attempt, trainer: Trainer, so_far: EpochSoFar, stopped: stop.Stopped
+) -> stop.Stopped:
+    """Write a checkpoint where all ranks stopped; returns what to raise then.
+
+    Nobody goes on before it is written: a rank that exits may take the others with it.
+    """
+    place = f"epoch {so_far.number}, step {so_far.done}"
+    if not so_far.done:
+        place = f"the end of epoch {so_far.number - 1}"
+    attempt.where = f"checkpoint of {place}"
+    if trainer.done and so_far.done:
+        state = trainer.capture(so_far.number - 1, so_far)
+        _on_first(attempt.ranks, lambda: attempt.checkpoints.save(state))
+    # Ranks may have been asked for different reasons; rank 0's is the run's.
+    ended = attempt.ranks.from_first(stopped.ended)
+    return stop.Stopped(ended, True, place if trainer.done else None)
 
 
 def _keep(attempt: Attempt, result: Epoch, state: dict[str, Any]) -> None:
@@ -208,10 +238,13 @@ def _prepare(
     outcome = {
         "machine": machine.describe(ranks),
         "failure": error and _told(error, attempt),
+        "status": getattr(error, "exit_status", 1),
+        "unforeseen": error is not None and known(error, attempt.where) is None,
         "stopped": error.ended if isinstance(error, stop.Stopped) else None,
     }
     outcomes = ranks.gather_objects(outcome)
-    failure = next((one["failure"] for one in outcomes if one["failure"]), None)
+    failed = [one for one in outcomes if one["failure"]]
+    failure = failed[0]["failure"] if failed else None
 
     if attempt.files is None:
         real = described[0] is not None and described[0]["name"] != "synthetic"
@@ -233,8 +266,13 @@ def _prepare(
         _on_first(ranks, lambda: manifest.complete(attempt.files, *described))
     number = _on_first(ranks, lambda: manifest.open_attempt(attempt.files))
     if failure:
-        stopped = next((one["stopped"] for one in outcomes if one["stopped"]), None)
-        raise stop.Stopped(stopped) if stopped else error or ScalebookError(failure)
+        stopped = [one["stopped"] for one in failed if one["stopped"]]
+        if stopped:
+            raise stop.Stopped(stopped[0], together=True)
+        if failed[0]["unforeseen"] and outcomes[ranks.rank] is failed[0]:
+            raise error  # with its traceback
+        ours = ranks.first and not failed[0]["unforeseen"]
+        raise Shared(failure, failed[0]["status"], ours) from None
     return data, network, number
 
 
