@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,16 +52,28 @@ def main() -> None:
 @main.command()
 @click.argument("experiment", required=False)
 @click.option("--resume", "resume_job", metavar="JOB", help="Go on from a job's last checkpoint.")
+@click.option("--all", "everything", is_flag=True,
+              help="Every experiment that is evidence on the system, with every seed; what is "
+                   "finished is not run again.")  # fmt: skip
+@click.option("--campaign", metavar="NAME", help="With --all: a campaign of study.yaml instead.")
+@click.option("--dry-run", is_flag=True, help="With --all: list what would run.")
+@click.option("--arrays", is_flag=True, help="With --all on Slurm: one job array an experiment.")
 @system_option
 @seed_option
 @set_option
 @json_option
-def run(experiment, resume_job, system, seed, overrides, as_json) -> None:
+def run(
+    experiment, resume_job, everything, campaign, dry_run, arrays, system, seed, overrides, as_json
+) -> None:
     """Submit EXPERIMENT, watch it, collect its files."""
     from scalebook import launch
 
-    if bool(experiment) == bool(resume_job):
-        raise UsageError("run: name an experiment, or a job to resume")
+    if [bool(experiment), bool(resume_job), everything].count(True) != 1:
+        raise UsageError("run: name an experiment, a job to resume, or --all")
+    if everything:
+        return _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json)
+    if campaign or dry_run or arrays:
+        raise UsageError("run: --campaign, --dry-run and --arrays go with --all")
     if resume_job:
         job = launch.resume(resume_job)
     else:
@@ -82,8 +95,17 @@ def run(experiment, resume_job, system, seed, overrides, as_json) -> None:
 @system_option
 @seed_option
 @set_option
-def resolve(experiment, system, seed, overrides) -> None:
+@click.option("--job", "in_job", is_flag=True, help="Note it for this Slurm job; print its path.")
+def resolve(experiment, system, seed, overrides, in_job) -> None:
     """Print the JSON one training process reads."""
+    if in_job:
+        from scalebook.launch import notes
+
+        settings = study.parse_overrides((*notes.environment_overrides(), *overrides))
+        root = contract.find_root()
+        path = notes.Allocation.here().resolve(root, experiment, system, seed, settings)
+        click.echo(path.relative_to(root))
+        return
     click.echo(json.dumps(_resolve(experiment, system, seed, overrides), indent=2))
 
 
@@ -146,7 +168,11 @@ def cancel(job) -> None:
 
     found = launch.find(job)
     found.cancel()
-    click.echo(f"job {job} {found.state().value}")
+    state = found.state()
+    if state.finished:
+        click.echo(f"job {found.id} {state.value}")
+    else:
+        click.echo(f"job {found.id} was asked to end and is still {state.value}")
 
 
 @main.command()
@@ -162,14 +188,56 @@ def logs(job, lines) -> None:
 @main.command()
 @click.argument("job", required=False)
 def collect(job) -> None:
-    """Check the files of JOB, or of every completed job."""
+    """Check the files of JOB, or of every completed job; put Slurm's accounting beside them."""
     from scalebook import launch
     from scalebook.launch import JobState
 
     found = [launch.find(job)] if job else launch.jobs()
+    failed = False
     for one in found:
-        if job or one.state() is JobState.COMPLETED:
-            click.echo(str(one.collect()))
+        if not job and one.state() is not JobState.COMPLETED:
+            continue
+        try:
+            collected = launch.collect(one)
+        except ScalebookError as error:
+            failed = True
+            click.echo(f"scalebook: {error}", err=True)
+            continue
+        click.echo(str(collected.files.stem))
+        if collected.note:
+            click.echo(f"note: {collected.note}", err=True)
+    sys.exit(failed)
+
+
+@main.command()
+@click.argument("source", metavar="USER@HOST:DIR")
+@click.option("--ssh-option", "ssh_options", multiple=True, metavar="KEY=VALUE",
+              help="An option of ssh, such as Port=2222.")  # fmt: skip
+@click.option("--trials", is_flag=True, help="Bring results/local too.")
+@json_option
+def fetch(source, ssh_options, trials, as_json) -> None:
+    """Bring the results of the study in DIR on HOST: rsync over ssh, checked, nothing lost."""
+    from scalebook.launch import fetch as bring
+
+    said = bring.fetch(source, contract.find_root(), ssh_options, trials)
+    click.echo(json.dumps(vars(said), indent=2) if as_json else bring.as_text(said))
+    sys.exit(bool(said.left))
+
+
+@main.command()
+@system_option
+def system(system) -> None:
+    """Print what the study knows of a system, as JSON."""
+    from scalebook import launch
+    from scalebook.launch import notes
+
+    loaded = study.load()
+    in_job = system == "auto" and os.environ.get("SLURM_CLUSTER_NAME")
+    name = notes.system_of(loaded, in_job) if in_job else None
+    name = name or launch.pick_system(loaded, system)
+    facts = loaded.facts(name)
+    known = facts.model_dump(mode="json") if facts else None
+    click.echo(json.dumps({"system": name, "facts": known}, indent=2))
 
 
 # --------------------------------------------------------------------------- data
@@ -234,12 +302,40 @@ def trace() -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def summary(files, as_json) -> None:
-    """Say where the time of a trace goes."""
+    """Say where the time of a trace goes; several files are compared as ranks of one job."""
     from scalebook import traces
 
-    for file in files:
-        answer = traces.summary(file)
-        click.echo(json.dumps(answer, indent=2) if as_json else traces.as_text(answer))
+    answer = traces.summary(files[0]) if len(files) == 1 else traces.summaries(files)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+        return
+    for one in answer.get("files", [answer]):
+        click.echo(traces.as_text(one) + "\n" * (len(files) > 1))
+    if len(files) > 1:
+        job = answer["job"]
+        click.echo(traces.job_as_text(job) if job else f"no ranks: {answer['job_problem']}")
+
+
+@trace.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--by",
+    type=click.Choice(["operator", "kernel", "family", "module", "phase"]),
+    default="operator",
+    show_default=True,
+    help="What is compared.",
+)
+@json_option
+def diff(before, after, by, as_json) -> None:
+    """Say what became faster or slower, appeared or vanished from BEFORE to AFTER, per step."""
+    from scalebook import traces
+
+    answer = traces.diff(before, after, by)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+    else:
+        click.echo(traces.diff_as_text(answer))
 
 
 @main.command()
@@ -279,12 +375,13 @@ def claims(as_json) -> None:
 )
 def book(experiment) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
+    from scalebook import launch
     from scalebook.figures import static
     from scalebook.publish import build, first_run
 
     root = contract.find_root()
     if experiment:
-        first_run.ensure(root, experiment, _pick_system("auto"))
+        first_run.ensure(root, experiment, launch.pick_system(study.load(root)))
     failed = build.build_book(root)
     if not failed:
         _tell_problems()
@@ -313,28 +410,40 @@ def doctor(as_json) -> None:
 # --------------------------------------------------------------------------- helpers
 
 
+def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> None:
+    """Run a campaign to its end; exit status 1 and a line for each run that failed."""
+    from scalebook import launch
+    from scalebook.launch import campaign as campaigns
+
+    root = contract.find_root()
+    settings = study.parse_overrides(overrides)
+    planned = campaigns.plan(
+        root, launch.pick_system(study.load(root), system), campaign, seed, settings
+    )
+    if dry_run:
+        _print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
+        return
+    outcomes = campaigns.run(planned, root, arrays, tell=lambda line: click.echo(line, err=True))
+    done = [one.stem for one in outcomes if one.stem]
+    if as_json:
+        finished = [one.stem for one in planned if one.stem]
+        failed = {str(one.planned): one.problem for one in outcomes if one.problem}
+        click.echo(json.dumps({"finished": finished, "ran": done, "failed": failed}, indent=2))
+    else:
+        for stem in done:
+            click.echo(f"done: {stem}")
+    for one in outcomes:
+        if one.problem:
+            click.echo(f"scalebook: {one.planned}: {one.problem}", err=True)
+    sys.exit(any(one.problem for one in outcomes))
+
+
 def _resolve(experiment: str, system: str, seed: int | None, overrides: tuple[str, ...]) -> dict:
+    from scalebook import launch
+
     loaded = study.load()
     settings = study.parse_overrides(overrides)
-    return study.resolve(loaded, experiment, _pick_system(system), seed, settings)
-
-
-def _pick_system(system: str) -> str:
-    """Name of the system to use; ``auto`` is Slurm only where its controller answers."""
-    if system != "auto":
-        return system
-    from scalebook.launch import slurm_answers
-
-    systems = study.load().systems
-    preferred = "slurm" if slurm_answers() else "local"
-    for launcher in (preferred, "local"):
-        for name, declared in systems.items():
-            if declared.launcher == launcher:
-                return name
-    raise UsageError(
-        f"--system auto: no Slurm controller answers here and study.yaml declares no local "
-        f"system; there are {', '.join(systems)}"
-    )
+    return study.resolve(loaded, experiment, launch.pick_system(loaded, system), seed, settings)
 
 
 def _tell_problems() -> None:

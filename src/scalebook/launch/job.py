@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import enum
 import functools
 import time
@@ -18,6 +19,7 @@ class JobState(enum.Enum):
 
     PENDING = "pending"
     RUNNING = "running"
+    SUSPENDED = "suspended"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -29,7 +31,18 @@ class JobState(enum.Enum):
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen to the job."""
-        return self not in (JobState.PENDING, JobState.RUNNING)
+        return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED)
+
+
+#: A kernel's own wishes about drawing and logging, which are not the job's.
+KERNEL_VARIABLES = (
+    "SCALEBOOK_QUERY_LOG",
+    "MPLBACKEND",
+    "IPYTHONDIR",
+    "JUPYTER_RUNTIME_DIR",
+    "JPY_PARENT_PID",
+    "JPY_SESSION_NAME",
+)
 
 
 @dataclass(frozen=True)
@@ -129,11 +142,14 @@ class Job(ABC):
         """End every rank. Does nothing to a finished job."""
 
     def progress(self) -> Progress:
-        """How far it has come, as its first rank wrote it about half a second ago."""
+        """How far it has come, as its first rank wrote it about half a second ago.
+
+        Where that file does not come back from the node, the CSV tells, an epoch at a time.
+        """
         try:
             said = contract.read_json(self.folder / "progress.json")
         except ScalebookError:
-            return Progress(epochs=self.resolved["training"]["epochs"])
+            return self._progress_from_csv()
         progress = Progress(
             phase=str(said.get("phase") or "waiting"),
             epoch=int(said.get("epoch") or 0),
@@ -148,6 +164,26 @@ class Job(ABC):
         steps_left = (1 - progress.fraction) * progress.epochs * progress.steps
         remaining = steps_left * self.resolved["global_batch"] / progress.images_per_s
         return replace(progress, remaining_s=remaining)
+
+    def _progress_from_csv(self) -> Progress:
+        epochs = self.resolved["training"]["epochs"]
+        files = self.files()
+        try:
+            text = files.csv.read_text(encoding="utf-8") if files else ""
+            # The last line may be half written.
+            whole = text[: text.rfind("\n") + 1].splitlines()
+            last = list(csv.DictReader(whole))[-1]
+            epoch = int(last["epoch"])
+            return Progress(
+                phase="done" if epoch >= epochs else "train",
+                epoch=min(epoch + 1, epochs),
+                epochs=epochs,
+                images_per_s=float(last["throughput"]),
+                val_acc=float(last["val_acc"]),
+                remaining_s=(epochs - epoch) * float(last["epoch_time_s"]),
+            )
+        except (OSError, IndexError, KeyError, TypeError, ValueError):
+            return Progress(epochs=epochs)
 
     def wait(self, timeout_s: float | None = None, poll_s: float = 0.3) -> JobState:
         """Block until the job has finished.
@@ -165,27 +201,16 @@ class Job(ABC):
         return state
 
     def collect(self) -> Stem:
-        """Check that a completed job left its files.
+        """Check the files of a completed job, as `scalebook.launch.collect` does.
 
         Raises
         ------
         ScalebookError
-            If the job is not completed, or its files are missing.
+            If the job is not completed, or its files are missing or damaged.
         """
-        state = self.state()
-        if state is not JobState.COMPLETED:
-            reason = self.reason()
-            because = f": {reason}" if reason and reason != state.value else ""
-            raise ScalebookError(
-                f"job {self.id} {state.value}{because}; see: scalebook logs {self.id}"
-            )
-        files = self.files()
-        if files is None or not files.csv.is_file():
-            raise ScalebookError(
-                f"job {self.id} completed but left no {self.stem}.csv under results/; "
-                f"see: scalebook logs {self.id}"
-            )
-        return self.stem
+        from scalebook.launch.collecting import collect
+
+        return collect(self).files.stem
 
 
 def job_folder(root: Path, job_id: str) -> Path:

@@ -14,7 +14,7 @@ import psutil
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, Stem
-from scalebook.launch.job import Job, JobState, job_folder
+from scalebook.launch.job import KERNEL_VARIABLES, Job, JobState, job_folder
 
 #: How long ranks may take to end on their own before they are killed.
 GRACE_S = 8.0
@@ -63,8 +63,7 @@ def _start(folder: Path, job_id: str, root: Path, resume: bool) -> None:
         "SCALEBOOK_JOB_ID": job_id,
         "SCALEBOOK_PROGRESS": str(folder / "progress.json"),
     }
-    # A kernel's own wishes about drawing and logging are not the job's.
-    for name in ("SCALEBOOK_QUERY_LOG", "MPLBACKEND", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
+    for name in KERNEL_VARIABLES:
         environment.pop(name, None)
     with open(folder / "output.log", "ab") as output:
         process = subprocess.Popen(

@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch import local
+from scalebook.launch import local, slurm_submit
 from scalebook.launch.job import Job, job_folder
+from scalebook.launch.notes import system_of
+from scalebook.launch.poller import shared
+from scalebook.launch.slurm import SlurmJob
 
 
-def submit(resolved: dict, root: Path | None = None) -> Job:
+def pick_system(loaded: study.Study, system: str = "auto") -> str:
+    """Name of the system to use.
+
+    Parameters
+    ----------
+    loaded : Study
+        Where systems are declared.
+    system : str
+        A name, which is taken as it is; or ``auto``: the Slurm system that stands for the
+        cluster whose controller answers here, else a local one.
+
+    Raises
+    ------
+    UsageError
+        If the study declares none that can be used here.
+    """
+    if system != "auto":
+        return system
+    try:
+        named = system_of(loaded, shared().cluster_now())
+    except ScalebookError:
+        named = None
+    here = [name for name, one in loaded.systems.items() if one.launcher == "local"]
+    if named or here:
+        return named or here[0]
+    raise UsageError(
+        "--system auto: no Slurm controller that a system stands for answers here, and study.yaml "
+        f"declares no local system; there are {', '.join(loaded.systems)}"
+    )
+
+
+def submit(resolved: dict, root: Path | None = None, after: Sequence[str] = ()) -> Job:
     """Start a job where its system says.
 
     Parameters
@@ -20,29 +55,38 @@ def submit(resolved: dict, root: Path | None = None) -> Job:
         As `scalebook.study.resolve` returns it.
     root : Path, optional
         Folder of the study.
+    after : sequence of str
+        Slurm's numbers of jobs that must have ended before, however they ended.
 
     Raises
     ------
-    UsageError
-        If submitting is forbidden here, or the system's launcher is not on this machine.
+    ScalebookError
+        If submitting is forbidden here, or Slurm refuses the job.
     """
     root = root or contract.find_root()
-    if os.environ.get("SCALEBOOK_NO_SUBMIT") == "1":
-        raise UsageError(
-            "a book build never trains: start jobs with `scalebook run`, `make book`, "
-            "or submit=True in the notebook itself"
-        )
-    launcher = study.load(root).system(resolved["system"]).launcher
-    if launcher != "local":
-        raise UsageError(
-            f"system {resolved['system']} is launched by {launcher}, which this version cannot "
-            "submit to yet; use --system local"
-        )
+    _refuse_in_a_book_build()
+    if study.load(root).system(resolved["system"]).launcher == "slurm":
+        return slurm_submit.submit(resolved, root, after)
     return local.submit(resolved, root)
+
+
+def submit_array(
+    resolved: Sequence[dict], root: Path, after: Sequence[Job] = (), limit: int = 1
+) -> list[SlurmJob]:
+    """Submit runs of one shape as one array of Slurm; see `slurm_submit.submit_array`."""
+    _refuse_in_a_book_build()
+    return slurm_submit.submit_array(resolved, root, after, limit)
 
 
 def find(job_id: str, root: Path | None = None) -> Job:
     """Find a submitted job by its id, from any process.
+
+    Parameters
+    ----------
+    job_id : str
+        Id of the run; or Slurm's number of the job (``17``, ``17_3``) where one job alone has it.
+    root : Path, optional
+        Folder of the study.
 
     Raises
     ------
@@ -50,22 +94,51 @@ def find(job_id: str, root: Path | None = None) -> Job:
         If there is none of that id.
     """
     root = root or contract.find_root()
-    folder = job_folder(root, job_id)
-    if not (folder / "job.json").is_file():
-        known = [job.id for job in jobs(root)][-3:]
-        newest = f"; the newest are {', '.join(known)}" if known else ""
-        raise ScalebookError(f"no job {job_id!r} was submitted from this study{newest}")
-    return local.LocalJob(job_id, root)
+    numbered = job_id.replace("_", "", 1).isdigit()
+    if "_" not in job_id or not numbered:
+        folder = job_folder(root, job_id)
+        if (folder / "job.json").is_file():
+            return _job(folder, root)
+    known = jobs(root)
+    same = [
+        job for job in known if numbered and isinstance(job, SlurmJob) and job_id in job.slurm_ids
+    ]
+    if len(same) == 1:
+        return same[0]
+    if same:
+        raise UsageError(
+            f"job {job_id!r}: {len(same)} runs have that number on their clusters: "
+            f"{', '.join(job.id for job in same)}; name one of these"
+        )
+    newest = f"; the newest are {', '.join(job.id for job in known[-3:])}" if known else ""
+    raise ScalebookError(f"no job {job_id!r} was submitted from this study{newest}")
 
 
 def jobs(root: Path | None = None) -> list[Job]:
     """Every job submitted from this study, oldest first."""
     root = root or contract.find_root()
-    folder = root / ".scalebook" / "jobs"
-    known = sorted(path.parent for path in folder.glob("*/job.json"))
-    return [local.LocalJob(path.name, root) for path in known]
+    known = []
+    for path in (root / ".scalebook" / "jobs").glob("*/job.json"):
+        submitted = contract.read_json(path).get("submitted") or ""
+        known.append((submitted, path.parent.name, path.parent))
+    return [_job(folder, root) for _, _, folder in sorted(known)]
 
 
 def resume(job_id: str, root: Path | None = None) -> Job:
     """Start an unsuccessful job again from its last checkpoint."""
-    return local.resume(find(job_id, root))
+    _refuse_in_a_book_build()
+    job = find(job_id, root)
+    return slurm_submit.resume(job) if isinstance(job, SlurmJob) else local.resume(job)
+
+
+def _job(folder: Path, root: Path) -> Job:
+    launcher = contract.read_json(folder / "job.json").get("launcher")
+    return SlurmJob(folder.name, root) if launcher == "slurm" else local.LocalJob(folder.name, root)
+
+
+def _refuse_in_a_book_build() -> None:
+    if os.environ.get("SCALEBOOK_NO_SUBMIT") == "1":
+        raise UsageError(
+            "a book build never trains: start jobs with `scalebook run`, `make book`, "
+            "or submit=True in the notebook itself"
+        )

@@ -33,7 +33,7 @@ def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None =
     try:
         while True:
             state = job.state()
-            bar.show(job.progress(), state)
+            bar.show(job.progress(), state, job.reason())
             if on_poll is not None:
                 on_poll(job)
             if state.finished:
@@ -46,15 +46,22 @@ def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None =
         bar.close()
 
 
-def describe(progress: Progress, state: JobState = JobState.RUNNING) -> str:
-    """One line: phase, epoch, images/s, accuracy, time left; unknown parts are left out."""
-    parts = [state.value] if state.finished else []
+def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str = "") -> str:
+    """One line: state and why, phase, epoch, images/s, accuracy, time left.
+
+    What is not known is left out; so is what a running job does not need to have said.
+    """
+    waits = state in (JobState.PENDING, JobState.SUSPENDED)
+    said = f"{state.value} ({reason})" if reason else state.value
+    parts = [said] if state is not JobState.RUNNING else [reason] if reason else []
     if state is JobState.COMPLETED:
         pass
     elif progress.epoch:
         parts.append(f"epoch {progress.epoch}/{progress.epochs}")
-    elif not state.finished:
+    elif state is JobState.RUNNING:
         parts.append("preparing data" if progress.phase == "data" else "starting")
+    if waits:
+        return ", ".join(parts)
     if progress.phase == "validate" and not state.finished:
         parts.append("validating")
     if progress.images_per_s:
@@ -87,11 +94,13 @@ class _TerminalBar:
                 bar_format=_BAR,
             )
 
-    def show(self, progress: Progress, state: JobState) -> None:
-        text = describe(progress, state)
+    def show(self, progress: Progress, state: JobState, reason: str = "") -> None:
+        text = describe(progress, state, reason)
         if not self._alive:
-            # A file or a pipe gets a line an epoch, not a bar.
-            line = f"epoch {progress.epoch}" if not state.finished else state.value
+            # A file or a pipe gets a line an epoch and a line a change, not a bar. The expected
+            # start, after the semicolon, is reckoned anew all the time: that is no change.
+            said = f"{state.value} {reason.partition(';')[0]}"
+            line = said if state.finished else f"{said} epoch {progress.epoch}"
             if line != self._said:
                 experiment = self._job.resolved["experiment"]
                 print(f"{experiment}: {text}", file=sys.stderr, flush=True)
@@ -126,10 +135,10 @@ class _NotebookBar:
         self._job = job
         self._handle = display({"text/plain": "starting"}, raw=True, display_id=True)
 
-    def show(self, progress: Progress, state: JobState) -> None:
+    def show(self, progress: Progress, state: JobState, reason: str = "") -> None:
         experiment = self._job.resolved["experiment"]
         done = 1.0 if state is JobState.COMPLETED else progress.fraction
-        text = f"{experiment}: {describe(progress, state)}"
+        text = f"{experiment}: {describe(progress, state, reason)}"
         self._handle.update(
             {
                 "text/html": f'<label>{html.escape(text)}<br><progress max="1" '

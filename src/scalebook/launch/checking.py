@@ -1,0 +1,187 @@
+"""Whether the files of one run are whole, and agree with each other."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalebook import contract
+from scalebook.contract import RunFiles, ScalebookError, Stem
+from scalebook.launch.accounting import COLUMNS
+from scalebook.results import curves, manifests, schema
+from scalebook.results import files as reading
+
+#: Folders below ``results`` that hold files of runs, and how their names end.
+KINDS = {
+    "csv": (".csv",),
+    "steps": (".csv.gz",),
+    "logs": (".sacct.csv", ".log"),
+    "profiling": (".pt.trace.json.gz", ".pt.trace.json", ".log"),
+    "allreduce": (".csv", ".json"),
+    "manifests": (".json",),
+}
+
+_UTILISATION = re.compile(r"gpu_util_[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the name of a file below ``results`` says.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    stem : str
+        Of the run it belongs to.
+    """
+
+    kind: str
+    stem: str
+
+
+def named(relative: str) -> Named | None:
+    """Take a path below ``results`` apart; None if no run has such a file."""
+    kind, _, name = relative.partition("/")
+    suffix = next((end for end in KINDS.get(kind, ()) if name.endswith(end)), None)
+    if suffix is None:
+        return None
+    text = name.removesuffix(suffix)
+    if kind == "profiling" and suffix == ".log":
+        # One for all nodes of a job, named by the job alone.
+        return Named(kind, text) if _UTILISATION.fullmatch(text) else None
+    if kind == "profiling":
+        text, _, rank = text.rpartition("_rank")
+        if not rank.isdecimal():
+            return None
+    try:
+        return Named(kind, str(Stem.parse(text)))
+    except ScalebookError:
+        return None
+
+
+def check_file(path: Path, where: str, foreign: bool = False) -> None:
+    """Read one file of a run to its end.
+
+    Parameters
+    ----------
+    path : Path
+        The file, in its folder (``csv``, ``steps``, …).
+    where : str
+        How an error names it.
+    foreign : bool
+        Whether the run has no manifest: another program wrote its CSV.
+
+    Raises
+    ------
+    ScalebookError
+        One line that says what is wrong.
+    """
+    kind, name = path.parent.name, path.name
+    if kind == "manifests":
+        manifests.read(path, where)
+    elif kind == "csv":
+        table = schema.read_epochs(path, where, foreign)
+        if table.errors:
+            raise ScalebookError(table.errors[0].line())
+    elif kind == "steps":
+        schema.read_steps(path, where)
+    elif name.endswith(".gz"):
+        _unpacks(path, where)
+    elif name.endswith(".sacct.csv"):
+        _header(path, where, COLUMNS)
+    elif kind == "allreduce" and name.endswith(".json"):
+        found = contract.read_json(path).get("schema")
+        if found != curves.SCHEMA:
+            raise ScalebookError(f"{where}: schema {found!r}, expected {curves.SCHEMA}")
+    elif kind == "allreduce":
+        _header(path, where, curves.MEASURED)
+
+
+def check_run(files: RunFiles, root: Path, staged: RunFiles | None = None) -> None:
+    """Check the files of a run that its manifest calls completed.
+
+    Parameters
+    ----------
+    files : RunFiles
+        Where they lie, or will lie.
+    root : Path
+        Folder of the study, to name them.
+    staged : RunFiles, optional
+        Where newer ones lie that will replace them.
+
+    Raises
+    ------
+    ScalebookError
+        One line: a file is missing, damaged or holds less than it should.
+    """
+
+    def where(path: Path) -> str:
+        return reading.relative(path, root)
+
+    def there(path: Path) -> Path:
+        newer = staged.results / path.relative_to(files.results) if staged else path
+        return newer if newer.is_file() else path
+
+    manifest, _ = manifests.read(there(files.manifest), where(files.manifest))
+    if manifest.ended != "completed":
+        said = manifest.ended or "still open"
+        raise ScalebookError(f"{where(files.manifest)}: its last attempt is {said}, not completed")
+    if not there(files.csv).is_file():
+        raise ScalebookError(f"{where(files.csv)}: no such file, though the run completed")
+    table = schema.read_epochs(there(files.csv), where(files.csv))
+    if table.errors:
+        raise ScalebookError(table.errors[0].line())
+    if len(table.frame) != manifest.epochs:
+        raise ScalebookError(
+            f"{where(files.csv)}: holds {len(table.frame)} epochs, the manifest of the completed "
+            f"run says {manifest.epochs}"
+        )
+    if there(files.steps).is_file():
+        _steps(there(files.steps), where(files.steps), manifest.epochs, manifest.world_size)
+    if (manifest.resolved.get("training") or {}).get("profile"):
+        for rank in range(manifest.world_size):
+            trace = files.trace(rank)
+            if not there(trace).is_file():
+                raise ScalebookError(f"{where(trace)}: no such file, though the run was profiled")
+            _unpacks(there(trace), where(trace))
+
+
+def _steps(path: Path, where: str, epochs: int, world_size: int) -> None:
+    """Every epoch and rank has steps, and each rank of an epoch as many as the others."""
+    steps = schema.read_steps(path, where)
+    counts = steps.groupby(["epoch", "rank"])["step"].nunique()
+    expected = {(epoch, rank) for epoch in range(1, epochs + 1) for rank in range(world_size)}
+    missing = sorted(expected - set(counts.index))
+    if missing:
+        epoch, rank = missing[0]
+        raise ScalebookError(f"{where}: holds no step of epoch {epoch}, rank {rank}")
+    uneven = counts.groupby("epoch").nunique()
+    if (uneven > 1).any():
+        epoch = uneven.index[uneven > 1][0]
+        raise ScalebookError(f"{where}: the ranks have unequal numbers of steps in epoch {epoch}")
+
+
+def _unpacks(path: Path, where: str) -> None:
+    try:
+        with gzip.open(path, "rb") as file:
+            while file.read(_BLOCK):
+                pass
+    except (OSError, EOFError, zlib.error):
+        raise ScalebookError(f"{where}: damaged or cut gzip data; copy it again") from None
+
+
+def _header(path: Path, where: str, columns: tuple[str, ...]) -> None:
+    """The first line of a CSV names these columns and no other."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ScalebookError(f"{where}: cannot be read as CSV ({error})") from None
+    if tuple(header) != columns:
+        raise ScalebookError(f"{where}: its columns are not {', '.join(columns)}")

@@ -1,0 +1,61 @@
+"""Taking what a finished job left: checked, with Slurm's accounting beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scalebook.contract import RunFiles, ScalebookError
+from scalebook.launch import accounting
+from scalebook.launch.job import Job, JobState
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A completed run whose files are whole.
+
+    Attributes
+    ----------
+    files : RunFiles
+        Where they lie.
+    note : str
+        What is not there and why, in one line; empty where all is.
+    """
+
+    files: RunFiles
+    note: str = ""
+
+
+def collect(job: Job) -> Collected:
+    """Check the files of a completed job, and put the accounting of its scheduler beside them.
+
+    The training process itself wrote them into ``results/``. Calling it again changes nothing.
+    The accounting of a job that failed is kept too.
+
+    Raises
+    ------
+    ScalebookError
+        If the job is not completed, or its files are missing or damaged; one line.
+    """
+    state = job.state()
+    if not state.finished:
+        raise ScalebookError(
+            f"job {job.id} is still {state.value}; follow it with: scalebook watch {job.id}"
+        )
+    note = ""
+    files = job.files()
+    if files is not None and hasattr(job, "slurm_id"):
+        note = accounting.record(job).note
+    if state is not JobState.COMPLETED:
+        reason = job.reason()
+        because = f": {reason}" if reason and reason != state.value else ""
+        raise ScalebookError(f"job {job.id} {state.value}{because}; see: scalebook logs {job.id}")
+    if files is None:
+        raise ScalebookError(
+            f"job {job.id} completed but left no {job.stem}.csv under results/; "
+            f"see: scalebook logs {job.id}"
+        )
+    # Not above: a compute node that resolves its own job has no pandas.
+    from scalebook.launch.checking import check_run
+
+    check_run(files, job.root)
+    return Collected(files, note)

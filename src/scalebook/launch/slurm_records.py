@@ -1,0 +1,245 @@
+"""What squeue, sacct and scontrol print, as typed records. Nothing here asks anybody."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Exit status of a script or step, and the signal that ended it; 0 where there is none."""
+
+    status: int = 0
+    signal: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is not that of a success."""
+        return bool(self.status or self.signal)
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One job or task of an array, as squeue lists it.
+
+    Attributes
+    ----------
+    job : str
+        ``17``, or ``17_3`` for task 3 of an array.
+    raw : str
+        Number that Slurm gave the task itself; it is what the job's processes see.
+    state : str
+        Slurm's word, such as ``RUNNING``.
+    reason : str
+        Slurm's word for why it waits or why it ended.
+    start, end : datetime or None
+        Of a waiting job, when it is expected to start.
+    limit : str
+        Time limit as Slurm writes it.
+    """
+
+    job: str
+    raw: str
+    state: str
+    reason: str = ""
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
+    limit: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an attempt: ``batch``, ``extern`` or a number that srun gave it."""
+
+    name: str
+    state: str
+    exit: Exit
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a job, as sacct keeps it; a requeued job has several.
+
+    Attributes
+    ----------
+    state : str
+        Slurm's word, without who cancelled it.
+    cancelled_by : str
+        Number or name of the user who cancelled it, or empty.
+    exit, derived : Exit
+        That of the script, and the highest of its steps.
+    """
+
+    job: str
+    raw: str
+    state: str
+    cancelled_by: str = ""
+    exit: Exit = Exit()
+    derived: Exit = Exit()
+    submit: dt.datetime | None = None
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
+    limit: str = ""
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One job as ``scontrol show job`` shows it."""
+
+    state: str
+    reason: str = ""
+    exit: Exit = Exit()
+    derived: Exit = Exit()
+    restarts: int = 0
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
+    limit: str = ""
+
+
+# --------------------------------------------------------------------------- squeue
+
+
+def parse_squeue(text: str) -> dict[str, Queued]:
+    """Records by job, from lines of `slurm_commands.QUEUE_FORMAT`; a torn line is left out."""
+    found = {}
+    for line in text.splitlines():
+        cells = line.split("|")
+        if len(cells) != 7:
+            continue
+        job, raw, state, reason, start, end, limit = (cell.strip() for cell in cells)
+        if _JOB.fullmatch(job):
+            found[job] = Queued(
+                job, raw, _word(state), reason, parse_time(start), parse_time(end), limit
+            )
+    return found
+
+
+# --------------------------------------------------------------------------- sacct
+
+_JOB = re.compile(r"\d+(_\d+)?")
+_STEP = re.compile(r"(?P<job>\d+(?:_(?:\d+|\[[^\]]*\]))?)(?:\+\d+)?(?:\.(?P<step>.+))?")
+
+
+def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
+    """Attempts by job, oldest first, from lines of `slurm_commands.ACCOUNTING_FIELDS`.
+
+    Tasks of an array that never started share one line (``17_[2-3]``). It goes on naming tasks
+    that have started since: those have lines of their own, and it says nothing of them.
+    """
+    found: dict[str, list[Attempt]] = {}
+    together: dict[str, Attempt] = {}
+    for line in text.splitlines():
+        cells = line.split("|")
+        match = _STEP.fullmatch(cells[0]) if len(cells) == 9 else None
+        if match is None:
+            continue
+        _, raw, state, code, derived, submit, start, end, limit = cells
+        if match["step"]:
+            attempts = found.get(match["job"])
+            if attempts:
+                step = Step(match["step"], _word(state), parse_exit(code))
+                attempts[-1] = replace(attempts[-1], steps=(*attempts[-1].steps, step))
+            continue
+        attempt = Attempt(
+            job=match["job"],
+            raw=raw,
+            state=_word(state),
+            cancelled_by=state.partition(" by ")[2].strip(),
+            exit=parse_exit(code),
+            derived=parse_exit(derived),
+            submit=parse_time(submit),
+            start=parse_time(start),
+            end=parse_time(end),
+            limit=limit,
+        )
+        if _JOB.fullmatch(attempt.job):
+            found.setdefault(attempt.job, []).append(attempt)
+        else:
+            together.update({job: replace(attempt, job=job) for job in _tasks(attempt.job)})
+    for job, attempt in together.items():
+        found.setdefault(job, [attempt])
+    return {job: tuple(attempts) for job, attempts in found.items()}
+
+
+def _tasks(job: str) -> Iterator[str]:
+    """Jobs that one id stands for: ``17_[1,4-6:2%1]`` is tasks 1, 4 and 6 of array 17."""
+    array, _, inside = job.partition("_[")
+    for part in inside.rstrip("]").partition("%")[0].split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if match:
+            first, last = int(match[1]), int(match[2] or match[1])
+            for task in range(first, last + 1, int(match[3] or 1) or 1):
+                yield f"{array}_{task}"
+
+
+# --------------------------------------------------------------------------- scontrol
+
+
+def parse_scontrol_job(text: str) -> Shown | None:
+    """The first job in an answer; None where there is none.
+
+    The answer is read line by line: a person's own text, such as the job's name, is on lines of
+    its own and cannot pass for the state.
+    """
+    values: dict[str, str] = {}
+    for line in text.splitlines()[1:]:
+        if re.match(r"\s+(JobName|Comment|Command|WorkDir|Std\w+|\w+Comment)=", line):
+            continue
+        if line.startswith("JobId="):
+            break
+        for key, value in re.findall(r"(\w+)=(.*?)(?=\s+\w+=|\s*$)", line):
+            values.setdefault(key, value)
+    if "JobState" not in values:
+        return None
+    return Shown(
+        state=_word(values["JobState"]),
+        reason=values.get("Reason", ""),
+        exit=parse_exit(values.get("ExitCode", "")),
+        derived=parse_exit(values.get("DerivedExitCode", "")),
+        restarts=int(values.get("Restarts", "0") or 0),
+        start=parse_time(values.get("StartTime", "")),
+        end=parse_time(values.get("EndTime", "")),
+        limit=values.get("TimeLimit", ""),
+    )
+
+
+def parse_cluster(text: str) -> str | None:
+    """``ClusterName`` in the answer of ``scontrol show config``."""
+    match = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def parse_submitted(text: str) -> str | None:
+    """Job number in the answer of ``sbatch --parsable`` (``17`` or ``17;cluster``)."""
+    for line in reversed(text.splitlines()):
+        match = re.fullmatch(r"(\d+)(;\S+)?", line.strip())
+        if match:
+            return match[1]
+    return None
+
+
+# --------------------------------------------------------------------------- cells
+
+
+def parse_time(text: str) -> dt.datetime | None:
+    """Slurm's local time with this machine's zone; None for ``N/A``, ``Unknown``, ``None``."""
+    try:
+        return dt.datetime.strptime(text.strip(), "%Y-%m-%dT%H:%M:%S").astimezone()
+    except ValueError:
+        return None
+
+
+def parse_exit(text: str) -> Exit:
+    """``9:0`` is exit status 9, ``0:15`` is signal 15; anything else is a success."""
+    match = re.fullmatch(r"(\d+):(\d+)", text.strip())
+    return Exit(int(match[1]), int(match[2])) if match else Exit()
+
+
+def _word(state: str) -> str:
+    """State without who cancelled it (``CANCELLED by 0``) or the mark of a cut word (``+``)."""
+    words = state.split()
+    return words[0].rstrip("+") if words else ""

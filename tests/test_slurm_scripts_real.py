@@ -1,0 +1,163 @@
+"""The scripts of slurm/ by hand, on the small cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from scalebook import results
+
+pytestmark = pytest.mark.slurm
+
+TINY = [
+    f"--set={pair}"
+    for pair in ("train_images=32", "val_images=16", "global_batch=16", "dataset=synthetic",
+                 "untimed_steps=0", "threads_per_rank=1")
+]  # fmt: skip
+
+#: A training that asks to be queued again the first time, its ranks half a second apart.
+ASKS = """
+import os, sys, time
+rank = int(os.environ["RANK"])
+if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+    print(f"rank {rank} goes on", flush=True)
+    sys.exit(0)
+time.sleep(rank / 2)
+sys.exit(75)
+"""
+
+
+@pytest.fixture
+def by_hand(cluster, tmp_path, monkeypatch):
+    """A study in a folder with a space; `by_hand(script, …)` submits it and waits for its end."""
+    root = tmp_path / "my study"
+    shutil.copytree(REPOSITORY / "slurm", root / "slurm", ignore=shutil.ignore_patterns("*.log"))
+    shutil.copy(REPOSITORY / "study.yaml", root)
+    for name in ("systems", "reported"):
+        shutil.copytree(REPOSITORY / "data" / name, root / "data" / name)
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(root))
+
+    def ask(*command: str, **environment: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            env={**os.environ, **cluster.env, "PYTHON": sys.executable, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def submit(script: str, *arguments: str, options: tuple[str, ...] = (), **environment: str):
+        command = ["sbatch", "--parsable", *options, f"slurm/{script}", *arguments]
+        job = ask(*command, **environment)
+        end = time.monotonic() + 180
+        while ask("squeue", "--noheader", f"--jobs={job}"):  # `sbatch --wait` looks ever less often
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.3)
+        ended = re.findall(r" ExitCode=(\d+):", ask("scontrol", "show", "job", job))
+        log = "".join(path.read_text() for path in sorted((root / "slurm/logs").glob(f"*-{job}*")))
+        return max(map(int, ended)), log, job
+
+    submit.root = root
+    return submit
+
+
+def only(root: Path, pattern: str) -> Path:
+    found = list(root.glob(pattern))
+    assert len(found) == 1, (pattern, found)
+    return found[0]
+
+
+def test_ddp_on_two_nodes_needs_no_argument_but_what_makes_it_small(by_hand):
+    status, log, job = by_hand("ddp_2gpu.sbatch", *TINY, EPOCHS="1")
+    assert status == 0, log
+    manifest = json.loads(only(by_hand.root, "results/local/manifests/*.json").read_text())
+    assert (manifest["experiment"], manifest["world_size"]) == ("ddp_2gpu", 2)
+    assert [node["index"] for node in manifest["nodes"]] == [0, 1]
+    assert manifest["attempts"][-1]["ended"] == "completed"
+    noted = json.loads(only(by_hand.root, ".scalebook/jobs/*/job.json").read_text())
+    assert noted["slurm_id"] == job and noted["id"] == manifest["job_id"]
+    assert noted["output"] == f"slurm/logs/ddp_2gpu-{job}.log"
+    assert noted["cluster"].startswith("mini-open-") and manifest["system"] == "mini-open"
+
+
+def test_ranks_that_ask_together_are_queued_again_though_one_ends_first(by_hand):
+    (by_hand.root / "asks.py").write_text(ASKS)
+    script = by_hand.root / "slurm" / "asks.sbatch"
+    head = (by_hand.root / "slurm" / "ddp_2gpu.sbatch").read_text().rpartition("run_experiment")[0]
+    script.write_text(f"{head}step 2 2 asks.py\n")
+    status, log, _ = by_hand("asks.sbatch")
+    assert status == 0, log
+    assert "the job is queued again" in log
+    assert "rank 0 goes on" in log and "rank 1 goes on" in log
+
+
+def test_a_ladder_takes_the_nodes_it_needs(by_hand):
+    status, log, _ = by_hand("scaling_ladder.sbatch", *TINY, EPOCHS="1")
+    assert status == 0, log
+    found = [json.loads(path.read_text()) for path in by_hand.root.glob("results/*/manifests/*")]
+    assert sorted((one["world_size"], len(one["nodes"])) for one in found) == [(1, 1), (2, 2)]
+
+
+def test_one_task_a_node_starts_the_ranks_itself(by_hand):
+    one = ("--nodes=1", "--ntasks-per-node=1")
+    status, log, _ = by_hand(
+        "train.sbatch", "ddp_1node", *TINY, options=one, EPOCHS="1", RANKS_PER_NODE="2"
+    )
+    assert status == 0, log
+    manifest = json.loads(only(by_hand.root, "results/local/manifests/*.json").read_text())
+    assert (manifest["world_size"], len(manifest["nodes"])) == (2, 1)
+
+
+def test_environment_passes_and_names_what_a_node_lacks(by_hand):
+    (by_hand.root / "data/set").mkdir()
+    for split in ("train", "test"):
+        (by_hand.root / f"data/set/{split}/class").mkdir(parents=True)
+        (by_hand.root / f"data/set/{split}/class/1.png").touch()
+    status, log, _ = by_hand("test_environment.sbatch")
+    assert status == 0, log
+    assert "node1" in log and "node2" in log and "data/set: 2 files" in log
+    # The second node's Python finds no torchvision.
+    site = by_hand.root / "elsewhere"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if os.environ.get('SLURM_NODEID') == '1':\n"
+        "    sys.modules['torchvision'] = None\n"
+    )
+    status, log, _ = by_hand("test_environment.sbatch", PYTHONPATH=str(site))
+    assert status == 1
+    faults = [line for line in log.splitlines() if line.startswith("node 1: ")]
+    assert any("torchvision cannot be imported" in line for line in faults), log
+
+
+def test_allreduce_writes_a_curve_that_is_read(by_hand):
+    status, log, _ = by_hand("test_allreduce.sbatch", "--max-bytes", "4096")
+    assert status == 0, log
+    curve = results.allreduce()
+    assert curve["bytes"].tolist() == [1024, 4096], results.problems()
+    assert set(curve["system"]) == {"mini-open"} and set(curve["nodes"]) == {2}
+
+
+def test_ranks_of_both_nodes_meet_at_the_interface_between_them(cluster):
+    show = "echo $RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR $GLOO_SOCKET_IFNAME"
+    command = [str(REPOSITORY / "slurm/torch_env.sh"), "bash", "-c", show]
+    wanted = [f"{rank} {rank % 2} 4 node1 eth0" for rank in range(4)]
+    environment = {**os.environ, **cluster.env}
+    tasks = subprocess.run(["srun", "-N2", "--ntasks-per-node=2", *command], text=True,
+                           env=environment, capture_output=True, timeout=60)  # fmt: skip
+    nodes = subprocess.run(["srun", "-N2", "--ntasks-per-node=1", *command], text=True,
+                           env={**environment, "RANKS_PER_NODE": "2"}, capture_output=True,
+                           timeout=60)  # fmt: skip
+    assert sorted(tasks.stdout.splitlines()) == sorted(nodes.stdout.splitlines()) == wanted
