@@ -27,7 +27,7 @@ LOGS = "slurm/logs"
 _DEFAULT_SCRIPT = study.Experiment.model_fields["script"].default
 
 
-def submit(resolved: dict[str, Any], root: Path, after: Sequence[str] = ()) -> SlurmJob:
+def submit(resolved: dict[str, Any], root: Path, after: Sequence[SlurmJob | str] = ()) -> SlurmJob:
     """Submit one run.
 
     Parameters
@@ -36,8 +36,8 @@ def submit(resolved: dict[str, Any], root: Path, after: Sequence[str] = ()) -> S
         As `scalebook.study.resolve` returns it.
     root : Path
         Folder of the study.
-    after : sequence of str
-        Slurm's numbers of jobs that must have ended before, however they ended.
+    after : sequence of SlurmJob or str
+        Jobs, or Slurm's numbers of jobs, that must have ended before, however they ended.
 
     Raises
     ------
@@ -191,12 +191,6 @@ def _options(resolved: dict[str, Any], root: Path) -> list[str]:
         if value is not None:
             options.append(f"--{name}={value}")
     return options
-
-
-def _dependency(after: Sequence[str]) -> list[str]:
-    if not all(job.replace("_", "").isdigit() for job in after):
-        raise UsageError(f"after: {', '.join(after)} are no numbers of Slurm jobs")
-    return [f"--dependency=afterany:{':'.join(after)}"] if after else []
 
 
 def _dependency(after: Sequence[SlurmJob | str]) -> list[str]:
