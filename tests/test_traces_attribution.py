@@ -8,11 +8,12 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_traces_reading import kernel, launch, operator, write
+from test_traces_reading import kernel, launch, module, operator, write
 
 from scalebook import traces
+from scalebook.contract import UsageError
 from scalebook.traces import families, intervals
 
 # ------------------------------------------------------------------------- intervals
@@ -38,6 +39,7 @@ def test_intervals_agree_with_counting_cells(one, other, low, width):
     assert (a[0][1:] > a[1][:-1]).all()
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 60), st.integers(1, 15), st.booleans()), min_size=1, max_size=25
@@ -170,7 +172,8 @@ def test_a_kernel_belongs_to_the_outermost_operator_that_says_what_it_is(tmp_pat
         "convolution": 7.0,
     }  # fmt: skip
     assert summary["by_kernel"]["gemm"] == 42.0
-    assert summary["steps"] == [{"step": 4, "start_us": 0, "dur_us": 1000, "busy_us": 90}]
+    step = {"step": 4, "start_us": 0, "dur_us": 1000, "busy_us": 90, "compute_us": 77}
+    assert [{key: one[key] for key in step} for one in summary["steps"]] == [step]
     names = {row["name"]: row["family"] for row in summary["top_operators"]}
     assert names["aten::conv2d"] == "convolution"
 
@@ -246,6 +249,76 @@ def test_a_trace_of_our_own_profiler(tmp_path):
     assert summary["device"] == "cpu" and len(summary["steps"]) == 2
     assert {"convolution", "batch_norm", "elementwise"} <= set(summary["by_operator"])
     assert summary["total_us"] == pytest.approx(sum(own), rel=0.02)
+
+
+def test_backward_kernels_have_the_module_and_the_phase_of_what_they_undo(tmp_path):
+    engine = "autograd::engine::evaluate_function: ConvolutionBackward0"
+    sequence = {"Sequence number": 7, "Fwd thread id": 0}
+    undo = {"Sequence number": 7, "Fwd thread id": 1}
+    events = [
+        module("nn.Module: ResNet_0", 0, 100), module("nn.Module: Conv2d_3", 10, 50),
+        module("resnet.py(12): forward", 5, 80),
+        operator("aten::conv2d", 20, 30, args=sequence), launch(30, 1),
+        operator("aten::cross_entropy_loss", 120, 10, args={"Sequence number": 9}), launch(125, 4),
+        operator(engine, 200, 50, tid=2, args=undo),
+        operator("aten::convolution_backward", 210, 30, tid=2), launch(220, 2, tid=2),
+        operator("optimizer", 300, 50, cat="user_annotation"),
+        operator("aten::mul_", 310, 10), launch(312, 3),
+        operator("enumerate(DataLoader)#_SingleProcess.__next__", 400, 9, cat="user_annotation"),
+        operator("aten::to", 420, 20), launch(425, 5),
+        *(kernel("k", 500 + 10 * number, number, number) for number in (1, 2, 3, 4)),
+        {**kernel("Memcpy HtoD (Pinned -> Device)", 600, 5, 5), "cat": "gpu_memcpy"},
+    ]  # fmt: skip
+    trace = traces.read(write(tmp_path / "t.json", events))
+    table = traces.get_attribution(trace).set_index("time_us")
+    assert table["module"].to_dict() == {
+        1: "ResNet_0/Conv2d_3", 2: "ResNet_0/Conv2d_3", 3: "", 4: "", 5: "",
+    }  # fmt: skip
+    assert table["phase"].to_dict() == {
+        1: "forward", 2: "backward", 3: "optimizer", 4: "forward", 5: "data",
+    }  # fmt: skip
+    assert "resnet.py" not in trace.events["name"].cat.categories
+    modules = traces.get_breakdown(trace, "module").set_index("group")
+    assert modules.loc["ResNet_0/Conv2d_3", "total_us"] == 3
+    with pytest.raises(UsageError, match="choose one of"):
+        traces.get_breakdown(trace, "colour")
+
+
+def test_a_hierarchy_that_the_trace_names_is_the_module(tmp_path):
+    events = [
+        operator("aten::relu", 0, 9, args={"Module Hierarchy": "TOP(Net).relu(ReLU)"}),
+        launch(2, 1), kernel("k", 20, 5, 1),
+    ]  # fmt: skip
+    trace = traces.read(write(tmp_path / "t.json", events))
+    assert traces.get_attribution(trace)["module"].tolist() == ["TOP(Net).relu(ReLU)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("triton_poi_fused_add_relu_3", "elementwise"),
+        ("triton_red_fused__native_batch_norm_legit_functional_relu_0", "batch_norm"),
+        ("triton_per_fused__log_softmax_nll_loss_forward_5", "reduction"),
+        ("triton_poi_fused_max_pool2d_with_indices_2", "pooling"),
+        ("triton_poi_fused_convolution_backward_relu_1", "convolution"),
+        ("triton_tem_fused_addmm_1", "gemm"),
+        ("triton_for_fused_0", "optimizer"),
+        ("volta_sgemm", None),
+    ],
+)
+def test_inductor_says_what_it_fused(name, family):
+    assert families.fused(name) == family
+
+
+def test_a_fused_kernel_without_an_operator_goes_by_its_name(tmp_path):
+    events = [launch(1, 1), kernel("triton_red_fused_native_batch_norm_1", 5, 3, 1)]
+    assert summary_of(tmp_path, events)["by_operator"] == {"batch_norm": 3.0}
+
+
+def test_endless_nesting_ends(tmp_path):
+    events = [operator("aten::add", at, 20_000 - 2 * at) for at in range(5000)]
+    events += [launch(4999.5, 1), kernel("k", 30_000, 5, 1)]
+    assert summary_of(tmp_path, events)["by_operator"] == {"elementwise": 5.0}
 
 
 # ------------------------------------------------------------------------- real traces

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from scalebook import results, traces
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.traces import reading
+from scalebook.traces import reading, stored
 
 
 def kernel(name: str, start: float, dur: float, correlation: int = 1, device: int = 0) -> dict:
@@ -25,8 +26,15 @@ def launch(start: float, correlation: int = 1, tid: int = 1) -> dict:
             "ts": start, "dur": 1, "args": {"correlation": correlation}}  # fmt: skip
 
 
-def operator(name: str, start: float, dur: float, tid: int = 1, cat: str = "cpu_op") -> dict:
-    return {"ph": "X", "cat": cat, "name": name, "pid": 5, "tid": tid, "ts": start, "dur": dur}
+def operator(
+    name: str, start: float, dur: float, tid: int = 1, cat: str = "cpu_op", args: dict | None = None
+) -> dict:
+    return {"ph": "X", "cat": cat, "name": name, "pid": 5, "tid": tid, "ts": start, "dur": dur,
+            "args": args or {}}  # fmt: skip
+
+
+def module(name: str, start: float, dur: float) -> dict:
+    return operator(name, start, dur, cat="python_function")
 
 
 EVENTS = [
@@ -151,6 +159,98 @@ def test_traces_of_the_results_are_listed_and_summed_up(study_root):
         traces.trace_summary("../elsewhere.json")
     with pytest.raises(ScalebookError, match=r"^results/none.json: no such file"):
         traces.trace_summary("results/none.json")
+
+
+def test_nanoseconds_are_told_from_microseconds(tmp_path):
+    slow = [{**event, "ts": 1.7e15 + event["ts"]} for event in EVENTS]
+    fast = [{**e, "ts": (1.7e15 + e["ts"]) * 1e3, "dur": e["dur"] * 1e3} for e in EVENTS]
+    one = traces.summary(write(tmp_path / "us.json", slow))
+    other = traces.summary(write(tmp_path / "ns.json", fast))
+    assert other["total_us"] == pytest.approx(one["total_us"])
+    assert other["time"]["busy_us"] == pytest.approx(one["time"]["busy_us"], abs=1)
+
+
+def test_columns_of_what_an_event_says(tmp_path):
+    call = {"Collective name": "allreduce", "In msg nelems": 8, "Out msg nelems": 8,
+            "dtype": "Float", "Group size": 2, "Process Group Description": "secret"}  # fmt: skip
+    shaped = {"Input Dims": [[2, 3], []], "Input type": ["float", "Scalar"], "Sequence number": 4,
+              "Fwd thread id": 1, "External id": 9}  # fmt: skip
+    copy = kernel("Memcpy DtoD", 5, 1)
+    copy = {**copy, "cat": "gpu_memcpy", "args": {**copy["args"], "bytes": 64}}
+    held = {"Bytes": 100, "Total Allocated": 300, "Addr": 7, "Device Type": 1, "Device Id": 0}
+    memory = {"ph": "i", "name": "[memory]", "ts": 3, "pid": 5, "tid": 1, "args": held}
+    events = [operator("aten::mul", 0, 2, args=shaped), copy,
+              operator("record_param_comms", 6, 1, args=call), memory,
+              {**memory, "args": {"Bytes": "many"}}]  # fmt: skip
+    trace = traces.read(write(tmp_path / "t.json", events))
+    row = trace.events.iloc[0]
+    assert (row["sequence"], row["forward_thread"], row["external"]) == (4, 1, 9)
+    assert trace.shapes[row["shape"]] == ([[2, 3], []], ["float", "Scalar"], [])
+    assert trace.events.iloc[1][["bytes", "stream", "device"]].tolist() == [64, 7, 0]
+    assert trace.messages[0]["elements_in"] == 8 and "secret" not in str(trace.messages)
+    assert trace.memory[["start", "bytes", "allocated", "device"]].values.tolist() == [
+        [3, 100, 300, 0]
+    ]
+    assert trace.dropped == {"memory without size or time": 1}
+
+
+def big_trace(path: Path, count: int = 4000) -> Path:
+    events = [kernel(f"k{i % 50}", 10 * i + 0.125, 5 + i % 3, i) for i in range(count)]
+    events += [
+        operator("aten::add", 10 * i, 3, args={"Input Dims": [[i % 9]]}) for i in range(count)
+    ]
+    return write(path, {"traceEvents": events, "username": "ann", "host_name": "node-7",
+                        "distributedInfo": {"rank": 1, "world_size": 2}})  # fmt: skip
+
+
+def test_a_trace_is_parsed_once(study_root, monkeypatch):
+    path = big_trace(study_root / "t.json")
+    first = traces.read(path)
+    entries = list((study_root / ".scalebook/traces").iterdir())
+    assert len(entries) == 1
+    content = entries[0].read_bytes()
+    assert not any(secret in content for secret in (b"ann", b"node-7", str(study_root).encode()))
+    monkeypatch.setattr(reading, "_parsed", None)
+    # Another name, the same content.
+    again = traces.read(path.rename(study_root / "other.json"))
+    assert again.events.equals(first.events) and again.memory.equals(first.memory)
+    for name in ("lanes", "shapes", "messages", "devices", "rank", "world_size", "origin_ns",
+                 "resolution_us", "dropped"):  # fmt: skip
+        assert getattr(again, name) == getattr(first, name)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", None])
+def test_a_damaged_entry_is_made_anew(study_root, damage):
+    path = big_trace(study_root / "t.json")
+    expected = traces.summary(path)
+    (entry,) = (study_root / ".scalebook/traces").iterdir()
+    entry.write_bytes(entry.read_bytes()[:5000] if damage is None else damage)
+    assert traces.summary(path) == expected
+    assert len(entry.read_bytes()) > 10_000
+
+
+def test_old_entries_make_room(study_root, monkeypatch):
+    monkeypatch.setattr(stored, "LIMIT", 1)
+    traces.read(big_trace(study_root / "t.json"))
+    assert list((study_root / ".scalebook/traces").iterdir()) == []
+
+
+def test_small_traces_are_not_kept(study_root):
+    traces.read(write(study_root / "t.json", EVENTS))
+    assert not (study_root / ".scalebook/traces").exists()
+
+
+def test_memory_grows_with_the_events_not_with_the_text(tmp_path):
+    path = tmp_path / "t.json"
+    padding = {"note": "x" * 20_000}
+    events = [operator("aten::add", 10 * i, 3, args=padding) for i in range(1500)]
+    write(path, events)
+    size = path.stat().st_size
+    tracemalloc.start()
+    trace = traces.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(trace.events) == 1500 and peak < size  # read whole it takes many times that
 
 
 def test_text_for_a_terminal_holds_no_escape_sequences(tmp_path):

@@ -1,11 +1,67 @@
 """Profiler traces: from a file to where the time goes.
 
-``reading`` makes columns of a file, ``attribution`` (with ``families``) says what
-launched each activity, ``intervals`` adds up time, ``summary`` answers, ``text``
-lays the answer out. Names in an answer are untrusted text.
+``reading`` makes a ``trace`` of a file (piece by piece: ``splitting``, ``columns``; kept by
+content: ``stored``), ``attribution`` (with ``families``, ``phases``, ``nesting``) says what
+launched each activity, ``intervals`` adds up time. On these stand the analyses, each a
+DataFrame: ``breakdown``, ``times``, ``launches``, ``memory``, ``speed`` (with ``work``,
+``peaks``), ``ranks`` (with ``matching``), ``diffs``. ``summary`` gives all of them,
+``verdict`` says what they come to, ``text`` lays that out; ``queries`` is what notebooks ask.
+Names in an answer are untrusted text.
 """
 
-from scalebook.traces.summary import summary, trace_files, trace_summary
-from scalebook.traces.text import as_text
+from scalebook.traces.breakdown import get_attribution, get_breakdown
+from scalebook.traces.diffs import get_diff, get_diff_times
+from scalebook.traces.launches import get_launch_summary, get_launches
+from scalebook.traces.memory import get_memory, get_memory_peak
+from scalebook.traces.peaks import Peak, measured_cpu
+from scalebook.traces.queries import trace_analysis, trace_files, trace_summary
+from scalebook.traces.ranks import (
+    get_clocks,
+    get_collective_summary,
+    get_collectives,
+    get_ranks,
+    read_job,
+)
+from scalebook.traces.reading import read
+from scalebook.traces.speed import get_peak, get_speed, get_speed_summary
+from scalebook.traces.summary import (
+    diff,
+    summaries,
+    summary,
+)
+from scalebook.traces.text import as_text, diff_as_text, job_as_text
+from scalebook.traces.times import get_time
+from scalebook.traces.trace import Trace
 
-__all__ = ["as_text", "summary", "trace_files", "trace_summary"]
+__all__ = [
+    "Peak",
+    "Trace",
+    "as_text",
+    "diff",
+    "diff_as_text",
+    "get_attribution",
+    "get_breakdown",
+    "get_clocks",
+    "get_collective_summary",
+    "get_collectives",
+    "get_diff",
+    "get_diff_times",
+    "get_launch_summary",
+    "get_launches",
+    "get_memory",
+    "get_memory_peak",
+    "get_peak",
+    "get_ranks",
+    "get_speed",
+    "get_speed_summary",
+    "get_time",
+    "job_as_text",
+    "measured_cpu",
+    "read",
+    "read_job",
+    "summaries",
+    "summary",
+    "trace_analysis",
+    "trace_files",
+    "trace_summary",
+]

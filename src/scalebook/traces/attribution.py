@@ -1,21 +1,29 @@
-"""Which operator launched each GPU activity, and how long each operator itself ran.
+"""What launched each GPU activity: operator, module, phase and step.
 
 A GPU activity and the runtime call that launched it share a correlation number;
 the call lies, on its thread, within the operators that made it. Of those the
 outermost whose name tells a family is taken: a copy that a convolution makes
-for itself is convolution, a gradient copied for an all-reduce is not.
+for itself is convolution, a gradient copied for an all-reduce is not. What runs
+backward carries the sequence number of the operator it undoes, and so belongs to
+that operator's module.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 
-from scalebook.traces import families
-from scalebook.traces.reading import Trace
+from scalebook.traces import families, phases
+from scalebook.traces.nesting import Nesting, nest
+from scalebook.traces.trace import KINDS, MODULE, WIDEST_NAME, Trace
+
+_TO_DEVICE = re.compile(r"HtoD|HostToDevice", re.IGNORECASE)
+_STEP = re.compile(r"ProfilerStep#(\d{1,9})")
 
 
 @dataclass(frozen=True)
@@ -25,58 +33,229 @@ class Attribution:
     Attributes
     ----------
     gpu : DataFrame
-        Columns name, device, start, dur, kind, by_kernel, by_operator (families),
-        operator (name of the one taken, else of the one around, untrusted; empty for none).
+        Columns name, device, stream, start, dur, kind, bytes, by_kernel and by_operator
+        (families), operator (name of the one taken, else of the one around, untrusted; empty
+        for none), module (path of the modules around, untrusted), phase (of `phases.PHASES`),
+        step (-1: none), launch_start and launch_dur (µs, of the runtime call; NaN: none), owner
+        (position in `host` of the operator taken; -1: none), launcher (position in `host` of what
+        launched it; -1: none), message (position in the trace's
+        `messages`).
     cpu : DataFrame
-        Operators: columns name, start, dur, self_us, outermost (bool), family, operator.
+        Operators: columns name, lane, start, dur, self_us, outermost (bool), family, operator,
+        module, phase, step, owner, shape, message, position (in `host`).
+    host : DataFrame
+        Operators, annotations, runtime calls and modules as read, with family (of the operator
+        taken), module and phase.
+    steps : DataFrame
+        Columns step, start, dur of what the profiler marked, in time.
+    tree : Nesting
+        What encloses what in `host`.
     """
 
     gpu: pd.DataFrame
     cpu: pd.DataFrame
+    host: pd.DataFrame
+    steps: pd.DataFrame
+    tree: Nesting
+
+
+_known: WeakKeyDictionary[Trace, Attribution] = WeakKeyDictionary()
 
 
 def attribute(trace: Trace) -> Attribution:
-    """Attribute every GPU activity and operator of a trace."""
-    host = trace.of("operator", "annotation", "runtime").reset_index(drop=True)
-    kind = host["kind"].to_numpy(object)
-    own_family = _classified(host["name"], families.operator)
+    """Attribute every GPU activity and operator of a trace; done once for each trace."""
+    known = _known.get(trace)
+    if known is None:
+        known = _known[trace] = _attributed(trace)
+    return known
+
+
+def _attributed(trace: Trace) -> Attribution:
+    host = trace.of("operator", "annotation", "runtime", "module").reset_index(drop=True)
+    kind = host["kind"].cat.codes.to_numpy()
+    is_operator, is_annotation, is_call, is_module = (
+        kind == KINDS.index(name) for name in ("operator", "annotation", "runtime", "module")
+    )
+    named = is_operator | is_annotation
+    own_family = _classified(host["name"], named, families.operator, None)
     # Collectives show as annotations: their time counts, that of other annotations does not.
-    counted = (kind == "operator") | ((kind == "annotation") & (own_family == "communication"))
+    counted = is_operator | (is_annotation & (own_family == "communication"))
+    start, duration = host["start"].to_numpy(), host["dur"].to_numpy()
+    tree = nest(host["lane"].to_numpy(), start, duration, is_call, trace.resolution_us)
+    everyone = np.arange(len(host))
     recognised = np.array([family is not None for family in own_family], dtype=bool)
-    owner, around, self_us = _nested(host, recognised, counted)
+    owner = tree.outermost(np.where(recognised, everyone, -1))
+    around = tree.above(tree.innermost(np.where(counted, everyone, -1)))
     family = _looked_up(own_family, owner, "other")
-    operator = _looked_up(host["name"].to_numpy(object), np.where(owner < 0, around, owner), "")
+    taken = np.where(owner < 0, np.where(counted, everyone, around), owner)
+    names = host["name"].to_numpy()
+    operator = _looked_up(names, taken, "")
+
+    mark = _classified(host["name"], named, phases.marked, -1).astype(np.int64)
+    phase_code, module = _belonging(host, tree, mark, is_module, trace.hierarchies)
+    phase = np.array(phases.PHASES, dtype=object)[phase_code]
+    phase[family == "communication"] = "communication"
+    steps = _steps(host[is_annotation])
+    step = _step_at(steps, start)
+
+    self_us = duration.copy()
+    inside = counted & (around >= 0)
+    end = start + duration
+    np.subtract.at(
+        self_us, around[inside], np.minimum(end[inside], end[around[inside]]) - start[inside]
+    )
     cpu = pd.DataFrame(
         {
-            "name": host["name"],
-            "start": host["start"],
-            "dur": host["dur"],
-            "self_us": self_us,
-            "outermost": around < 0,
-            "family": family,
-            "operator": operator,
+            "name": names, "lane": host["lane"], "start": start, "dur": duration,
+            "self_us": np.maximum(self_us, 0.0), "outermost": around < 0, "family": family,
+            "operator": operator, "module": module, "phase": phase, "step": step,
+            "owner": taken, "shape": host["shape"], "message": host["message"],
+            "position": everyone,
         }
-    )[counted].reset_index(drop=True)
-
+    )[counted].reset_index(drop=True)  # fmt: skip
     gpu = trace.of("kernel", "copy", "set").reset_index(drop=True)
-    launcher = _launcher(gpu, host)
-    by_kernel = _classified(gpu["name"], families.kernel)
+    launcher, called = _launcher(gpu, host, is_call, is_operator)
+    by_kernel = _classified(gpu["name"], np.ones(len(gpu), dtype=bool), families.kernel, "other")
     by_kernel[gpu["kind"].isin(["copy", "set"]).to_numpy()] = "memory"
     by_operator = _looked_up(family, launcher, "other")
+    fused = _classified(gpu["name"], by_operator == "other", families.fused, None)
+    by_operator = np.where([one is not None for one in fused], fused, by_operator)
     # A collective is communication whoever asked for it.
-    by_operator[by_kernel == "communication"] = "communication"
-    gpu = gpu[["name", "device", "start", "dur", "kind"]].assign(
-        by_kernel=by_kernel, by_operator=by_operator, operator=_looked_up(operator, launcher, "")
-    )
-    return Attribution(gpu, cpu)
+    collective = by_kernel == "communication"
+    by_operator[collective] = "communication"
+    gpu_phase = _looked_up(phase, launcher, "other")
+    to_device = _classified(gpu["name"], gpu_phase != "data", _to_device, False).astype(bool)
+    gpu_phase[to_device & np.isin(gpu_phase, ("other", "forward"))] = "data"
+    gpu_phase[collective] = "communication"
+    found = called >= 0
+    gpu = gpu.drop(columns=["lane", "correlation", "external", "sequence", "forward_thread",
+                            "shape", "hierarchy"]).assign(
+        by_kernel=by_kernel, by_operator=by_operator, operator=_looked_up(operator, launcher, ""),
+        module=_looked_up(module, launcher, ""), phase=gpu_phase,
+        step=np.where(launcher >= 0, step[launcher], _step_at(steps, gpu["start"].to_numpy()))
+        if len(host) else -1,
+        launch_start=np.where(found, start[called], np.nan) if len(host) else np.nan,
+        launch_dur=np.where(found, duration[called], np.nan) if len(host) else np.nan,
+        owner=_numbers(taken, launcher),
+        launcher=launcher,
+        message=np.where(gpu["message"] >= 0, gpu["message"], _numbers(
+            tree.innermost(host["message"].to_numpy()), launcher)),
+    )  # fmt: skip
+    host = host.assign(family=family, module=module, phase=phase)
+    return Attribution(gpu, cpu, host, steps, tree)
 
 
-def _classified(names: pd.Series, classify: Callable[[str], str | None]) -> np.ndarray:
-    """Family of each name; every distinct name is looked at once."""
-    codes, distinct = pd.factorize(names)
-    known = np.empty(len(distinct), dtype=object)
-    known[:] = [classify(name) for name in distinct]
-    return known[codes] if len(codes) else np.empty(0, dtype=object)
+def _belonging(
+    host: pd.DataFrame,
+    tree: Nesting,
+    mark: np.ndarray,
+    is_module: np.ndarray,
+    hierarchies: tuple[str, ...],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Phase (number) and module path of each host event."""
+    backward, forward = phases.PHASES.index("backward"), phases.PHASES.index("forward")
+    marked = tree.innermost(mark)
+    sequence = host["sequence"].to_numpy()
+    frame = tree.innermost(np.where(is_module, np.arange(len(host)), -1))
+    # Operators that autograd could undo run forward, where nothing says otherwise.
+    recorded = tree.innermost(np.where(sequence >= 0, 1, -1)) >= 0
+    phase = np.where(marked >= 0, marked, phases.PHASES.index("other"))
+    phase = np.where((marked < 0) & (recorded | (frame >= 0)), forward, phase)
+
+    undone = _undone(host, sequence, phase == backward)
+    undone = tree.innermost(undone)
+    source = np.where((phase == backward) & (undone >= 0), undone, np.arange(len(host)))
+    paths = _paths(host, tree, is_module, frame)
+    module = _each(frame[source], lambda code: paths.get(code, ""))
+    said = tree.innermost(host["hierarchy"].to_numpy())[source]
+    return phase, np.where(said >= 0, _each(said, lambda code: hierarchies[code]), module)
+
+
+def _each(codes: np.ndarray, text: Callable[[int], str]) -> np.ndarray:
+    """Text of each code, empty for negative ones; every distinct code is looked at once."""
+    distinct, place = np.unique(codes, return_inverse=True)
+    texts = np.empty(len(distinct), dtype=object)
+    texts[:] = [text(code) if code >= 0 else "" for code in distinct.tolist()]
+    return texts[place]
+
+
+def _undone(host: pd.DataFrame, sequence: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """Position of the forward operator that each backward one undoes; -1 for none.
+
+    Of the operators with one number the last to begin made the node: the number is raised
+    by it. Numbers count on each thread; a node tells that it has one by ``Fwd thread id``.
+    """
+    undone = np.full(len(host), -1, dtype=np.int64)
+    forward = np.flatnonzero((sequence >= 0) & ~backward)
+    begun = forward[np.argsort(host["start"].to_numpy()[forward], kind="stable")]
+    last = pd.Series(begun, index=sequence[begun])
+    last = last[~last.index.duplicated(keep="last")]
+    wanted = np.flatnonzero((sequence >= 0) & backward)
+    found = last.reindex(sequence[wanted]).fillna(-1).to_numpy(np.int64)
+    undone[wanted] = found
+    return undone
+
+
+def _paths(
+    host: pd.DataFrame, tree: Nesting, is_module: np.ndarray, frame: np.ndarray
+) -> dict[int, str]:
+    """Path of every module frame: the names of those around it, joined by slashes."""
+    paths: dict[int, str] = {}
+    above = tree.above(frame)
+    names = host["name"].to_numpy()
+    for level in tree.levels:
+        for index in level[is_module[level]].tolist():
+            outer = paths.get(int(above[index]), "")
+            name = names[index].removeprefix(MODULE)
+            paths[index] = f"{outer}/{name}"[-WIDEST_NAME:] if outer else name
+    return paths
+
+
+def _steps(annotations: pd.DataFrame) -> pd.DataFrame:
+    """Steps the profiler marked, in time; each number once."""
+    numbers = _classified(annotations["name"], np.ones(len(annotations), bool), _step, -1)
+    marks = annotations.assign(step=numbers)[numbers >= 0]
+    marks = marks.sort_values("start", kind="stable").drop_duplicates("step")
+    return pd.DataFrame(
+        {
+            "step": marks["step"].astype(np.int64),
+            "start": marks["start"].astype(float),
+            "dur": marks["dur"].astype(float),
+        }
+    ).reset_index(drop=True)
+
+
+def _step(name: str) -> int:
+    match = _STEP.fullmatch(name)
+    return int(match[1]) if match else -1
+
+
+def _to_device(name: str) -> bool:
+    return bool(_TO_DEVICE.search(name))
+
+
+def _step_at(steps: pd.DataFrame, time: np.ndarray) -> np.ndarray:
+    """Number of the step that each time lies in; -1 for none."""
+    if steps.empty:
+        return np.full(len(time), -1, dtype=np.int64)
+    start, end = steps["start"].to_numpy(), (steps["start"] + steps["dur"]).to_numpy()
+    place = np.searchsorted(start, time, side="right") - 1
+    inside = (place >= 0) & (time < end[place])
+    return np.where(inside, steps["step"].to_numpy()[place], -1)
+
+
+def _classified(
+    names: pd.Series, mask: np.ndarray, classify: Callable[[str], object], default: object
+) -> np.ndarray:
+    """Class of each name where `mask` holds; every distinct name is looked at once."""
+    codes = names.cat.codes.to_numpy()
+    categories = names.cat.categories
+    known = np.full(len(categories) + 1, default, dtype=object)
+    for code in np.unique(codes[mask]):
+        known[code] = classify(categories[code])
+    result = known[codes]
+    result[~mask] = default
+    return result
 
 
 def _looked_up(values: np.ndarray, position: np.ndarray, default: str) -> np.ndarray:
@@ -87,62 +266,18 @@ def _looked_up(values: np.ndarray, position: np.ndarray, default: str) -> np.nda
     return result
 
 
-def _nested(
-    host: pd.DataFrame, recognised: np.ndarray, counted: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nest the events of each thread by time.
-
-    Returns
-    -------
-    owner : ndarray of int
-        Position of the outermost enclosing event, or itself, that is recognised; -1 for none.
-    around : ndarray of int
-        Position of the innermost counted event that encloses it; -1 for none.
-    self_us : ndarray of float
-        Duration less that of the counted events directly inside.
-    """
-    size = len(host)
-    if size == 0:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
-    starts, durations = host["start"].to_numpy(), host["dur"].to_numpy()
-    threads = pd.factorize(host["pid"] + "\0" + host["tid"])[0]
-    is_call = (host["kind"] == "runtime").tolist()
-    # Outer before inner: earlier first, then longer first, then as written.
-    order = np.lexsort((-durations, starts, threads)).tolist()
-    start, end = starts.tolist(), (starts + durations).tolist()
-    thread, known, counts = threads.tolist(), recognised.tolist(), counted.tolist()
-    self_us = durations.tolist()
-    owner, around = [-1] * size, [-1] * size
-    stack: list[int] = []
-    current = -1
-    for index in order:
-        if thread[index] != current:
-            current = thread[index]
-            stack = []
-        while stack and end[stack[-1]] <= start[index]:
-            stack.pop()
-        if stack:
-            above = stack[-1]
-            owner[index] = owner[above]
-            around[index] = above if counts[above] else around[above]
-        if owner[index] < 0 and known[index]:
-            owner[index] = index
-        outer = around[index]
-        if counts[index] and outer >= 0:
-            self_us[outer] -= min(end[index], end[outer]) - start[index]
-        if not is_call[index]:
-            stack.append(index)
-    return np.array(owner), np.array(around), np.maximum(self_us, 0.0)
+def _numbers(values: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return np.where(position >= 0, values[position], -1) if len(values) else position
 
 
-def _launcher(gpu: pd.DataFrame, host: pd.DataFrame) -> np.ndarray:
-    """Position in `host` of what launched each activity: by correlation, else external id."""
-    call = (host["kind"] == "runtime").to_numpy()
-    launcher = _matched(gpu["correlation"], host["correlation"].where(call, -1))
+def _launcher(
+    gpu: pd.DataFrame, host: pd.DataFrame, is_call: np.ndarray, is_operator: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Position in `host` of what launched each activity, and of the runtime call alone."""
+    called = _matched(gpu["correlation"], host["correlation"].where(is_call, -1))
     # Several writers put the correlation into the external id too: it comes second.
-    operator = (host["kind"] == "operator").to_numpy()
-    second = _matched(gpu["external"], host["external"].where(operator, -1))
-    return np.where(launcher >= 0, launcher, second)
+    second = _matched(gpu["external"], host["external"].where(is_operator, -1))
+    return np.where(called >= 0, called, second), called
 
 
 def _matched(wanted: pd.Series, keys: pd.Series) -> np.ndarray:

@@ -85,6 +85,19 @@ _COMMUNICATION = (
     "nccl:", "gloo:", "mpi:", "ucc:", "c10d::", "record_param_comms",
     "torch::distributed::reducer::",
 )  # fmt: skip
+# Inductor names a kernel after the operators fused in it; the heaviest of them counts.
+_FUSED = re.compile(r"^triton_(poi|red|per|tem|for|mm)_fused_(\w+)")
+_FUSED_OPERATORS = tuple(
+    (re.compile(pattern), family)
+    for pattern, family in (
+        (r"convolution", "convolution"), (r"(?:^|_)(?:add|badd)?b?mm(?:_|$)", "gemm"),
+        (r"batch_norm", "batch_norm"), (r"pool", "pooling"),
+        (r"softmax|nll_loss|var_mean|(?:^|_)(?:sum|mean|amax|argmax)(?:_|$)", "reduction"),
+    )
+)  # fmt: skip
+_FUSED_KINDS = {"poi": "elementwise", "red": "reduction", "per": "reduction", "for": "optimizer",
+                "tem": "gemm", "mm": "gemm"}  # fmt: skip
+
 _ENGINE = "autograd::engine::evaluate_function: "
 _BACKWARD = re.compile(r"(_?backward(_input|_weight|_bias)?\d*|backward\d+)$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -105,6 +118,17 @@ def kernel(name: str) -> str:
     return "other"
 
 
+def fused(name: str) -> str | None:
+    """Family of a Triton kernel by the operators that Inductor fused in it; None for others."""
+    match = _FUSED.match(name[:500])
+    if match is None:
+        return None
+    for pattern, family in _FUSED_OPERATORS:
+        if pattern.search(match[2]):
+            return family
+    return _FUSED_KINDS[match[1]]
+
+
 def operator(name: str) -> str | None:
     """Family of an operator or annotation; None where the name alone does not say.
 
@@ -118,6 +142,8 @@ def operator(name: str) -> str | None:
         return "optimizer"
     if lower.startswith(_COMMUNICATION):
         return "communication"
+    if lower.startswith("triton_"):
+        return fused(name)
     base = name.rpartition("::")[2]
     plain = _BACKWARD.sub("", _CAMEL.sub("_", base).lower()).strip("_")
     if re.search(r"conv(?!ert|ersion)", plain):

@@ -38,10 +38,32 @@ def length(intervals: Intervals) -> float:
 def intersection(one: Intervals, other: Intervals) -> float:
     """Length common to two sets of disjoint intervals."""
     # |A and B| = |A| + |B| - |A or B|
-    both = union(np.concatenate((one[0], other[0])), np.concatenate((one[1], other[1])))
-    return max(0.0, length(one) + length(other) - length(both))
+    return max(0.0, length(one) + length(other) - length(joined(one, other)))
 
 
-def clipped(intervals: Intervals, low: float, high: float) -> float:
-    """Length of disjoint intervals within ``low..high``."""
-    return float(np.sum(np.clip(intervals[1], low, high) - np.clip(intervals[0], low, high)))
+def clipped(
+    intervals: Intervals, low: float | np.ndarray, high: float | np.ndarray
+) -> float | np.ndarray:
+    """Length of disjoint intervals within ``low..high``, of each where these are arrays."""
+    return _below(intervals, high) - _below(intervals, low)
+
+
+def _below(intervals: Intervals, time: float | np.ndarray) -> float | np.ndarray:
+    start, end = intervals
+    if len(start) == 0:
+        return np.zeros(np.shape(time))[()]
+    before = np.concatenate(([0.0], np.cumsum(end - start)))
+    place = np.searchsorted(start, time, side="right")
+    last = np.maximum(place - 1, 0)
+    # Within the interval that began last, what lies behind `time` does not count.
+    return before[place] - np.where(place > 0, np.maximum(end[last] - time, 0.0), 0.0)
+
+
+def gaps(intervals: Intervals) -> Intervals:
+    """What lies between disjoint intervals."""
+    return intervals[1][:-1], intervals[0][1:]
+
+
+def joined(one: Intervals, other: Intervals) -> Intervals:
+    """Union of two sets of disjoint intervals."""
+    return union(np.concatenate((one[0], other[0])), np.concatenate((one[1], other[1])))

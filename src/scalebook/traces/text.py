@@ -1,4 +1,4 @@
-"""A summary for a terminal."""
+"""Answers for a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ def as_text(summary: dict[str, Any]) -> str:
     what = _names(summary["devices"]) or summary["device"].upper()
     lines = [f"{_safe(summary['file'])}: {what}, {summary['events']:,} events", ""]
     for key, value in time.items():
-        share = 100 * value / (time["span_us"] or 1.0)
-        lines.append(f"{key.removesuffix('_us'):<16}{value / 1e3:>12.3f} ms {share:>6.1f} %")
+        lines.append(_time(key.removesuffix("_us"), value, time["span_us"]))
+    if summary["device"] == "gpu":
+        for key, said in (("host_us", "for the host"), ("gap_us", "between two"),
+                          ("rest_us", "rest")):  # fmt: skip
+            lines.append(_time(f"  {said}", summary["idle"][key], time["span_us"]))
     by_operator, by_kernel = summary["by_operator"], summary["by_kernel"]
     lines += [
         "",
@@ -29,6 +32,10 @@ def as_text(summary: dict[str, Any]) -> str:
         if by_kernel:
             line += f"{100 * by_kernel.get(family, 0.0) / total:>16.1f} %"
         lines.append(line)
+    lines += ["", "share of time    by phase"]
+    lines += [
+        f"{phase:<16}{100 * value / total:>10.1f} %" for phase, value in summary["by_phase"].items()
+    ]
     rows = summary["top_kernels"] or summary["top_operators"]
     lines += ["", f"{'time':>12} {'share':>8} {'calls':>7}  longest"]
     for row in rows[:ROWS]:
@@ -36,10 +43,62 @@ def as_text(summary: dict[str, Any]) -> str:
             f"{row['total_us'] / 1e3:>9.3f} ms {100 * row['share']:>6.1f} % {row['calls']:>7}  "
             f"{_safe(row['name'])}"
         )
+    peaks = [row for row in summary["memory"] if row["category"] == "total"]
+    for row in peaks:
+        where = "host" if row["device"] < 0 else f"GPU {row['device']}"
+        lines += ["", f"peak memory of the {where}: {row['peak_bytes'] / 2**20:,.1f} MiB"]
     dropped = [f"{count} {reason}" for reason, count in summary["dropped"].items()]
     if dropped:
         lines += ["", f"events left out: {', '.join(dropped)}"]
     return "\n".join(line.rstrip() for line in [*lines, "", summary["verdict"]])
+
+
+def job_as_text(job: dict[str, Any]) -> str:
+    """Lay out ``job`` of what `scalebook.traces.summaries` answers."""
+    lines = [f"{'rank':>6}{'step':>12}{'compute':>12}{'alone':>12}{'waits':>12}{'awaited':>12}"
+             "  (ms a step)"]  # fmt: skip
+    for row in job["ranks"]:
+        cells = (row["step_us"], row["compute_us"], row["exposed_us"], row["wait_us"],
+                 row["awaited_us"])  # fmt: skip
+        mark = "  straggler" if row["straggler"] else ""
+        lines.append(
+            f"{row['rank']:>6}" + "".join(f"{value / 1e3:>12.3f}" for value in cells) + mark
+        )
+    if job["collectives"]:
+        lines += ["", f"{'collective':<16}{'calls':>6}{'bytes':>16}{'wait µs':>12}{'GB/s':>10}"]
+    for row in job["collectives"][:ROWS]:
+        size = "unknown" if row["bytes"] is None else f"{row['bytes']:,.0f}"
+        rate = "unknown" if row["busbw_gb_s"] is None else f"{row['busbw_gb_s']:.3f}"
+        lines.append(
+            f"{_safe(row['kind']):<16}{row['calls']:>6}{size:>16}{row['wait_us']:>12.1f}{rate:>10}"
+        )
+    return "\n".join([*lines, "", job["verdict"]])
+
+
+def diff_as_text(diff: dict[str, Any], rows: int = 2 * ROWS) -> str:
+    """Lay out what `scalebook.traces.diff` answers."""
+    lines = [
+        f"{_safe(diff['before'])} -> {_safe(diff['after'])}, by {diff['by']}", "",
+        f"{'ms a step':<16}{'before':>12}{'after':>12}{'change':>12}",
+    ]  # fmt: skip
+    for row in diff["times"]:
+        cells = (row["before_us"], row["after_us"], row["change_us"])
+        lines.append(f"{row['name']:<16}" + "".join(f"{value / 1e3:>12.3f}" for value in cells))
+    lines += ["", f"{'before':>12}{'after':>12}{'change':>12}  {'':<9} name"]
+    for row in diff["changes"][:rows]:
+        cells = (row["before_us"], row["after_us"], row["change_us"])
+        lines.append(
+            "".join(f"{value / 1e3:>12.3f}" for value in cells)
+            + f"  {row['change']:<9} {_safe(row['name'])}"
+        )
+    left = len(diff["changes"]) - rows
+    if left > 0:
+        lines.append(f"and {left} more; --json lists all")
+    return "\n".join(lines)
+
+
+def _time(said: str, value: float, span: float) -> str:
+    return f"{said:<16}{value / 1e3:>12.3f} ms {100 * value / (span or 1.0):>6.1f} %"
 
 
 def _names(devices: list[str]) -> str:
