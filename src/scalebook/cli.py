@@ -300,12 +300,14 @@ def trace() -> None:
 
 @trace.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--measure-cpu", is_flag=True, help="Hold the trace against this machine's CPU.")
 @json_option
-def summary(files, as_json) -> None:
+def summary(files, measure_cpu, as_json) -> None:
     """Say where the time of a trace goes; several files are compared as ranks of one job."""
     from scalebook import traces
 
-    answer = traces.summary(files[0]) if len(files) == 1 else traces.summaries(files)
+    peak = traces.measured_cpu() if measure_cpu else None
+    answer = traces.summary(files[0], peak) if len(files) == 1 else traces.summaries(files, peak)
     if as_json:
         click.echo(json.dumps(answer, indent=2, allow_nan=False))
         return

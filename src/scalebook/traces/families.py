@@ -19,12 +19,18 @@ FAMILIES = (
 # The first group looks at templates too, because CUTLASS and PyTorch say there what is computed.
 _WHOLE_NAME = (
     (r"nccl|rccl|msccl|nvshmem", "communication"),
-    (r"^mem(cpy|set)\b|^copy(device|host)to|^fillbuffer", "memory"),
-    (r"multi_tensor_apply|fused_?(adam|sgd|adagrad|lamb)|distributed_fused", "optimizer"),
-    (r"batch_?norm|\bbn_(fw|bw|fwd|bwd)|bn(fwd|bwd)|_bn_", "batch_norm"),
-    (r"(max|avg|average|lp)_?pool|pooling_?(fw|bw|forward|backward)", "pooling"),
+    (r"^mem(cpy|set)\b|^copy(device|host)to|^(__amd_rocclr_)?(fill|copy)buffer", "memory"),
     (
-        r"nchw_?to_?nhwc|nhwc_?to_?nchw|transpose|permute_|catarray|direct_copy"
+        r"multi_tensor_apply|fused_?(adam|sgd|adagrad|lamb)|distributed_fused|amp_non_finite",
+        "optimizer",
+    ),
+    (r"batch_?norm|\bbn_(fw|bw|fwd|bwd)|bn(fwd|bwd)|_bn_", "batch_norm"),
+    (
+        r"(max|avg|average|lp)_?pool|pooling_?(fw|bw|forward|backward|g)|average_gradinput",
+        "pooling",
+    ),
+    (
+        r"nchw_?to_?nhwc|nhwcaddpadding|nhwc_?to_?nchw|transpose|permute_|catarray|direct_copy"
         r"|copy_device_to_device",
         "layout",
     ),
@@ -33,15 +39,16 @@ _WHOLE_NAME = (
         r"|igemm_(fwd|bwd|wrw)|fft2d|scalepackedtensor",
         "convolution",
     ),
-    (r"(?<!fb)gemm|gemv|cijk_|cublas|cutlass|matmul|splitk|nvjet", "gemm"),
+    (r"(?<!fb)gemm|gemv|cijk_|cublas|cutlass|matmul|splitk|nvjet|flash_|fmha|sdpa", "gemm"),
 )
 # Of PyTorch's templates the function's own name decides: their arguments name everything.
 _FUNCTION = (
     (
-        r"triton_poi|elementwise|vectorized|unrolled|dropout|index|scatter|gather|fill|distribution",
+        r"triton_poi|elementwise|vectorized|unrolled|dropout|index|scatter|gather|fill|distribution"
+        r"|op\d?d?_?(generic_)?tensor|tensorop|tensortransform|scal_kernel",
         "elementwise",
     ),
-    (r"triton_(red|per)|softmax|reduce|nll_loss|argm(ax|in)|cumsum|scan|sort", "reduction"),
+    (r"triton_(red|per)|softmax|reduce(?!d)|nll_loss|argm(ax|in)|cumsum|scan|sort", "reduction"),
 )
 _WHOLE_PATTERNS, _FUNCTION_PATTERNS = (
     [(re.compile(pattern, re.IGNORECASE), family) for pattern, family in group]

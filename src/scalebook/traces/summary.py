@@ -22,19 +22,22 @@ from scalebook.traces import (
     verdict,
 )
 from scalebook.traces.attribution import attribute
+from scalebook.traces.peaks import Peak
 from scalebook.traces.trace import Trace
 
 #: Rows of ``top_kernels``, ``top_operators``, ``by_module`` and ``roofline``.
 TOP = 15
 
 
-def summary(path: Path | str) -> dict[str, Any]:
+def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
     """Sum up one trace.
 
     Parameters
     ----------
     path : Path or str
         A trace of torch.profiler, ``.json`` or ``.json.gz``.
+    peak : Peak, optional
+        What the device can do; by its name where left out. See `measured_cpu` for a CPU's.
 
     Returns
     -------
@@ -55,8 +58,9 @@ def summary(path: Path | str) -> dict[str, Any]:
         ``steps``: list of step, start_us, dur_us (on the host), span_us, busy_us, compute_us,
         communication_us, exposed_us, idle_us (on the device), warm_up.
         ``launch``: see `get_launch_summary`; ``memory``: see `get_memory_peak`; ``speed``: see
-        `get_speed_summary`, with ``memory_bound_share``; ``roofline``: the longest of
-        `get_speed`. Empty, or None, where not recorded.
+        `get_speed_summary`, with ``memory_bound_share`` (of the best times) and ``efficiency``
+        (best times over times); ``roofline``: the longest of `get_speed`. Empty, or None, where
+        not recorded.
         ``ranks``: list of rank, world_size.
         ``dropped``: what was left out of the file, and how often. ``bound`` and ``verdict``: what
         holds the run up, in a word and in a paragraph.
@@ -66,10 +70,10 @@ def summary(path: Path | str) -> dict[str, Any]:
     ScalebookError
         If the file is missing, damaged, or holds nothing to sum up.
     """
-    return document(reading.read(Path(path)), Path(path).name)
+    return document(reading.read(Path(path)), Path(path).name, peak)
 
 
-def document(trace: Trace, where: str) -> dict[str, Any]:
+def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, Any]:
     """Sum up a trace that was read; `where` names it. See `summary`."""
     parts = attribute(trace)
     gpu = not parts.gpu.empty
@@ -100,7 +104,7 @@ def document(trace: Trace, where: str) -> dict[str, Any]:
         "steps": records(table[table["step"] >= 0][_STEP_COLUMNS]),
         "launch": records(launches.get_launch_summary(trace)) if gpu else [],
         "memory": records(memory.get_memory_peak(trace)),
-        **_speed(trace),
+        **_speed(trace, peak),
         "ranks": [{"rank": ranks.rank_of(trace, Path(where).name), "world_size": trace.world_size}],
         "dropped": trace.dropped,
     }
@@ -115,27 +119,28 @@ _STEP_COLUMNS = [
 ]  # fmt: skip
 
 
-def summaries(paths: Sequence[Path | str]) -> dict[str, Any]:
+def summaries(paths: Sequence[Path | str], peak: Peak | None = None) -> dict[str, Any]:
     """Sum up several traces, and the job they are the ranks of.
 
     Returns
     -------
     dict
-        ``files``: the answer of `summary` for each. ``job``: None where they are not ranks of
-        one job, as ``job_problem`` says; else ``ranks`` (see `get_ranks`), ``collectives``
-        (list of kind, calls, bytes (median message), total_bytes, wait_us and transfer_us (medians
-        of a call), busbw_gb_s (median), complete), ``load_balance`` (mean compute over the
+        ``files``: the answer of `summary` for each, with this peak. ``job``: None where they are
+        not ranks of one job, as ``job_problem`` says; else ``ranks`` (see `get_ranks`),
+        ``collectives`` (see `get_collective_summary`), ``load_balance`` (mean compute over the
         longest) and ``verdict``.
     """
     found = [Path(path) for path in paths]
     traces = [reading.read(path) for path in found]
     answer: dict[str, Any] = {
-        "files": [document(trace, path.name) for trace, path in zip(traces, found)],
+        "files": [document(trace, path.name, peak) for trace, path in zip(traces, found)],
         "job": None,
         "job_problem": None,
     }
     try:
-        answer["job"] = job(ranks.as_job({p.name: t for p, t in zip(found, traces)}))
+        answer["job"] = job(
+            ranks.as_job([(path.name, trace) for path, trace in zip(found, traces)])
+        )
     except ScalebookError as error:
         answer["job_problem"] = str(error)
     return answer
@@ -194,15 +199,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _speed(trace: Trace) -> dict[str, Any]:
+def _speed(trace: Trace, peak: Peak | None) -> dict[str, Any]:
     """Speed of light, where shapes were recorded."""
-    table = speed.get_speed(trace)
+    table = speed.get_speed(trace, peak)
     known = table[table["flops"].notna()]
     if known.empty:
         return {"speed": None, "roofline": []}
     best = known["best_us"].sum()
     limited = known["best_us"][known["bound"] == "memory"].sum()
-    row = records(speed.get_speed_summary(trace))[0]
+    row = records(speed.get_speed_summary(trace, peak))[0]
+    row["efficiency"] = _plain(float(best / known["time_us"].sum())) if best > 0 else None
     row["memory_bound_share"] = _plain(float(limited / best)) if best > 0 else None
     return {"speed": row, "roofline": records(known.head(TOP))}
 

@@ -1,0 +1,276 @@
+"""Events of a trace as columns.
+
+Traces come from other machines: nothing in one is trusted. What is not an event,
+or has no usable time, is dropped and counted; names stay raw and have to be
+escaped wherever they are shown. Users, hosts and paths of a trace are not read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from scalebook.traces.trace import KINDS, MODULE, Trace
+from scalebook.traces.values import base_time, clean, count, devices, identifiers, numbers
+
+#: Longest duration and largest time believed, in µs: 11 days, and about the year 33658.
+LONGEST_US = 1e12
+LATEST_US = 1e18
+#: Times beyond this are nanoseconds: as microseconds they would lie after the year 5000.
+NANOSECONDS_FROM = 1e17
+
+#: Categories of the writers known, in lower case, and what they are here.
+CATEGORIES = {
+    "kernel": "kernel", "gpu_memcpy": "copy", "memcpy": "copy", "gpu_memset": "set",
+    "memset": "set", "cuda_runtime": "runtime", "cuda_driver": "runtime", "runtime": "runtime",
+    "hip_runtime": "runtime", "hip_driver": "runtime", "cpu_op": "operator",
+    "operator": "operator", "user_annotation": "annotation", "userannotation": "annotation",
+    # Of these only those that call a module are read, and no others: they name files.
+    "python_function": "module",
+}  # fmt: skip
+
+_INTEGERS = {
+    "device": ("device",),
+    "stream": ("stream",),
+    "correlation": ("correlation",),
+    "external": ("External id", "external id"),
+    "sequence": ("Sequence number",),
+    "forward_thread": ("Fwd thread id",),
+    "bytes": ("bytes", "Bytes"),
+}
+_SMALL = {"device": np.int32, "stream": np.int32, "forward_thread": np.int32}
+_MESSAGE = {
+    "collective": "Collective name", "elements_in": "In msg nelems",
+    "elements_out": "Out msg nelems", "dtype": "dtype", "group_size": "Group size",
+}  # fmt: skip
+_GROUP = ("Process Group Name", "Process Group ID", "Process Group Ranks")
+_NOTHING: dict[str, Any] = {}
+
+
+class _Kinds(dict):
+    """Code of a category; -1 for those that are not read."""
+
+    def __missing__(self, category: str) -> int:
+        kind = CATEGORIES.get(category.lower())
+        self[category] = code = -1 if kind is None else KINDS.index(kind)
+        return code
+
+
+class Builder:
+    """Takes lists of events, one after the other, and makes a `Trace` of them."""
+
+    def __init__(self) -> None:
+        self._kinds = _Kinds()
+        self._names: dict[str, int] = {}
+        self._lanes: dict[Any, int] = {}
+        self._shapes: dict[bytes, int] = {}
+        self._messages: dict[bytes, int] = {}
+        self._hierarchies: dict[str, int] = {}
+        self._dropped: Counter[str] = Counter()
+        self._parts: dict[str, list[np.ndarray]] = {}
+        self._memory: dict[str, list[np.ndarray]] = {}
+
+    def add(self, events: list[Any]) -> None:
+        """Add what can be used of `events`."""
+        found = [event for event in events if type(event) is dict]
+        self._dropped["not an event"] += len(events) - len(found)
+        kinds = self._kinds
+        codes = [
+            kinds[category]
+            if event.get("ph") == "X" and type(category := event.get("cat")) is str
+            else -1
+            for event in found
+        ]
+        self._add_memory([event for event in found if event.get("name") == "[memory]"])
+        module = KINDS.index("module")
+        if module in codes:
+            codes = [
+                -1 if code == module and not _calls_module(event) else code
+                for code, event in zip(codes, found)
+            ]
+        whole = [event for event, code in zip(found, codes) if code >= 0]
+        if not whole:
+            return
+        details = [args if type(args := event.get("args")) is dict else _NOTHING for event in whole]
+        columns = {
+            "kind": np.array([code for code in codes if code >= 0], dtype=np.int8),
+            "name": self._named([event.get("name") for event in whole]),
+            "lane": self._laned(whole),
+            "start": numbers([event.get("ts") for event in whole]),
+            "dur": numbers([event.get("dur") for event in whole], missing=-np.inf),
+            "shape": self._interned(whole, details, "Input Dims", self._shape),
+            "message": self._interned(whole, details, "Collective name", self._message),
+            "hierarchy": self._interned(whole, details, "Module Hierarchy", self._hierarchy),
+        }
+        for column, keys in _INTEGERS.items():
+            columns[column] = identifiers(details, *keys).astype(_SMALL.get(column, np.int64))
+        for column, values in columns.items():
+            self._parts.setdefault(column, []).append(values)
+
+    def trace(self, header: dict[str, Any]) -> Trace:
+        """All that was added, with what the document says beside its events."""
+        columns = {name: np.concatenate(parts) for name, parts in self._parts.items()}
+        self._parts.clear()
+        if not columns:
+            empty = Builder()
+            empty.add([{"ph": "X", "cat": "kernel"}])
+            columns = {name: parts[0][:0] for name, parts in empty._parts.items()}
+        start, duration = columns["start"], columns["dur"]
+        usable = start[np.isfinite(start)]
+        scale = 1.0
+        if len(usable) and np.median(np.abs(usable)) > NANOSECONDS_FROM:
+            scale = 1e-3
+            start, duration = start * scale, duration * scale
+            columns["start"], columns["dur"] = start, duration
+        keep = self._believed(start, duration, columns["name"])
+        if not keep.all():
+            columns = {name: values[keep] for name, values in columns.items()}
+        first = float(columns["start"].min()) if len(columns["start"]) else 0.0
+        last = float(np.abs(columns["start"]).max()) if len(columns["start"]) else 0.0
+        columns["start"] = columns["start"] - first
+        names = [clean(name) for name in self._names]
+        columns["name"] = _categories(columns["name"], names)
+        columns["kind"] = pd.Categorical.from_codes(columns["kind"], categories=list(KINDS))
+        order = ("kind", "name", "lane", "start", "dur", *_INTEGERS, "shape", "message",
+                 "hierarchy")  # fmt: skip
+        distributed = header.get("distributedInfo")
+        distributed = distributed if isinstance(distributed, dict) else {}
+        return Trace(
+            events=pd.DataFrame({name: columns[name] for name in order}, copy=False),
+            memory=self._memory_frame(scale, first),
+            lanes=tuple((clean(str(pid)), clean(str(tid))) for pid, tid in self._lanes),
+            shapes=tuple(_shape(key) for key in self._shapes),
+            messages=tuple(orjson.loads(key) for key in self._messages),
+            hierarchies=tuple(clean(name) for name in self._hierarchies),
+            devices=devices(header.get("deviceProperties")),
+            rank=count(distributed.get("rank")),
+            world_size=count(distributed.get("world_size")),
+            origin_ns=base_time(header) + round(first * 1e3),
+            resolution_us=float(np.spacing(last)),
+            dropped={reason: count for reason, count in sorted(self._dropped.items()) if count},
+        )
+
+    def _believed(self, start: np.ndarray, duration: np.ndarray, name: np.ndarray) -> np.ndarray:
+        """Which events are kept; the others are counted, each for its first fault."""
+        keep = np.ones(len(start), dtype=bool)
+        with np.errstate(invalid="ignore"):
+            faults = (
+                ("no duration", duration == -np.inf),
+                ("no usable time", ~(np.abs(start) <= LATEST_US) | np.isnan(duration)),
+                ("negative duration", duration < 0),
+                ("duration over 11 days", duration > LONGEST_US),
+                ("no name", name < 0),
+            )
+        for reason, fault in faults:
+            fault &= keep
+            self._dropped[reason] += int(np.count_nonzero(fault))
+            keep &= ~fault
+        return keep
+
+    def _named(self, names: list[Any]) -> np.ndarray:
+        intern, known = self._names.setdefault, self._names
+        return np.array(
+            [intern(name, len(known)) if type(name) is str else -1 for name in names],
+            dtype=np.int32,
+        )
+
+    def _laned(self, events: list[dict[str, Any]]) -> np.ndarray:
+        intern, known = self._lanes.setdefault, self._lanes
+        pairs = [(event.get("pid"), event.get("tid")) for event in events]
+        try:
+            codes = [intern(pair, len(known)) for pair in pairs]
+        except TypeError:
+            codes = [intern((str(pid), str(tid)), len(known)) for pid, tid in pairs]
+        return np.array(codes, dtype=np.int32)
+
+    @staticmethod
+    def _interned(
+        events: list[dict[str, Any]], details: list[dict[str, Any]], key: str, code: Any
+    ) -> np.ndarray:
+        """Code of each event whose details have `key`; -1 for the others."""
+        return np.array(
+            [code(event, args) if key in args else -1 for event, args in zip(events, details)],
+            dtype=np.int32,
+        )
+
+    def _shape(self, event: dict[str, Any], args: dict[str, Any]) -> int:
+        # Values matter where strides and groups decide the work.
+        name = event.get("name")
+        valued = type(name) is str and ("conv" in name or "pool" in name)
+        parts = [
+            args["Input Dims"],
+            args.get("Input type", args.get("Input types")),
+            args.get("Concrete Inputs") if valued else None,
+        ]
+        return _code(self._shapes, parts)
+
+    def _message(self, event: dict[str, Any], args: dict[str, Any]) -> int:
+        parts = {key: args.get(name) for key, name in _MESSAGE.items()}
+        parts["group"] = [args.get(name) for name in _GROUP]
+        return _code(self._messages, parts)
+
+    def _hierarchy(self, event: dict[str, Any], args: dict[str, Any]) -> int:
+        said = args["Module Hierarchy"]
+        if type(said) is not str or not said:
+            return -1
+        return self._hierarchies.setdefault(said, len(self._hierarchies))
+
+    def _add_memory(self, events: list[dict[str, Any]]) -> None:
+        pairs = [(event, args) for event in events if type(args := event.get("args")) is dict]
+        if not pairs:
+            return
+        whole, details = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        columns = {
+            "lane": self._laned(whole),
+            "start": numbers([event.get("ts") for event in whole]),
+            "bytes": numbers([args.get("Bytes") for args in details]),
+            "allocated": numbers([args.get("Total Allocated") for args in details]),
+            "reserved": numbers([args.get("Total Reserved") for args in details]),
+            "device": identifiers(details, "Device Id"),
+            "address": identifiers(details, "Addr"),
+        }
+        # Device type 0 is the host, whatever number it has.
+        columns["device"][identifiers(details, "Device Type") == 0] = -1
+        for column, values in columns.items():
+            self._memory.setdefault(column, []).append(values)
+
+    def _memory_frame(self, scale: float, first: float) -> pd.DataFrame:
+        names = ("lane", "start", "bytes", "allocated", "reserved", "device", "address")
+        frame = pd.DataFrame(
+            {name: np.concatenate(self._memory.get(name, [np.empty(0)])) for name in names}
+        )
+        frame["start"] = frame["start"] * scale - first
+        usable = np.isfinite(frame[["start", "bytes"]]).all(axis=1)
+        self._dropped["memory without size or time"] += int((~usable).sum())
+        return frame[usable].sort_values("start", kind="stable").reset_index(drop=True)
+
+
+def _calls_module(event: dict[str, Any]) -> bool:
+    name = event.get("name")
+    return type(name) is str and name.startswith(MODULE)
+
+
+def _code(known: dict[bytes, int], value: Any) -> int:
+    try:
+        key = orjson.dumps(value)
+    except (TypeError, orjson.JSONEncodeError):
+        return -1
+    return known.setdefault(key, len(known)) if len(key) < 1 << 14 else -1
+
+
+def _shape(key: bytes) -> tuple[list, list, list]:
+    parts = (part if isinstance(part, list) else [] for part in orjson.loads(key))
+    return tuple(parts)  # type: ignore[return-value]
+
+
+def _categories(codes: np.ndarray, names: list[str]) -> pd.Categorical:
+    """Names by code; those that became equal by cleaning are one category."""
+    distinct = list(dict.fromkeys(names))
+    if len(distinct) < len(names):
+        place = {name: code for code, name in enumerate(distinct)}
+        codes = np.array([place[name] for name in names], dtype=np.int32)[codes]
+    return pd.Categorical.from_codes(codes, categories=pd.Index(distinct, dtype=object))

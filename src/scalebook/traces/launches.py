@@ -1,0 +1,89 @@
+"""How kernels are launched: how long they take against what it costs to start them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from scalebook.traces.attribution import attribute
+from scalebook.traces.times import get_time
+from scalebook.traces.trace import Trace
+
+#: A kernel shorter than this takes about as long as it takes to launch it.
+SHORT_US = 10.0
+#: A run is launch-bound when the device waits this share of its time for the host to launch,
+#: and this share of its kernels is short.
+WAITING, SHORT = 0.2, 0.5
+
+
+def get_launches(trace: Trace) -> pd.DataFrame:
+    """Every GPU activity with the call that launched it.
+
+    Returns
+    -------
+    DataFrame
+        One row an activity whose runtime call was recorded, in the order of the calls: columns
+        name (untrusted), kind, device, stream, launch_start (µs), launch_us (the call's own
+        duration), delay_us (from the call's end to the activity's start, 0 where it began
+        earlier), dur_us, queue (activities launched into the stream and not yet begun, this one
+        included), step.
+    """
+    gpu = attribute(trace).gpu
+    gpu = gpu[gpu["launch_start"].notna()].sort_values("launch_start", kind="stable")
+    launched, start = gpu["launch_start"].to_numpy(), gpu["start"].to_numpy()
+    queue = np.zeros(len(gpu), dtype=np.int64)
+    for place in gpu.groupby(["device", "stream"], sort=False).indices.values():
+        begun = np.searchsorted(np.sort(start[place]), launched[place], side="right")
+        queue[place] = np.maximum(np.arange(1, len(place) + 1) - begun, 0)
+    delay = start - launched - gpu["launch_dur"].to_numpy()
+    return pd.DataFrame(
+        {
+            "name": gpu["name"], "kind": gpu["kind"], "device": gpu["device"],
+            "stream": gpu["stream"], "launch_start": launched, "launch_us": gpu["launch_dur"],
+            "delay_us": np.maximum(delay, 0.0), "dur_us": gpu["dur"], "queue": queue,
+            "step": gpu["step"],
+        }
+    ).reset_index(drop=True)  # fmt: skip
+
+
+def get_launch_summary(trace: Trace) -> pd.DataFrame:
+    """Whether launching holds the device up: one row a device.
+
+    Returns
+    -------
+    DataFrame
+        Columns device, kernels, launched (those whose call was recorded), median_dur_us,
+        median_launch_us, median_delay_us, median_queue, short_share (of kernels under
+        `SHORT_US`), short_time_share (of kernel time), waiting_share (of the device's time in
+        which it waits for the host, data apart), launch_bound (bool).
+    """
+    launches = get_launches(trace)
+    launches = launches[launches["kind"] == "kernel"]
+    gpu = attribute(trace).gpu
+    kernels = gpu[gpu["kind"] == "kernel"]
+    whole = get_time(trace).iloc[-1]
+    waiting = max(0.0, whole["host_us"] - whole["input_us"]) / max(whole["span_us"], 1e-9)
+    rows = []
+    for device, mine in kernels.groupby("device"):
+        calls = launches[launches["device"] == device]
+        short = mine["dur"] < SHORT_US
+        rows.append(
+            {
+                "device": int(device),
+                "kernels": len(mine),
+                "launched": len(calls),
+                "median_dur_us": mine["dur"].median(),
+                "median_launch_us": calls["launch_us"].median(),
+                "median_delay_us": calls["delay_us"].median(),
+                "median_queue": calls["queue"].median(),
+                "short_share": short.mean(),
+                "short_time_share": mine["dur"][short].sum() / max(mine["dur"].sum(), 1e-9),
+                "waiting_share": waiting,
+                "launch_bound": bool(waiting >= WAITING and short.mean() >= SHORT),
+            }
+        )
+    columns = [
+        "device", "kernels", "launched", "median_dur_us", "median_launch_us", "median_delay_us",
+        "median_queue", "short_share", "short_time_share", "waiting_share", "launch_bound",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,93 @@
+"""Questions that notebooks ask about the traces of the study."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scalebook import contract
+from scalebook.contract import ScalebookError, UsageError
+from scalebook.results import files
+from scalebook.results.queries import query
+from scalebook.traces import breakdown, launches, memory, reading, speed, times
+from scalebook.traces.summary import document
+from scalebook.traces.trace import Trace
+
+_FOLDERS = ("results/profiling", "results/local/profiling")
+
+#: Analyses of one trace by name, for `trace_analysis`.
+ANALYSES: dict[str, Callable[[Trace], pd.DataFrame]] = {
+    "attribution": breakdown.get_attribution,
+    "time": times.get_time,
+    "launches": launches.get_launches,
+    "launch_summary": launches.get_launch_summary,
+    "memory": memory.get_memory,
+    "memory_peak": memory.get_memory_peak,
+    "speed": speed.get_speed,
+    "speed_summary": speed.get_speed_summary,
+}
+
+
+@query
+def trace_files() -> list[str]:
+    """Traces in the results, local trials last, as paths relative to the study's root."""
+    root = contract.find_root()
+    found = []
+    for name in _FOLDERS:
+        folder = root / name
+        here = [*folder.glob("*.json"), *folder.glob("*.json.gz")] if folder.is_dir() else []
+        found += sorted(
+            files.relative(path, root)
+            for path in here
+            if path.is_file() and not path.name.startswith(".")
+        )
+    return found
+
+
+@query
+def trace_summary(path: str) -> dict[str, Any]:
+    """Sum up a trace below the study's root, as `summary` does; read once while unchanged.
+
+    Raises
+    ------
+    UsageError
+        If the path leads out of the study.
+    ScalebookError
+        As `summary`.
+    """
+    whole = _inside(path)
+    return copy.deepcopy(files.unchanged(whole, _summed, Path(path).as_posix()))
+
+
+@query
+def trace_analysis(path: str, analysis: str) -> pd.DataFrame:
+    """One of `ANALYSES` of a trace below the study's root.
+
+    Raises
+    ------
+    UsageError
+        If the path leads out of the study, or there is no such analysis.
+    ScalebookError
+        As `summary`.
+    """
+    if analysis not in ANALYSES:
+        raise UsageError(f"analysis {analysis}: choose one of {', '.join(ANALYSES)}")
+    return ANALYSES[analysis](reading.read(_inside(path), Path(path).as_posix()))
+
+
+def _inside(path: str) -> Path:
+    root = contract.find_root()
+    whole = root / path
+    if not whole.resolve().is_relative_to(root.resolve()):
+        raise UsageError(f"{path}: lies outside the study; give a path below its folder")
+    if not whole.is_file():
+        raise ScalebookError(f"{path}: no such file")
+    return whole
+
+
+def _summed(path: Path, where: str) -> dict[str, Any]:
+    return document(reading.read(path, where), where)

@@ -1,0 +1,198 @@
+"""How near operators come to what the device can do: the roofline, and the best step."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from scalebook.traces import peaks, work
+from scalebook.traces.attribution import attribute
+from scalebook.traces.peaks import Peak
+from scalebook.traces.times import get_time
+from scalebook.traces.trace import Trace
+
+# Kernels that round fp32 to tf32 for the matrix units.
+_TF32 = re.compile(r"tf32|s1688|s161616", re.IGNORECASE)
+
+COLUMNS = [
+    "operator", "shapes", "kind", "phase", "precision", "calls", "time_us", "flops", "bytes",
+    "intensity", "tflops", "gb_s", "best_us", "bound", "efficiency",
+]  # fmt: skip
+
+
+def get_peak(trace: Trace) -> Peak | None:
+    """Peak of the GPU that worked most, by its name; None where it is not known."""
+    gpu = attribute(trace).gpu
+    names = {device["id"]: device["name"] for device in trace.devices}
+    if gpu.empty or not names:
+        return None
+    busiest = int(gpu["dur"].groupby(gpu["device"]).sum().idxmax())
+    return peaks.known(names.get(busiest, next(iter(names.values()))))
+
+
+def get_speed(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
+    """Operators against the roofline: one row an operator, shapes and phase.
+
+    Parameters
+    ----------
+    trace : Trace
+        Recorded with shapes.
+    peak : Peak, optional
+        Of the device; that of `get_peak` where left out.
+
+    Returns
+    -------
+    DataFrame
+        Longest first: operator, shapes (text), kind, phase, precision (tf32 where kernel names
+        say so), calls, time_us (of its kernels; on a CPU its own), flops and bytes (of all
+        calls, the least traffic there is), intensity (flops a byte), tflops and gb_s achieved,
+        best_us (the longer of arithmetic and traffic at peak; NaN without a peak), bound
+        ("compute" or "memory"), efficiency (best_us / time_us). Operators whose work cannot be
+        told from shapes are one last row without figures.
+    """
+    parts = attribute(trace)
+    peak = peak or get_peak(trace)
+    host = parts.host
+    works = _works(trace, host)
+    known = np.array([one is not None for one in works], dtype=bool)
+    calls = _counted(host, known, works, parts.tree)
+    where = parts.tree.innermost(np.where(calls, np.arange(len(host)), -1))
+    on_gpu = not parts.gpu.empty
+    frame = parts.gpu if on_gpu else parts.cpu
+    place = frame["launcher" if on_gpu else "position"].to_numpy()
+    place = np.where(place >= 0, where[place], -1) if len(where) else place
+    duration = frame["dur" if on_gpu else "self_us"].to_numpy()
+    time = np.bincount(place[place >= 0], duration[place >= 0], minlength=len(host))
+    tensor = np.zeros(len(host), dtype=bool)
+    if on_gpu and calls.any():
+        names = frame["name"].cat
+        said = np.array([bool(_TF32.search(name)) for name in names.categories], dtype=bool)
+        tensor[place[said[names.codes.to_numpy()] & (place >= 0)]] = True
+    mine = np.flatnonzero(calls)
+    rows = pd.DataFrame(
+        {
+            "operator": host["name"].to_numpy()[mine],
+            "shape": host["shape"].to_numpy()[mine],
+            "phase": host["phase"].to_numpy()[mine],
+            "kind": [works[i].kind for i in mine],
+            "precision": [_precision(works[i].precision, tensor[i]) for i in mine],
+            "time_us": time[mine],
+            "flops": [works[i].flops for i in mine],
+            "bytes": [works[i].bytes for i in mine],
+        }
+    )
+    keys = ["operator", "shape", "phase", "kind", "precision"]
+    table = rows.groupby(keys, sort=False, as_index=False).agg(
+        calls=("flops", "size"), time_us=("time_us", "sum"), flops=("flops", "sum"),
+        bytes=("bytes", "sum"),
+    )  # fmt: skip
+    # What ran for no time on the device was answered without it.
+    table = table[table["time_us"] > 0]
+    table["shapes"] = [_shown(trace.shapes[int(code)][0]) for code in table["shape"]]
+    table = _placed(table, peak).sort_values("time_us", ascending=False, kind="stable")
+    rest = float(duration[place < 0].sum())
+    if rest > 0:
+        last = {"operator": "", "shapes": "", "kind": "", "phase": "", "precision": ""}
+        last |= {"bound": "", "calls": int(np.count_nonzero(place < 0)), "time_us": rest}
+        table = pd.concat([table, pd.DataFrame([last])], ignore_index=True)
+    return table.reindex(columns=COLUMNS).reset_index(drop=True)
+
+
+def get_speed_summary(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
+    """A step against the speed of light: one row.
+
+    Returns
+    -------
+    DataFrame
+        Columns device, source, steps; step_us (mean, without warm-up), flops and bytes a step,
+        known_share (of the time in operators whose work is known), tflops, mfu (share of the
+        peak of each operation's precision, over the whole step), best_us (the step if each
+        known operator ran at its roofline, the others as they did, without waiting). NaN for
+        what is not known; no row where no shapes were recorded.
+    """
+    columns = ["device", "source", "steps", "step_us", "flops", "bytes", "known_share", "tflops",
+               "mfu", "best_us"]  # fmt: skip
+    peak = peak or get_peak(trace)
+    table = get_speed(trace, peak)
+    known = table[table["flops"].notna()]
+    if known.empty:
+        return pd.DataFrame(columns=columns)
+    times = get_time(trace)
+    steps = times[times["step"] >= 0]
+    count = max(1, len(steps))
+    steady = steps[~steps["warm_up"]] if len(steps) else times
+    step_us = float(steady["span_us"].mean())
+    flops = float(known["flops"].sum()) / count
+    rest = float(table["time_us"].sum() - known["time_us"].sum())
+    row = {
+        "device": peak.device if peak else None,
+        "source": f"{peak.source}, {peak.date}" if peak else None,
+        "steps": len(steps),
+        "step_us": step_us,
+        "flops": flops,
+        "bytes": float(known["bytes"].sum()) / count,
+        "known_share": float(known["time_us"].sum() / table["time_us"].sum()),
+        "tflops": flops / step_us / 1e6 if step_us > 0 else np.nan,
+        "mfu": np.nan,
+        "best_us": np.nan,
+    }
+    if peak and step_us > 0:
+        at_peak = sum(one.flops / (peak.of(one.precision) * 1e6) for one in known.itertuples())
+        row["mfu"] = at_peak / count / step_us
+        row["best_us"] = (float(known["best_us"].clip(upper=known["time_us"]).sum()) + rest) / count
+    return pd.DataFrame([row], columns=columns)
+
+
+def _works(trace: Trace, host: pd.DataFrame) -> np.ndarray:
+    """Work of each operator with shapes; None for the others. Each kind of call once."""
+    works = np.full(len(host), None, dtype=object)
+    shaped = np.flatnonzero((host["shape"] >= 0).to_numpy() & (host["kind"] == "operator"))
+    codes = host["name"].cat.codes.to_numpy()[shaped].astype(np.int64)
+    pairs = codes * max(1, len(trace.shapes)) + host["shape"].to_numpy()[shaped]
+    distinct, first, place = np.unique(pairs, return_index=True, return_inverse=True)
+    answers = np.full(len(distinct), None, dtype=object)
+    for index, example in enumerate(shaped[first].tolist()):
+        one = host["name"].iat[example], trace.shapes[host["shape"].iat[example]]
+        answers[index] = work.of(*one)
+    works[shaped] = answers[place]
+    return works
+
+
+def _counted(host: pd.DataFrame, known: np.ndarray, works: np.ndarray, tree) -> np.ndarray:
+    """Which calls count: of calls of one kind within each other only the innermost."""
+    around = tree.above(tree.innermost(np.where(known, np.arange(len(host)), -1)))
+    counted = known.copy()
+    for index in np.flatnonzero(known & (around >= 0)):
+        if works[around[index]].kind == works[index].kind:
+            counted[around[index]] = False
+    return counted
+
+
+def _placed(table: pd.DataFrame, peak: Peak | None) -> pd.DataFrame:
+    table["intensity"] = table["flops"] / table["bytes"]
+    table["tflops"] = table["flops"] / table["time_us"] / 1e6
+    table["gb_s"] = table["bytes"] / table["time_us"] / 1e3
+    if peak is None:
+        return table.assign(best_us=np.nan, bound="", efficiency=np.nan)
+    arithmetic = table["flops"] / (table["precision"].map(peak.of) * 1e6)
+    traffic = table["bytes"] / (peak.memory_gb_s * 1e3)
+    table["best_us"] = np.maximum(arithmetic, traffic)
+    table["bound"] = np.where(arithmetic > traffic, "compute", "memory")
+    table["efficiency"] = table["best_us"] / table["time_us"]
+    return table
+
+
+def _precision(precision: str, tensor: bool) -> str:
+    return "tf32" if tensor and precision == "fp32" else precision
+
+
+def _shown(dims: list) -> str:
+    """Shapes of the arguments in a short line."""
+    parts = []
+    for one in dims:
+        if isinstance(one, list) and one:
+            parts.append(f"{len(one)} tensors" if isinstance(one[0], list)
+                         else "×".join(map(str, one)))  # fmt: skip
+    return ", ".join(parts)[:120]

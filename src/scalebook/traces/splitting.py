@@ -1,0 +1,169 @@
+"""The events of a trace, some at a time, from the bytes of its file.
+
+A trace is one JSON document, often of hundreds of megabytes, and nearly all of it
+is one list. It is cut behind an event, and what lies before the cut is parsed as
+a list of its own. That this parses proves the cut: quotes and brackets before it
+are balanced. So any valid document is read as a parser of the whole would read it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from scalebook.contract import ScalebookError
+
+#: Bytes parsed at once: few enough that their events stay in the processor's cache.
+CHUNK = 1 << 19
+#: Most bytes without a place to cut.
+LONGEST = 256 << 20
+
+_OPENING = re.compile(rb'"traceEvents"\s*:\s*\[')
+_BETWEEN = re.compile(rb"\}\s*,\s*(?=\{)")
+#: Places to cut that are tried before more bytes are awaited.
+_TRIES = 6
+
+
+class Events:
+    """Iterate over lists of events, in the order of the file.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes
+        The file, unpacked.
+    where : str
+        How an error names it.
+
+    Attributes
+    ----------
+    header : dict
+        What the document holds beside its events; complete after the last list.
+
+    Raises
+    ------
+    ScalebookError
+        While iterating: if the document is no trace, or cut short; one line.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], where: str) -> None:
+        self.header: dict[str, Any] = {}
+        self._pieces = iter(pieces)
+        self._where = where
+        self._read = 0
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        head, buffer = self._opened()
+        awaited = CHUNK
+        for piece in self._pieces:
+            self._read += len(piece)
+            buffer += piece
+            while len(buffer) >= awaited:
+                found = _first_events(buffer)
+                if found is None:
+                    awaited = 2 * len(buffer)
+                    if awaited > LONGEST:
+                        raise ScalebookError(
+                            f"{self._where}: one event takes more than {LONGEST >> 21} MiB, refused"
+                        )
+                    break
+                events, end = found
+                yield events
+                del buffer[:end]
+                awaited = CHUNK
+        document = self._last(head + buffer)
+        if isinstance(document, dict):
+            self.header = document
+            document = document.pop("traceEvents", None)
+        if not isinstance(document, list):
+            raise ScalebookError(
+                f"{self._where}: is not a profiler trace: holds no list of traceEvents"
+            )
+        yield document
+
+    def _opened(self) -> tuple[bytes, bytearray]:
+        """Bytes up to the bracket before the first event, and those read behind it."""
+        buffer, searched, tried = bytearray(), 0, 0
+        for piece in self._pieces:
+            self._read += len(piece)
+            buffer += piece
+            if len(buffer) > LONGEST:
+                raise ScalebookError(
+                    f"{self._where}: is not a profiler trace: {LONGEST >> 20} MiB without an event"
+                )
+            if buffer[:64].lstrip()[:1] == b"[":
+                end = buffer.index(b"[") + 1
+                return bytes(buffer[:end]), buffer[end:]
+            for match in _OPENING.finditer(bytes(buffer[searched:])):
+                end, tried = searched + match.end(), tried + 1
+                if tried <= _TRIES and _opens(buffer[:end]):
+                    return bytes(buffer[:end]), buffer[end:]
+            searched = max(0, len(buffer) - 64)
+        return b"", buffer
+
+    def _last(self, data: bytes) -> Any:
+        if not data.strip():
+            raise ScalebookError(f"{self._where}: is empty; expected a profiler trace")
+        try:
+            return _loads(data)
+        except RecursionError:
+            raise ScalebookError(f"{self._where}: nested too deeply for a profiler trace") from None
+        except ValueError as error:
+            raise ScalebookError(
+                f"{self._where}: cut short, or no JSON, within the last "
+                f"{min(len(data), self._read):,} of {self._read:,} bytes "
+                f"({getattr(error, 'msg', 'no JSON')}); copy it again"
+            ) from None
+
+
+def _opens(head: bytes | bytearray) -> bool:
+    """Whether the events of the document itself begin here: it may end right behind."""
+    try:
+        document = orjson.loads(head + b"]}")
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(document, dict) and document.get("traceEvents") == []
+
+
+def _first_events(buffer: bytearray) -> tuple[list[Any], int] | None:
+    """Events up to the last place to cut, and where the next one begins; None for no place."""
+    for end, following in _cuts(buffer):
+        try:
+            return _loads(b"[" + buffer[:end] + b"]"), following
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _cuts(buffer: bytearray) -> Iterator[tuple[int, int]]:
+    """Ends of objects behind which another may begin, with its start; the last ones first."""
+    size = tried = 0
+    high = len(buffer)
+    while size < len(buffer):
+        # Wider and wider windows, from the end.
+        size = min(len(buffer), max(1 << 12, 16 * size))
+        low = len(buffer) - size
+        found = [
+            (low + match.start() + 1, low + match.end())
+            for match in _BETWEEN.finditer(bytes(buffer[low:]))
+            if low + match.start() < high
+        ]
+        for cut in reversed(found):
+            yield cut
+            tried += 1
+            if tried == _TRIES:
+                return
+        high = low
+
+
+def _loads(data: bytes | bytearray) -> Any:
+    """Parse JSON; NaN, names that are not UTF-8 and lone surrogates are read the slow way."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if error.pos >= len(data) - 2 and error.pos > 0:
+            raise
+    return json.loads(data.decode("utf-8", errors="replace"))

@@ -1,0 +1,80 @@
+"""Values of a trace that nobody vouches for: numbers, names, devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scalebook.traces.trace import WIDEST_NAME
+
+
+def numbers(values: list[Any], missing: float = np.nan) -> np.ndarray:
+    """Numbers as they are; NaN for what is none, `missing` for what is not there."""
+    if set(map(type, values)) <= {int, float}:
+        try:
+            return np.array(values, dtype=np.float64)
+        except OverflowError:
+            pass
+    return np.array([_number(value, missing) for value in values], dtype=np.float64)
+
+
+def _number(value: Any, missing: float) -> float:
+    if value is None:
+        return missing
+    if type(value) is float or (type(value) is int and abs(value) < 1 << 100):
+        return value if abs(value) < np.inf else np.nan
+    return np.nan
+
+
+def identifiers(details: list[dict[str, Any]], key: str, second: str | None = None) -> np.ndarray:
+    """Whole numbers from 0 to 2^62 under `key`, or `second` where no event has it; else -1."""
+    values = [args.get(key, -1) for args in details]
+    if second is not None and all(value == -1 for value in values):
+        values = [args.get(second, -1) for args in details]
+    if set(map(type, values)) <= {int}:
+        try:
+            numbers = np.array(values, dtype=np.int64)
+        except OverflowError:
+            pass
+        else:
+            return np.where((numbers < 0) | (numbers >= 1 << 62), -1, numbers)
+    return np.array(
+        [value if type(value) is int and 0 <= value < 1 << 62 else -1 for value in values],
+        dtype=np.int64,
+    )
+
+
+def clean(name: str) -> str:
+    """Shorten, and replace what no encoder takes."""
+    return name[:WIDEST_NAME].encode("utf-8", "replace").decode()
+
+
+def base_time(header: dict[str, Any]) -> int:
+    """Nanoseconds from which the times of a trace are counted."""
+    base = header.get("baseTimeNanoseconds")
+    return base if type(base) is int and 0 <= base < 1 << 63 else 0
+
+
+def count(value: Any) -> int | None:
+    """A small whole number as it is; None for anything else."""
+    return value if type(value) is int and 0 <= value < 1 << 31 else None
+
+
+def devices(properties: Any) -> tuple[dict[str, Any], ...]:
+    """GPUs as a trace describes them, see `Trace.devices`."""
+    found = []
+    for entry in properties if isinstance(properties, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            major, minor = count(entry.get("computeMajor")), count(entry.get("computeMinor"))
+            total = entry.get("totalGlobalMem")
+            found.append(
+                {
+                    "id": count(entry.get("id")),
+                    "name": clean(entry["name"][:120]),
+                    "memory_bytes": total if type(total) is int and 0 < total < 1 << 53 else None,
+                    "multiprocessors": count(entry.get("numSms")),
+                    "capability": None if major is None else f"{major}.{minor or 0}",
+                }
+            )
+    return tuple(found)

@@ -1,0 +1,252 @@
+"""Arithmetic and memory traffic of one operator, from the shapes of its arguments.
+
+Traffic is the least there is: every input read once, every output written once. A
+multiplication and an addition are two operations. What is not known is None, never a guess.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Dims = list[Any]
+
+_SIZES = {
+    "float": 4, "double": 8, "half": 2, "bfloat16": 2, "long": 8, "long int": 8, "int": 4,
+    "short": 2, "short int": 2, "bool": 1, "unsigned char": 1, "signed char": 1, "char": 1,
+    "tensorlist": 4,
+}  # fmt: skip
+_PRECISIONS = {"half": "fp16", "bfloat16": "bf16", "double": "fp64"}
+
+
+class Work(NamedTuple):
+    """What one call does.
+
+    Attributes
+    ----------
+    kind : str
+        Calls of one kind within each other are one call.
+    flops, bytes : float
+        Operations, and least traffic.
+    precision : str
+        fp32, fp16, bf16 or fp64.
+    """
+
+    kind: str
+    flops: float
+    bytes: float
+    precision: str
+
+
+class _Call(NamedTuple):
+    """Arguments: dimensions, bytes an element, and values as text."""
+
+    dims: Dims
+    sizes: list[int]
+    values: list[Any]
+
+    def count(self, index: int) -> int:
+        """Elements of an argument; of a list of tensors those of all."""
+        return elements(self.dims[index]) if index < len(self.dims) else 0
+
+    def moved(self, *indices: int) -> int:
+        """Bytes of some arguments."""
+        return sum(self.count(index) * self.sizes[index] for index in indices)
+
+    def all_moved(self) -> int:
+        """Bytes of all tensors among the arguments."""
+        return self.moved(*range(len(self.dims)))
+
+    def value(self, index: int) -> Any:
+        """Number or list given as an argument; None where it was not recorded."""
+        if index >= len(self.values) or not isinstance(self.values[index], str):
+            return None
+        try:
+            return ast.literal_eval(self.values[index][:200])
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+
+
+def of(name: str, shape: tuple[list, list, list]) -> Work | None:
+    """Work of an operator; None where its formula or its shapes are not known."""
+    formula = _FORMULAS.get(name.removeprefix("aten::").rstrip("_"))
+    dims, types, values = shape
+    if formula is None or not dims or not name.startswith("aten::"):
+        return None
+    short = [str(one).rpartition("::")[2].lower() for one in types]
+    short += ["float"] * (len(dims) - len(short))
+    call = _Call(dims, [_SIZES.get(one, 4) for one in short], values)
+    try:
+        flops, moved = formula[1](call)
+    except (_Unknown, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    if not (0 <= flops < 1e18 and 0 < moved < 1e15):
+        return None
+    tensors = [one for one, what in zip(short, dims) if elements(what)]
+    precision = _PRECISIONS.get(tensors[0], "fp32") if tensors else "fp32"
+    return Work(formula[0], float(flops), float(moved), precision)
+
+
+class _Unknown(Exception):
+    """The shapes do not say what is done."""
+
+
+def size_of(dtype: Any) -> int | None:
+    """Bytes of an element, by the name a trace gives its type; None where it is not known."""
+    return _SIZES.get(str(dtype).rpartition("::")[2].lower())
+
+
+def elements(dims: Any) -> int:
+    """Elements of a tensor, or of a list of tensors, by dimensions; 0 for what is none."""
+    if not isinstance(dims, list) or not dims:
+        return 0
+    if isinstance(dims[0], list):
+        return sum(map(elements, dims))
+    return math.prod(dims) if all(type(one) is int and one >= 0 for one in dims) else 0
+
+
+def _convolution(call: _Call, first: int, groups: int, transposed: int | None) -> tuple:
+    """``(input, weight, bias, stride, padding, dilation, …)`` with strides from `first` on."""
+    data, weight = call.dims[0], call.dims[1]
+    stride, padding, dilation = (call.value(first + offset) for offset in range(3))
+    if stride is None or padding is None or dilation is None or call.value(groups) is None:
+        raise _Unknown
+    kernel, space = weight[2:], data[2:]
+    if len(kernel) != len(space) or not kernel:
+        raise _Unknown
+    stride, padding, dilation = (
+        list(one) * len(kernel) if len(one) == 1 else list(one)
+        for one in (stride, padding, dilation)
+    )
+    if transposed is not None and call.value(transposed):
+        flops = 2 * math.prod(data) * math.prod(weight[1:])
+        channels = weight[1] * call.value(groups)
+        out = [
+            (size - 1) * s - 2 * p + d * (k - 1) + 1
+            for size, k, s, p, d in zip(space, kernel, stride, padding, dilation)
+        ]
+    else:
+        out = [
+            (size + 2 * p - d * (k - 1) - 1) // s + 1
+            for size, k, s, p, d in zip(space, kernel, stride, padding, dilation)
+        ]
+        channels = weight[0]
+        flops = 2 * data[0] * math.prod(out) * math.prod(weight)
+    written = data[0] * channels * math.prod(out) * call.sizes[0]
+    return flops, call.moved(0, 1, 2) + written
+
+
+def _convolution_backward(call: _Call) -> tuple:
+    """``(grad_output, input, weight, …, output_mask)``: a product for each gradient wanted."""
+    gradient, data, weight = call.dims[0], call.dims[1], call.dims[2]
+    wanted = call.value(10)
+    for_input, for_weight = (wanted[0], wanted[1]) if wanted else (True, True)
+    reach = data if call.value(7) else gradient
+    # Each product pairs every element of one with all weights that meet it.
+    one = 2 * math.prod(reach) * math.prod(weight) // (weight[0] or 1)
+    products = int(for_input) + int(for_weight)
+    if not products:
+        raise _Unknown
+    return one * products, call.moved(0) + call.moved(1, 2) * products
+
+
+def _product(call: _Call, left: int, right: int, bias: int | None) -> tuple:
+    a, b = call.dims[left], call.dims[right]
+    if len(a) != len(b) or len(a) not in (2, 3) or a[-1] != b[-2]:
+        raise _Unknown
+    out = math.prod(a[:-1]) * b[-1]
+    read = call.moved(left, right) + (call.moved(bias) if bias is not None else 0)
+    return 2 * out * a[-1], read + out * call.sizes[left]
+
+
+def _linear(call: _Call) -> tuple:
+    data, weight = call.dims[0], call.dims[1]
+    if not data or len(weight) != 2 or data[-1] != weight[1]:
+        raise _Unknown
+    out = math.prod(data[:-1]) * weight[0]
+    return 2 * out * data[-1], call.all_moved() + out * call.sizes[0]
+
+
+def _elementwise(call: _Call) -> tuple:
+    largest = max(range(len(call.dims)), key=call.count)
+    count = call.count(largest)
+    return count, call.all_moved() + count * call.sizes[largest]
+
+
+def _copy(call: _Call) -> tuple:
+    return 0, call.moved(0, 1)
+
+
+def _pass(flops: float, passes: float, *read: int) -> Callable[[_Call], tuple]:
+    """So many operations an element of the first argument, and outputs of so many times it."""
+
+    def formula(call: _Call) -> tuple:
+        count = call.count(0)
+        return flops * count, call.moved(*(read or (0,))) + passes * count * call.sizes[0]
+
+    return formula
+
+
+def _pool(call: _Call) -> tuple:
+    window, stride = call.value(1), call.value(2)
+    if not window:
+        raise _Unknown
+    shrunk = call.count(0) / math.prod(stride or window)
+    return shrunk * math.prod(window), call.moved(0) + shrunk * call.sizes[0]
+
+
+def _pool_backward(call: _Call) -> tuple:
+    # (grad_output, input, …): the gradient of the input is written, the input itself not read.
+    return call.count(1), call.moved(0) + call.moved(1)
+
+
+def _foreach(call: _Call) -> tuple:
+    return call.count(0), call.all_moved() + call.moved(0)
+
+
+def _fused(call: _Call) -> tuple:
+    # (parameters, gradients, states, …): all are read, all but the gradients written.
+    return 4 * call.count(0), 2 * call.all_moved() - call.moved(1)
+
+
+_UNARY = (
+    "relu sigmoid tanh gelu silu hardtanh hardswish exp log sqrt rsqrt neg abs clamp clamp_min "
+    "pow dropout native_dropout"
+)
+_BINARY = (
+    "add sub mul div threshold_backward sigmoid_backward tanh_backward gelu_backward "
+    "silu_backward hardtanh_backward where masked_fill addcmul addcdiv lerp maximum minimum eq"
+)
+_FORMULAS: dict[str, tuple[str, Callable[[_Call], tuple]]] = {
+    **{name: ("convolution", lambda call: _convolution(call, 3, 6, None))
+       for name in ("conv1d", "conv2d", "conv3d")},
+    **{name: ("convolution", lambda call: _convolution(call, 3, 8, 6))
+       for name in ("convolution", "_convolution")},
+    "convolution_backward": ("convolution", _convolution_backward),
+    "mm": ("gemm", lambda call: _product(call, 0, 1, None)),
+    "bmm": ("gemm", lambda call: _product(call, 0, 1, None)),
+    "addmm": ("gemm", lambda call: _product(call, 1, 2, 0)),
+    "baddbmm": ("gemm", lambda call: _product(call, 1, 2, 0)),
+    "linear": ("gemm", _linear),
+    **{name: ("batch_norm", _pass(5, 1)) for name in
+       ("batch_norm", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm")},
+    **{name: ("batch_norm", _pass(8, 1, 0, 1)) for name in
+       ("native_batch_norm_backward", "cudnn_batch_norm_backward", "miopen_batch_norm_backward")},
+    **{name: ("elementwise", _elementwise) for name in f"{_UNARY} {_BINARY}".split()},
+    "copy": ("copy", _copy),
+    **{name: ("reduction", _pass(1, 0)) for name in ("sum", "mean", "norm", "linalg_vector_norm")},
+    **{name: ("reduction", _pass(5, 1)) for name in ("_softmax", "_log_softmax")},
+    **{name: ("reduction", _pass(3, 1, 0, 1))
+       for name in ("_softmax_backward_data", "_log_softmax_backward_data")},
+    **{name: ("pooling", _pool) for name in
+       ("max_pool2d", "max_pool2d_with_indices", "avg_pool2d")},
+    **{name: ("pooling", _pass(1, 0)) for name in ("adaptive_avg_pool2d", "_adaptive_avg_pool2d")},
+    **{name: ("pooling", _pool_backward) for name in
+       ("max_pool2d_with_indices_backward", "avg_pool2d_backward",
+        "_adaptive_avg_pool2d_backward")},
+    **{f"_foreach_{name}": ("optimizer", _foreach) for name in
+       ("add", "mul", "sub", "div", "addcmul", "addcdiv", "lerp", "sqrt")},
+    **{name: ("optimizer", _fused) for name in ("_fused_sgd", "_fused_adam", "_fused_adamw")},
+}  # fmt: skip
