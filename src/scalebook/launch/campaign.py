@@ -168,7 +168,11 @@ def _looked_up(planned: Planned, root: Path) -> Planned:
 def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
     """What decides the numbers of a run, as its manifest keeps it."""
     document = clean(resolved, root)
-    training = {key: item for key, item in document["training"].items() if key != "timeout_s"}
+    training = {
+        key: item
+        for key, item in document["training"].items()
+        if key not in ("timeout_s", "sample_s")
+    }
     kept = {key: item for key, item in document.items() if key not in _IDLE}
     return {**kept, "training": training}
 

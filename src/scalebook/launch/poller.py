@@ -192,10 +192,10 @@ class Poller:
 
     def _refresh_accounting(self, job: str) -> None:
         """Ask sacct about every job that is not plainly alive, if it is time."""
-        if _has_ended(self._attempts.get(job, ())) and job not in self._requeued():
-            queued = self._queue.get(job)
-            if queued is None or queued.state in ENDS:
-                return
+        queued, known = self._queue.get(job), self._attempts.get(job)
+        # Of a job that ran again, what is known may be the end of an earlier attempt.
+        if queued and queued.state in ENDS and known and known[-1].state == queued.state:
+            return
         if not self._accounting_pause.due() and job in self._accounted:
             return
         wanted = {
@@ -218,9 +218,6 @@ class Poller:
         self._accounting_pause.asked(
             changed=any(self._attempts.get(one, ()) != was for one, was in before.items())
         )
-
-    def _requeued(self) -> set[str]:
-        return {one for one, queued in self._queue.items() if _was_requeued(queued)}
 
     def _refresh_shown(self, job: str) -> None:
         """Ask the controller itself about one job, if it is time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -120,8 +121,10 @@ def jobs(root: Path | None = None) -> list[Job]:
     known = []
     for path in (root / ".scalebook" / "jobs").glob("*/job.json"):
         submitted = contract.read_json(path).get("submitted") or ""
-        known.append((submitted, path.parent.name, path.parent))
-    return [_job(folder, root) for _, _, folder in sorted(known)]
+        # Jobs of one second in the order of their numbers: 9 before 10.
+        numbers = [int(part) for part in re.findall(r"\d+", path.parent.name)]
+        known.append((submitted, numbers, path.parent.name, path.parent))
+    return [_job(folder, root) for *_, folder in sorted(known)]
 
 
 def resume(job_id: str, root: Path | None = None) -> Job:

@@ -223,7 +223,7 @@ def _end(view: View, run: Run, submitted: dt.datetime, now: dt.datetime, last: V
     # While the record of a requeued job's last attempt is on its way, there is only an earlier one.
     newest = not view.queued or (final and final.state == view.queued.state)
     if final and final.state in ENDS and newest:
-        return _from_accounting(final)
+        return _from_accounting(final, again=len(view.attempts) > 1)
     ended = view.queued.end if view.queued else None
     if view.queued and view.accounting is Accounting.ON and _young(ended, now, ACCOUNTING_LAG_S):
         return Verdict(_alive_or_running(last), "has ended; Slurm's accounting is on its way")
@@ -232,7 +232,8 @@ def _end(view: View, run: Run, submitted: dt.datetime, now: dt.datetime, last: V
         # The accounting, once it is back, may know more.
         return replace(end, settled=view.accounting is not Accounting.AWAY)
     if view.queued:
-        return Verdict(ENDS[view.queued.state], view.queued.reason)
+        reason = view.queued.reason
+        return Verdict(ENDS[view.queued.state], "" if reason == "None" else reason)
     if final and final.state in _REQUEUED:
         return Verdict(JobState.PENDING, _REQUEUED[final.state])
     if view.accounting is Accounting.AWAY and not run.ended:
@@ -257,17 +258,19 @@ def _young(moment: dt.datetime | None, now: dt.datetime, seconds: float) -> bool
     return moment is not None and (now - moment).total_seconds() < seconds
 
 
-def _from_accounting(attempt: Attempt) -> Verdict:
+def _from_accounting(attempt: Attempt, again: bool) -> Verdict:
     """The end of a job as accounting tells it; its steps may know more than the job does."""
     state = ENDS[attempt.state]
+    # The derived exit code of a job that ran again may be that of a step of an earlier attempt.
+    derived = Exit() if again else attempt.derived
     memory = [step for step in attempt.steps if step.state == "OUT_OF_MEMORY"]
     failed = [step for step in attempt.steps if step.exit.failed and step.name != "extern"]
     if state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and memory:
         where = "" if memory[0].name == "batch" else f"in step {memory[0].name} "
         return Verdict(JobState.OUT_OF_MEMORY, f"{where}{MEMORY}", settled=True)
-    if state is JobState.COMPLETED and (attempt.derived.failed or _step_failed(attempt)):
+    if state is JobState.COMPLETED and (derived.failed or _step_failed(attempt)):
         step = next((one for one in failed if one.name != "batch"), None)
-        said = exit_words(step.exit if step else attempt.derived)
+        said = exit_words(step.exit if step else derived)
         name = f"step {step.name}" if step else "a step"
         if step and step.state == "OUT_OF_MEMORY":
             return Verdict(JobState.OUT_OF_MEMORY, f"in {name} {MEMORY}", settled=True)
@@ -289,10 +292,11 @@ def _step_failed(attempt: Attempt) -> bool:
 def _from_controller(shown: Shown) -> Verdict:
     """The end of a job as its controller remembers it, where there is no accounting."""
     state = ENDS[shown.state]
-    if shown.derived.signal == _OOM_SIGNAL and state in (JobState.FAILED, JobState.COMPLETED):
+    derived = Exit() if shown.restarts else shown.derived
+    if derived.signal == _OOM_SIGNAL and state in (JobState.FAILED, JobState.COMPLETED):
         return Verdict(JobState.OUT_OF_MEMORY, MEMORY, settled=True)
-    if state is JobState.COMPLETED and shown.derived.failed:
-        said = exit_words(shown.derived)
+    if state is JobState.COMPLETED and derived.failed:
+        said = exit_words(derived)
         return Verdict(
             JobState.FAILED, f"a step {said}, though the script ended with 0", settled=True
         )

@@ -117,6 +117,12 @@ def _submit(
         "sbatch", "--parsable", "--chdir=.", *options, f"--output={output}",
         _script(first, root), *arguments,
     ]  # fmt: skip
+    if any(letter in str(root) for letter in "%\\"):
+        # Slurm's job would fail at once, without a word.
+        raise UsageError(
+            f"{where}: {root}: Slurm takes % and \\ in a path for a pattern: move the study to a "
+            "folder without them"
+        )
     (root / LOGS).mkdir(parents=True, exist_ok=True)
     path, new = _keep(resolved, root, array)
     environment = _environment(first, root, path, command)

@@ -106,9 +106,15 @@ def end_words(state: str, code: Exit, limit: str) -> str:
     }[state]
 
 
+#: Exit code 0:53 is Slurm's mark of a job whose output file could not be opened on the node.
+_NO_OUTPUT = 53
+
+
 def exit_words(code: Exit) -> str:
     """``ended with exit status 9``, or ``was killed by signal 9 (SIGKILL)``."""
     number = code.signal or (code.status - 128 if 128 < code.status < 160 else 0)
+    if number == _NO_OUTPUT:
+        return "could not open its output file: the node must see its folder (slurm/logs)"
     if not number:
         return f"ended with exit status {code.status}"
     try:

@@ -1,0 +1,330 @@
+"""Every way a job may end, provoked on the small cluster: what the monitor says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+
+import pytest
+from slurm_study import (
+    Watched,
+    at_work,
+    learnt,
+    make,
+    rank_process,
+    scalebook,
+    slurm,
+    start_scalebook,
+    step_of,
+    submit,
+    until,
+)  # fmt: skip
+
+from scalebook import contract, launch
+from scalebook.launch import Job, JobState
+from scalebook.minislurm import MiniCluster
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="module")
+def root(cluster, tmp_path_factory):
+    with at_work(make(tmp_path_factory.mktemp("failures")), cluster) as folder:
+        yield folder
+
+
+def says(job: Job) -> tuple[int, str]:
+    """Exit status of `scalebook watch` and what it prints."""
+    done = scalebook("watch", job.id)
+    assert "Traceback" not in done.output
+    return done.exit_code, done.output
+
+
+def begun(job: Job) -> bool:
+    """Whether a run is within its first epoch."""
+    return step_of(job) > 1
+
+
+def second(job: Job) -> bool:
+    """Whether a run is within its second epoch."""
+    return step_of(job, 2) > 1
+
+
+def attempts(job: Job) -> list[dict]:
+    return contract.read_json(job.files().manifest)["attempts"]
+
+
+# --------------------------------------------------------------------------- waiting
+
+
+@pytest.fixture(scope="module")
+def waiting(root):
+    """What `scalebook status` says of jobs that wait for a full cluster; all are then cancelled."""
+    jobs = {"fills": submit("fills")}
+    until(lambda: jobs["fills"].state() is JobState.RUNNING, "the cluster is full")
+    for name in ("waits", "held", "never"):
+        jobs[name] = submit("sleeps")
+    slurm("scontrol", "uhold", jobs["held"].slurm_id)
+    gone = submit("sleeps")
+    until(lambda: gone.state() is JobState.PENDING, "it waits")
+    slurm("scontrol", "update", f"JobId={jobs['never'].slurm_id}",
+          f"Dependency=afterok:{gone.slurm_id}")  # fmt: skip
+    gone.cancel()
+    known = {job.id: name for name, job in jobs.items()}
+
+    def status() -> dict[str, dict]:
+        rows = json.loads(scalebook("status", "--json").stdout)
+        return {known[row["job"]]: row for row in rows if row["job"] in known}
+
+    until(lambda: "Never" in status()["never"]["reason"], "the dependency is lost", 40)
+    until(lambda: "Held" in status()["held"]["reason"], "it is held", 40)
+    rows = status()
+    watching = start_scalebook("watch", jobs["waits"].id)
+    until(lambda: "sleeps" in watching.stdout.readline(), "it is watched", 20)
+    assert scalebook("cancel", jobs["waits"].id).exit_code == 0
+    said = watching.communicate(timeout=60)[0]
+    slurm("scancel", jobs["fills"].slurm_id)
+    for name in ("held", "never"):
+        jobs[name].cancel()
+    Watched(jobs).to_the_end(60)
+    return jobs, rows, (watching.returncode, said)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("waits", ["waiting for nodes to become free", "(Resources)"]),
+        ("held", ["held by its owner", "scontrol release", "(JobHeldUser)"]),
+        ("never", ["never starts", "cancel it", "(DependencyNeverSatisfied)"]),
+    ],
+)
+def test_a_job_that_waits_says_why(waiting, name, words):
+    _, rows, _ = waiting
+    assert rows[name]["state"] == "pending"
+    assert all(word in rows[name]["reason"] for word in words), rows[name]
+
+
+def test_a_cancelled_job_ends_its_watch_with_1(waiting):
+    jobs, _, (status, said) = waiting
+    assert status == 1 and "cancelled" in said and "Traceback" not in said, said
+    for name in ("waits", "fills", "held", "never"):
+        assert jobs[name].state() is JobState.CANCELLED, name
+        assert jobs[name].reason().startswith("by "), jobs[name].reason()
+    assert "before it started" in jobs["held"].reason()
+    assert "before it started" not in jobs["fills"].reason()
+    status, said = says(jobs["fills"])
+    assert status == 1 and "cancelled" in said
+
+
+# --------------------------------------------------------------------------- jobs that end badly
+
+
+@pytest.fixture(scope="module")
+def shot(root, tmp_path_factory):
+    """Side by side: jobs that run into each limit; runs of one seed, one of them left alone."""
+    absent = tmp_path_factory.mktemp("absent") / "python"
+    absent.write_text(
+        f'#!/bin/bash\n[ "${{RANK:-0}}" = 0 ] || exec sleep 300\nexec {sys.executable} "$@"\n'
+    )
+    absent.chmod(0o755)
+    jobs = {"stubborn": submit("stubborn")}
+    until(lambda: jobs["stubborn"].state() is JobState.RUNNING, "it runs")
+    slurm("scontrol", "update", f"JobId={jobs['stubborn'].slurm_id}", "EndTime=now+15")
+    jobs["eats"] = submit("eats", "little-memory")
+    jobs["hung"] = submit("long_two", timeout_s=8, epochs=50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHON", str(absent))
+        jobs["absent"] = submit("two", timeout_s=4)
+    jobs["hushed"] = submit("hushed")
+    jobs["unsaved"] = submit("unsaved")
+    jobs["unwritten"] = submit("unwritten")
+    jobs |= {name: submit("long_two") for name in ("alone", "limit")}
+    jobs["hand"] = submit("long_one")
+    watched = Watched(jobs)
+    watched.once("hung", begun, lambda job: os.kill(rank_process(job, 1), signal.SIGSTOP))
+    watched.once("limit", second, lambda job: slurm("scancel", "--signal=USR1", job.slurm_id))
+    watched.once("hand", second, lambda job: slurm("scontrol", "requeue", job.slurm_id))
+    return watched.to_the_end()
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "words"),
+    [
+        ("stubborn", JobState.TIMEOUT, ["reached its time limit", "sbatch -t"]),
+        ("eats", JobState.OUT_OF_MEMORY, ["more memory than the job was given", "--mem="]),
+        ("hushed", JobState.FAILED, ["step 0 ended with exit status 9", "script ended with 0"]),
+        ("hung", JobState.FAILED, ["did not answer for 8 s", "--resume"]),
+        ("absent", JobState.FAILED, ["a rank or its node did not start", "sinfo -R"]),
+        ("unsaved", JobState.FAILED, ["the disk is full", "--resume"]),
+        ("unwritten", JobState.FAILED, ["the disk is full", "free space"]),
+    ],
+)
+def test_a_job_that_ends_badly_says_how_why_and_what_to_do(shot, name, state, words):
+    job = shot.jobs[name]
+    assert job.state() is state, (job.reason(), job.logs())
+    reason = job.reason()
+    assert "\n" not in reason and all(word in reason for word in words), (reason, job.logs())
+    assert shot.told[name][-1] == (state, reason)
+    status, said = says(job)
+    assert status == 1 and state.value in said and reason in said
+
+
+def test_a_job_lost_to_its_limit_closes_its_manifest(shot):
+    assert [one["ended"] for one in attempts(shot.jobs["hung"])] == ["failed"]
+    assert [one["ended"] for one in attempts(shot.jobs["unsaved"])] == ["failed"]
+    assert not [name for name in ("stubborn", "eats", "hushed") if shot.jobs[name].files()]
+
+
+# --------------------------------------------------------------------------- jobs that go on
+
+
+def test_a_run_that_its_time_limit_interrupts_goes_on_within_the_epoch(shot):
+    job = shot.jobs["limit"]
+    assert job.state() is JobState.COMPLETED, job.logs()
+    assert learnt(job) == learnt(shot.jobs["alone"]) and len(learnt(job)) == 2
+    first, second = attempts(job)
+    assert (first["ended"], second["ended"]) == ("timeout", "completed")
+    assert "checkpoint at epoch 2, step" in first["reason"]
+    assert (second["first_epoch"], second["scheduler"]["restart_count"]) == (2, "1")
+    assert any("requeued" in reason for reason in shot.reasons("limit", JobState.PENDING))
+    assert says(job)[0] == 0
+
+
+def test_a_run_that_is_requeued_by_hand_goes_on(shot):
+    job = shot.jobs["hand"]
+    assert job.state() is JobState.COMPLETED, job.logs()
+    assert any("requeued" in reason for reason in shot.reasons("hand", JobState.PENDING))
+    assert [one["ended"] for one in attempts(job)][-1] == "completed"
+    assert len(attempts(job)) == 2
+    assert says(job)[0] == 0
+
+
+@pytest.fixture(scope="module")
+def overtaken(shot):
+    """An urgent job takes both nodes from a run and from a job that may not be requeued."""
+    jobs = {"run": submit("long_one"), "stays": submit("stays")}
+
+    def overtake(_: Job) -> None:
+        slurm("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null",
+              "--wrap=sleep 1")  # fmt: skip
+
+    watched = Watched(jobs)
+    watched.once("run", second, overtake)
+    return watched.to_the_end()
+
+
+def test_a_preempted_run_is_requeued_and_goes_on(overtaken, shot):
+    job = overtaken.jobs["run"]
+    assert job.state() is JobState.COMPLETED, job.logs()
+    waited = overtaken.reasons("run", JobState.PENDING)
+    assert any("after a job of higher priority took its nodes" in reason for reason in waited)
+    assert learnt(job) == learnt(shot.jobs["hand"]) and len(attempts(job)) == 2
+    assert says(job)[0] == 0
+
+
+def test_a_preempted_job_that_may_not_be_requeued_has_ended(overtaken):
+    job = overtaken.jobs["stays"]
+    assert job.state() is JobState.PREEMPTED, overtaken.told["stays"]
+    assert "higher priority" in job.reason()
+    status, said = says(job)
+    assert status == 1 and "preempted" in said
+
+
+@pytest.fixture(scope="module")
+def bereft(cluster, shot):
+    """The node of a run and of a job that may not be requeued dies."""
+    jobs = {"run": submit("long_one"), "stays": submit("stays")}
+    lost: list[int] = []
+
+    def node(job: Job) -> str:
+        return slurm("squeue", "-h", "-o", "%N", "-j", job.slurm_id)
+
+    def lose(_: Job) -> None:
+        for number in sorted({int(node(job).removeprefix("node")) for job in jobs.values()}):
+            cluster.stop_node(number)
+            lost.append(number)
+
+    watched = Watched(jobs)
+
+    def both(job: Job) -> bool:
+        return second(job) and jobs["stays"].state() is JobState.RUNNING
+
+    watched.once("run", both, lose)
+    try:
+        watched.once("stays", lambda job: job.state().finished, lambda _: back(cluster, lost))
+        yield watched.to_the_end()
+    finally:
+        back(cluster, lost)
+
+
+def back(cluster: MiniCluster, lost: list[int]) -> None:
+    while lost:
+        cluster.start_node(lost.pop())
+
+
+def test_a_run_that_loses_its_node_is_requeued_and_goes_on(bereft, shot):
+    job = bereft.jobs["run"]
+    assert job.state() is JobState.COMPLETED, job.logs()
+    waited = bereft.reasons("run", JobState.PENDING)
+    assert any("requeued after a node was lost" in reason for reason in waited), waited
+    assert learnt(job) == learnt(shot.jobs["hand"])
+    assert [one["ended"] for one in attempts(job)] == ["killed", "completed"]
+    assert says(job)[0] == 0
+
+
+def test_a_job_that_loses_its_node_and_may_not_be_requeued_has_ended(bereft):
+    job = bereft.jobs["stays"]
+    assert job.state() is JobState.NODE_FAIL, bereft.told["stays"]
+    assert "a node was lost" in job.reason() and "sinfo -R" in job.reason()
+    status, said = says(job)
+    assert status == 1 and "node lost" in said
+
+
+# --------------------------------------------------------------------------- Slurm itself
+
+
+def test_a_watch_outlives_a_controller_that_is_away_for_a_while(cluster, root):
+    job = submit("long_one", epochs=4)
+    until(lambda: job.state() is JobState.RUNNING and begun(job), "it trains")
+    missed = []
+
+    def away() -> None:
+        cluster.stop_controller()
+        try:
+            until(lambda: "has not answered since" in job.reason(), "it is missed", 60)
+            missed.append((job.state(), job.reason()))
+        finally:
+            cluster.start_controller()
+
+    thread = threading.Thread(target=away)
+    thread.start()
+    status, said = says(job)
+    thread.join()
+    [(state, reason)] = missed
+    assert state is JobState.RUNNING and "last known state" in reason
+    assert status == 0 and "has not answered since" in said and "completed" in said, said
+    assert len(learnt(job)) == 4
+
+
+def test_without_accounting_a_job_is_followed_all_the_same(tmp_path):
+    name = f"noacct-{os.getpid()}"
+    with (
+        MiniCluster(name=name, nodes=1, accounting=False, owned=True) as bare,
+        at_work(make(tmp_path / "study"), bare),
+    ):
+        jobs = {"one": submit("one", epochs=1), "hushed": submit("hushed")}
+        eats = submit("eats", "little-memory")
+        Watched({**jobs, "eats": eats}).to_the_end(90)
+        assert jobs["one"].state() is JobState.COMPLETED, jobs["one"].logs()
+        status, said = says(jobs["one"])
+        assert status == 0 and str(jobs["one"].stem) in said
+        assert jobs["hushed"].state() is JobState.FAILED
+        assert "exit status 9" in jobs["hushed"].reason()
+        assert eats.state() is JobState.OUT_OF_MEMORY, eats.reason()
+        assert says(jobs["hushed"])[0] == says(eats)[0] == 1
+        # Its controller remembers that there is no accounting: said, not kept silent.
+        collected = launch.collect(jobs["one"])
+        assert "accounting" in collected.note and not collected.files.sacct.is_file()
