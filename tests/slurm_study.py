@@ -37,8 +37,8 @@ experiments:
   one: {world_size: 1}
   two: {world_size: 2}
   # Long enough to be disturbed within its second epoch.
-  long_one: {world_size: 1, train_images: 640}
-  long_two: {world_size: 2, train_images: 640}
+  long_one: {world_size: 1, train_images: 1280}
+  long_two: {world_size: 2, train_images: 1280}
   sleeps: {world_size: 1, script: slurm/sleeps.sbatch}
   fills: {world_size: 4, nodes: 2, script: slurm/sleeps.sbatch}
   stays: {world_size: 1, script: slurm/stays.sbatch}
@@ -56,10 +56,12 @@ campaigns:
     experiments: {one: , two: {epochs: 1}}
 """
 
-#: A data disk of a node that is full: seen by the node alone, gone when the script ends.
+#: A data disk of a node that is full: seen by the node alone, which no other job shares meanwhile,
+#: and gone when the script ends.
 _FULL = """\
 #!/bin/bash
 #SBATCH --open-mode=append
+#SBATCH --exclusive
 mkdir -p {folder}
 mount -t tmpfs -o size={size} full {folder}
 trap 'umount {folder}' EXIT

@@ -287,7 +287,7 @@ def test_a_job_that_loses_its_node_and_may_not_be_requeued_has_ended(bereft):
 
 
 def test_a_watch_outlives_a_controller_that_is_away_for_a_while(cluster, root):
-    job = submit("long_one", epochs=4)
+    job = submit("long_one", epochs=5)
     until(lambda: job.state() is JobState.RUNNING and begun(job), "it trains")
     missed = []
 
@@ -306,7 +306,7 @@ def test_a_watch_outlives_a_controller_that_is_away_for_a_while(cluster, root):
     [(state, reason)] = missed
     assert state is JobState.RUNNING and "last known state" in reason
     assert status == 0 and "has not answered since" in said and "completed" in said, said
-    assert len(learnt(job)) == 4
+    assert len(learnt(job)) == 5
 
 
 def test_without_accounting_a_job_is_followed_all_the_same(tmp_path):

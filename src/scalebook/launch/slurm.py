@@ -186,15 +186,15 @@ class SlurmJob(Job):
             attempts = None
         if not attempts:
             return Run()
-        scheduler = attempts[-1].get("scheduler") or {}
-        if not self._made(scheduler, view):
+        if not self._made(attempts[-1], view):
             return Run()
         return Run(attempts[-1].get("ended"), attempts[-1].get("reason") or "")
 
-    def _made(self, scheduler: dict[str, Any], view: View) -> bool:
+    def _made(self, attempt: dict[str, Any], view: View) -> bool:
         """Whether an attempt that a manifest holds is the last one of this job of Slurm."""
+        scheduler = attempt.get("scheduler") or {}
         number = scheduler.get("job_id")
-        ours = {self.slurm_id, *(attempt.raw for attempt in view.attempts)}
+        ours = {self.slurm_id, *(past.raw for past in view.attempts)}
         if view.queued:
             ours.add(view.queued.raw)
         # Of a task whose own number nobody knows any more, the number of the task must do.
@@ -202,6 +202,9 @@ class SlurmJob(Job):
         same_task = bool(task) and scheduler.get("array_task") == task
         if number is not None and number not in ours and not same_task:
             return False
+        # A run that had completed when its job was requeued finds nothing to continue.
+        if attempt.get("ended") == "completed":
+            return True
         # A requeued job keeps its number; its last attempt may have ended before training began.
         restarts = len(view.attempts) - 1 if view.attempts else 0
         if view.shown:
