@@ -425,7 +425,15 @@ def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> Non
     if dry_run:
         _print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
         return
-    outcomes = campaigns.run(planned, root, arrays, tell=lambda line: click.echo(line, err=True))
+    try:
+        outcomes = campaigns.run(
+            planned, root, arrays, tell=lambda line: click.echo(line, err=True)
+        )
+    except KeyboardInterrupt:
+        raise ScalebookError(
+            "interrupted; what was submitted goes on: call the same command again, what is "
+            "finished is not run again"
+        ) from None
     done = [one.stem for one in outcomes if one.stem]
     if as_json:
         finished = [one.stem for one in planned if one.stem]

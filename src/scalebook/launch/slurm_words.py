@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import signal
 
 from scalebook.launch.slurm_records import Exit
@@ -88,13 +89,17 @@ def pending_words(reason: str, job: str) -> str:
 # --------------------------------------------------------------------------- ended
 
 
+# What nobody asked for is no limit: Slurm shows an overflowed number where one was moved.
+_LIMIT = re.compile(r"(\d{1,3}-)?\d\d(:\d\d){1,2}")
+
+
 def end_words(state: str, code: Exit, limit: str) -> str:
     """Why a job ended so, where its state alone does not say it."""
     return {
         "COMPLETED": "",
         "FAILED": f"its script {exit_words(code)}" if code.failed else "",
         "CANCELLED": "",
-        "TIMEOUT": f"reached its time limit{f' of {limit}' if limit[:1].isdigit() else ''}",
+        "TIMEOUT": f"reached its time limit{f' of {limit}' if _LIMIT.fullmatch(limit) else ''}",
         "DEADLINE": "reached its deadline",
         "OUT_OF_MEMORY": MEMORY,
         "NODE_FAIL": "a node was lost, and the job may not be requeued",
