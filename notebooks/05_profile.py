@@ -17,12 +17,22 @@
 
 # %% tags=["parameters"]
 study = None  # folder with study.yaml; None: found from here
+trace = None  # file in results/profiling to show in detail; None: one of a GPU, else the first
 trials = False  # traces of trial runs in results/local too
 
 # %%
 from scalebook import figures
 
 figures.use_study(study)
+view = figures.trace_view(trace, everything=trials)
+
+# %% [markdown]
+# ## What holds the run up
+#
+# Computed from the trace: the figures below show what it rests on.
+
+# %%
+view.verdict()
 
 # %% [markdown]
 # ## Device time by kind of work
@@ -36,6 +46,72 @@ figures.use_study(study)
 figures.show(figures.build("profiling_breakdown"))
 
 # %% [markdown]
+# ### Where the two groupings differ
+#
+# Read a row: it is all the time that one kind of operator takes. Read its colours: that is what
+# the kernels are called. What in a row has not the row's own colour is missing from that kind of
+# work when kernels are sorted by name. "Batch norm is the bottleneck" needs the rows, not
+# the colours.
+
+# %%
+figures.show(figures.grouping_difference())
+
+# %% [markdown]
+# ## A step from its first event to its last
+
+# %%
+figures.show(view.timeline())
+
+# %% [markdown]
+# The steps that were recorded; a step that warms up is no measure of the others:
+
+# %%
+figures.show_table(
+    view.steps(), headers=figures.STEP_HEADERS, digits=2, empty="The trace marks no steps."
+)
+
+# %% [markdown]
+# ## Waiting
+
+# %%
+figures.show(figures.idle_breakdown(everything=trials))
+
+# %% [markdown]
+# ## What the device could do
+#
+# Left of the ridge, where the slope meets the flat roof, memory limits an operator; right of it,
+# arithmetic does. Read how far below the roof the large points lie.
+
+# %%
+figures.show(view.roofline())
+
+# %% [markdown]
+# ## Ranks
+
+# %%
+figures.show(view.rank_comparison())
+
+# %%
+figures.show_table(
+    view.collectives(),
+    headers=figures.COLLECTIVE_HEADERS,
+    digits=figures.COLLECTIVE_DIGITS,
+    empty="No collectives of several ranks were recorded.",
+)
+
+# %% [markdown]
+# ## Utilisation over time
+
+# %%
+figures.show(view.utilisation())
+
+# %% [markdown]
+# What else was reported of profiled jobs, not verified:
+
+# %%
+figures.show_table(figures.reported_use(), empty="Nothing else was reported.")
+
+# %% [markdown]
 # ## The numbers
 
 # %%
@@ -46,14 +122,6 @@ figures.show_table(
 )
 
 # %% [markdown]
-# What else was reported of these jobs, not verified:
-
-# %%
-figures.show_table(figures.reported_use(), empty="Nothing else was reported.")
-
-# %% [markdown]
-# ## Traces
-#
 # Busy time is the time in which the device did anything at all, overlap the time in which
 # communication was hidden behind computation.
 
@@ -63,3 +131,9 @@ figures.show_table(
     headers=figures.TRACE_HEADERS,
     empty="No trace is in results/profiling yet.",
 )
+
+# %% [markdown]
+# ## The traces
+
+# %%
+figures.show_traces(everything=trials)

@@ -146,7 +146,8 @@ def test_nothing_tells_who_or_where(root, monkeypatch):
         if path.is_file():
             data = path.read_bytes()
             texts[path.name] = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    assert len(texts) == 5 and any(name.endswith(".pt.trace.json.gz") for name in texts)
+    assert len(texts) == 6 and any(name.endswith(".pt.trace.json.gz") for name in texts)
+    assert any(name.startswith("gpu_util_") for name in texts)
     log = texts[f"{stem}.log"]
     assert "Traceback" in log and "in _train_step" in log
     for name, text in texts.items():

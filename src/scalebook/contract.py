@@ -36,6 +36,18 @@ STEP_COLUMNS = (
     "attempt", "epoch", "step", "rank", "images", "step_time_s", "data_wait_s", "warmup",
 )  # fmt: skip
 
+#: Columns of ``results/profiling/gpu_util_<job id>.log``, one row a device and moment. ``time``
+#: in UTC; ``device`` is ``gpu<n>``, or ``host`` for a node's CPUs, memory and network.
+#: Utilisations in percent, of a host that of all its cores; ``process_cpu_percent`` is what the
+#: run's own processes take, 100 for one core. Memory in MiB, rates in 10^6 bytes a second.
+#: What a device does not tell is empty.
+UTILISATION_COLUMNS = (
+    "time", "node", "device", "utilisation_percent", "memory_utilisation_percent",
+    "memory_used_mib", "memory_total_mib", "temperature_c", "power_w", "clock_mhz",
+    "memory_clock_mhz", "pcie_rx_mb_s", "pcie_tx_mb_s", "process_cpu_percent",
+    "process_memory_mib", "network_rx_mb_s", "network_tx_mb_s",
+)  # fmt: skip
+
 #: How an attempt can end, as the manifest says it.
 ENDED = ("completed", "failed", "cancelled", "killed", "interrupted", "timeout")
 
@@ -193,6 +205,11 @@ class RunFiles:
     def trace(self, rank: int) -> Path:
         """Profiler trace of one rank."""
         return self.results / "profiling" / f"{self.stem}_rank{rank}.pt.trace.json.gz"
+
+    @property
+    def utilisation(self) -> Path:
+        """What the machines of the job did meanwhile, see `UTILISATION_COLUMNS`."""
+        return self.results / "profiling" / f"gpu_util_{self.stem.job_id}.log"
 
 
 # --------------------------------------------------------------------------- places

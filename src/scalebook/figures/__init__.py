@@ -12,25 +12,31 @@ import plotly.graph_objects as go
 
 from scalebook.contract import UsageError
 from scalebook.figures.accuracy import accuracy_curves
+from scalebook.figures.breakdown import grouping_difference, profiling_breakdown
 from scalebook.figures.display import show, show_table, show_table_html
+from scalebook.figures.idle import idle_breakdown
 from scalebook.figures.links import allreduce_bandwidth
 from scalebook.figures.live import explorer, explorer_table, live_curve
 from scalebook.figures.profiling import (
     BREAKDOWN_HEADERS,
     TRACE_HEADERS,
     breakdown_table,
-    profiling_breakdown,
     reported_use,
     trace_table,
 )
+from scalebook.figures.rankview import COLLECTIVE_DIGITS, COLLECTIVE_HEADERS
 from scalebook.figures.runview import run_or_attach, use_study
 from scalebook.figures.scaling import scaling_efficiency
 from scalebook.figures.steps import overheads
 from scalebook.figures.throughput import throughput_comparison
+from scalebook.figures.traceview import STEP_HEADERS, show_traces, trace_view
 
 __all__ = [
     "BREAKDOWN_HEADERS",
+    "COLLECTIVE_DIGITS",
+    "COLLECTIVE_HEADERS",
     "FIGURES",
+    "STEP_HEADERS",
     "TRACE_HEADERS",
     "accuracy_curves",
     "allreduce_bandwidth",
@@ -38,6 +44,8 @@ __all__ = [
     "build",
     "explorer",
     "explorer_table",
+    "grouping_difference",
+    "idle_breakdown",
     "live_curve",
     "overheads",
     "profiling_breakdown",
@@ -47,8 +55,10 @@ __all__ = [
     "show",
     "show_table",
     "show_table_html",
+    "show_traces",
     "throughput_comparison",
     "trace_table",
+    "trace_view",
     "use_study",
 ]
 

@@ -1,23 +1,28 @@
-"""`profiling_breakdown`: where device time goes, by kernel name and by launching operator."""
+"""Where device time goes, as numbers: by kernel name and by launching operator.
+
+Sources are what was reported, the traces of the study's own runs, and summaries of published
+traces (`scalebook.traces.examples`), which show what a grouping hides.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from scalebook import results, traces
 from scalebook.analysis.comparable import plain
 from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures.families import title as pretty
 
-TITLE = "Where device time goes"
 PREFIX = "share."
 
 #: The two ways to sort device time into groups, as `trace_summary` names them.
 GROUPINGS = {"by_kernel": "grouped by kernel name", "by_operator": "grouped by launching operator"}
+UNKNOWN = "grouping not reported"
 
 #: Columns of `breakdown_table` and `trace_table` for a reader, with units.
 BREAKDOWN_HEADERS = {
@@ -28,7 +33,7 @@ BREAKDOWN_HEADERS = {
     "share": "share of device time (%)",
 }
 TRACE_HEADERS = {
-    "file": "trace",
+    "title": "trace",
     "steps": "steps",
     "busy": "busy (ms)",
     "compute": "compute (ms)",
@@ -36,7 +41,7 @@ TRACE_HEADERS = {
     "memory": "memory (ms)",
     "overlap": "overlap (ms)",
     "idle": "idle (ms)",
-    "verdict": "verdict",
+    "bound": "held up by",
 }
 
 #: Groups below this share of the time are drawn together.
@@ -49,8 +54,8 @@ class Breakdown:
 
     Attributes
     ----------
-    kind : {"measured", "reported"}
-        A trace that is here, or a report.
+    kind : {"measured", "reported", "example"}
+        A trace of this study, a report, or a published trace of something else.
     title, grouping, source : str
         What it is of, how time was sorted, and the file.
     shares : dict of str to float
@@ -64,9 +69,48 @@ class Breakdown:
     shares: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Profiled:
+    """What traces of one run, or a published trace, say in whole.
+
+    Attributes
+    ----------
+    kind, title, source : str
+        As of a `Breakdown`.
+    by_kernel, by_operator : dict of str to float
+        µs by family.
+    by_both : dict of str to dict
+        µs by family of the operator, then by that of the kernel's name.
+    origin : str
+        Whose trace it is, where it is not of this study.
+    """
+
+    kind: str
+    title: str
+    source: str
+    by_kernel: dict[str, float]
+    by_operator: dict[str, float]
+    by_both: dict[str, dict[str, float]]
+    origin: str = ""
+
+
 def breakdowns() -> list[Breakdown]:
-    """All breakdowns that may stand in a document: reported ones, then those of traces."""
-    return [*_reported(), *_traced()]
+    """All breakdowns that may stand in a document: reports, own traces, published traces."""
+    found = _reported()
+    for one in profiled():
+        durations = {name: getattr(one, name) for name in GROUPINGS}
+        kept = {
+            family
+            for groups in durations.values()
+            for family, duration in groups.items()
+            if 100 * duration >= SMALL * sum(groups.values())
+        }
+        found += [
+            Breakdown(one.kind, one.title, GROUPINGS[name], one.source, shares)
+            for name, groups in durations.items()
+            if (shares := _shares(groups, kept))
+        ]
+    return found
 
 
 def breakdown_table() -> pd.DataFrame:
@@ -97,7 +141,7 @@ def reported_use() -> pd.DataFrame:
     share = values["metric"].astype(str).str.startswith(PREFIX)
     rest = values[values["job_id"].isin(values[share]["job_id"]) & ~share]
     rows = [
-        (row.job_id, _pretty(row.metric), f"{row.value:,.6g}", plain(row.unit), row.source)
+        (row.job_id, pretty(row.metric), f"{row.value:,.6g}", plain(row.unit), row.source)
         for row in rest.itertuples()
     ]
     return pd.DataFrame(rows, columns=["job", "quantity", "value", "unit", "source"])
@@ -114,162 +158,55 @@ def trace_table(everything: bool = False) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``file``, ``steps``, then ``busy``, ``compute``, ``communication``, ``memory``,
-        ``overlap``, ``idle`` in milliseconds, and ``verdict``.
+        Columns ``file``, ``title``, ``steps``, then ``busy``, ``compute``, ``communication``,
+        ``memory``, ``overlap``, ``idle`` in milliseconds, ``bound`` and ``verdict``; of a trace
+        that cannot be read the verdict says why.
     """
     names = ("busy", "compute", "communication", "memory", "overlap", "idle")
     rows = []
-    for file in traces.trace_files():
-        if not everything and "local" in PurePosixPath(file).parts[:2]:
+    for file, summary in summaries(everything):
+        row = {"file": file, "title": trace_title(file, summary)}
+        if isinstance(summary, ScalebookError):
+            rows.append({**row, "bound": "cannot be read", "verdict": str(summary)})
             continue
-        try:
-            summary = traces.trace_summary(file)
-        except ScalebookError as error:
-            rows.append({"file": file, "verdict": str(error)})
-            continue
-        times = {name: summary["time"].get(f"{name}_us", 0) / 1e3 for name in names}
-        steps = summary.get("steps")
-        steps = len(steps) if isinstance(steps, (list, tuple, dict)) else steps
-        rows.append({"file": file, "steps": steps, **times, "verdict": summary.get("verdict")})
-    return pd.DataFrame(rows, columns=["file", "steps", *names, "verdict"])
+        row |= {name: summary["time"].get(f"{name}_us", 0) / 1e3 for name in names}
+        row |= {"steps": len(summary["steps"]), "bound": summary["bound"]}
+        rows.append({**row, "verdict": summary["verdict"]})
+    columns = ["file", "title", "steps", *names, "bound", "verdict"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
-    """Bars of the share of device time, one plot for each source and grouping.
+# --------------------------------------------------------------------------- sources
+
+
+def summaries(everything: bool = False) -> Iterator[tuple[str, dict[str, Any] | ScalebookError]]:
+    """Each trace with its summary, or with what is wrong with it.
 
     Parameters
     ----------
-    found : list of Breakdown, optional
-        What to draw; all that may stand in a document where left out.
+    everything : bool
+        Traces of trial runs in ``results/local`` too.
     """
-    found = breakdowns() if found is None else found
-    if not found:
-        return theme.empty(
-            TITLE, "No profile yet: record one with `scalebook run profile`, or drop a trace into "
-            "results/profiling/.",
-        )  # fmt: skip
-    figure = theme.stacked(
-        [len(one.shares) for one in found], [_title(one) for one in found], bar=27, gap=68
-    )
-    top = max(share for one in found for share in one.shares.values())
-    for row, one in enumerate(found, 1):
-        names = list(one.shares)
-        figure.add_bar(
-            y=[theme.escape(name, 28) for name in names],
-            x=list(one.shares.values()),
-            orientation="h",
-            marker=theme.bar_marker(theme.PALETTE[0], one.kind),
-            text=[f"{share:.1f} %" for share in one.shares.values()],
-            textposition="outside",
-            cliponaxis=False,
-            showlegend=False,
-            hovertemplate="%{y}: %{x:.1f} % of device time<extra></extra>",
-            row=row,
-            col=1,
-        )
-        figure.update_yaxes(autorange="reversed", type="category", showgrid=False, row=row, col=1)
-        figure.update_xaxes(
-            range=[0, 1.15 * top], showgrid=False, showticklabels=row == len(found), row=row, col=1
-        )
-    figure.update_xaxes(title_text="share of device time (%)", row=len(found), col=1)
-    said = [
-        f"{one.title} ({one.kind}), {one.grouping}: "
-        + ", ".join(f"{name} {share:.1f} %" for name, share in one.shares.items())
-        for one in found
-    ]
-    return theme.finish(
-        figure,
-        TITLE,
-        alt=f"Bar chart of device time. {'; '.join(said)}.",
-        caption=_caption(found),
-        sources=[one.source for one in found],
-    )
-
-
-def _caption(found: list[Breakdown]) -> str:
-    measured = [one for one in found if one.kind == "measured"]
-    reported = [one for one in found if one.kind == "reported"]
-    said = f"{_message(found)}Share of device time by kind of work, in percent. "
-    if measured:
-        said += (
-            "Kernel names hide who launched them: the matrix products and gradient kernels of a "
-            "convolution count as other groups by name, and as convolution by operator. "
-        )
-        said += f"Measured: {', '.join(dict.fromkeys(one.source for one in measured))}. "
-    if reported:
-        titles = ", ".join(dict.fromkeys(one.title for one in reported))
-        said += f"Reported and not verified: {titles}. How it was grouped was not reported. "
-    if not measured:
-        said += (
-            "No trace is in results/profiling/ yet, so whether the largest named group is the "
-            "bottleneck is undetermined."
-        )
-    return said.strip()
-
-
-def _message(found: list[Breakdown]) -> str:
-    """What the figure shows: the largest group of each source, and how grouping changes it."""
-    said = []
-    for one in found:
-        named = {name: share for name, share in one.shares.items() if name != "other"}
-        if not named:
-            continue
-        largest = max(named, key=named.get)
-        said.append(
-            f"In {one.title} ({one.kind}, {one.grouping}) the largest named group is {largest} "
-            f"with {named[largest]:.1f} %"
-        )
-        if one.shares.get("other", 0) > named[largest]:
-            said[-1] += f", but {one.shares['other']:.1f} % is in no named group"
-    return "".join(f"{sentence}. " for sentence in said)
-
-
-def _title(one: Breakdown) -> str:
-    return f"<b>{one.kind}: {theme.escape(one.title, 60)}</b><br>{theme.escape(one.grouping, 60)}"
-
-
-def _reported() -> list[Breakdown]:
-    values = results.reported()
-    values = values[values["metric"].astype(str).str.startswith(PREFIX)]
-    found = []
-    for (file, job), group in values.groupby(["source_file", "job_id"], sort=False):
-        shares = {
-            _pretty(metric.removeprefix(PREFIX)): float(value)
-            for metric, value in zip(group["metric"], group["value"])
-        }
-        system = plain(group["system"].iloc[0]) if "system" in group else None
-        where = f" on {system}" if system else ""
-        found.append(
-            Breakdown("reported", f"job {job}{where}", "grouping not reported", str(file), shares)
-        )
-    return found
-
-
-def _traced() -> list[Breakdown]:
-    """Breakdowns of the traces that are evidence; ranks of one run are added up."""
-    totals: dict[str, dict[str, dict[str, float]]] = {}
     for file in traces.trace_files():
-        if "local" in PurePosixPath(file).parts[:2]:
+        if not everything and is_trial(file):
             continue
         try:
-            summary = traces.trace_summary(file)
-        except ScalebookError:
-            # `trace_table` names the file and what is wrong with it.
-            continue
-        run = PurePosixPath(file).name.split(".")[0].rsplit("_rank", 1)[0]
-        for grouping in GROUPINGS:
-            groups = totals.setdefault(run, {}).setdefault(grouping, {})
-            for name, duration in summary.get(grouping, {}).items():
-                groups[name] = groups.get(name, 0.0) + float(duration)
-    return [
-        Breakdown("measured", _named(run), GROUPINGS[grouping], f"results/profiling/{run}*", shares)
-        for run, groupings in totals.items()
-        for grouping, groups in groupings.items()
-        if (shares := _shares(groups))
-    ]
+            yield file, traces.trace_summary(file)
+        except ScalebookError as error:
+            yield file, error
 
 
-def _named(run: str) -> str:
+def is_trial(file: str) -> bool:
+    """Whether a trace stands behind no document."""
+    return "local" in PurePosixPath(file).parts[:2]
+
+
+def run_of(file: str) -> str:
+    """Name that the traces of all ranks of one run share."""
+    return PurePosixPath(file).name.split(".")[0].rsplit("_rank", 1)[0]
+
+
+def run_title(run: str) -> str:
     """Name a traced run by experiment, system and device; by its file where it has no manifest."""
     known = results.runs(kind="measured", stem=run)
     if len(known) != 1:
@@ -279,21 +216,67 @@ def _named(run: str) -> str:
     return f"{one['experiment']} on {one['system']}{device}"
 
 
-def _shares(durations: dict[str, float]) -> dict[str, float]:
-    """Percent of the whole, largest first; what is below `SMALL` goes to other."""
+def trace_title(file: str, summary: dict[str, Any] | ScalebookError) -> str:
+    """Name of a trace for a reader: its run and, where it says one, its rank."""
+    ranks = [] if isinstance(summary, ScalebookError) else summary["ranks"]
+    rank = ranks[0]["rank"] if ranks else None
+    return run_title(run_of(file)) + (f", rank {rank}" if rank is not None else "")
+
+
+def profiled() -> list[Profiled]:
+    """Traces that are evidence, the ranks of one run added up, and published ones."""
+    totals: dict[str, dict[str, dict]] = {}
+    for file, summary in summaries():
+        if isinstance(summary, ScalebookError):
+            # `trace_table` names the file and what is wrong with it.
+            continue
+        run = totals.setdefault(run_of(file), {})
+        for name in (*GROUPINGS, "by_both"):
+            _add(run.setdefault(name, {}), summary.get(name, {}))
+    found = [
+        Profiled("measured", run_title(run), f"results/profiling/{run}*", **sums)
+        for run, sums in totals.items()
+    ]
+    for one in traces.trace_examples():
+        sums = {name: one["summary"].get(name, {}) for name in (*GROUPINGS, "by_both")}
+        origin = f"{one['source']}; {one['licence']}; {one['url']}; summed up on {one['date']}"
+        found.append(Profiled("example", one["title"], one["file"], **sums, origin=origin))
+    return found
+
+
+def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _add(total.setdefault(name, {}), value)
+        else:
+            total[name] = total.get(name, 0.0) + float(value)
+
+
+def _reported() -> list[Breakdown]:
+    values = results.reported()
+    values = values[values["metric"].astype(str).str.startswith(PREFIX)]
+    found = []
+    for (file, job), group in values.groupby(["source_file", "job_id"], sort=False):
+        shares = {
+            pretty(metric.removeprefix(PREFIX)): float(value)
+            for metric, value in zip(group["metric"], group["value"])
+        }
+        system = plain(group["system"].iloc[0]) if "system" in group else None
+        where = f" on {system}" if system else ""
+        found.append(Breakdown("reported", f"job {job}{where}", UNKNOWN, str(file), shares))
+    return found
+
+
+def _shares(durations: dict[str, float], kept: set[str] | None = None) -> dict[str, float]:
+    """Percent of the whole, largest first; what is below `SMALL` and not kept goes to other."""
     total = sum(durations.values())
     if total <= 0:
         return {}
     shares: dict[str, float] = {}
     for name, duration in sorted(durations.items(), key=lambda item: -item[1]):
         share = 100 * duration / total
-        title = _pretty(name) if share >= SMALL else "other"
-        shares[title] = shares.get(title, 0.0) + share
+        shown = pretty(name) if share >= SMALL or name in (kept or ()) else "other"
+        shares[shown] = shares.get(shown, 0.0) + share
     if "other" in shares:
         shares["other"] = shares.pop("other")
     return shares
-
-
-def _pretty(name: str) -> str:
-    known = {"gemm": "GEMM", "nccl": "NCCL"}
-    return known.get(name.lower(), name.replace("_", " "))

@@ -22,7 +22,16 @@ from sphinx.util import logging
 
 from scalebook import __version__
 from scalebook.contract import ScalebookError
-from scalebook.publish import inputs, mathml, notebooks, plotly_mime, plots, tables, values
+from scalebook.publish import (
+    downloads,
+    inputs,
+    mathml,
+    notebooks,
+    plotly_mime,
+    plots,
+    tables,
+    values,
+)
 from scalebook.publish.closure import sha256
 
 logger = logging.getLogger(__name__)
@@ -35,7 +44,7 @@ _TAG = re.compile(r"<[^>]*>")
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
-    for part in (mathml, plots, tables, values):
+    for part in (downloads, mathml, plots, tables, values):
         part.setup(app)
     inputs.DIGESTS["notebook"] = _notebook_digest
     app.add_config_value("scalebook_cell_timeout", notebooks.CELL_TIMEOUT, "")

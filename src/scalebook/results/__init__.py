@@ -1,4 +1,4 @@
-"""What came back: runs, their epochs and steps, all-reduce curves, and what others reported.
+"""What came back: runs, epochs, steps, all-reduce curves, utilisation, and what others reported.
 
 Every function here is a query (see `scalebook.results.queries`): what a notebook
 asked for, and a digest of the answer, tell whether it must be executed again.
@@ -20,12 +20,15 @@ from scalebook.results.catalogue import (
 )
 from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
 from scalebook.results.queries import answer_digest, digest, query
+from scalebook.results.utilisation import COLUMNS as UTILISATION_COLUMNS
+from scalebook.results.utilisation import utilisation, utilisation_files
 
 __all__ = [
     "ALLREDUCE_COLUMNS",
     "CLAIM_COLUMNS",
     "REPORTED_COLUMNS",
     "RUN_COLUMNS",
+    "UTILISATION_COLUMNS",
     "allreduce",
     "answer_digest",
     "claims",
@@ -38,4 +41,6 @@ __all__ = [
     "reported",
     "runs",
     "steps",
+    "utilisation",
+    "utilisation_files",
 ]

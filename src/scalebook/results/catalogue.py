@@ -11,6 +11,7 @@ from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.results import curves, files, manifests, reports, scan, schema
 from scalebook.results.queries import query
+from scalebook.results.utilisation import problems as utilisation_problems
 
 #: Columns of `runs`.
 RUN_COLUMNS = (
@@ -185,8 +186,10 @@ def problems() -> pd.DataFrame:
         Columns file (relative), row (line of the file, from 1), column, problem,
         severity (``"error"`` or ``"note"``).
     """
-    _, wrong_curves = curves.read_all(contract.find_root())
-    return files.problem_frame([*scan.catalogue().problems, *wrong_curves])
+    root = contract.find_root()
+    _, wrong_curves = curves.read_all(root)
+    found = [*scan.catalogue().problems, *wrong_curves, *utilisation_problems(root)]
+    return files.problem_frame(found)
 
 
 @query

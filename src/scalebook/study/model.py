@@ -56,9 +56,11 @@ class Experiment(Frozen):
     profile: bool = False
     profile_steps: Positive = 5
     timeout_s: float = Field(600.0, gt=0)
+    # Seconds between looks at utilisation, 0 for none; None: 1 where `profile` is set, else none.
+    sample_s: float | None = Field(None, ge=0, le=3600)
 
     @field_validator("lr", "warmup_epochs", "momentum", "weight_decay", "label_smoothing",
-                     "timeout_s", mode="before")  # fmt: skip
+                     "timeout_s", "sample_s", mode="before")  # fmt: skip
     @classmethod
     def _whole_numbers_are_numbers(cls, value: Any) -> Any:
         return float(value) if type(value) is int else value

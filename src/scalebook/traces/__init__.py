@@ -4,17 +4,20 @@
 content: ``stored``), ``attribution`` (with ``families``, ``phases``, ``nesting``) says what
 launched each activity, ``intervals`` adds up time. On these stand the analyses, each a
 DataFrame: ``breakdown``, ``times``, ``launches``, ``memory``, ``speed`` (with ``work``,
-``peaks``), ``ranks`` (with ``matching``), ``diffs``. ``summary`` gives all of them,
-``verdict`` says what they come to, ``text`` lays that out; ``queries`` is what notebooks ask.
+``peaks``), ``ranks`` (with ``matching``), ``diffs``, ``timeline``. ``summary`` gives all of them,
+``verdict`` says what they come to, ``text`` lays that out; ``queries`` is what notebooks ask;
+``examples`` are summaries of traces that others published.
 Names in an answer are untrusted text.
 """
 
 from scalebook.traces.breakdown import get_attribution, get_breakdown
 from scalebook.traces.diffs import get_diff, get_diff_times
+from scalebook.traces.examples import trace_examples
 from scalebook.traces.launches import get_launch_summary, get_launches
 from scalebook.traces.memory import get_memory, get_memory_peak
+from scalebook.traces.overhead import get_overhead
 from scalebook.traces.peaks import Peak, measured_cpu
-from scalebook.traces.queries import trace_analysis, trace_files, trace_summary
+from scalebook.traces.queries import trace_analysis, trace_files, trace_job, trace_summary
 from scalebook.traces.ranks import (
     get_clocks,
     get_collective_summary,
@@ -30,6 +33,7 @@ from scalebook.traces.summary import (
     summary,
 )
 from scalebook.traces.text import as_text, diff_as_text, job_as_text
+from scalebook.traces.timeline import get_timeline
 from scalebook.traces.times import get_time
 from scalebook.traces.trace import Trace
 
@@ -50,11 +54,13 @@ __all__ = [
     "get_launches",
     "get_memory",
     "get_memory_peak",
+    "get_overhead",
     "get_peak",
     "get_ranks",
     "get_speed",
     "get_speed_summary",
     "get_time",
+    "get_timeline",
     "job_as_text",
     "measured_cpu",
     "read",
@@ -62,6 +68,8 @@ __all__ = [
     "summaries",
     "summary",
     "trace_analysis",
+    "trace_examples",
     "trace_files",
+    "trace_job",
     "trace_summary",
 ]

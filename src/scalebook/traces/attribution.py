@@ -166,12 +166,12 @@ def _belonging(
     undone = tree.innermost(undone)
     source = np.where((phase == backward) & (undone >= 0), undone, np.arange(len(host)))
     paths = _paths(host, tree, is_module, frame)
-    module = _each(frame[source], lambda code: paths.get(code, ""))
+    module = text_of(frame[source], lambda code: paths.get(code, ""))
     said = tree.innermost(host["hierarchy"].to_numpy())[source]
-    return phase, np.where(said >= 0, _each(said, lambda code: hierarchies[code]), module)
+    return phase, np.where(said >= 0, text_of(said, lambda code: hierarchies[code]), module)
 
 
-def _each(codes: np.ndarray, text: Callable[[int], str]) -> np.ndarray:
+def text_of(codes: np.ndarray, text: Callable[[int], str]) -> np.ndarray:
     """Text of each code, empty for negative ones; every distinct code is looked at once."""
     distinct, place = np.unique(codes, return_inverse=True)
     texts = np.empty(len(distinct), dtype=object)

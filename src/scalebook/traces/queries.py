@@ -13,8 +13,18 @@ from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.results import files
 from scalebook.results.queries import query
-from scalebook.traces import breakdown, launches, memory, reading, speed, times
-from scalebook.traces.summary import document
+from scalebook.traces import (
+    breakdown,
+    launches,
+    memory,
+    ranks,
+    reading,
+    speed,
+    timeline,
+    times,
+)
+from scalebook.traces.overhead import get_overhead
+from scalebook.traces.summary import document, job
 from scalebook.traces.trace import Trace
 
 _FOLDERS = ("results/profiling", "results/local/profiling")
@@ -29,6 +39,7 @@ ANALYSES: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "memory_peak": memory.get_memory_peak,
     "speed": speed.get_speed,
     "speed_summary": speed.get_speed_summary,
+    "timeline": timeline.get_timeline,
 }
 
 
@@ -60,7 +71,9 @@ def trace_summary(path: str) -> dict[str, Any]:
         As `summary`.
     """
     whole = _inside(path)
-    return copy.deepcopy(files.unchanged(whole, _summed, Path(path).as_posix()))
+    answer = copy.deepcopy(files.unchanged(whole, _summed, Path(path).as_posix()))
+    answer["profiler"] = get_overhead(whole)
+    return answer
 
 
 @query
@@ -77,6 +90,22 @@ def trace_analysis(path: str, analysis: str) -> pd.DataFrame:
     if analysis not in ANALYSES:
         raise UsageError(f"analysis {analysis}: choose one of {', '.join(ANALYSES)}")
     return ANALYSES[analysis](reading.read(_inside(path), Path(path).as_posix()))
+
+
+@query
+def trace_job(paths: list[str]) -> dict[str, Any]:
+    """Sum up the ranks of one job, as ``job`` of `summaries`; traces below the study's root.
+
+    Raises
+    ------
+    UsageError
+        If a path leads out of the study.
+    ScalebookError
+        If one cannot be read, or they are not ranks of one job.
+    """
+    return job(
+        ranks.as_job([(Path(path).name, reading.read(_inside(path), path)) for path in paths])
+    )
 
 
 def _inside(path: str) -> Path:

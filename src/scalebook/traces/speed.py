@@ -90,7 +90,7 @@ def get_speed(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
     )  # fmt: skip
     # What ran for no time on the device was answered without it.
     table = table[table["time_us"] > 0]
-    table["shapes"] = [_shown(trace.shapes[int(code)][0]) for code in table["shape"]]
+    table["shapes"] = [shapes_text(trace.shapes[int(code)][0]) for code in table["shape"]]
     table = _placed(table, peak).sort_values("time_us", ascending=False, kind="stable")
     rest = float(duration[place < 0].sum())
     if rest > 0:
@@ -188,7 +188,7 @@ def _precision(precision: str, tensor: bool) -> str:
     return "tf32" if tensor and precision == "fp32" else precision
 
 
-def _shown(dims: list) -> str:
+def shapes_text(dims: list) -> str:
     """Shapes of the arguments in a short line."""
     parts = []
     for one in dims:

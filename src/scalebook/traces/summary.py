@@ -22,6 +22,7 @@ from scalebook.traces import (
     verdict,
 )
 from scalebook.traces.attribution import attribute
+from scalebook.traces.overhead import get_overhead
 from scalebook.traces.peaks import Peak
 from scalebook.traces.trace import Trace
 
@@ -53,6 +54,7 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
         ``idle``: ``host_us``, ``gap_us``, ``rest_us``, ``input_us``, see `get_time`.
         ``by_operator``: summed duration by the family of the launching operator (on a CPU: the
         operators' own time). ``by_kernel``: by the family of the kernel's name; empty on a CPU.
+        ``by_both``: of each family of operators, the families of its kernels' names.
         ``by_phase``, ``by_module`` (the longest): the same by phase and module.
         ``top_kernels``, ``top_operators``: lists of name, family, calls, total_us, mean_us, share.
         ``steps``: list of step, start_us, dur_us (on the host), span_us, busy_us, compute_us,
@@ -62,6 +64,7 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
         (best times over times); ``roofline``: the longest of `get_speed`. Empty, or None, where
         not recorded.
         ``ranks``: list of rank, world_size.
+        ``profiler``: what recording cost the run, see `get_overhead`; None where it is not told.
         ``dropped``: what was left out of the file, and how often. ``bound`` and ``verdict``: what
         holds the run up, in a word and in a paragraph.
 
@@ -70,7 +73,13 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
     ScalebookError
         If the file is missing, damaged, or holds nothing to sum up.
     """
-    return document(reading.read(Path(path)), Path(path).name, peak)
+    return _of_run(Path(path), reading.read(Path(path)), peak)
+
+
+def _of_run(path: Path, trace: Trace, peak: Peak | None) -> dict[str, Any]:
+    answer = document(trace, path.name, peak)
+    answer["profiler"] = get_overhead(path)
+    return answer
 
 
 def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, Any]:
@@ -95,6 +104,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
         "idle": {key: round(float(whole[key]), 3) for key in times.IDLE},
         "by_operator": _sums(trace, "family"),
         "by_kernel": _sums(trace, "kernel_family"),
+        "by_both": _both(parts.gpu),
         "by_phase": _sums(trace, "phase"),
         "by_module": _sums(trace, "module", TOP),
         "top_kernels": _top(frame, "name", "by_kernel", duration) if gpu else [],
@@ -107,6 +117,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
         **_speed(trace, peak),
         "ranks": [{"rank": ranks.rank_of(trace, Path(where).name), "world_size": trace.world_size}],
         "dropped": trace.dropped,
+        "profiler": None,
     }
     answer["bound"] = verdict.bound(answer)
     answer["verdict"] = verdict.verdict(answer)
@@ -133,7 +144,7 @@ def summaries(paths: Sequence[Path | str], peak: Peak | None = None) -> dict[str
     found = [Path(path) for path in paths]
     traces = [reading.read(path) for path in found]
     answer: dict[str, Any] = {
-        "files": [document(trace, path.name, peak) for trace, path in zip(traces, found)],
+        "files": [_of_run(path, trace, peak) for trace, path in zip(traces, found)],
         "job": None,
         "job_problem": None,
     }
@@ -218,6 +229,15 @@ def _sums(trace: Trace, by: str, most: int | None = None) -> dict[str, float]:
     table = breakdown.get_breakdown(trace, by)
     rows = zip(table["group"][:most], table["total_us"][:most])
     return {str(name): round(float(value), 3) for name, value in rows}
+
+
+def _both(gpu: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Summed duration by family of the operator, and within it by that of the kernel's name."""
+    answer: dict[str, dict[str, float]] = {}
+    sums = gpu["dur"].groupby([gpu["by_operator"], gpu["by_kernel"]]).sum()
+    for (operator, kernel), value in sums.sort_values(ascending=False, kind="stable").items():
+        answer.setdefault(str(operator), {})[str(kernel)] = round(float(value), 3)
+    return answer
 
 
 def _top(frame: pd.DataFrame, name: str, family: str, duration: str) -> list[dict[str, Any]]:

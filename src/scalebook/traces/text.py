@@ -47,6 +47,11 @@ def as_text(summary: dict[str, Any]) -> str:
     for row in peaks:
         where = "host" if row["device"] < 0 else f"GPU {row['device']}"
         lines += ["", f"peak memory of the {where}: {row['peak_bytes'] / 2**20:,.1f} MiB"]
+    cost = summary.get("profiler")
+    if cost:
+        lines += ["", f"recording made a step {cost['ratio']:.2f} times as long: "
+                  f"{cost['recorded_step_time_s'] * 1e3:.3f} ms, without the profiler "
+                  f"{cost['other_step_time_s'] * 1e3:.3f} ms"]  # fmt: skip
     dropped = [f"{count} {reason}" for reason, count in summary["dropped"].items()]
     if dropped:
         lines += ["", f"events left out: {', '.join(dropped)}"]

@@ -19,7 +19,7 @@ from scalebook.train.privacy import clean, clean_text
 from scalebook.train.settings import Settings
 
 # Settings that a resume may change: they alter neither the numbers nor what they mean.
-_MAY_CHANGE = {"overrides", "evidence_datasets", "training.timeout_s"}
+_MAY_CHANGE = {"overrides", "evidence_datasets", "training.timeout_s", "training.sample_s"}
 
 
 def job_id() -> tuple[str, bool]:
@@ -165,6 +165,13 @@ def set_start(files: RunFiles, epoch: int, step: int) -> None:
     """Say with which epoch, and which step of it, the open attempt begins; both from 1."""
     document = contract.read_json(files.manifest)
     document["attempts"][-1].update(first_epoch=epoch, first_step=step)
+    contract.write_json(files.manifest, document)
+
+
+def set_profiler(files: RunFiles, cost: dict[str, Any]) -> None:
+    """Say what recording cost a step, see `profiler.StepProfiler.cost`."""
+    document = contract.read_json(files.manifest)
+    document["attempts"][-1]["profiler"] = cost
     contract.write_json(files.manifest, document)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import json
+import statistics
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, UsageError
@@ -21,6 +24,10 @@ from scalebook.train.settings import Settings
 # Steps that pass before the recorded ones: one that is skipped, then two that are thrown
 # away, because starting the profiler slows its first steps.
 _SKIPPED, _DISCARDED = 1, 2
+
+# What PyTorch itself writes for calls of modules where it records Python's stack: readers of
+# traces know the name and the category.
+_MODULE, _MODULE_CATEGORY = "nn.Module: ", "python_function"
 
 # Keys of a trace's head that are kept; others may name hosts and folders.
 _KEPT = {
@@ -46,6 +53,8 @@ class StepProfiler:
         Where the trace goes.
     root : Path
         The study's folder; its name is taken out of the trace.
+    model : nn.Module
+        Whose modules the trace names.
 
     Raises
     ------
@@ -61,11 +70,17 @@ class StepProfiler:
         ranks: Ranks,
         files: RunFiles,
         root: Path,
+        model: nn.Module,
     ) -> None:
         training = settings.training
         self._profiler: Any = None
         self._first = self._last = -1
         self._files, self._ranks, self._root = files, ranks, root
+        self._recorded = training.profile_steps
+        self._times: list[tuple[float, int]] = []  # of this attempt's steps, and their warm-up
+        self._told = False
+        # A compiled model has no calls of modules, and hooks would have it compiled again.
+        self._calls = None if training.compile else _Calls(model)
         needed = _SKIPPED + _DISCARDED + training.profile_steps
         if not training.profile or steps < needed <= whole:
             return
@@ -87,11 +102,14 @@ class StepProfiler:
                 skip_first=self._first, wait=_SKIPPED, warmup=_DISCARDED,
                 active=training.profile_steps, repeat=1,
             ),
+            record_shapes=True,
+            profile_memory=True,
             on_trace_ready=self._write,
         )  # fmt: skip
 
     def __enter__(self) -> StepProfiler:
         if self._profiler:
+            self._name_calls()
             self._profiler.start()
         return self
 
@@ -102,6 +120,7 @@ class StepProfiler:
         """Tell that a step is over."""
         if self._profiler:
             self._done += 1
+            self._name_calls()
             self._profiler.step()
             if self._done >= self._last:
                 self._stop()
@@ -119,10 +138,57 @@ class StepProfiler:
         with torch.profiler.record_function(name):
             yield
 
+    def cost(self, rows: list[dict[str, Any]], attempt: int) -> dict[str, Any] | None:
+        """Compare the steps that were recorded with those that were not.
+
+        Parameters
+        ----------
+        rows : list of dict
+            Rows of the steps file of one epoch; to be told of each epoch in turn.
+        attempt : int
+            Number of this attempt.
+
+        Returns
+        -------
+        dict or None
+            ``recorded_steps``, ``recorded_step_time_s``, ``other_steps``, ``other_step_time_s``
+            and their ``ratio``; times are medians over steps of the slowest rank's. The last
+            recorded step is left out, because the trace is written in it. None as long as there
+            are fewer others than recorded ones, and once it was told.
+        """
+        if self._first < 0 or self._told:
+            return None
+        slowest: dict[int, tuple[float, int]] = {}
+        for row in rows:
+            if row["attempt"] == attempt:
+                known = slowest.get(row["step"], (0.0, 0))
+                slowest[row["step"]] = max(known, (row["step_time_s"], row["warmup"]))
+        self._times += slowest.values()
+        if len(self._times) < self._last:
+            return None
+        recorded = [time for time, _ in self._times[self._last - self._recorded : self._last - 1]]
+        others = [time for time, warmup in self._times if not warmup]
+        if not recorded or len(others) < len(recorded):
+            return None
+        self._told = True
+        slow, plain = statistics.median(recorded), statistics.median(others)
+        return {
+            "recorded_steps": len(recorded), "recorded_step_time_s": round(slow, 6),
+            "other_steps": len(others), "other_step_time_s": round(plain, 6),
+            "ratio": round(slow / plain, 4),
+        }  # fmt: skip
+
+    def _name_calls(self) -> None:
+        """From the first step on that is not timed, so that a hook slows no other."""
+        if self._calls and self._done == self._first:
+            self._calls.attach()
+
     def _stop(self) -> None:
         if self._profiler:
             profiler, self._profiler = self._profiler, None
             profiler.stop()
+            if self._calls:
+                self._calls.detach()
 
     def _write(self, profiler: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -141,8 +207,53 @@ class StepProfiler:
         )
 
 
+class _Calls:
+    """Puts every call of a module into the trace, by its name within the module around it.
+
+    Recording Python's stack would tell only the types, as ``Conv2d_3``, with some twenty times as
+    many events, each of which names a file.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._hooks: list[Any] = []
+        self._open: list[Any] = []
+
+    def attach(self) -> None:
+        for path, module in self._model.named_modules():
+            name = path.rpartition(".")[2] or type(module).__name__
+            self._hooks += [
+                module.register_forward_pre_hook(functools.partial(self._enter, name)),
+                module.register_forward_hook(self._leave),
+            ]
+
+    def detach(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _enter(self, name: str, *_: Any) -> None:
+        call = torch.profiler.record_function(_MODULE + name)
+        call.__enter__()
+        self._open.append(call)
+
+    def _leave(self, *_: Any) -> None:
+        self._open.pop().__exit__(None, None, None)
+
+
 def clean_trace(trace: dict[str, Any], root: Path) -> str:
     """JSON of a trace without hosts, users and absolute paths."""
     kept = {key: value for key, value in trace.items() if key in _KEPT}
+    kept["traceEvents"] = list(_named(kept.get("traceEvents", [])))
     text = json.dumps(kept, separators=(",", ":"))
     return clean_text(text, root)
+
+
+def _named(events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Events with calls of modules in the category readers look for, and not once more on a GPU."""
+    for event in events:
+        if str(event.get("name", "")).startswith(_MODULE):
+            if event.get("cat") == "gpu_user_annotation":
+                continue
+            event = {**event, "cat": _MODULE_CATEGORY}
+        yield event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from scalebook.train.failures import Shared, Watchdog, first_line, known
 from scalebook.train.loop import Epoch, Trainer
 from scalebook.train.privacy import clean_text
 from scalebook.train.profiler import StepProfiler
+from scalebook.train.sampler import Sampler
 from scalebook.train.settings import Settings
 
 
@@ -90,7 +92,10 @@ def execute(attempt: Attempt, expired: Any) -> None:
     with contextlib.ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(ranks.timeout_s, expired, ranks.world_size > 1))
         profiler = stack.enter_context(
-            StepProfiler(settings, whole - trainer.step, whole, ranks, files, root)
+            StepProfiler(settings, whole - trainer.step, whole, ranks, files, root, trainer.model)
+        )
+        sampler = stack.enter_context(
+            Sampler(training.sample_period_s, ranks, files, lambda text: _note(attempt, text))
         )
         for epoch in range(so_far.number, training.epochs + 1):
             if epoch > so_far.number:
@@ -102,13 +107,18 @@ def execute(attempt: Attempt, expired: Any) -> None:
                 watchdog.beat()
                 if not stopped.together:
                     raise
-                raise _stopped(attempt, trainer, so_far, stopped) from None
+                ended = _stopped(attempt, trainer, so_far, stopped)
+                sampler.merge()
+                raise ended from None
             attempt.where = f"checkpoint of epoch {epoch}"
             state = trainer.capture(epoch)
             if ranks.first:
                 _keep(attempt, result, state)
+                _keep_cost(attempt, profiler.cost(result.steps, number))
             watchdog.beat()
             progress.update(phase="train", val_acc=round(result.row["val_acc"], 3), now=True)
+        attempt.where = "utilisation of the nodes"
+        sampler.merge()
     attempt.where = "end"
     _on_first(ranks, lambda: _complete(attempt))  # the others wait, and notice if it cannot
     progress.update(phase="done", now=True)
@@ -170,6 +180,19 @@ def _keep(attempt: Attempt, result: Epoch, state: dict[str, Any]) -> None:
         f"train {row['train_loss']:.4f} {row['train_acc']:6.2f} %  "
         f"val {row['val_loss']:.4f} {row['val_acc']:6.2f} %  "
         f"{rate} images/s  {row['epoch_time_s']:7.2f} s",
+    )
+
+
+def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
+    """Write down what the profiler cost."""
+    if cost is None:
+        return
+    manifest.set_profiler(attempt.files, cost)
+    _log(
+        attempt,
+        f"profiler: a step took {cost['recorded_step_time_s']:.4g} s under it and "
+        f"{cost['other_step_time_s']:.4g} s without, {cost['ratio']:.3g} times as long (medians of "
+        f"{cost['recorded_steps']} and {cost['other_steps']} steps)",
     )
 
 
@@ -303,6 +326,15 @@ def _header(attempt: Attempt, data: dataset.Dataset, number: int) -> list[str]:
         f"backend {ranks.backend or 'none'}",
         f"code: {code['commit'] or 'no commit known'}{dirty}",
     ]
+
+
+def _note(attempt: Attempt, text: str) -> None:
+    """Say something that concerns one node: in the run's log, or from others on standard error."""
+    if attempt.ranks.first:
+        _log(attempt, text)
+    else:
+        said = clean_text(f"node {attempt.ranks.node}: {text}", attempt.root)
+        print(said, file=sys.stderr, flush=True)
 
 
 def _log(attempt: Attempt, text: str) -> None:

@@ -45,7 +45,10 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Hyper-parameters, as ``study.yaml`` documents them."""
+    """Hyper-parameters, as ``study.yaml`` documents them.
+
+    What has a default here may be missing: runs that began before it was there go on.
+    """
 
     model: str
     stem: str
@@ -68,6 +71,17 @@ class TrainingSettings:
     profile: bool
     profile_steps: int
     timeout_s: float
+    sample_s: float | None = None
+
+    @property
+    def sample_period_s(self) -> float:
+        """Seconds from one look at the machine to the next, 0 for none.
+
+        Where nothing is asked for, one while a profile is made.
+        """
+        if self.sample_s is None:
+            return 1.0 if self.profile else 0.0
+        return self.sample_s
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,8 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
             )
     for name, field in fields.items():
         if name not in values:
+            if field.default is not dataclasses.MISSING:
+                continue
             raise ScalebookError(
                 f"{where}{name}: is missing; resolve the experiment again with this version"
             )

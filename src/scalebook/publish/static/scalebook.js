@@ -181,8 +181,46 @@
     });
   };
 
+  // ---- traces ------------------------------------------------------------------------
+
+  // Hands a trace to Perfetto's window, inside the reader's browser and only when asked.
+  const show = async (link, opened) => {
+    const origin = new URL(link.href).origin;
+    const answer = await fetch(link.dataset.perfetto);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const buffer = await answer.arrayBuffer();
+    const fileName = link.dataset.name;
+    // A window that still loads hears nothing: it is asked until it answers.
+    const asking = setInterval(() => {
+      if (opened.closed) clearInterval(asking);
+      else opened.postMessage("PING", origin);
+    }, 100);
+    const hand = (event) => {
+      if (event.source !== opened || event.origin !== origin || event.data !== "PONG") return;
+      clearInterval(asking);
+      window.removeEventListener("message", hand);
+      opened.postMessage({ perfetto: { buffer, title: fileName, fileName } }, origin);
+    };
+    window.addEventListener("message", hand);
+  };
+
+  const traces = () => {
+    for (const link of document.querySelectorAll("a[data-perfetto]")) {
+      link.addEventListener("click", (event) => {
+        const opened = window.open(link.href);
+        if (!opened) return; // the link itself then opens the viewer
+        event.preventDefault();
+        show(link, opened).catch(() => {
+          link.parentElement.querySelector(".sb-perfetto").textContent =
+            "The trace cannot be read from here: download it and drag it into Perfetto's window.";
+        });
+      });
+    }
+  };
+
   const start = () => {
     values();
+    traces();
     plots();
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

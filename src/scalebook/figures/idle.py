@@ -1,0 +1,128 @@
+"""What a device did all the time, and what it waited for when it did nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from scalebook.analysis.comparable import count
+from scalebook.contract import ScalebookError
+from scalebook.figures import families, theme
+from scalebook.figures.profiling import summaries, trace_title
+
+TITLE = "What the device waits for"
+
+#: Parts of the time: title, colour, pattern (idle parts have one).
+PARTS = {
+    "compute": ("compute", theme.PALETTE[0], ""),
+    "communication": ("communication alone", families.COLOURS["communication"], ""),
+    "memory": ("copies alone", families.COLOURS["memory"], ""),
+    "host": ("idle: waits for a launch", theme.PALETTE[1], "/"),
+    "gap": ("idle: between two kernels", theme.PALETTE[4], "."),
+    "rest": ("idle: other", theme.GREY, "x"),
+}
+#: Most traces drawn.
+MOST = 16
+
+
+def idle_breakdown(everything: bool = False) -> go.Figure:
+    """Stacked bars of the time of each trace: work by kind, and idle by what ended it.
+
+    Parameters
+    ----------
+    everything : bool
+        Traces of trial runs in ``results/local`` too.
+    """
+    found = [one for one in summaries(everything) if not isinstance(one[1], ScalebookError)]
+    if not found:
+        return theme.empty(TITLE, "No trace is in results/profiling/ yet.")
+    drawn = found[:MOST]
+    names = [trace_title(file, summary) for file, summary in drawn]
+    shares = [_shares(summary) for _, summary in drawn]
+    figure = go.Figure()
+    for part, (title, hue, shape) in PARTS.items():
+        values = [share[part] for share in shares]
+        if not any(value > 0 for value in values):
+            continue
+        figure.add_bar(
+            y=list(range(len(drawn))),
+            x=values,
+            orientation="h",
+            width=0.66,
+            name=title,
+            marker={
+                "color": hue, "line": {"color": "#ffffff", "width": 1},
+                "pattern": {"shape": shape, "fgcolor": "#ffffff", "size": 6, "solidity": 0.25,
+                            "fillmode": "overlay"},
+            },
+            customdata=[
+                families.ms(value / 100 * summary["time"]["span_us"])
+                for value, (_, summary) in zip(values, drawn)
+            ],
+            hovertemplate="%{fullData.name}: %{x:.1f} %, %{customdata}<extra></extra>",
+        )  # fmt: skip
+    for place, (_, summary) in enumerate(drawn):
+        figure.add_annotation(
+            text=f"idle {_idle(summary):.1f} %", x=100, xanchor="left", xshift=6, y=place,
+            font_size=12,
+        )  # fmt: skip
+    figure.update_xaxes(title_text="share of the time traced (%)", range=[0, 120], showgrid=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(drawn))), ticktext=[theme.escape(name, 46) for name in names],
+        range=[len(drawn) - 0.4, -0.6], showgrid=False, zeroline=False, ticks="",
+    )  # fmt: skip
+    bottom = theme.MARGIN["b"] + 62
+    figure.update_layout(
+        barmode="stack", height=44 * len(drawn) + 56 + bottom, margin={"t": 56, "b": bottom},
+        legend=families.BELOW,
+    )
+    said = [f"{name}: {_said(summary)}" for name, (_, summary) in zip(names, drawn)]
+    more = len(found) - len(drawn)
+    left_out = f" {count(more, 'further trace')} not drawn." if more else ""
+    return theme.finish(
+        figure,
+        TITLE,
+        alt=f"Stacked bars of the time of a trace. {'; '.join(said)}.",
+        caption=(
+            f"{'; '.join(said)}. Times are unions of intervals, so that what runs at once counts "
+            "once, and of communication only what compute does not hide is shown. A device waits "
+            "for a launch where the next kernel was launched only after the gap began; between two "
+            "kernels the next one was queued already. On a CPU operators count as work, and idle "
+            "is the time between them."
+            f"{left_out}"
+        ),
+        sources=[file for file, _ in drawn],
+    )
+
+
+def _shares(summary: dict[str, Any]) -> dict[str, float]:
+    """Percent of the span by part; they add up to 100."""
+    time, idle = summary["time"], summary["idle"]
+    alone = time["communication_us"] - time["overlap_us"]
+    parts = {
+        "compute": time["compute_us"],
+        "communication": alone,
+        "memory": time["busy_us"] - time["compute_us"] - alone,
+        "host": idle["host_us"],
+        "gap": idle["gap_us"],
+        "rest": idle["rest_us"],
+    }
+    span = time["span_us"] or 1.0
+    return {name: 100 * max(0.0, value) / span for name, value in parts.items()}
+
+
+def _idle(summary: dict[str, Any]) -> float:
+    return 100 * summary["time"]["idle_us"] / (summary["time"]["span_us"] or 1.0)
+
+
+def _said(summary: dict[str, Any]) -> str:
+    span = summary["time"]["span_us"] or 1.0
+    parts = [
+        f"{PARTS[part][0]} {share:.1f} %"
+        for part, share in _shares(summary).items()
+        if share >= 0.05
+    ]
+    awaited = 100 * summary["idle"]["input_us"] / span
+    waits = f"; idle while the host waits for data: {awaited:.1f} %" if awaited >= 0.05 else ""
+    return f"{families.ms(span)}, of it {', '.join(parts)}{waits}"

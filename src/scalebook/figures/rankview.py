@@ -1,0 +1,151 @@
+"""The ranks of one job against each other: load, waiting, and who is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from scalebook import traces
+from scalebook.contract import ScalebookError
+from scalebook.figures import families, theme
+from scalebook.figures.profiling import run_of, run_title
+
+TITLE = "Ranks of one job"
+#: Most ranks drawn: those that wait or are waited for longest.
+MOST = 24
+
+COLLECTIVE_HEADERS = {
+    "kind": "collective",
+    "bytes": "bytes",
+    "calls": "calls",
+    "wait_us": "mean wait (µs)",
+    "transfer_us": "transfer (µs)",
+    "busbw_gb_s": "bus bandwidth (GB/s)",
+}
+COLLECTIVE_DIGITS = {"bytes": 0, "busbw_gb_s": 3}
+
+_PARTS = {
+    "compute_us": ("compute", theme.PALETTE[0], ""),
+    "exposed_us": ("communication alone", families.COLOURS["communication"], "."),
+    "idle_us": ("idle", theme.GREY, "x"),
+}
+_WAITS = {
+    "wait_us": ("waits for others", theme.PALETTE[4], "/"),
+    "awaited_us": ("others wait for it", theme.PALETTE[1], ""),
+}
+
+
+def job_of(files: Sequence[str]) -> dict[str, Any] | ScalebookError | None:
+    """Sum up traces as ranks of one job; None for fewer than two, or why it is not possible."""
+    if len(files) < 2:
+        return None
+    try:
+        return traces.trace_job(list(files))
+    except ScalebookError as error:
+        return error
+
+
+def rank_comparison(files: Sequence[str]) -> go.Figure:
+    """Bars of a mean step for each rank, and of the waiting in its collectives.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Traces of the ranks of one job; a sentence is drawn for fewer than two.
+    """
+    job = job_of(files)
+    if job is None:
+        return theme.empty(
+            TITLE, "Only traces of several ranks of one run can be compared: a run on two ranks "
+            "with `--profile` writes one for each.",
+        )  # fmt: skip
+    if isinstance(job, ScalebookError):
+        return theme.empty(TITLE, str(job))
+    ranks = sorted(job["ranks"], key=lambda one: -(one["wait_us"] + one["awaited_us"]))[:MOST]
+    ranks.sort(key=lambda one: one["rank"])
+    left_out = len(job["ranks"]) - len(ranks)
+    heads = ["a mean step (ms)", "waiting in collectives (ms a step)"]
+    figure = theme.subplots(1, 2, heads, horizontal_spacing=0.08)
+    for column, parts in enumerate((_PARTS, _WAITS), 1):
+        for name, (title, hue, shape) in parts.items():
+            figure.add_bar(
+                y=list(range(len(ranks))),
+                x=[one[name] / 1e3 for one in ranks],
+                orientation="h",
+                name=title,
+                offsetgroup=name if column == 2 else "step",
+                marker={
+                    "color": hue, "line": {"color": "#ffffff", "width": 1},
+                    "pattern": {"shape": shape, "fgcolor": "#ffffff", "size": 6, "solidity": 0.25,
+                                "fillmode": "overlay"},
+                },
+                base=_base(ranks, name) if column == 1 else None,
+                hovertemplate="%{customdata}<extra></extra>",
+                customdata=[
+                    f"rank {one['rank']}: {title} {families.ms(one[name])}" for one in ranks
+                ],
+                row=1, col=column,
+            )  # fmt: skip
+        figure.update_yaxes(
+            tickvals=list(range(len(ranks))), ticktext=[_label(one) for one in ranks],
+            range=[len(ranks) - 0.4, -0.6], showticklabels=column == 1, showgrid=False,
+            zeroline=False, ticks="", row=1, col=column,
+        )  # fmt: skip
+        figure.update_xaxes(rangemode="tozero", row=1, col=column)
+    bottom = theme.MARGIN["b"] + 34
+    figure.update_layout(
+        barmode="group", bargap=0.3, height=44 * max(2, len(ranks)) + 84 + bottom,
+        margin={"t": 84, "b": bottom}, legend=families.BELOW,
+    )  # fmt: skip
+    said = "; ".join(_said(one) for one in ranks)
+    more = f" {left_out} ranks that wait less are not drawn." if left_out else ""
+    return theme.finish(
+        figure,
+        f"{TITLE}: {theme.escape(run_title(run_of(files[0])), 50)}",
+        alt=f"Bars for each rank of a job. {said}.",
+        caption=(
+            f"{job['verdict'][:1].upper()}{job['verdict'][1:]} Means over the steps after warm-up. "
+            "The clocks of the ranks are aligned at the ends of their collectives: a rank waits "
+            "from its own arrival to that of the last one, which is the one it waits for."
+            f"{more}"
+        ),
+        sources=list(files),
+    )
+
+
+def collective_table(files: Sequence[str]) -> pd.DataFrame:
+    """Collectives of a job by kind and size, as `scalebook.traces.get_collective_summary`."""
+    job = job_of(files)
+    rows = job["collectives"] if isinstance(job, dict) else []
+    table = pd.DataFrame(rows, columns=[*COLLECTIVE_HEADERS, "complete"])
+    # Where a rank's trace is missing the last to come may be missing too.
+    rates = zip(table["busbw_gb_s"], table["complete"])
+    return table.assign(busbw_gb_s=[_rate(rate, bool(whole)) for rate, whole in rates])
+
+
+def _rate(rate: float | None, complete: bool) -> str:
+    if rate is None or rate != rate:
+        return "unknown"
+    return f"{'' if complete else '≥ '}{rate:,.3g}"
+
+
+def _base(ranks: list[dict[str, Any]], name: str) -> list[float]:
+    """Where a part of the stacked step begins: after the parts before it."""
+    before = list(_PARTS)[: list(_PARTS).index(name)]
+    return [sum(one[part] for part in before) / 1e3 for one in ranks]
+
+
+def _label(one: dict[str, Any]) -> str:
+    return f"rank {one['rank']}{'<br>straggler' if one['straggler'] else ''}"
+
+
+def _said(one: dict[str, Any]) -> str:
+    return (
+        f"rank {one['rank']}: {families.ms(one['step_us'])} a step, of it compute "
+        f"{families.ms(one['compute_us'])}, communication alone {families.ms(one['exposed_us'])}, "
+        f"idle {families.ms(one['idle_us'])}; it waits {families.ms(one['wait_us'])} for others, "
+        f"and they wait {families.ms(one['awaited_us'])} for it"
+    )

@@ -1,0 +1,148 @@
+"""The roofline: how near operators come to what the device can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from scalebook import traces
+from scalebook.contract import ScalebookError
+from scalebook.figures import families, theme
+from scalebook.traces.peaks import Peak, known
+
+TITLE = "Roofline"
+#: Most operators drawn: the longest.
+MOST = 60
+DASHES = {"fp32": "solid", "tf32": "dash", "fp16": "dot", "bf16": "dashdot"}
+
+
+def roofline(file: str | None) -> go.Figure:
+    """Operators by arithmetic intensity and achieved rate, below the device's roofs.
+
+    Parameters
+    ----------
+    file : str, optional
+        A trace, relative to the study's root; a sentence is drawn where there is none.
+    """
+    if file is None:
+        return theme.empty(TITLE, "No trace is in results/profiling/ yet.")
+    try:
+        table = traces.trace_analysis(file, "speed")
+        summary = traces.trace_summary(file)
+    except ScalebookError as error:
+        return theme.empty(TITLE, str(error))
+    table = table[(table["flops"] > 0) & (table["bytes"] > 0)].head(MOST)
+    if table.empty:
+        return theme.empty(
+            TITLE, f"{file} holds no shapes, from which work is told: record it with "
+            "record_shapes=True, as `scalebook run profile` does.",
+        )  # fmt: skip
+    peak = known(summary["devices"][0]) if summary["devices"] else None
+    figure = go.Figure()
+    if peak is not None:
+        _draw_roofs(figure, table, peak)
+    _draw_operators(figure, table, summary["total_us"])
+    figure.update_xaxes(
+        title_text="arithmetic intensity (FLOP per byte)", type="log", dtick=1,
+        exponentformat="none",
+    )  # fmt: skip
+    figure.update_yaxes(
+        title_text="rate (TFLOP/s)", type="log", dtick=1, exponentformat="none"
+    )  # fmt: skip
+    bottom = theme.MARGIN["b"] + 62
+    figure.update_layout(
+        height=440, margin={"t": 56, "b": bottom}, hovermode="closest", legend=families.BELOW
+    )
+    return theme.finish(
+        figure, TITLE, alt=_alt(table, file, peak), caption=_caption(table, file, summary, peak),
+        sources=[file],
+    )  # fmt: skip
+
+
+def _draw_roofs(figure: go.Figure, table: pd.DataFrame, peak: Peak) -> None:
+    low, high = table["intensity"].min() / 2, table["intensity"].max() * 2
+    for precision in dict.fromkeys(table["precision"]):
+        top = peak.of(precision)
+        ridge = top * 1e3 / peak.memory_gb_s
+        x = sorted({low, min(max(ridge, low), high), high})
+        y = [min(top, one * peak.memory_gb_s / 1e3) for one in x]
+        figure.add_scatter(
+            x=x, y=y, mode="lines",
+            line={"color": theme.GREY, "width": 2, "dash": DASHES.get(precision, "solid")},
+            name=f"peak in {theme.escape(precision, 12)}",
+            hovertemplate=f"{theme.escape(peak.device)}: {top:g} TFLOP/s in {precision}, "
+            f"{peak.memory_gb_s:g} GB/s<extra></extra>",
+        )  # fmt: skip
+
+
+def _draw_operators(figure: go.Figure, table: pd.DataFrame, total: float) -> None:
+    for (kind, phase), mine in table.groupby(["kind", "phase"], sort=False):
+        share = 100 * mine["time_us"] / (total or 1.0)
+        family = kind if kind in families.COLOURS else "other"
+        figure.add_scatter(
+            x=list(mine["intensity"]),
+            y=list(mine["tflops"]),
+            mode="markers",
+            name=theme.escape(f"{families.title(kind)}, {phase}", 40),
+            marker={
+                "symbol": families.SYMBOLS.get(phase, "circle"),
+                "color": families.colour(family),
+                "size": list(np.clip(7 + 4 * np.sqrt(share), 7, 30)),
+                "opacity": 0.85,
+                "line": {"width": 1, "color": "#ffffff"},
+            },
+            customdata=[_hover(row, part) for row, part in zip(mine.itertuples(), share)],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+
+
+def _hover(row, share: float) -> str:
+    lines = [f"<b>{theme.escape(row.operator, 72)}</b>"]
+    if row.shapes:
+        lines.append(theme.escape(row.shapes, 72))
+    lines.append(
+        f"{theme.escape(row.phase, 20)}, {theme.escape(row.precision, 10)}, {row.calls:,} calls, "
+        f"{families.duration(row.time_us)} ({share:.1f} % of the time)"
+    )
+    lines.append(f"{row.tflops:.3g} TFLOP/s at {row.intensity:.3g} FLOP per byte")
+    if row.efficiency == row.efficiency:
+        lines.append(f"{100 * row.efficiency:.1f} % of what {row.bound} allows")
+    return "<br>".join(lines)
+
+
+def _alt(table: pd.DataFrame, file: str, peak: Peak | None) -> str:
+    said = [
+        f"{row.operator} ({row.phase}): {row.tflops:.3g} TFLOP/s at {row.intensity:.3g} FLOP per "
+        "byte" + (f", {100 * row.efficiency:.0f} % of its roof" if peak else "")
+        for row in table.head(5).itertuples()
+    ]
+    return f"Roofline of {file}, both axes logarithmic. {'; '.join(said)}."
+
+
+def _caption(table: pd.DataFrame, file: str, summary: dict[str, Any], peak: Peak | None) -> str:
+    said = []
+    speed = summary["speed"]
+    if speed and speed["mfu"] is not None:
+        said.append(
+            f"A step does {speed['flops'] / 1e9:,.3g} GFLOP in {speed['step_us'] / 1e3:,.1f} ms, "
+            f"{100 * speed['mfu']:.1f} % of the peak; at its best it would take "
+            f"{speed['best_us'] / 1e3:,.1f} ms."
+        )
+    said.append(
+        f"The {len(table)} longest operators of {file} whose work is told by their shapes: one "
+        "point an operator, shape and phase, larger the longer it takes. FLOPs and bytes are "
+        "counted, the least traffic there is; rates are those over the time measured."
+    )
+    if peak is not None:
+        said.append(
+            f"Lines: what {peak.device} can do by its maker ({peak.source}, {peak.date}), "
+            f"{peak.memory_gb_s:g} GB/s up to the ridge. A point far below them wastes the device."
+        )
+    else:
+        what = "this CPU" if summary["device"] == "cpu" else "this device"
+        hint = "; `scalebook trace summary --measure-cpu` measures it" if what == "this CPU" else ""
+        said.append(f"No roof is drawn: the peak of {what} is not in the table{hint}.")
+    return " ".join(said)

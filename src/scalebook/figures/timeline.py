@@ -1,0 +1,202 @@
+"""The timeline of one step: what ran when, on which stream and thread."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from scalebook import traces
+from scalebook.contract import ScalebookError
+from scalebook.figures import families, theme
+
+TITLE = "Timeline of one step"
+
+#: Height of a row and of the gap between two lanes, in CSS pixels.
+ROW, GAP = 15, 0.8
+#: Characters of a name that are shown, and of all that is said: they decide how large a page is.
+WIDTHS, MOST_TEXT = (72, 48, 32, 20, 8), 1_100_000
+#: Work for other steps than the one shown.
+ELSEWHERE = "another step"
+
+
+def timeline(file: str | None) -> go.Figure:
+    """Bars of all events of the middle step, on a lane for each stream and thread.
+
+    Parameters
+    ----------
+    file : str, optional
+        A trace, relative to the study's root; a sentence is drawn where there is none.
+    """
+    if file is None:
+        return theme.empty(TITLE, "No trace is in results/profiling/ yet.")
+    try:
+        events = traces.trace_analysis(file, "timeline")
+    except ScalebookError as error:
+        return theme.empty(TITLE, str(error))
+    if events.empty:
+        return theme.empty(TITLE, f"{file} holds no events to show.")
+    events = events.assign(row=_rows(events), own=_own(events))
+    figure, hovers = go.Figure(), _hovers(events)
+    for name, mine in _groups(events):
+        _draw(figure, name, mine, hovers)
+    lanes = events.groupby("lane", sort=True)
+    ends = events.loc[events["own"], "start_us"] + events.loc[events["own"], "dur_us"]
+    last = max(float(ends.max()) / 1e3, 0.001)
+    rows = float(events["row"].max()) + 1
+    for lane, top in lanes["row"].min().items():
+        if lane:
+            edge = top - (1 + GAP) / 2
+            figure.add_shape(
+                type="line", xref="paper", x0=0, x1=1, y0=edge, y1=edge, layer="below",
+                line={"color": theme.GREY, "width": 1, "dash": "dot"},
+            )  # fmt: skip
+    figure.update_xaxes(title_text="time since the step began (ms)", range=[0, 1.005 * last])
+    figure.update_yaxes(
+        tickvals=[float(mine["row"].min()) for _, mine in lanes],
+        ticktext=[_lane(mine) for _, mine in lanes],
+        range=[rows - 0.4, -0.6], fixedrange=True, showgrid=False, zeroline=False, ticks="",
+    )  # fmt: skip
+    bottom = theme.MARGIN["b"] + 62
+    figure.update_layout(
+        barmode="overlay", bargap=0, hovermode="closest", dragmode="zoom",
+        height=ROW * rows + 56 + bottom, margin={"t": 56, "b": bottom}, legend=families.BELOW,
+    )  # fmt: skip
+    return theme.finish(
+        figure, _title(events), alt=_alt(events, file, last),
+        caption=_caption(events, file), sources=[file],
+    )  # fmt: skip
+
+
+def _rows(events: pd.DataFrame) -> pd.Series:
+    """Vertical place of each event: lanes below each other, within one the outer ones above."""
+    depths = events.groupby("lane", sort=True)["depth"].max() + 1 + GAP
+    return events["lane"].map(depths.cumsum() - depths) + events["depth"]
+
+
+def _own(events: pd.DataFrame) -> pd.Series:
+    """Which events belong to the step that is shown; on a thread all do."""
+    gpu = events["kind"].isin(["kernel", "copy", "set"])
+    step = events.loc[~gpu, "step"]
+    number = step.iloc[0] if len(step) else events["step"].mode().iloc[0]
+    return ~gpu | (events["step"] == number)
+
+
+def _groups(events: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Events by family, longest first, and last those of other steps."""
+    own = events[events["own"]]
+    order = own.groupby("family")["dur_us"].sum().sort_values(ascending=False, kind="stable")
+    groups = [(str(family), own[own["family"] == family]) for family in order.index]
+    rest = events[~events["own"]]
+    return [*groups, (ELSEWHERE, rest)] if len(rest) else groups
+
+
+def _draw(figure: go.Figure, name: str, events: pd.DataFrame, hovers: pd.Series) -> None:
+    start, length = events["start_us"].to_numpy() / 1e3, events["dur_us"].to_numpy() / 1e3
+    # Single precision halves the page, and is exact to a tenth of a µs in a step of this length.
+    exact = np.float32 if float((start + length).max(initial=0)) < 1000 else np.float64
+    other = name == ELSEWHERE
+    figure.add_bar(
+        orientation="h",
+        base=start.astype(exact),
+        x=length.astype(exact),
+        y=events["row"].to_numpy(np.float32),
+        width=0.86,
+        name=ELSEWHERE if other else theme.escape(families.title(name), 30),
+        marker={
+            "color": theme.faded(theme.GREY, 0.35) if other else families.colour(name),
+            "line": {"width": 0},
+        },
+        customdata=list(hovers[events.index]),
+        hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
+    )
+
+
+def _hovers(events: pd.DataFrame) -> pd.Series:
+    """What is said of each event; names are cut further where all together are too long."""
+    for width in WIDTHS:
+        texts = [_hover(event, width) for event in events.itertuples()]
+        if len(json.dumps(texts)) <= MOST_TEXT:
+            break
+    return pd.Series(texts, index=events.index, dtype=object)
+
+
+def _hover(event, width: int) -> str:
+    """Name, operator, shapes and duration of an event; names are untrusted."""
+    lines = [f"<b>{_escaped(event.name, width)}</b>"]
+    if event.operator and event.operator != event.name:
+        lines.append(f"launched by {_escaped(event.operator, width)}")
+    if event.shapes:
+        lines.append(_escaped(event.shapes, width))
+    said = families.duration(event.dur_us)
+    if event.phase not in ("other", ""):
+        said += f", {event.phase}"
+    if not event.own:
+        said += f", step {event.step}" if event.step >= 0 else ", in no step"
+    return "<br>".join([*lines, said])
+
+
+@functools.lru_cache(maxsize=8192)
+def _escaped(text: str, width: int) -> str:
+    return theme.escape(text, width)
+
+
+def _lane(events: pd.DataFrame) -> str:
+    """Name of a lane: what it is, and for a thread what it mostly does."""
+    name = theme.escape(events["lane_name"].iloc[0], 30)
+    if not name.startswith("thread"):
+        return name
+    known = events[~events["phase"].isin(["other", ""])]
+    phase = known.groupby("phase")["dur_us"].sum()
+    return f"{name}<br>{phase.idxmax()}" if len(phase) and events["depth"].max() > 0 else name
+
+
+def _number(events: pd.DataFrame) -> int:
+    return int(events.loc[events["own"], "step"].iloc[0])
+
+
+def _title(events: pd.DataFrame) -> str:
+    step = _number(events)
+    return f"{TITLE}, number {step}" if step >= 0 else "Timeline of the whole trace"
+
+
+def _alt(events: pd.DataFrame, file: str, last: float) -> str:
+    said = []
+    for _, mine in events[events["own"]].groupby("lane", sort=True):
+        outer = mine[mine["depth"] == 0]["dur_us"].sum()
+        leaders = mine[mine["family"] != "other"].groupby("family")["dur_us"].sum()
+        most = f", most of it {families.title(leaders.idxmax())}" if len(leaders) else ""
+        name = mine["lane_name"].iloc[0]
+        said.append(f"{name}: {len(mine):,} events in {families.ms(outer)}{most}")
+    step = _number(events)
+    what = f"step {step}" if step >= 0 else "all"
+    return f"Timeline of {what} of {file}, {last:,.1f} ms long. {'; '.join(said)}."
+
+
+def _caption(events: pd.DataFrame, file: str) -> str:
+    step = _number(events)
+    left_out = int(events.groupby("lane")["left_out"].first().sum())
+    gpu = events["kind"].isin(["kernel", "copy", "set"]).any()
+    said = [
+        f"The events of step {step}, the middle one after warm-up, in {file}."
+        if step >= 0
+        else f"The events of {file}, which marks no steps."
+    ]
+    if gpu:
+        said.append(
+            "Streams of the GPU stand above the threads that launch into them; the device works "
+            "on a step after the host has launched it, and colours go by the launching operator."
+        )
+    if (~events["own"]).any():
+        said.append("Grey is work of the device for other steps.")
+    said.append("What stands below another event was called by it.")
+    if left_out:
+        said.append(f"{left_out:,} of the shortest or deepest events are left out.")
+    said.append(
+        "Drag over a stretch to zoom in, double-click to see all; point at a bar for its operator, "
+        "shapes and duration; click a kind of work below to hide it."
+    )
+    return " ".join(said)

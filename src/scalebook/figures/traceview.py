@@ -1,0 +1,240 @@
+"""One trace as a notebook shows it: which one, what holds it up, and the file itself."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+import plotly.graph_objects as go
+from IPython.display import HTML, display
+
+from scalebook import contract, traces
+from scalebook.contract import ScalebookError, Stem, UsageError
+from scalebook.figures.profiling import is_trial, run_of, run_title, summaries, trace_title
+from scalebook.figures.rankview import collective_table, job_of, rank_comparison
+from scalebook.figures.roofline import roofline
+from scalebook.figures.timeline import timeline
+from scalebook.figures.utilisation import job_with_readings, utilisation
+
+#: Larger traces are named, not put into the book.
+LARGEST_MIB = 64
+PERFETTO = "https://ui.perfetto.dev"
+
+STEP_HEADERS = {
+    "step": "step",
+    "warm_up": "warm-up",
+    "span_us": "time (ms)",
+    "compute_us": "compute (ms)",
+    "communication_us": "communication (ms)",
+    "exposed_us": "of it alone (ms)",
+    "idle_us": "idle (ms)",
+}
+
+
+@dataclass(frozen=True)
+class TraceView:
+    """A trace and what there is to show of it.
+
+    Attributes
+    ----------
+    file : str or None
+        The trace, relative to the study's root; None where there is none.
+    ranks : tuple of str
+        Traces of all ranks of a run: of the same one, else of the first that has several.
+    message : str
+        What the reader should know first: which trace this is, or why there is none.
+    """
+
+    file: str | None
+    ranks: tuple[str, ...]
+    message: str
+
+    def verdict(self) -> None:
+        """Display what holds the run up, and the job where there are several ranks."""
+        said = [f"<p><em>{html.escape(self.message)}</em></p>"]
+        if self.file is not None:
+            try:
+                summary = traces.trace_summary(self.file)
+                said += [f"<p>{html.escape(one)}</p>" for one in _verdict(summary)]
+            except ScalebookError as error:
+                said.append(f"<p>{html.escape(str(error))}</p>")
+        job = job_of(self.ranks)
+        if job is not None:
+            text = str(job) if isinstance(job, ScalebookError) else job["verdict"]
+            name = run_title(run_of(self.ranks[0]))
+            said.append(f"<p>The ranks of {html.escape(name)}: {html.escape(text)}</p>")
+        display(HTML("\n".join(said)))
+
+    def timeline(self) -> go.Figure:
+        """Events of the middle step."""
+        return timeline(self.file)
+
+    def roofline(self) -> go.Figure:
+        """Operators against what the device can do."""
+        return roofline(self.file)
+
+    def rank_comparison(self) -> go.Figure:
+        """The ranks of the job."""
+        return rank_comparison(self.ranks)
+
+    def collectives(self) -> pd.DataFrame:
+        """Collectives of the job by kind and size; empty where there is one rank."""
+        return collective_table(self.ranks)
+
+    def utilisation(self) -> go.Figure:
+        """What the devices of the run reported, or those of the first job that were watched."""
+        return utilisation(job_with_readings(_job(self.file)))
+
+    def steps(self) -> pd.DataFrame:
+        """Steps that the profiler marked, times in ms; see `STEP_HEADERS`."""
+        rows: list[dict[str, Any]] = []
+        if self.file is not None:
+            try:
+                rows = traces.trace_summary(self.file)["steps"]
+            except ScalebookError:
+                # The verdict says what is wrong.
+                rows = []
+        table = pd.DataFrame(rows, columns=list(STEP_HEADERS))
+        times = [name for name in table if name.endswith("_us")]
+        return table.assign(**{name: table[name].astype(float) / 1e3 for name in times})
+
+
+def _verdict(summary: dict[str, Any]) -> list[str]:
+    """Paragraphs: the verdict, and what recording itself cost where the run tells."""
+    said = [summary["verdict"]]
+    cost = summary.get("profiler")
+    if cost:
+        said.append(
+            f"Recording made a step {cost['ratio']:.2f} times as long: "
+            f"{cost['recorded_step_time_s'] * 1e3:,.1f} ms, and "
+            f"{cost['other_step_time_s'] * 1e3:,.1f} ms without the profiler (medians of "
+            f"{cost['recorded_steps']} and {cost['other_steps']} steps)."
+        )
+    return said
+
+
+def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
+    """Choose a trace to show in detail.
+
+    Parameters
+    ----------
+    file : str, optional
+        A trace below the study's root, or its name in ``results/profiling``; where left out the
+        first of a GPU, else the first there is.
+    everything : bool
+        Consider traces of trial runs in ``results/local`` too.
+
+    Raises
+    ------
+    UsageError
+        If there is no such trace.
+    """
+    there = dict(summaries(everything))
+    if file is not None:
+        return _named(file, list(there))
+    sound = {name: one for name, one in there.items() if not isinstance(one, ScalebookError)}
+    if not sound:
+        return TraceView(
+            None, (), "No trace yet: record one with `scalebook run profile`, or drop one into "
+            "results/profiling/.",
+        )  # fmt: skip
+    gpus = [name for name, one in sound.items() if one["device"] == "gpu"]
+    chosen = (gpus or list(sound))[0]
+    others = len(sound) - 1
+    said = f"{run_title(run_of(chosen))}: {chosen}"
+    if others:
+        said += f", one of {others + 1} traces; the notebook's parameter `trace` chooses another"
+    return TraceView(chosen, _ranks(chosen, list(sound)), f"{said}.")
+
+
+def _named(file: str, there: list[str]) -> TraceView:
+    every = list(dict.fromkeys([*there, *traces.trace_files()]))
+    found = [one for one in every if file in (one, PurePosixPath(one).name)]
+    if not found:
+        known = ", ".join(PurePosixPath(one).name for one in every[:8]) or "none"
+        raise UsageError(f"trace {file}: is not in results/profiling; there are {known}")
+    return TraceView(
+        found[0], _ranks(found[0], every), f"{run_title(run_of(found[0]))}: {found[0]}."
+    )
+
+
+def _ranks(file: str, files: list[str]) -> tuple[str, ...]:
+    runs: dict[str, list[str]] = {}
+    for one in files:
+        runs.setdefault(run_of(one), []).append(one)
+    own = runs.get(run_of(file), [])
+    several = [own, *runs.values()]
+    return tuple(next((ranks for ranks in several if len(ranks) > 1), []))
+
+
+def _job(file: str | None) -> str | None:
+    """Job id of the run a trace is of; None where its name does not say it."""
+    if file is None:
+        return None
+    try:
+        return Stem.parse(run_of(file)).job_id
+    except ScalebookError:
+        return None
+
+
+# --------------------------------------------------------------------------- the files
+
+
+def show_traces(everything: bool = False) -> None:
+    """Display every trace with its verdict, a download, and a way into Perfetto.
+
+    Parameters
+    ----------
+    everything : bool
+        Traces of trial runs too; not part of the book, they have no link.
+    """
+    found = list(summaries(everything))
+    if not found:
+        display(HTML("<p><em>No trace is in results/profiling yet.</em></p>"))
+        return
+    items = []
+    for file, summary in found:
+        bad = isinstance(summary, ScalebookError)
+        said = str(summary) if bad else f"{_short(summary)}. {summary['verdict']}"
+        items.append(
+            f"<li><p><strong>{html.escape(trace_title(file, summary))}</strong> "
+            f"(<code>{html.escape(PurePosixPath(file).name)}</code>)<br>{_links(file)}</p>"
+            f"<p>{html.escape(said)}</p></li>"
+        )
+    display(HTML(f'<ul class="sb-traces">{"".join(items)}</ul>\n{_NOTE}'))
+
+
+_NOTE = (
+    "<p>Perfetto is a viewer for traces at another host, ui.perfetto.dev. The link leaves this "
+    "page; the trace goes from this page to that window inside your browser and is uploaded "
+    "nowhere. Where that does not work, for instance from a page opened as a file, download the "
+    "trace and drag it into Perfetto's window.</p>"
+)
+
+
+def _short(summary: dict[str, Any]) -> str:
+    device = ", ".join(summary["devices"]) or summary["device"].upper()
+    steps = f"{len(summary['steps'])} steps" if summary["steps"] else "no steps marked"
+    dropped = sum(summary["dropped"].values())
+    left_out = f", {dropped:,} events left out as unusable" if dropped else ""
+    return f"{device}, {summary['events']:,} events, {steps}{left_out}"
+
+
+def _links(file: str) -> str:
+    """Download and viewer of a trace; from a notebook the results lie one folder up."""
+    if is_trial(file):
+        return "of a trial: not part of the book"
+    size = (contract.find_root() / Path(file)).stat().st_size
+    if size > LARGEST_MIB << 20:
+        return f"{size / 2**20:,.0f} MiB: too large to be part of the book"
+    where = html.escape(f"../{quote(file)}")
+    name = html.escape(PurePosixPath(file).name)
+    return (
+        f'<a href="{where}" download>Download</a> ({size / 1024:,.0f} KiB), '
+        f'<a href="{PERFETTO}" target="_blank" rel="external" data-perfetto="{where}" '
+        f'data-name="{name}">Open in Perfetto</a> <span class="sb-perfetto" role="status"></span>'
+    )

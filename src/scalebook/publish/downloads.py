@@ -1,0 +1,47 @@
+"""Files of the results that a page offers for download, brought beside it.
+
+A notebook links to ``../results/profiling/NAME``, which is where the file lies for a reader
+in JupyterLab. A book holds the files that its pages link to in the same place.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+#: Folder whose files may be offered, below the study's root.
+FOLDER = "results/profiling"
+
+_LINK = re.compile(r'<a href="\.\./([^"]+)" download')
+
+
+def setup(app: Sphinx) -> None:
+    """Bring the files as each page is written."""
+    app.connect("doctree-resolved", _bring)
+
+
+def links(markup: str) -> list[str]:
+    """Files below `FOLDER` that HTML of a notebook offers, relative to the study's root."""
+    found = [unquote(html.unescape(target)) for target in _LINK.findall(markup)]
+    return [one for one in found if Path(one).parent.as_posix() == FOLDER]
+
+
+def _bring(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    if app.builder.format != "html":
+        return
+    for node in doctree.findall(nodes.raw):
+        for name in links(node.astext()):
+            source, target = Path(app.srcdir) / name, Path(app.outdir) / name
+            if source.is_file() and not _same(source, target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+
+def _same(source: Path, target: Path) -> bool:
+    return target.is_file() and source.read_bytes() == target.read_bytes()
