@@ -333,7 +333,7 @@ def test_only_traces_are_brought_beside_a_page(target):
 
 
 def test_hostile_names_of_runs_and_kernels_stay_text(study_root):
-    name = "<b>x</b> & \"q\" %{x}"
+    name = '<b>x</b> & "q" %{x}'
     events = [operator(name, 0, 100), launch(5, 1), kernel(name, 10, 50, 1)]
     file = add(study_root, "r&b_1_rank0", {"traceEvents": events})
     for figure in (timeline(file), figures.idle_breakdown(), breakdown.profiling_breakdown()):

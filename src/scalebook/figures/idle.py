@@ -74,7 +74,9 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     )  # fmt: skip
     bottom = theme.MARGIN["b"] + 62
     figure.update_layout(
-        barmode="stack", height=44 * len(drawn) + 56 + bottom, margin={"t": 56, "b": bottom},
+        barmode="stack",
+        height=44 * len(drawn) + 56 + bottom,
+        margin={"t": 56, "b": bottom},
         legend=families.BELOW,
     )
     said = [f"{name}: {_said(summary)}" for name, (_, summary) in zip(names, drawn)]
