@@ -94,7 +94,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         batches = dataloader(data, batch, workers, training.crop_padding, ranks.device)
         sources[f"dataloader-{workers}"] = lambda *_, batches=batches: next(batches)
 
-    profiler = StepProfiler(settings, 0, 0, ranks, None, root)
+    profiler = StepProfiler(settings, 0, 0, ranks, None, root, network)
     positions = itertools.cycle(range(0, len(data.train) - batch, batch))
 
     def run(steps: int) -> float:

@@ -89,29 +89,21 @@ def site(study_root, monkeypatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(site):
+def page(site, browser):
     """The page, opened; it asks no other host for anything."""
-    from playwright.sync_api import sync_playwright
-
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    assert program, "deselect with -m 'not browser' where there is no Chromium"
     wrong: list[str] = []
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
-        context = started.new_context(viewport={"width": 1200, "height": 900})
-        context.route(
-            lambda url: not url.startswith((site.partition("/notebooks")[0], "data:", "blob:")),
-            lambda route: (wrong.append(route.request.url), route.abort()),
-        )
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(f"{site}page.html")
-        page.wait_for_selector(".sb-plot .barlayer path")
-        yield page
-        assert wrong == []
-        started.close()
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.route(
+        lambda url: not url.startswith((site.partition("/notebooks")[0], "data:", "blob:")),
+        lambda route: (wrong.append(route.request.url), route.abort()),
+    )
+    page = context.new_page()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"{site}page.html")
+    page.wait_for_selector(".sb-plot .barlayer path")
+    yield page
+    assert wrong == []
+    context.close()
 
 
 def zoomed(page) -> tuple[float, float]:

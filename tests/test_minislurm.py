@@ -64,7 +64,11 @@ def processes_of(pid):
 
 def traces_of(described):
     """What a cluster has in the machine besides its processes."""
-    traces = [described.run_dir, Path("/sys/class/net") / described.interface]
+    traces = [described.run_dir]
+    # Another cluster, of a test beside this one, may have taken the interface's name by now.
+    others = [Settings.load(path) for path in Path("/run").glob("scalebook-*") if path.is_dir()]
+    if described.interface not in [other.interface for other in others if other != described]:
+        traces.append(Path("/sys/class/net") / described.interface)
     traces += Path("/sys/fs/cgroup").glob(f"*/scalebook-{described.cluster_name}")
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     return [str(path) for path in traces if os.path.lexists(path)] + [

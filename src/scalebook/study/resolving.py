@@ -108,6 +108,8 @@ def resolve(
                  "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
                  "image_size", "train_images", "val_images"}
     )  # fmt: skip
+    if training["sample_s"] is None:  # absent, as in what was resolved before it was there
+        del training["sample_s"]
     return {
         "schema": contract.RESOLVED_SCHEMA,
         "study": study.name,
