@@ -19,7 +19,8 @@ from scalebook.analysis.throughput import (
     configuration_table,
     step_table,
 )
-from scalebook.analysis.values import Value, ledger, lookup
+from scalebook.analysis.value import Value
+from scalebook.analysis.values import ledger, lookup
 
 __all__ = [
     "ACCURACY_HEADERS",

@@ -20,9 +20,7 @@ see `step_parts`, and the modelled ``transfer_ms``.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from scalebook import results, study
 from scalebook.analysis.comparable import (
@@ -38,6 +36,7 @@ from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.analysis.step_parts import PARTS, overheads
 from scalebook.analysis.throughput import step_table
+from scalebook.analysis.value import Value
 from scalebook.contract import ScalebookError
 
 STATS = ("median", "low", "high", "n", "min", "max", "mean")
@@ -53,61 +52,6 @@ STEP_UNITS = {
 
 #: Metrics of `scaling_table`, by basis.
 RATIOS = {"throughput": "", "time per epoch": "_by_epoch_time"}
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number and its provenance.
-
-    Attributes
-    ----------
-    key : str
-        Its name in prose.
-    value : float
-        The number, in `unit`.
-    unit : str
-        ``"images/s"``, ``"s"``, ``"%"`` …; empty for a ratio or a count.
-    kind : {"measured", "reported", "modelled"}
-        Whether a run, a file in ``data/reported`` or a formula gave it.
-    source : str
-        One phrase for the reader.
-    n : int
-        Number of values behind it.
-    low, high : float or None
-        Interval of the median; None where there is none.
-    runs : tuple of str
-        Stems, or job ids of reported runs.
-    """
-
-    key: str
-    value: float
-    unit: str
-    kind: str
-    source: str
-    n: int = 1
-    low: float | None = None
-    high: float | None = None
-    runs: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The number as prose shows it, with its unit: ``4,460 images/s``, ``77.42 %``.
-
-        A reported number keeps its digits, any other is rounded to three.
-        """
-        shown = f"{self.value:,.6g}" if self.kind == "reported" else number(self.value)
-        return f"{shown} {self.unit}".strip()
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number at `digits` significant digits; whole ones and thousands in full, with commas."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if float(value).is_integer() or abs(value) >= 10 ** (digits - 1):
-        decimals = 0 if float(value).is_integer() or abs(value) >= 10**digits else 1
-        return f"{value:,.{decimals}f}"
-    magnitude = math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:.{max(0, digits - 1 - magnitude)}f}"
 
 
 def lookup(key: str) -> Value:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from scalebook import results
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.declared import declared_systems
-from scalebook.analysis.values import number
+from scalebook.analysis.value import number
 from scalebook.figures import theme
 
 TITLE = "Bus bandwidth of an all-reduce"

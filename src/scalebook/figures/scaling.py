@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from scalebook.analysis.comparable import Configuration, configurations, documented
 from scalebook.analysis.consistency import TOLERANCE
 from scalebook.analysis.scaling import scaling_table
-from scalebook.analysis.values import number
+from scalebook.analysis.value import number
 from scalebook.figures import theme
 
 TITLE = "Parallel efficiency against the ideal"

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.statistics import Summary
-from scalebook.analysis.values import number
+from scalebook.analysis.value import number
 from scalebook.figures import theme
 
 TITLE = "Throughput of each configuration"

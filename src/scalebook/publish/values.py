@@ -59,7 +59,7 @@ def shown(value: Any, spec: str = "", with_unit: bool = False) -> str:
 
     Parameters
     ----------
-    value : scalebook.analysis.values.Value
+    value : scalebook.analysis.value.Value
         The number.
     spec : str
         Of Python's format language: sign, comma, precision and type. Left out, three
