@@ -10,6 +10,14 @@ the overlap of communication with compute:
 - ``hta``: HolisticTraceAnalysis, by the Python of an environment that holds it (--hta).
 
 Usage: python benchmarks/trace_reading.py TRACE.json.gz [--rounds 7] [--hta /env/bin/python]
+
+HolisticTraceAnalysis is no dependency of the project. An environment that holds it:
+
+    python3 -m venv /tmp/hta && /tmp/hta/bin/pip install HolisticTraceAnalysis==0.5.0
+
+Traces to compare on are among its own public test data. Of a small file (1.7 MB unpacked, 4,855
+events) about a third of our time does not grow with the file: tables of a few thousand rows cost
+pandas as much as tables of none. There it is less than four times as fast, not six.
 """
 
 from __future__ import annotations

@@ -122,8 +122,8 @@ figures.show_table(
 )
 
 # %% [markdown]
-# Busy time is the time in which the device did anything at all, overlap the time in which
-# communication was hidden behind computation.
+# Times in ms of the whole trace. Busy time is the time in which the device did anything at all,
+# overlap the time in which communication was hidden behind computation.
 
 # %%
 figures.show_table(

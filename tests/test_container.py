@@ -16,7 +16,8 @@ RECIPE = (REPOSITORY / "env" / "project.def").read_text()
 APPTAINER = shutil.which("apptainer")
 
 #: What `scalebook resolve --job` and training need, of requirements.txt.
-IMPORTED = {"torch", "torchvision", "numpy", "click", "pydantic", "pyyaml", "psutil", "tqdm"}
+IMPORTED = {"torch", "torchvision", "numpy", "click", "pydantic", "pyyaml", "psutil", "tqdm",
+            "nvidia-ml-py"}  # fmt: skip
 
 
 def section(name: str) -> str:

@@ -16,7 +16,7 @@ from scalebook import figures, results, traces
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.figures import breakdown, families, idle, profiling, rankview, traceview
 from scalebook.figures.roofline import roofline
-from scalebook.figures.timeline import ELSEWHERE, timeline
+from scalebook.figures.timeline import AROUND, ELSEWHERE, timeline
 from scalebook.figures.utilisation import job_with_readings, utilisation
 from scalebook.publish import downloads
 from scalebook.traces import examples
@@ -77,6 +77,8 @@ def test_every_event_is_a_bar_of_its_family(study_root):
     names = [bar.name for bar in bars(figure)]
     assert len(names) == len(set(names)) and {"convolution", "batch norm"} <= set(names)
     assert ELSEWHERE in names
+    around = next(bar for bar in bars(figure) if bar.name == AROUND)
+    assert "forward" in around.text and around.textposition == "inside"
     convolution = next(bar for bar in bars(figure) if bar.name == "convolution")
     # One row each for the stream, the operator, the one in it, and its call.
     assert len(set(convolution.y)) == len(convolution.x) == 4
@@ -87,6 +89,19 @@ def test_every_event_is_a_bar_of_its_family(study_root):
     assert "number 5" in figure.layout.title.text
     assert "GPU 0, stream 7: 2 events" in meta(figure)["alt"]
     assert "middle one" in meta(figure)["caption"] and meta(figure)["sources"]
+
+
+def test_a_thread_is_named_after_a_phase_only_where_that_is_most_of_it(study_root):
+    def lane(forward: float) -> str:
+        events = [
+            operator("forward", 0, forward, cat="user_annotation"),
+            operator("aten::conv2d", 1, forward - 2),
+            operator("backward", 1000, 100, cat="user_annotation"),
+            operator("aten::conv2d", 1001, 98),
+        ]
+        return timeline(add(study_root, "a_rank0", events)).layout.yaxis.ticktext[0]
+
+    assert lane(500) == "thread 1<br>forward" and lane(120) == "thread 1"
 
 
 def test_rows_of_lanes_do_not_overlap(study_root):

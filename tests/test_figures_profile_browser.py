@@ -173,3 +173,16 @@ def test_a_trace_is_given_to_a_viewer_only_when_asked(page, study_root):
     link.click()
     page.wait_for_function("document.querySelector('.sb-perfetto').textContent.includes('drag it')")
     assert page.locator("a[download]").get_attribute("href") == f"../results/profiling/{name}"
+
+
+def test_a_viewer_that_does_not_answer_is_told(page):
+    # As where the machine is offline: a window opens, and nothing listens in it.
+    page.clock.install()
+    page.evaluate("document.querySelector('a[data-perfetto]').href = 'nowhere.html'")
+    with page.context.expect_page():
+        page.locator("a[data-perfetto]").click()
+    status = page.locator(".sb-perfetto")
+    page.clock.run_for(5_000)
+    assert status.text_content() == ""
+    page.clock.run_for(20_000)
+    assert "does not answer" in status.text_content() and "Download" in status.text_content()

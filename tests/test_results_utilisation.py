@@ -8,7 +8,7 @@ import pytest
 
 from scalebook import contract, results
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.results.nvidia_smi import parse
+from scalebook.results.device_lines import parse
 
 HEADER = ",".join(contract.UTILISATION_COLUMNS)
 OURS = f"""\
@@ -35,6 +35,22 @@ DMON_TIMES = """\
  20251121   23:59:59      0     61     39     91     40    455      5    120     30
  20251122   00:00:00      0     63     39     95     42    455      5    121     31
 """
+
+DMON_ALL = """\
+# gpu    pwr  gtemp  mtemp     sm    mem    enc    dec    jpg    ofa   mclk   pclk  pviol  tviol     fb   bar1   ccpm  sbecc  dbecc    pci  rxpci  txpci
+# Idx      W      C      C      %      %      %      %      %      %    MHz    MHz      %   bool     MB     MB     MB   errs   errs   errs   MB/s   MB/s
+    0     68     39      -     95     42      0      0      0      0   5000   1590      0      0    455      5      0      0      0      0    120     30
+    1     11     31      -      0      0      0      0      0      0    405    300      -      -      3      2      0      -      -      0      -      -
+"""  # noqa: E501
+
+#: Two GPUs in turn, as `nvidia-smi -l 1` prints them through a Windows editor.
+QUERY_TWO = """\
+timestamp, index, uuid, utilization.gpu [%], memory.used [MiB], power.draw.instant [W], temperature.gpu
+2025/11/21 14:03:11.123, 0, GPU-8d6c4d2e-5b1a-0f5e-9a57-2f5f2a1c7c11, 91 %, 455 MiB, 61.20 W, 39
+2025/11/21 14:03:11.131, 1, GPU-1f0b2c3d-4e5f-6071-8293-a4b5c6d7e8f9, [Unknown Error], 3 MiB, [N/A], N/A
+2025/11/21 14:03:12.124, 0, GPU-8d6c4d2e-5b1a-0f5e-9a57-2f5f2a1c7c11, 95 %, 455 MiB, 63.00 W, 39
+2025/11/21 14:03:12.131, 1, GPU-1f0b2c3d-4e5f-6071-8293-a4b5c6d7e8f9, [GPU requires reset], [Insufficient Permissions], 11,05 W, 31
+""".replace("\n", "\r\n")  # noqa: E501
 
 QUERY = """\
 timestamp, name, index, temperature.gpu, utilization.gpu [%], utilization.memory [%], memory.total [MiB], memory.free [MiB], memory.used [MiB], power.draw [W], clocks.current.sm [MHz]
@@ -75,6 +91,29 @@ def test_dmon_with_times_over_midnight():
                              for line in DMON_TIMES.splitlines())  # fmt: skip
     one, other = rows(without_date)
     assert other["time_s"] - one["time_s"] == 1
+
+
+def test_dmon_with_all_its_columns():
+    found = parse(DMON_ALL)
+    assert not found.bad
+    one, other = found.rows
+    assert (one["device"], one["memory_used_mib"], one["clock_mhz"]) == ("gpu0", 455, 1590)
+    assert (one["pcie_rx_mb_s"], one["pcie_tx_mb_s"]) == (120, 30)
+    assert (other["device"], other["power_w"], other["memory_clock_mhz"]) == ("gpu1", 11, 405)
+    assert math.isnan(other["pcie_rx_mb_s"]) and other["utilisation_percent"] == 0
+
+
+def test_query_of_two_gpus():
+    found = parse(QUERY_TWO)
+    # A number with a decimal comma has one column too many: left out, and said.
+    assert found.bad == [5]
+    assert [row["device"] for row in found.rows] == ["gpu0", "gpu1", "gpu0"]
+    first, second, third = found.rows
+    assert (first["utilisation_percent"], third["utilisation_percent"]) == (91, 95)
+    assert (first["power_w"], first["temperature_c"]) == (61.2, 39)
+    assert second["memory_used_mib"] == 3
+    assert all(math.isnan(second[name])
+               for name in ("utilisation_percent", "power_w", "temperature_c"))  # fmt: skip
 
 
 def test_query():

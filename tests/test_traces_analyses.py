@@ -289,19 +289,56 @@ def test_peaks_are_found_by_the_names_drivers_give():
         "Tesla T4": (8.1, 320), "Tesla V100-SXM2-32GB": (15.7, 900),
         "NVIDIA A100-SXM4-40GB": (19.5, 1555), "NVIDIA A100-SXM4-80GB": (19.5, 2039),
         "NVIDIA A100 80GB PCIe": (19.5, 1935),
+        "Tesla V100-PCIE-16GB": (14, 900), "Tesla V100S-PCIE-32GB": (16.4, 1134),
+        "NVIDIA A100-PCIE-40GB": (19.5, 1555),
         "NVIDIA H100 80GB HBM3": (67, 3350), "NVIDIA H100 PCIe": (51, 2000),
-        "AMD Instinct MI250X": (47.9, 1638.4),
+        "NVIDIA H100 NVL": (60, 3900), "NVIDIA H200": (67, 4800), "NVIDIA H200 NVL": (60, 4800),
+        "AMD Instinct MI250X": (47.85, 1638.4),
     }  # fmt: skip
     for name, (flops, bandwidth) in names.items():
         peak = peaks.known(name)
         assert (peak.of("fp32"), peak.memory_gb_s) == (flops, bandwidth)
         assert peak.source and peak.date
-    assert peaks.known("NVIDIA GeForce GT 1030") is None
+    # What was made for one machine, or is another model, is not taken for one of these.
+    for name in ("NVIDIA GeForce GT 1030", "NVIDIA A100-SXM-64GB", "NVIDIA GH200 480GB",
+                 "NVIDIA T400", "Tesla V100-FHHL-16GB", "AMD Instinct MI250"):  # fmt: skip
+        assert peaks.known(name) is None
     assert peaks.known("Tesla T4").of("bf16") == 8.1
 
 
+#: By device: operations a clock in fp32 and in fp16's matrix units, GHz of both, bits of the
+#: memory's bus, and Gbit/s of each of its lines, as the makers' white papers have them.
+CLOCKED = {
+    "NVIDIA T4": (2560 * 2, 320 * 128, 1.59, 1.59, 256, 10.0),
+    "NVIDIA V100 PCIe": (5120 * 2, 640 * 128, 1.38, 1.38, 4096, 1.754),
+    "NVIDIA V100S PCIe": (5120 * 2, 640 * 128, 1.597, 1.597, 4096, 2.214),
+    "NVIDIA V100 SXM2": (5120 * 2, 640 * 128, 1.53, 1.53, 4096, 1.754),
+    "NVIDIA A100 80GB PCIe": (6912 * 2, 432 * 512, 1.41, 1.41, 5120, 3.024),
+    "NVIDIA A100 80GB SXM4": (6912 * 2, 432 * 512, 1.41, 1.41, 5120, 3.186),
+    "NVIDIA A100 40GB": (6912 * 2, 432 * 512, 1.41, 1.41, 5120, 2.43),
+    "NVIDIA H100 PCIe": (14592 * 2, 456 * 1024, 1.755, 1.62, 5120, 3.186),
+    "NVIDIA H100 SXM5": (16896 * 2, 528 * 1024, 1.98, 1.83, 5120, 5.2),
+    "NVIDIA H200 SXM": (16896 * 2, 528 * 1024, 1.98, 1.83, 6144, 6.25),
+    "AMD Instinct MI250X (one of its two dies)": (110 * 256, 110 * 1024, 1.7, 1.7, 4096, 3.2),
+}  # fmt: skip
+
+
+def test_peaks_are_what_units_and_clocks_come_to():
+    known = {peak.device: peak for _, peak in peaks.table()}
+    for device, (scalar, matrix, clock, matrix_clock, bits, pace) in CLOCKED.items():
+        peak = known[device]
+        assert peak.of("fp32") == pytest.approx(scalar * clock / 1e3, rel=0.015), device
+        assert peak.of("fp16") == pytest.approx(matrix * matrix_clock / 1e3, rel=0.015), device
+        assert peak.memory_gb_s == pytest.approx(bits * pace / 8, rel=0.02), device
+        if "tf32" in peak.tflops:
+            assert peak.of("tf32") == pytest.approx(peak.of("fp16") / 2, rel=1e-3)
+            assert peak.of("bf16") == peak.of("fp16")
+    # Two variants are known by their data sheets only.
+    assert known.keys() - CLOCKED.keys() == {"NVIDIA H100 NVL", "NVIDIA H200 NVL"}
+
+
 def test_a_cpu_is_measured():
-    peak = traces.measured_cpu(seconds=0.05, size=128)
+    peak = traces.measured_cpu()
     assert peak.of("fp32") > 0 and peak.memory_gb_s > 0 and peak.source == "measured here"
 
 

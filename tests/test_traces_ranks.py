@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from test_traces_reading import kernel, launch, operator, write
@@ -15,6 +16,7 @@ from test_traces_reading import kernel, launch, operator, write
 from scalebook import traces
 from scalebook.cli import main
 from scalebook.contract import ScalebookError
+from scalebook.traces import matching
 
 MESSAGE = {"Collective name": "allreduce", "In msg nelems": 250_000, "Out msg nelems": 250_000,
            "dtype": "Float", "Group size": 2}  # fmt: skip
@@ -77,6 +79,25 @@ def test_calls_that_a_trace_lost_are_left_out(tmp_path):
     table = traces.get_collectives(traces.read_job([one, other]))
     assert len(table) == 6 and table["wait_us"].max() == 0
     assert table["transfer_us"].tolist() == [100.0] * 6
+
+
+def test_calls_that_begin_in_another_order_at_each_rank_are_told_by_their_size(tmp_path):
+    sizes = {0: [1, 2, 2, 1, 1, 2], 1: [2, 1, 2, 1, 2, 1]}
+    calls = pd.DataFrame(
+        [
+            {"rank": rank, "kind": "broadcast", "bytes": 100.0 * size, "end_us": 10.0 * place}
+            for rank, mine in sizes.items()
+            for place, size in enumerate(mine)
+        ]
+    )
+    found, _ = matching.match(calls)
+    assert len(found) == 12
+    assert (found.groupby("number")["bytes"].nunique() == 1).all()
+    assert (found.groupby("number")["rank"].nunique() == 2).all()
+    # Not where sizes differ as well, or are not known.
+    odd = calls.assign(bytes=calls["bytes"].where(calls.index > 0, 700.0))
+    assert matching.match(odd)[0].empty
+    assert len(matching.match(calls.assign(bytes=float("nan")))[0]) == 12
 
 
 def test_ranks_that_share_no_collective_are_still_compared(tmp_path):

@@ -69,6 +69,36 @@ def test_what_recording_cost(root):
     assert traces.summary(alone)["profiler"] is None
 
 
+def test_a_run_on_a_cpu_is_held_against_what_that_cpu_can_do(root):
+    helpers.study(root, epochs=4, untimed_steps=1, profile=True)
+    assert helpers.train(root) == 0
+    said = helpers.last_attempt(root)["cpu_peak"]
+    path = helpers.only(root, "results/local/profiling/*_rank0.pt.trace.json.gz")
+    peak = traces.get_run_peak(path)
+    assert peak.of("fp32") == said["fp32_tflops"] > 0
+    assert peak.memory_gb_s == said["memory_gb_s"] > 0
+    assert peak.source == "measured by the run" and f"{said['threads']} thread" in peak.device
+    summary = traces.summary(path)
+    assert summary["peak"]["tflops"] == peak.tflops and 0 < summary["speed"]["mfu"] < 1
+    assert "measured by the run" in summary["verdict"]
+    # Asked for through the study the answer is the same, and another peak is another answer.
+    where = path.relative_to(root).as_posix()
+    asked = traces.trace_summary(where)
+    assert asked["speed"] == summary["speed"]
+    assert traces.trace_analysis(where, "speed")["best_us"].notna().any()
+    manifest = helpers.only(root, "results/local/manifests/*.json")
+    document = json.loads(manifest.read_text())
+    document["attempts"][-1]["cpu_peak"]["fp32_tflops"] *= 2
+    contract.write_json(manifest, document)
+    assert traces.trace_summary(where)["speed"]["mfu"] == pytest.approx(
+        summary["speed"]["mfu"] / 2, rel=1e-3
+    )
+    document["attempts"][-1]["cpu_peak"] = {"fp32_tflops": -1}
+    contract.write_json(manifest, document)
+    assert traces.get_run_peak(path) is None
+    assert traces.trace_summary(where)["speed"]["mfu"] is None
+
+
 def test_a_trace_says_nothing_of_who_and_where(root):
     helpers.study(root, epochs=3, profile=True)
     assert helpers.train(root) == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -258,6 +260,16 @@ def test_gpus(root, monkeypatch):
         91, 40, 455, 15360, 39, 61.2, 1590, 5000, 120, 30]  # fmt: skip
     other = table[table["device"] == "gpu1"].iloc[0]
     assert other[["utilisation_percent", "power_w"]].isna().all() and other["clock_mhz"] == 1590
+
+
+def test_the_library_has_what_is_asked_of_it():
+    """The real one: a name it does not have would only be an empty column."""
+    import pynvml
+
+    asked = {name for name in vars(Nvml) if name.lower().startswith("nvml")}
+    used = set(re.findall(r"\b(?:nvml[A-Z]|NVML_)\w+", inspect.getsource(utilisation)))
+    assert used | {"NVMLError"} == asked
+    assert all(hasattr(pynvml, name) for name in asked)
 
 
 def test_only_the_gpus_of_the_run(monkeypatch):

@@ -48,6 +48,17 @@ UTILISATION_COLUMNS = (
     "process_memory_mib", "network_rx_mb_s", "network_tx_mb_s",
 )  # fmt: skip
 
+#: What the JSON beside an all-reduce curve calls itself, and the columns of the curve's CSV,
+#: ``results/allreduce/<stem>.csv``. Latency is the median over the repetitions of the slowest rank,
+#: low and high are its quartiles, in µs; bandwidths follow from the median, in GB/s:
+#: ``algbw = bytes / latency``, ``busbw = algbw · 2 (n - 1) / n`` with n ranks, as nccl-tests
+#: has it, so that it can be held against the rate of the link.
+ALLREDUCE_SCHEMA = "scalebook.allreduce/1"
+ALLREDUCE_COLUMNS = (
+    "bytes", "repetitions", "latency_us", "latency_low_us", "latency_high_us", "algbw_gb_s",
+    "busbw_gb_s",
+)  # fmt: skip
+
 #: How an attempt can end, as the manifest says it.
 ENDED = ("completed", "failed", "cancelled", "killed", "interrupted", "timeout")
 

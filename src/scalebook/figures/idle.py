@@ -22,6 +22,8 @@ PARTS = {
     "gap": ("idle: between two kernels", theme.PALETTE[4], "."),
     "rest": ("idle: other", theme.GREY, "x"),
 }
+#: Percent of the time from which a part is drawn and told.
+SEEN = 0.05
 #: Most traces drawn.
 MOST = 16
 
@@ -43,7 +45,7 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     figure = go.Figure()
     for part, (title, hue, shape) in PARTS.items():
         values = [share[part] for share in shares]
-        if not any(value > 0 for value in values):
+        if not any(value >= SEEN for value in values):
             continue
         figure.add_bar(
             y=list(range(len(drawn))),
@@ -67,7 +69,10 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
             text=f"idle {_idle(summary):.1f} %", x=100, xanchor="left", xshift=6, y=place,
             font_size=12,
         )  # fmt: skip
-    figure.update_xaxes(title_text="share of the time traced (%)", range=[0, 120], showgrid=False)
+    figure.update_xaxes(
+        title_text="share of the time traced (%)", range=[0, 120], tickvals=list(range(0, 101, 20)),
+        showgrid=False,
+    )  # fmt: skip
     figure.update_yaxes(
         tickvals=list(range(len(drawn))), ticktext=[theme.escape(name, 46) for name in names],
         range=[len(drawn) - 0.4, -0.6], showgrid=False, zeroline=False, ticks="",
@@ -123,8 +128,8 @@ def _said(summary: dict[str, Any]) -> str:
     parts = [
         f"{PARTS[part][0]} {share:.1f} %"
         for part, share in _shares(summary).items()
-        if share >= 0.05
+        if share >= SEEN
     ]
     awaited = 100 * summary["idle"]["input_us"] / span
-    waits = f"; idle while the host waits for data: {awaited:.1f} %" if awaited >= 0.05 else ""
+    waits = f"; idle while the host waits for data: {awaited:.1f} %" if awaited >= SEEN else ""
     return f"{families.ms(span)}, of it {', '.join(parts)}{waits}"

@@ -6,6 +6,7 @@ traces (`scalebook.traces.examples`), which show what a grouping hides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -24,25 +25,27 @@ PREFIX = "share."
 GROUPINGS = {"by_kernel": "grouped by kernel name", "by_operator": "grouped by launching operator"}
 UNKNOWN = "grouping not reported"
 
-#: Columns of `breakdown_table` and `trace_table` for a reader, with units.
+#: Columns of `breakdown_table` and `trace_table` for a reader; the latter's times are in ms.
 BREAKDOWN_HEADERS = {
     "kind": "kind",
     "title": "of",
-    "grouping": "grouping",
+    "grouping": "grouped by",
     "group": "kind of work",
     "share": "share of device time (%)",
 }
 TRACE_HEADERS = {
     "title": "trace",
     "steps": "steps",
-    "busy": "busy (ms)",
-    "compute": "compute (ms)",
-    "communication": "communication (ms)",
-    "memory": "memory (ms)",
-    "overlap": "overlap (ms)",
-    "idle": "idle (ms)",
+    "busy": "busy",
+    "compute": "compute",
+    "communication": "communication",
+    "memory": "copies",
+    "overlap": "overlap",
+    "idle": "idle",
     "bound": "held up by",
 }
+
+_UNIT = re.compile(r"_(mb|gb|mib|gib|c|w|s|ms|us|percent|hours)$")
 
 #: Groups below this share of the time are drawn together.
 SMALL = 1.0
@@ -122,7 +125,7 @@ def breakdown_table() -> pd.DataFrame:
         Columns ``kind``, ``title``, ``grouping``, ``group``, ``share``, ``source``.
     """
     rows = [
-        (one.kind, one.title, one.grouping, group, share, one.source)
+        (one.kind, one.title, _grouped(one.grouping), group, share, one.source)
         for one in breakdowns()
         for group, share in one.shares.items()
     ]
@@ -141,10 +144,19 @@ def reported_use() -> pd.DataFrame:
     share = values["metric"].astype(str).str.startswith(PREFIX)
     rest = values[values["job_id"].isin(values[share]["job_id"]) & ~share]
     rows = [
-        (row.job_id, pretty(row.metric), f"{row.value:,.6g}", plain(row.unit), row.source)
+        (row.job_id, _quantity(row.metric), f"{row.value:,.6g}", plain(row.unit), row.source)
         for row in rest.itertuples()
     ]
     return pd.DataFrame(rows, columns=["job", "quantity", "value", "unit", "source"])
+
+
+def _grouped(grouping: str) -> str:
+    return "not reported" if grouping == UNKNOWN else grouping.removeprefix("grouped by ")
+
+
+def _quantity(metric: str) -> str:
+    """Name of a metric without the unit at its end, which has a column of its own."""
+    return pretty(_UNIT.sub("", metric)).replace("gpu ", "GPU ")
 
 
 def trace_table(everything: bool = False) -> pd.DataFrame:
@@ -207,13 +219,14 @@ def run_of(file: str) -> str:
 
 
 def run_title(run: str) -> str:
-    """Name a traced run by experiment, system and device; by its file where it has no manifest."""
+    """Name a traced run by experiment, system, ranks and device, or as its file is named."""
     known = results.runs(kind="measured", stem=run)
     if len(known) != 1:
         return run
     one = known.iloc[0]
     device = f" ({one['device_name']})" if plain(one["device_name"]) else ""
-    return f"{one['experiment']} on {one['system']}{device}"
+    ranks = f", {int(one['world_size'])} ranks" if one["world_size"] > 1 else ""
+    return f"{one['experiment']} on {one['system']}{ranks}{device}"
 
 
 def trace_title(file: str, summary: dict[str, Any] | ScalebookError) -> str:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scalebook import traces
 from scalebook.contract import ScalebookError
 from scalebook.figures import families, theme
-from scalebook.traces.peaks import Peak, known
+from scalebook.traces.peaks import Peak
 
 TITLE = "Roofline"
 #: Most operators drawn: the longest.
@@ -40,7 +40,7 @@ def roofline(file: str | None) -> go.Figure:
             TITLE, f"{file} holds no shapes, from which work is told: record it with "
             "record_shapes=True, as `scalebook run profile` does.",
         )  # fmt: skip
-    peak = known(summary["devices"][0]) if summary["devices"] else None
+    peak = Peak(**summary["peak"]) if summary["peak"] else None
     figure = go.Figure()
     if peak is not None:
         _draw_roofs(figure, table, peak)
@@ -73,8 +73,8 @@ def _draw_roofs(figure: go.Figure, table: pd.DataFrame, peak: Peak) -> None:
             x=x, y=y, mode="lines",
             line={"color": theme.GREY, "width": 2, "dash": DASHES.get(precision, "solid")},
             name=f"peak in {theme.escape(precision, 12)}",
-            hovertemplate=f"{theme.escape(peak.device)}: {top:g} TFLOP/s in {precision}, "
-            f"{peak.memory_gb_s:g} GB/s<extra></extra>",
+            hovertemplate=f"{theme.escape(peak.device)}: {top:.4g} TFLOP/s in {precision}, "
+            f"{peak.memory_gb_s:,.4g} GB/s<extra></extra>",
         )  # fmt: skip
 
 
@@ -138,9 +138,11 @@ def _caption(table: pd.DataFrame, file: str, summary: dict[str, Any], peak: Peak
     )
     if peak is not None:
         said.append(
-            f"Lines: what {peak.device} can do by its maker ({peak.source}, {peak.date}), "
-            f"{peak.memory_gb_s:g} GB/s up to the ridge. A point far below them wastes the device."
+            f"Lines: what {peak.device} can do ({peak.source}, {peak.date}), "
+            f"{peak.memory_gb_s:,.4g} GB/s up to the ridge. A point far below them wastes it."
         )
+        if (table["gb_s"] > peak.memory_gb_s).any():
+            said.append("Points above the slope were served from caches.")
     else:
         what = "this CPU" if summary["device"] == "cpu" else "this device"
         hint = "; `scalebook trace summary --measure-cpu` measures it" if what == "this CPU" else ""

@@ -17,10 +17,17 @@ TITLE = "Timeline of one step"
 
 #: Height of a row and of the gap between two lanes, in CSS pixels.
 ROW, GAP = 15, 0.8
+#: Width of a small letter, in CSS pixels, and the part of a figure's width that its plot takes.
+LETTER, PLOT = 6.5, 0.8
 #: Characters of a name that are shown, and of all that is said: they decide how large a page is.
 WIDTHS, MOST_TEXT = (72, 48, 32, 20, 8), 1_100_000
 #: Work for other steps than the one shown.
 ELSEWHERE = "another step"
+#: What only encloses work: steps, phases and modules, whose names are written into their bars.
+AROUND = "phases and modules"
+DARK = "#5c5c5c"
+#: A thread is named after the phase that takes this share of its time.
+MOSTLY = 2 / 3
 
 
 def timeline(file: str | None) -> go.Figure:
@@ -40,12 +47,12 @@ def timeline(file: str | None) -> go.Figure:
     if events.empty:
         return theme.empty(TITLE, f"{file} holds no events to show.")
     events = events.assign(row=_rows(events), own=_own(events))
-    figure, hovers = go.Figure(), _hovers(events)
-    for name, mine in _groups(events):
-        _draw(figure, name, mine, hovers)
-    lanes = events.groupby("lane", sort=True)
     ends = events.loc[events["own"], "start_us"] + events.loc[events["own"], "dur_us"]
     last = max(float(ends.max()) / 1e3, 0.001)
+    figure, hovers = go.Figure(), _hovers(events)
+    for name, mine in _groups(events):
+        _draw(figure, name, mine, hovers, last)
+    lanes = events.groupby("lane", sort=True)
     rows = float(events["row"].max()) + 1
     for lane, top in lanes["row"].min().items():
         if lane:
@@ -86,33 +93,52 @@ def _own(events: pd.DataFrame) -> pd.Series:
 
 
 def _groups(events: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Events by family, longest first, and last those of other steps."""
-    own = events[events["own"]]
+    """Events by family, longest first, then what encloses them, and last those of other steps."""
+    encloses = events["kind"].isin(["annotation", "module"]) & (events["family"] == "other")
+    own, around = events[events["own"] & ~encloses], events[events["own"] & encloses]
     order = own.groupby("family")["dur_us"].sum().sort_values(ascending=False, kind="stable")
     groups = [(str(family), own[own["family"] == family]) for family in order.index]
-    rest = events[~events["own"]]
-    return [*groups, (ELSEWHERE, rest)] if len(rest) else groups
+    groups += [(AROUND, around), (ELSEWHERE, events[~events["own"]])]
+    return [(name, mine) for name, mine in groups if len(mine)]
 
 
-def _draw(figure: go.Figure, name: str, events: pd.DataFrame, hovers: pd.Series) -> None:
+def _draw(
+    figure: go.Figure, name: str, events: pd.DataFrame, hovers: pd.Series, last: float
+) -> None:
     start, length = events["start_us"].to_numpy() / 1e3, events["dur_us"].to_numpy() / 1e3
     # Single precision halves the page, and is exact to a tenth of a µs in a step of this length.
     exact = np.float32 if float((start + length).max(initial=0)) < 1000 else np.float64
-    other = name == ELSEWHERE
+    unnamed = name in (AROUND, ELSEWHERE)
+    named = {}
+    if name == AROUND:
+        named = {
+            "text": _fitting(events["name"], length / last),
+            "textposition": "inside", "insidetextanchor": "start", "constraintext": "none",
+            "textfont": {"color": "#ffffff", "size": 10}, "textangle": 0,
+        }  # fmt: skip
+    colours = {AROUND: DARK, ELSEWHERE: theme.faded(theme.GREY, 0.35)}
     figure.add_bar(
         orientation="h",
         base=start.astype(exact),
         x=length.astype(exact),
         y=events["row"].to_numpy(np.float32),
         width=0.86,
-        name=ELSEWHERE if other else theme.escape(families.title(name), 30),
+        name=name if unnamed else theme.escape(families.title(name), 30),
         marker={
-            "color": theme.faded(theme.GREY, 0.35) if other else families.colour(name),
+            "color": colours.get(name) or families.colour(name),
             "line": {"width": 0},
         },
+        **named,
         customdata=list(hovers[events.index]),
         hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
     )
+
+
+def _fitting(names: pd.Series, shares: np.ndarray) -> list[str]:
+    """Names for those bars that are long enough for them; the share is of the whole width."""
+    room = shares * theme.WIDTH * PLOT
+    texts = [_escaped(name, WIDTHS[-2]) for name in names]
+    return [text if LETTER * (len(text) + 1) < pixels else "" for text, pixels in zip(texts, room)]
 
 
 def _hovers(events: pd.DataFrame) -> pd.Series:
@@ -145,13 +171,15 @@ def _escaped(text: str, width: int) -> str:
 
 
 def _lane(events: pd.DataFrame) -> str:
-    """Name of a lane: what it is, and for a thread what it mostly does."""
+    """Name of a lane: what it is, and for a thread what it does for most of its time."""
     name = theme.escape(events["lane_name"].iloc[0], 30)
     if not name.startswith("thread"):
         return name
     known = events[~events["phase"].isin(["other", ""])]
     phase = known.groupby("phase")["dur_us"].sum()
-    return f"{name}<br>{phase.idxmax()}" if len(phase) and events["depth"].max() > 0 else name
+    if phase.empty or events["depth"].max() == 0 or phase.max() < MOSTLY * phase.sum():
+        return name
+    return f"{name}<br>{phase.idxmax()}"
 
 
 def _number(events: pd.DataFrame) -> int:

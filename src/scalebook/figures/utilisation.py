@@ -27,6 +27,10 @@ PANELS = {
 }
 #: Most panels, devices, and points of a line; of more points, means are drawn.
 MOST_PANELS, MOST_DEVICES, MOST_POINTS = 6, 8, 1500
+_ANY_KERNEL = (
+    " The utilisation of a GPU is the share of time in which any kernel ran on it, however little "
+    "of it that kernel used: 100 % does not mean that it works at its peak."
+)
 _DIRECTIONS = {"rx": "received", "tx": "sent"}
 
 
@@ -89,9 +93,8 @@ def utilisation(job: str | None) -> go.Figure:
         f"{TITLE}, job {theme.escape(job, 40)}",
         alt=f"Lines of what devices reported over time. {said}.",
         caption=(
-            f"{said}. Measured by the devices themselves, read about once a second ({file}). The "
-            "utilisation of a GPU is the share of time in which any kernel ran on it, however "
-            "little of it that kernel used: 100 % does not mean that it works at its peak."
+            f"{said}. Measured by the devices themselves, read about once a second ({file})."
+            f"{_ANY_KERNEL if table['device'].str.startswith('gpu').any() else ''}"
             f"{' Points are means of several readings.' if thinned else ''}"
             f"{left_out}"
         ),

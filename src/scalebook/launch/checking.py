@@ -12,8 +12,8 @@ from pathlib import Path
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.launch.accounting import COLUMNS
-from scalebook.results import curves, manifests, schema
 from scalebook.results import files as reading
+from scalebook.results import manifests, schema
 
 #: Folders below ``results`` that hold files of runs, and how their names end.
 KINDS = {
@@ -97,10 +97,10 @@ def check_file(path: Path, where: str, foreign: bool = False) -> None:
         _header(path, where, COLUMNS)
     elif kind == "allreduce" and name.endswith(".json"):
         found = contract.read_json(path).get("schema")
-        if found != curves.SCHEMA:
-            raise ScalebookError(f"{where}: schema {found!r}, expected {curves.SCHEMA}")
+        if found != contract.ALLREDUCE_SCHEMA:
+            raise ScalebookError(f"{where}: schema {found!r}, expected {contract.ALLREDUCE_SCHEMA}")
     elif kind == "allreduce":
-        _header(path, where, curves.MEASURED)
+        _header(path, where, contract.ALLREDUCE_COLUMNS)
 
 
 def check_run(files: RunFiles, root: Path, staged: RunFiles | None = None) -> None:

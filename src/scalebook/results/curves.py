@@ -16,26 +16,17 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scalebook.contract import ScalebookError, Stem
+from scalebook.contract import ALLREDUCE_COLUMNS, ALLREDUCE_SCHEMA, ScalebookError, Stem
 from scalebook.results import files
 from scalebook.results.files import Problem
 from scalebook.results.scan import FOLDERS
 
-SCHEMA = "scalebook.allreduce/1"
 FOLDER = "allreduce"
 LIMIT = 4 * files.MIB
 
-#: Columns of the CSV. Latency is the median over the repetitions of the slowest rank, low and
-#: high are its quartiles, in µs; bandwidths follow from the median, in GB/s:
-#: ``algbw = bytes / latency``, ``busbw = algbw · 2 (n - 1) / n`` with n ranks, as nccl-tests
-#: has it, so that it can be held against the rate of the link.
-MEASURED = (
-    "bytes", "repetitions", "latency_us", "latency_low_us", "latency_high_us", "algbw_gb_s",
-    "busbw_gb_s",
-)  # fmt: skip
 COLUMNS = (
     "stem", "local", "system", "backend", "world_size", "nodes", "device", "link", "link_gbit_s",
-    "started", *MEASURED,
+    "started", *ALLREDUCE_COLUMNS,
 )  # fmt: skip
 
 #: Relative tolerance of the recomputed bandwidth: it is printed rounded.
@@ -47,7 +38,7 @@ class About(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    schema_: Literal[SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]
+    schema_: Literal[ALLREDUCE_SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]
     system: str
     backend: str
     world_size: int = Field(ge=2)
@@ -138,7 +129,7 @@ def _words(value: Any) -> str | None:
 def _curve(path: Path, where: str, ranks: int) -> list[dict[str, float]]:
     text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig", errors="replace")
     lines = csv.DictReader(io.StringIO(text))
-    missing = [name for name in MEASURED if name not in (lines.fieldnames or ())]
+    missing = [name for name in ALLREDUCE_COLUMNS if name not in (lines.fieldnames or ())]
     if missing:
         raise ScalebookError(f"{where}: has no column {', '.join(missing)}")
     rows = [_row(f"{where} line {n}", line, ranks) for n, line in enumerate(lines, 2)]
@@ -151,7 +142,7 @@ def _curve(path: Path, where: str, ranks: int) -> list[dict[str, float]]:
 
 def _row(where: str, line: dict[str, str], ranks: int) -> dict[str, float]:
     try:
-        row = {name: float(line[name]) for name in MEASURED}
+        row = {name: float(line[name]) for name in ALLREDUCE_COLUMNS}
     except (TypeError, ValueError):
         raise ScalebookError(f"{where}: must hold a number in each column") from None
     if not all(math.isfinite(value) and value >= 0 for value in row.values()):

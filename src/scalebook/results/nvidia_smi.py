@@ -1,9 +1,5 @@
-"""Lines about devices, written by us or printed by nvidia-smi, told apart and read.
+"""What nvidia-smi prints about GPUs, line by line, told by its header.
 
-What is understood, with all of it in one file if need be, since the same command may have
-been started several times:
-
-- our own CSV, whose header is `contract.UTILISATION_COLUMNS`;
 - ``nvidia-smi dmon``: two header lines that begin with ``#`` and come again every so often, columns
   parted by spaces (or commas), ``-`` for what is not known, with ``-o DT`` date and time;
 - ``nvidia-smi --query-gpu=… --format=csv``: header ``utilization.gpu [%]``, values ``95 %``, or
@@ -14,11 +10,9 @@ been started several times:
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from scalebook import contract
@@ -60,137 +54,23 @@ _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)")
 _TIME = re.compile(r"(\d\d):(\d\d):(\d\d)")
 _NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(%|MiB|GiB|W|MHz|C)?")
 _UNKNOWN = re.compile(r"|-|\[.*\]|n/?a|err!|unknown error|not supported", re.IGNORECASE)
-_NODE = re.compile(r"\d{1,6}")
-_DEVICE = re.compile(r"gpu\d{1,4}|host")
+NODE = re.compile(r"\d{1,6}")
 _IDENTITY = re.compile(r"GPU-[0-9a-f-]{36}|[0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d")
-_OURS = "time,node,device,"
-_LONGEST = 10_000
-_DAY_S = 86400.0
-_EPOCH = dt.datetime(1970, 1, 1)
+EPOCH = dt.datetime(1970, 1, 1)
 # Beyond these a number is a misprint, not a measurement.
 _HIGHEST = {"utilisation_percent": 100.0, "memory_utilisation_percent": 100.0}
 _HIGHEST_OF_ALL = 1e12
 
 
-class _Bad(Exception):
+class BadLine(Exception):
     """A line that cannot be read."""
-
-
-@dataclass
-class Lines:
-    """What was read of a text.
-
-    Attributes
-    ----------
-    rows : list of dict
-        ``time_s`` (on the writer's clock), ``node``, ``device`` and the metrics that are known.
-    bad : list of int
-        Numbers of the lines that were left out, from 1.
-    notes : list of str
-        What had to be assumed.
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    bad: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    named: bool = False
-
-    def why_empty(self) -> str:
-        """Say why there are no rows."""
-        if self.named:
-            return "holds no line of values that can be read"
-        return (
-            "is neither ours nor output of nvidia-smi that names its columns: expected the header "
-            "of `nvidia-smi dmon` or of `--query-gpu=… --format=csv` as first line"
-        )
-
-
-def parse(text: str) -> Lines:
-    """Read every line of a text that can be read; nothing is raised."""
-    found = Lines()
-    clock = _Clock()
-    reader: Reader | None = None
-    unread: list[tuple[int, str]] = []  # before any header
-    lines = text.splitlines()
-    if lines and not text.endswith(("\n", "\r")) and lines[0].startswith(_OURS):
-        lines[-1] += " (torn)"  # we end each line; a number may have lost digits
-    for number, line in enumerate(lines, 1):
-        line = line[: _LONGEST + 1].strip()
-        if not line:
-            continue
-        known = _header(line)
-        if known is not None:
-            reader, found.named = known, True
-        elif line.startswith("#"):  # units, or a comment
-            continue
-        elif reader is None:
-            unread.append((number, line))
-        else:
-            _add(found, number, line, reader, clock)
-    if not found.named and unread:
-        reader, said = _without_header([line for _, line in unread])
-        if reader is not None:
-            found.notes.append(said)
-            for number, line in unread:
-                _add(found, number, line, reader, clock)
-            unread = []
-    found.bad = sorted([*found.bad, *(number for number, _ in unread)])
-    if found.rows and clock.assumed:
-        found.notes.append("lines have no times; taken for one a second")
-    return found
-
-
-def _add(found: Lines, number: int, line: str, reader: Reader, clock: _Clock) -> None:
-    try:
-        if len(line) > _LONGEST:
-            raise _Bad
-        values = reader(line)
-        row = {"node": values.pop("node", 0), "device": clock.device(values)}
-        found.rows.append({**row, "time_s": clock.seconds(values, row["device"]), **values})
-    except (_Bad, ValueError, TypeError, OverflowError):
-        found.bad.append(number)
-
-
-class _Clock:
-    """Puts a time and a device to lines that may name neither."""
-
-    def __init__(self) -> None:
-        self.assumed = False
-        self._identities: dict[str, int] = {}
-        self._count: dict[str, int] = {}
-        self._days, self._last = 0.0, -math.inf
-
-    def device(self, values: dict[str, Any]) -> str:
-        """Name of the device; those that are named by UUID or bus are counted as they appear."""
-        device, identity = values.pop("device", None), values.pop("identity", None)
-        if device is None:
-            known = self._identities
-            device = f"gpu{known.setdefault(identity or '', len(known))}"
-        return device
-
-    def seconds(self, values: dict[str, Any], device: str) -> float:
-        """Time of the line on one clock, whatever part of it was written."""
-        if "seconds" in values:
-            return values.pop("seconds")
-        of_day = values.pop("of_day", None)
-        if of_day is None:
-            self.assumed = True
-            self._count[device] = count = self._count.get(device, -1) + 1
-            return float(count)
-        # Time without a date: after midnight it begins anew.
-        if of_day < self._last - _DAY_S / 2:
-            self._days += _DAY_S
-        self._last = of_day
-        return self._days + of_day
 
 
 # --------------------------------------------------------------------------- headers
 
 
-def _header(line: str) -> Reader | None:
+def header(line: str) -> Reader | None:
     """How to read what follows, where a line is a header."""
-    if line.startswith(_OURS):
-        return functools.partial(_ours, line.split(","))
     if line.startswith("#"):
         names = re.split(r"[,\s]+", line.lstrip("# ").lower())
         columns = [_DMON.get(name, "") for name in names]
@@ -205,7 +85,7 @@ def _header(line: str) -> Reader | None:
     return _reader(columns, r"\s*,\s*") if set(columns) & set(METRICS) else None
 
 
-def _without_header(lines: list[str]) -> tuple[Reader | None, str]:
+def without_header(lines: list[str]) -> tuple[Reader | None, str]:
     """How to read CSV of nvidia-smi without its header, by the units of the values."""
     table = [[cell.strip() for cell in line.split(",")] for line in lines]
     widths = [len(row) for row in table]
@@ -262,12 +142,12 @@ def _reader(columns: list[str], parted: str) -> Reader:
     def read(line: str) -> dict[str, Any]:
         cells = separator.split(line)
         if len(cells) != len(columns):
-            raise _Bad
+            raise BadLine
         values: dict[str, Any] = {}
         written = {name: cell for name, cell in zip(columns, cells) if name}
         for name, cell in written.items():
             if name in METRICS:
-                values[name] = _measured(name, cell)
+                values[name] = measured(name, cell)
             elif name == "device":
                 values[name] = f"gpu{_index(cell)}"
             elif name == "identity":
@@ -276,20 +156,6 @@ def _reader(columns: list[str], parted: str) -> Reader:
         return values
 
     return read
-
-
-def _ours(columns: list[str], line: str) -> dict[str, Any]:
-    cells = line.split(",")
-    if len(cells) != len(columns):
-        raise _Bad
-    moment, node, device = cells[:3]
-    if not (_NODE.fullmatch(node) and _DEVICE.fullmatch(device)):
-        raise _Bad
-    values: dict[str, Any] = {
-        name: _measured(name, cell) for name, cell in zip(columns, cells) if name in METRICS
-    }
-    seconds = (dt.datetime.fromisoformat(moment.removesuffix("Z")) - _EPOCH).total_seconds()
-    return {**values, "node": int(node), "device": device, "seconds": seconds}
 
 
 def _time(date: str | None, time: str | None) -> dict[str, float]:
@@ -302,33 +168,33 @@ def _time(date: str | None, time: str | None) -> dict[str, float]:
     else:
         clock = _TIME.fullmatch(time)
         if clock is None:
-            raise _Bad
+            raise BadLine
         day, (hour, minute, second) = [], clock.groups()
         if date is not None:
             match = _DATE.fullmatch(date)
             if match is None:
-                raise _Bad
+                raise BadLine
             day = list(match.groups())
     of_day = 3600.0 * int(hour) + 60.0 * int(minute) + float(second)
     if not day:
         return {"of_day": of_day}
-    midnight = dt.datetime(*map(int, day)) - _EPOCH
+    midnight = dt.datetime(*map(int, day)) - EPOCH
     return {"seconds": midnight.total_seconds() + of_day}
 
 
 def _index(cell: str) -> int:
-    if not _NODE.fullmatch(cell):
-        raise _Bad
+    if not NODE.fullmatch(cell):
+        raise BadLine
     return int(cell)
 
 
-def _measured(name: str, cell: str) -> float:
+def measured(name: str, cell: str) -> float:
     """A value of a metric; NaN where the device does not tell it."""
     value = _number(cell)
     if value is None:
         return math.nan
     if not 0 <= value <= _HIGHEST.get(name, _HIGHEST_OF_ALL):
-        raise _Bad
+        raise BadLine
     return value
 
 
@@ -338,5 +204,5 @@ def _number(cell: str) -> float | None:
         return None
     match = _NUMBER.fullmatch(cell)
     if match is None:
-        raise _Bad
+        raise BadLine
     return float(match[1]) * (1024.0 if match[2] == "GiB" else 1.0)

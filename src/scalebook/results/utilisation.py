@@ -16,8 +16,9 @@ import pandas as pd
 from scalebook import contract
 from scalebook.contract import ScalebookError, Stem, UsageError
 from scalebook.results import files
+from scalebook.results.device_lines import Lines, parse
 from scalebook.results.files import Problem
-from scalebook.results.nvidia_smi import METRICS, Lines, parse
+from scalebook.results.nvidia_smi import METRICS
 from scalebook.results.queries import query
 from scalebook.results.scan import FOLDERS
 

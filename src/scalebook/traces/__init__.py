@@ -15,7 +15,7 @@ from scalebook.traces.diffs import get_diff, get_diff_times
 from scalebook.traces.examples import trace_examples
 from scalebook.traces.launches import get_launch_summary, get_launches
 from scalebook.traces.memory import get_memory, get_memory_peak
-from scalebook.traces.overhead import get_overhead
+from scalebook.traces.of_run import get_overhead, get_run_peak
 from scalebook.traces.peaks import Peak, measured_cpu
 from scalebook.traces.queries import trace_analysis, trace_files, trace_job, trace_summary
 from scalebook.traces.ranks import (
@@ -57,6 +57,7 @@ __all__ = [
     "get_overhead",
     "get_peak",
     "get_ranks",
+    "get_run_peak",
     "get_speed",
     "get_speed_summary",
     "get_time",

@@ -240,9 +240,9 @@ class Builder:
 
     def _memory_frame(self, scale: float, first: float) -> pd.DataFrame:
         names = ("lane", "start", "bytes", "allocated", "reserved", "device", "address")
-        frame = pd.DataFrame(
-            {name: np.concatenate(self._memory.get(name, [np.empty(0)])) for name in names}
-        )
+        if not self._memory:
+            return pd.DataFrame({name: np.empty(0) for name in names})
+        frame = pd.DataFrame({name: np.concatenate(self._memory[name]) for name in names})
         frame["start"] = frame["start"] * scale - first
         usable = np.isfinite(frame[["start", "bytes"]]).all(axis=1)
         self._dropped["memory without size or time"] += int((~usable).sum())

@@ -19,7 +19,9 @@ def match(calls: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
     """Number the calls so that equal numbers of a kind are one call, and compare the clocks.
 
     The n-th call of a kind at one rank is the n-th at the others, unless counts, sizes or ends
-    speak against it: a trace may have lost some. Then calls are one whose ends coincide.
+    speak against it. Then the n-th of a size is that of the others: calls on several threads may
+    begin in another order at each rank. Where that does not hold either, since a trace may have
+    lost some, calls are one whose ends coincide.
 
     Parameters
     ----------
@@ -37,6 +39,7 @@ def match(calls: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
     calls = calls.assign(number=calls.groupby(["rank", "kind"]).cumcount())
     orderly, others = [], []
     for _, mine in calls.groupby("kind", sort=True):
+        mine = mine if _in_order(mine, ranks) else _by_size(mine, ranks)
         (orderly if _in_order(mine, ranks) else others).append(mine)
     clocks = dict.fromkeys(ranks, 0.0)
     steady = [mine for mine in orderly if mine["kind"].iat[0] in SYNCHRONISING]
@@ -72,6 +75,17 @@ def _in_order(calls: pd.DataFrame, ranks: list[int]) -> bool:
     spread = (apart - apart.median()).abs().median().max()
     pace = float(np.median(np.diff(ends[ranks[0]])))
     return bool(spread <= max(TOLERANCE_US, 0.1 * pace))
+
+
+def _by_size(calls: pd.DataFrame, ranks: list[int]) -> pd.DataFrame:
+    """Number calls of one kind size by size, in the order of the lowest rank's first of each."""
+    if calls["bytes"].isna().any():
+        return calls
+    place = calls.groupby(["rank", "bytes"]).cumcount()
+    keys = pd.MultiIndex.from_arrays([calls["bytes"], place])
+    first = keys[(calls["rank"] == ranks[0]).to_numpy()]
+    number = pd.Series(np.arange(len(first)), index=first).reindex(keys)
+    return calls if number.isna().any() else calls.assign(number=number.to_numpy(np.int64))
 
 
 def _vote(calls: pd.DataFrame, one: int, other: int) -> float:

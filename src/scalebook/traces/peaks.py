@@ -1,7 +1,13 @@
 """What a device could do at best: arithmetic and memory.
 
 ``peaks.csv`` holds what makers state, with source and date: TFLOP/s of dense matrix
-products by precision, and GB/s of memory. A CPU's peak is measured on the spot.
+products by precision, and GB/s of memory. Where ``tf32`` is empty the device has no such mode:
+NVIDIA's matrix units have it from Ampere (A100) on, AMD's from CDNA 3 on, MI250X is CDNA 2.
+Turing and Volta (T4, V100) have no ``bf16`` either. For AMD ``fp32`` is the rate of the matrix
+units, which products in fp32 use; its vector units reach half of it. A pattern fits the names that
+drivers give to exactly these models; others, like those made for one machine (A100 with 64 GB), are
+unknown rather than taken for one of them. A CPU's peak is measured: by the run that was profiled,
+or on the spot.
 """
 
 from __future__ import annotations
@@ -10,10 +16,9 @@ import csv
 import functools
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,11 @@ class Peak:
     memory_gb_s : float
         Bandwidth of its memory.
     source, date : str
-        Who says so, and when; "measured here" for a measurement.
+        Who says so, and when; begins with "measured" for a measurement.
     """
 
     device: str
-    tflops: dict[str, float]
+    tflops: dict[str, float] = field(hash=False)
     memory_gb_s: float
     source: str
     date: str
@@ -63,32 +68,17 @@ def known(device: str) -> Peak | None:
     return None
 
 
-def measured_cpu(seconds: float = 1.0, size: int = 1024) -> Peak:
-    """Measure this machine's CPU: matrix products in fp32, and copying what fits in no cache.
+def measured_cpu() -> Peak:
+    """Measure this machine's CPU, with the threads that PyTorch takes here."""
+    from scalebook.train import cpu_peak
 
-    Parameters
-    ----------
-    seconds : float
-        About how long to measure; the best round counts.
-    size : int
-        Rows and columns of the matrices.
-    """
-    one, other = np.ones((size, size), np.float32), np.ones((size, size), np.float32)
-    product = np.empty_like(one)
-    rate = 2 * size**3 / _best(lambda: np.matmul(one, other, out=product), seconds / 2)
-    block = np.zeros(16 << 20, np.float32)
-    copy = np.empty_like(block)
-    moved = 2 * block.nbytes / _best(lambda: np.copyto(copy, block), seconds / 2)
-    today = time.strftime("%Y-%m-%d")
-    return Peak("this machine's CPU", {"fp32": rate / 1e12}, moved / 1e9, "measured here", today)
+    said = cpu_peak.measure()
+    return cpu(said, "this machine's CPU", "measured here", time.strftime("%Y-%m-%d"))
 
 
-def _best(work, seconds: float) -> float:
-    """Shortest time of one round, in seconds."""
-    work()
-    best, end = np.inf, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
+def cpu(said: Mapping[str, float], whose: str, source: str, date: str) -> Peak:
+    """Peak of a CPU from what `scalebook.train.cpu_peak.measure` answered."""
+    threads = round(said["threads"])
+    device = f"{threads} thread{'s' * (threads != 1)} of {whose}"
+    rates = {"fp32": float(said["fp32_tflops"])}
+    return Peak(device, rates, float(said["memory_gb_s"]), source, date)

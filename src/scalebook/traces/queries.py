@@ -23,7 +23,8 @@ from scalebook.traces import (
     timeline,
     times,
 )
-from scalebook.traces.overhead import get_overhead
+from scalebook.traces.of_run import get_overhead, get_run_peak
+from scalebook.traces.peaks import Peak
 from scalebook.traces.summary import document, job
 from scalebook.traces.trace import Trace
 
@@ -37,9 +38,12 @@ ANALYSES: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "launch_summary": launches.get_launch_summary,
     "memory": memory.get_memory,
     "memory_peak": memory.get_memory_peak,
+    "timeline": timeline.get_timeline,
+}
+#: Those that hold a trace against what its device can do.
+AGAINST_PEAK: dict[str, Callable[[Trace, Peak | None], pd.DataFrame]] = {
     "speed": speed.get_speed,
     "speed_summary": speed.get_speed_summary,
-    "timeline": timeline.get_timeline,
 }
 
 
@@ -71,14 +75,16 @@ def trace_summary(path: str) -> dict[str, Any]:
         As `summary`.
     """
     whole = _inside(path)
-    answer = copy.deepcopy(files.unchanged(whole, _summed, Path(path).as_posix()))
+    answer = copy.deepcopy(
+        files.unchanged(whole, _summed, Path(path).as_posix(), get_run_peak(whole))
+    )
     answer["profiler"] = get_overhead(whole)
     return answer
 
 
 @query
 def trace_analysis(path: str, analysis: str) -> pd.DataFrame:
-    """One of `ANALYSES` of a trace below the study's root.
+    """One of `ANALYSES` or `AGAINST_PEAK` of a trace below the study's root.
 
     Raises
     ------
@@ -87,9 +93,14 @@ def trace_analysis(path: str, analysis: str) -> pd.DataFrame:
     ScalebookError
         As `summary`.
     """
-    if analysis not in ANALYSES:
-        raise UsageError(f"analysis {analysis}: choose one of {', '.join(ANALYSES)}")
-    return ANALYSES[analysis](reading.read(_inside(path), Path(path).as_posix()))
+    if analysis not in ANALYSES | AGAINST_PEAK:
+        known = ", ".join(ANALYSES | AGAINST_PEAK)
+        raise UsageError(f"analysis {analysis}: choose one of {known}")
+    whole = _inside(path)
+    trace = reading.read(whole, Path(path).as_posix())
+    if analysis in AGAINST_PEAK:
+        return AGAINST_PEAK[analysis](trace, get_run_peak(whole))
+    return ANALYSES[analysis](trace)
 
 
 @query
@@ -118,5 +129,5 @@ def _inside(path: str) -> Path:
     return whole
 
 
-def _summed(path: Path, where: str) -> dict[str, Any]:
-    return document(reading.read(path, where), where)
+def _summed(path: Path, where: str, peak: Peak | None) -> dict[str, Any]:
+    return document(reading.read(path, where), where, peak)

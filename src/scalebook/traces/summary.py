@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from scalebook.traces import (
     verdict,
 )
 from scalebook.traces.attribution import attribute
-from scalebook.traces.overhead import get_overhead
+from scalebook.traces.of_run import get_overhead, get_run_peak
 from scalebook.traces.peaks import Peak
 from scalebook.traces.trace import Trace
 
@@ -38,7 +39,8 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
     path : Path or str
         A trace of torch.profiler, ``.json`` or ``.json.gz``.
     peak : Peak, optional
-        What the device can do; by its name where left out. See `measured_cpu` for a CPU's.
+        What the device can do; where left out that of a GPU by its name, that of a CPU where the
+        run measured it. See `measured_cpu` for that of the CPU here.
 
     Returns
     -------
@@ -61,7 +63,8 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
         communication_us, exposed_us, idle_us (on the device), warm_up.
         ``launch``: see `get_launch_summary`; ``memory``: see `get_memory_peak`; ``speed``: see
         `get_speed_summary`, with ``memory_bound_share`` (of the best times) and ``efficiency``
-        (best times over times); ``roofline``: the longest of `get_speed`. Empty, or None, where
+        (best times over times); ``roofline``: the longest of `get_speed`; ``peak``: what the device
+        can do: device, tflops (by precision), memory_gb_s, source, date. Empty, or None, where
         not recorded.
         ``ranks``: list of rank, world_size.
         ``profiler``: what recording cost the run, see `get_overhead`; None where it is not told.
@@ -77,7 +80,7 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
 
 
 def _of_run(path: Path, trace: Trace, peak: Peak | None) -> dict[str, Any]:
-    answer = document(trace, path.name, peak)
+    answer = document(trace, path.name, peak or get_run_peak(path))
     answer["profiler"] = get_overhead(path)
     return answer
 
@@ -212,16 +215,18 @@ def _plain(value: Any) -> Any:
 
 def _speed(trace: Trace, peak: Peak | None) -> dict[str, Any]:
     """Speed of light, where shapes were recorded."""
+    peak = peak or speed.get_peak(trace)
     table = speed.get_speed(trace, peak)
     known = table[table["flops"].notna()]
     if known.empty:
-        return {"speed": None, "roofline": []}
+        return {"speed": None, "roofline": [], "peak": None}
     best = known["best_us"].sum()
     limited = known["best_us"][known["bound"] == "memory"].sum()
     row = records(speed.get_speed_summary(trace, peak))[0]
     row["efficiency"] = _plain(float(best / known["time_us"].sum())) if best > 0 else None
     row["memory_bound_share"] = _plain(float(limited / best)) if best > 0 else None
-    return {"speed": row, "roofline": records(known.head(TOP))}
+    said = dataclasses.asdict(peak) if peak else None
+    return {"speed": row, "roofline": records(known.head(TOP)), "peak": said}
 
 
 def _sums(trace: Trace, by: str, most: int | None = None) -> dict[str, float]:

@@ -6,6 +6,11 @@ from typing import Any
 
 #: Rows and widest name of the list of kernels or operators.
 ROWS, WIDEST = 10, 72
+#: What the rows of a difference are called where their own name says little.
+_DIFFERENT = {
+    "dur": "on the host", "span": "on the device", "exposed": "  of it alone",
+    "host": "  for the host", "gap": "  between two", "rest": "  rest", "input": "  for input",
+}  # fmt: skip
 
 
 def as_text(summary: dict[str, Any]) -> str:
@@ -43,10 +48,7 @@ def as_text(summary: dict[str, Any]) -> str:
             f"{row['total_us'] / 1e3:>9.3f} ms {100 * row['share']:>6.1f} % {row['calls']:>7}  "
             f"{_safe(row['name'])}"
         )
-    peaks = [row for row in summary["memory"] if row["category"] == "total"]
-    for row in peaks:
-        where = "host" if row["device"] < 0 else f"GPU {row['device']}"
-        lines += ["", f"peak memory of the {where}: {row['peak_bytes'] / 2**20:,.1f} MiB"]
+    lines += _memory(summary["memory"])
     cost = summary.get("profiler")
     if cost:
         said = (
@@ -93,7 +95,8 @@ def diff_as_text(diff: dict[str, Any], rows: int = 2 * ROWS) -> str:
     ]  # fmt: skip
     for row in diff["times"]:
         cells = (row["before_us"], row["after_us"], row["change_us"])
-        lines.append(f"{row['name']:<16}" + "".join(f"{value / 1e3:>12.3f}" for value in cells))
+        said = _DIFFERENT.get(row["name"], row["name"])
+        lines.append(f"{said:<16}" + "".join(f"{value / 1e3:>12.3f}" for value in cells))
     lines += ["", f"{'before':>12}{'after':>12}{'change':>12}  {'':<9} name"]
     for row in diff["changes"][:rows]:
         cells = (row["before_us"], row["after_us"], row["change_us"])
@@ -109,6 +112,29 @@ def diff_as_text(diff: dict[str, Any], rows: int = 2 * ROWS) -> str:
 
 def _time(said: str, value: float, span: float) -> str:
     return f"{said:<16}{value / 1e3:>12.3f} ms {100 * value / (span or 1.0):>6.1f} %"
+
+
+def _memory(rows: list[dict[str, Any]]) -> list[str]:
+    """Peak of each device, and what it was held for then."""
+    lines = []
+    for peak in (row for row in rows if row["category"] == "total"):
+        where = "host" if peak["device"] < 0 else f"GPU {peak['device']}"
+        held = [
+            row
+            for row in rows
+            if row["device"] == peak["device"] and row is not peak and row["at_peak_bytes"] > 0
+        ]
+        held.sort(key=lambda row: -row["at_peak_bytes"])
+        parts = [
+            f"{row['category'].replace('_', ' ')} {_mib(row['at_peak_bytes'])}" for row in held
+        ]
+        said = f"peak memory of the {where}: {_mib(peak['peak_bytes'])} MiB"
+        lines += ["", said + (f" ({', '.join(parts)})" if parts else "")]
+    return lines
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:,.1f}"
 
 
 def _names(devices: list[str]) -> str:

@@ -150,8 +150,10 @@ def _waits(gpu: pd.DataFrame, free: intervals.Intervals) -> tuple[np.ndarray, np
 def _data(host: pd.DataFrame) -> intervals.Intervals:
     """When the host waited for its input, as annotations say."""
     number = phases.PHASES.index("data")
+    annotations = host[host["kind"] == "annotation"]
+    codes = annotations["name"].cat.codes.to_numpy()
     names = host["name"].cat.categories
-    codes = [code for code, name in enumerate(names) if phases.marked(name) == number]
-    mine = host[host["name"].cat.codes.isin(codes).to_numpy() & (host["kind"] == "annotation")]
+    opens = [code for code in np.unique(codes) if phases.marked(names[code]) == number]
+    mine = annotations[np.isin(codes, opens)]
     start = mine["start"].to_numpy()
     return intervals.union(start, start + mine["dur"].to_numpy())

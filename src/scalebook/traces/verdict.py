@@ -90,7 +90,10 @@ def verdict(document: dict[str, Any]) -> str:
         )
     slow = [step for step in document["steps"] if step["warm_up"]]
     if slow:
-        sentences.append(f"The first {len(slow)} of {len(document['steps'])} steps warm up.")
+        warming = "The first" if len(slow) == 1 else f"The first {len(slow)}"
+        sentences.append(
+            f"{warming} of {len(document['steps'])} steps warm{'s' * (len(slow) == 1)} up."
+        )
     advice = _TRY | (_TRY_CPU if document["device"] == "cpu" else {})
     sentences.append(f"To try: {advice[held]}.")
     return " ".join(sentences)

@@ -20,17 +20,17 @@ import torch
 import torch.distributed as dist
 
 from scalebook import contract
-from scalebook.contract import ScalebookError, Stem, UsageError
+from scalebook.contract import (
+    ALLREDUCE_COLUMNS,
+    ALLREDUCE_SCHEMA,
+    ScalebookError,
+    Stem,
+    UsageError,
+)
 from scalebook.train import distributed, machine, manifest
 from scalebook.train.distributed import Ranks
 from scalebook.train.failures import first_line
 from scalebook.train.settings import Layout
-
-SCHEMA = "scalebook.allreduce/1"
-COLUMNS = (
-    "bytes", "repetitions", "latency_us", "latency_low_us", "latency_high_us", "algbw_gb_s",
-    "busbw_gb_s",
-)  # fmt: skip
 
 _TIMEOUT_S = 120.0
 # A size is repeated for about this long, but this often at least and at most: the largest take
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         started = contract.utc_now()
         rows = []
-        _print_line(ranks, COLUMNS)
+        _print_line(ranks, ALLREDUCE_COLUMNS)
         for size in _sizes(arguments.max_bytes):
             rows.append(measure(ranks, size))
             _print_line(ranks, rows[-1].values())
@@ -79,7 +79,7 @@ def measure(ranks: Ranks, size: int) -> dict[str, float]:
     Returns
     -------
     dict
-        A row of `COLUMNS`; latency is the median over the repetitions, low and high its quartiles.
+        A row of `contract.ALLREDUCE_COLUMNS`.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def measure(ranks: Ranks, size: int) -> dict[str, float]:
     rate = size / latency / 1e3
     n = ranks.world_size
     values = (size, repetitions, latency, low, high, rate, rate * 2 * (n - 1) / n)
-    return dict(zip(COLUMNS, values))
+    return dict(zip(ALLREDUCE_COLUMNS, values))
 
 
 def _once(ranks: Ranks, message: torch.Tensor) -> float:
@@ -159,11 +159,11 @@ def _write(
     stem = Stem("allreduce", job, ranks.world_size, "gpu" if _on_gpu(ranks) else "cpu")
     facts = known.get("facts") or {}
     folder = root / "results" / "allreduce"
-    lines = [",".join(COLUMNS), *(",".join(_cells(row.values())) for row in rows)]
+    lines = [",".join(ALLREDUCE_COLUMNS), *(",".join(_cells(row.values())) for row in rows)]
     contract.write_json(
         folder / f"{stem}.json",
         {
-            "schema": SCHEMA,
+            "schema": ALLREDUCE_SCHEMA,
             "stem": str(stem),
             "job_id": job,
             "system": known.get("system"),

@@ -168,10 +168,20 @@ def set_start(files: RunFiles, epoch: int, step: int) -> None:
     contract.write_json(files.manifest, document)
 
 
-def set_profiler(files: RunFiles, cost: dict[str, Any]) -> None:
-    """Say what recording cost a step, see `profiler.StepProfiler.cost`."""
+def set_said(files: RunFiles, key: str, said: dict[str, Any]) -> None:
+    """Add to the open attempt what a profiled run measured.
+
+    Parameters
+    ----------
+    files : RunFiles
+        Of the run.
+    key : {"profiler", "cpu_peak"}
+        What `said` is: of `profiler.StepProfiler.cost`, or of `cpu_peak.measure`.
+    said : dict
+        The values.
+    """
     document = contract.read_json(files.manifest)
-    document["attempts"][-1]["profiler"] = cost
+    document["attempts"][-1][key] = said
     contract.write_json(files.manifest, document)
 
 

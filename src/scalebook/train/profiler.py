@@ -76,7 +76,7 @@ class StepProfiler:
         self._profiler: Any = None
         self._first = self._last = -1
         self._files, self._ranks, self._root = files, ranks, root
-        self._recorded = training.profile_steps
+        self._count = training.profile_steps
         self._times: list[tuple[float, int]] = []  # of this attempt's steps, and their warm-up
         self._told = False
         # A compiled model has no calls of modules, and hooks would have it compiled again.
@@ -125,6 +125,11 @@ class StepProfiler:
             if self._done >= self._last:
                 self._stop()
 
+    @property
+    def recorded(self) -> bool:
+        """Whether this attempt records, or has recorded, a trace."""
+        return self._first >= 0
+
     def disturbs(self, step: int) -> bool:
         """Whether `step` of the attempt, from 0, runs under the profiler."""
         return self._first <= step < self._last
@@ -156,7 +161,7 @@ class StepProfiler:
             recorded step is left out, because the trace is written in it. None as long as there
             are fewer others than recorded ones, and once it was told.
         """
-        if self._first < 0 or self._told:
+        if not self.recorded or self._told:
             return None
         slowest: dict[int, tuple[float, int]] = {}
         for row in rows:
@@ -166,7 +171,7 @@ class StepProfiler:
         self._times += slowest.values()
         if len(self._times) < self._last:
             return None
-        recorded = [time for time, _ in self._times[self._last - self._recorded : self._last - 1]]
+        recorded = [time for time, _ in self._times[self._last - self._count : self._last - 1]]
         others = [time for time, warmup in self._times if not warmup]
         if not recorded or len(others) < len(recorded):
             return None

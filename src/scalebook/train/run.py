@@ -14,7 +14,17 @@ import torch
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
-from scalebook.train import checkpoint, dataset, machine, manifest, model, precision, records, stop
+from scalebook.train import (
+    checkpoint,
+    cpu_peak,
+    dataset,
+    machine,
+    manifest,
+    model,
+    precision,
+    records,
+    stop,
+)
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import EpochSoFar
 from scalebook.train.failures import Shared, Watchdog, first_line, known
@@ -119,6 +129,9 @@ def execute(attempt: Attempt, expired: Any) -> None:
             progress.update(phase="train", val_acc=round(result.row["val_acc"], 3), now=True)
         attempt.where = "utilisation of the nodes"
         sampler.merge()
+    if profiler.recorded and ranks.device.type == "cpu":
+        attempt.where = "peak of the CPU"
+        _keep_peak(attempt, cpu_peak.measure())
     attempt.where = "end"
     _on_first(ranks, lambda: _complete(attempt))  # the others wait, and notice if it cannot
     progress.update(phase="done", now=True)
@@ -187,13 +200,24 @@ def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
     """Write down what the profiler cost."""
     if cost is None:
         return
-    manifest.set_profiler(attempt.files, cost)
+    manifest.set_said(attempt.files, "profiler", cost)
     _log(
         attempt,
         f"profiler: a step took {cost['recorded_step_time_s']:.4g} s under it and "
         f"{cost['other_step_time_s']:.4g} s without, {cost['ratio']:.3g} times as long (medians of "
         f"{cost['recorded_steps']} and {cost['other_steps']} steps)",
     )
+
+
+def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:
+    """Write down what the CPU can do at best, of the first rank."""
+    if attempt.ranks.first:
+        manifest.set_said(attempt.files, "cpu_peak", peak)
+        _log(
+            attempt,
+            f"peak of the CPU: {peak['fp32_tflops']:.4g} TFLOP/s in fp32 and "
+            f"{peak['memory_gb_s']:.4g} GB/s with {peak['threads']} threads, measured",
+        )
 
 
 def _complete(attempt: Attempt) -> None:
