@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalebook import results
-from scalebook.analysis import comparable, scaling, statistics, throughput, values
+from scalebook.analysis import comparable, scaling, statistics, throughput, value, values
 from scalebook.contract import ScalebookError
 
 # --------------------------------------------------------------------------- statistics
@@ -217,7 +217,10 @@ def test_tables_are_there_without_any_run(study_root):
     assert throughput.configuration_table().empty
     assert throughput.step_table().empty
     assert scaling.scaling_table().empty and scaling.refused().empty
-    assert values.ledger() == {}
+    assert values.base() == {}
+    assert {key.split(".")[0] for key in values.ledger()} <= {
+        "cited", "study", "plan", "claims", "rules"
+    }  # fmt: skip
 
 
 def test_a_damaged_step_file_leaves_the_other_runs(study_root):
@@ -292,4 +295,4 @@ def test_a_missing_key_names_near_ones(study_root):
     ],
 )  # fmt: skip
 def test_numbers_are_rounded_for_reading(number, text):
-    assert values.number(number) == text
+    assert value.number(number) == text

@@ -6,6 +6,8 @@ machines is stale when those change, as it is when a result does.
 
 from __future__ import annotations
 
+from typing import Any
+
 from scalebook import study
 from scalebook.contract import ScalebookError
 from scalebook.results import query
@@ -46,10 +48,40 @@ def link_rate(system: str) -> float | None:
 
 
 @query
+def network(system: str) -> str:
+    """What joins the nodes of a system, as ``data/systems`` has it; empty where it is not there."""
+    facts = _facts(system)
+    return str(facts.model_dump().get("network") or "") if facts else ""
+
+
+@query
 def system_title(system: str) -> str:
     """What a system is, in the words of ``data/systems``; empty where nothing is written down."""
     facts = _facts(system)
     return facts.title if facts else ""
+
+
+@query
+def declared_plan() -> dict[str, Any] | None:
+    """``data/plan.yaml`` as it is validated; None where the study has none."""
+    plan = study.plan()
+    return plan.model_dump(mode="json") if plan else None
+
+
+@query
+def declared_campaigns() -> dict[str, dict[str, Any]]:
+    """Description and experiments of each campaign of ``study.yaml``."""
+    return {
+        name: {"description": one.description, "experiments": list(one.experiments)}
+        for name, one in study.load().campaigns.items()
+    }
+
+
+@query
+def machine_facts(name: str) -> dict[str, Any] | None:
+    """Facts of ``data/systems`` about a machine; None where none are written down."""
+    facts = _facts(name)
+    return facts.model_dump(mode="json") if facts else None
 
 
 def _facts(system: str) -> study.Facts | None:

@@ -84,11 +84,12 @@ def overheads(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     runs = documented() if runs is None else runs
     found = [one for one in configurations(runs) if one.kind == "measured"]
+    steps = step_table(runs)
     rows = []
     for one in found:
         for reference in found:
             if _spreads(one, reference) and not pair_differences(one, reference):
-                rows.append(_row(one, reference, found))
+                rows.append(_row(one, reference, found, steps))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -117,7 +118,9 @@ def _spreads(one: Configuration, reference: Configuration) -> bool:
     )
 
 
-def _row(one: Configuration, reference: Configuration, found: list[Configuration]) -> dict:
+def _row(
+    one: Configuration, reference: Configuration, found: list[Configuration], steps: pd.DataFrame
+) -> dict:
     reason = _unlike(one, reference)
     control = next((other for other in found if _controls(other, one, reference)), None)
     if not reason and control is None:
@@ -127,7 +130,9 @@ def _row(one: Configuration, reference: Configuration, found: list[Configuration
             f"global batch of {one['global_batch']}; one on another system is not comparable"
         )
     sides = {"step": one, "reference": reference, **({"control": control} if control else {})}
-    times = {name: by_seed(step_table(side.runs), STEP) for name, side in sides.items()}
+    times = {
+        name: by_seed(steps[steps["stem"].isin(side.stems)], STEP) for name, side in sides.items()
+    }
     seeds = set.intersection(*(set(values) for values in times.values()))
     if not seeds and not reason:
         names = " and ".join(side["experiment"] for side in sides.values())

@@ -1,14 +1,21 @@
 """Every number a document may quote, by key, with where it came from.
 
-===========================================  ===============================================
-key                                          value
-===========================================  ===============================================
-``<experiment>.<system>.<metric>.<stat>``    over the repetitions that are evidence
-``allreduce.<system>.<metric>.<stat>``       over the message sizes of an all-reduce curve
-``reported.<job>.<metric>``                  as a file in ``data/reported`` says it
-``modelled.<job>.<metric>``                  computed from reported ones, formula named
-``modelled.<experiment>.<system>.<metric>``  computed from facts of the system, formula named
-===========================================  ===============================================
+=================================================  =========================================
+key                                                value
+=================================================  =========================================
+``<experiment>.<system>.<metric>.<stat>``          over the repetitions that are evidence
+``<experiment>.<system>.<setting>``                what all these repetitions share
+``run.<stem>.<metric>``                            of one of them
+``allreduce.<system>.<metric>.<stat>``             over the message sizes of an all-reduce curve
+``reported.<job>.<metric>``                        as a file in ``data/reported`` says it
+``modelled.<job>.<metric>``                        computed from reported ones, formula named
+``modelled.<experiment>.<system>.<metric>``        computed from facts of the system
+``modelled.link.<system>.<parameter>``             a model fitted to an all-reduce curve
+``modelled.request.<machine>.<phase>.<metric>``    the computed request of a proposal
+``cited.<id>``, ``cited.<system>.<fact>``          from ``data/cited`` and ``data/systems``
+``study.<experiment>.<field>``                     a setting of ``study.yaml``, see `cited`
+``trace.<run or example>.…``                       shares of a trace, see `traced`
+=================================================  =========================================
 
 Metrics of a run are those of `comparable.METRICS`, the step times of
 `statistics.STEP_METRICS`, and for an experiment with a reference ``speedup``,
@@ -20,38 +27,29 @@ see `step_parts`, and the modelled ``transfer_ms``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import functools
+import importlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from scalebook import results, study
-from scalebook.analysis.comparable import (
-    METRICS,
-    Configuration,
-    configurations,
-    differences,
-    documented,
-    plain,
-)
-from scalebook.analysis.reported import modelled
-from scalebook.analysis.scaling import scaling_table
-from scalebook.analysis.statistics import Summary, summarise
-from scalebook.analysis.step_parts import PARTS, overheads
-from scalebook.analysis.throughput import step_table
+from scalebook import contract, study
 from scalebook.analysis.value import Value
+from scalebook.analysis.values_measured import ambiguous, measured
+from scalebook.analysis.values_reported import reported
 from scalebook.contract import ScalebookError
 
-STATS = ("median", "low", "high", "n", "min", "max", "mean")
+#: Modules of this room with a function ``values()`` that gives further numbers. None of them may
+#: ask `ledger`, which asks them: what they build on is in `base`.
+PROVIDERS = ("cited", "planned", "exchange", "traced", "linkmodel", "resources", "verdicts")
 
-#: Step metrics that documents quote, with their units.
-STEP_UNITS = {
-    "step_time_p50_ms": "ms",
-    "step_time_p95_ms": "ms",
-    "step_time_p99_ms": "ms",
-    "stall_ratio": "",
-    "data_wait_share": "",
-}
-
-#: Metrics of `scaling_table`, by basis.
-RATIOS = {"throughput": "", "time per epoch": "_by_epoch_time"}
+#: Folders and files below the study's root whose change makes other numbers.
+_INPUTS = (
+    "study.yaml", "data/plan.yaml", "data/reported", "data/systems", "data/cited",
+    "data/examples", "book/references.bib",
+    *(f"results/{folder}" for folder in ("csv", "steps", "manifests", "allreduce", "profiling")),
+    *(f"results/local/{folder}" for folder in ("csv", "manifests")),
+)  # fmt: skip
 
 
 def lookup(key: str) -> Value:
@@ -84,184 +82,74 @@ def lookup(key: str) -> Value:
 
 
 def ledger() -> dict[str, Value]:
-    """All numbers there are, by key."""
+    """All numbers there are, by key.
+
+    Raises
+    ------
+    ScalebookError
+        If two providers give the same key, or an input of one is wrong.
+    """
+    root = contract.find_root()
+    if os.environ.get("SCALEBOOK_QUERY_LOG"):  # every question must reach the log
+        return _ledger()
+    return dict(_kept(root, _stamp(root)))
+
+
+def base() -> dict[str, Value]:
+    """Measured and reported numbers alone: what further providers may build on."""
+    return _merged((("results", measured()), ("data/reported", reported())))
+
+
+@functools.lru_cache(maxsize=4)
+def _kept(root: Path, stamp: tuple) -> dict[str, Value]:
+    return _ledger()
+
+
+def _ledger() -> dict[str, Value]:
+    return _merged(
+        (("results", measured()), ("data/reported", reported()), *map(_provider, PROVIDERS))
+    )
+
+
+def _merged(sources: Iterable[tuple[str, Iterable[Value]]]) -> dict[str, Value]:
     values: dict[str, Value] = {}
-    for one in _measured().values():
-        if len(one) == 1:
-            values.update((value.key, value) for value in _of_configuration(one[0]))
-    values.update((value.key, value) for value in _of_scaling(values))
-    values.update((value.key, value) for value in _of_overheads(values))
-    values.update((value.key, value) for value in _of_allreduce())
-    values.update((value.key, value) for value in _reported())
-    values.update((value.key, value) for value in _modelled())
+    owners: dict[str, str] = {}
+    for owner, several in sources:
+        for value in several:
+            if value.key in values:
+                raise ScalebookError(
+                    f"two numbers have the key {value.key}, from {owners[value.key]} and {owner}: "
+                    "rename one"
+                )
+            values[value.key] = value
+            owners[value.key] = owner
     return values
 
 
-def ambiguous() -> dict[str, str]:
-    """``<experiment>.<system>`` whose evidence is not one configuration, and why."""
-    found = {}
-    for prefix, group in _measured().items():
-        if len(group) > 1:
-            parts = differences(group[0].settings, group[1].settings) or [
-                f"{name} ({group[0][name]} and {group[1][name]})"
-                for name in ("precision", "global_batch", "world_size", "nodes")
-                if group[0][name] != group[1][name]
-            ]
-            stems = ", ".join(one.stems[0] for one in group)
-            found[prefix] = (
-                f"its evidence runs differ in {'; '.join(parts)}: keep one kind of them in "
-                f"results/ (such as {stems})"
-            )
-    return found
+def _provider(name: str) -> tuple[str, Iterable[Value]]:
+    module = f"scalebook.analysis.{name}"
+    try:
+        return module, importlib.import_module(module).values()
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return module, ()
 
 
-def _measured() -> dict[str, list[Configuration]]:
-    groups: dict[str, list[Configuration]] = {}
-    for one in configurations(documented()):
-        if one.kind == "measured":
-            groups.setdefault(f"{one['experiment']}.{one['system']}", []).append(one)
-    return groups
+def _stamp(root: Path) -> tuple:
+    """Names, sizes and times of all files that numbers come from."""
+    return tuple(sorted(_files(root)))
 
 
-def _of_configuration(one: Configuration) -> Iterator[Value]:
-    prefix = f"{one['experiment']}.{one['system']}"
-    for metric, (_, unit) in METRICS.items():
-        yield from _stats(f"{prefix}.{metric}", one.summary(metric), unit, one)
-    steps = step_table(one.runs)
-    for metric, unit in STEP_UNITS.items():
-        yield from _stats(f"{prefix}.{metric}", summarise(steps[metric]), unit, one)
-
-
-def _stats(prefix: str, summary: Summary, unit: str, one: Configuration) -> Iterator[Value]:
-    if summary.n == 0:
-        return
-    for stat in STATS:
-        interval = stat == "median" and summary.n > 1
-        yield Value(
-            key=f"{prefix}.{stat}",
-            value=float(getattr(summary, stat)),
-            unit="" if stat == "n" else unit,
-            kind="measured",
-            source=f"{one.source}; {summary.interval}" if interval else one.source,
-            n=summary.n,
-            low=summary.low if interval else None,
-            high=summary.high if interval else None,
-            runs=tuple(one.stems),
-        )
-
-
-def _of_scaling(known: dict[str, Value]) -> Iterator[Value]:
-    table = scaling_table()
-    for row in table[table["kind"] == "measured"].to_dict("records"):
-        prefix = f"{row['experiment']}.{row['system']}"
-        reference = f"{row['reference']}.{row['system']}"
-        # Only where neither side is ambiguous.
-        if f"{prefix}.throughput.n" not in known or f"{reference}.throughput.n" not in known:
-            continue
-        source = (
-            f"{row['experiment']} against {row['reference']} on {row['system']} by {row['basis']}, "
-            f"n = {row['n']}, paired {row['pairing']}, {row['dataset']}"
-        )
-        for metric, unit in (("speedup", ""), ("efficiency", "%")):
-            if plain(row[metric]) is None:
-                continue
-            low, high = float(row[f"{metric}_low"]), float(row[f"{metric}_high"])
-            for stat, value in (("median", row[metric]), ("low", low), ("high", high),
-                                ("n", row["n"])):  # fmt: skip
-                yield Value(
-                    key=f"{prefix}.{metric}{RATIOS[row['basis']]}.{stat}",
-                    value=float(value),
-                    unit="" if stat == "n" else unit,
-                    kind="measured",
-                    source=source,
-                    n=int(row["n"]),
-                    low=low if stat == "median" and row["n"] > 1 else None,
-                    high=high if stat == "median" and row["n"] > 1 else None,
-                    runs=(*row["stems"], *row["reference_stems"]),
-                )
-
-
-def _of_overheads(known: dict[str, Value]) -> Iterator[Value]:
-    for row in overheads().to_dict("records"):
-        prefix = f"{row['experiment']}.{row['system']}"
-        names = [row["experiment"], row["reference"], row["control"]]
-        if any(f"{name}.{row['system']}.throughput.n" not in known for name in names if name):
-            continue
-        runs = tuple(row["stems"])
-        against = f"{row['experiment']} against {' and '.join(filter(None, names[1:]))}"
-        source = f"median step of {against} on {row['system']}, n = {row['n']}, paired by seed"
-        for part in PARTS[1:]:
-            low, high = row[f"{part}_ms_low"], row[f"{part}_ms_high"]
-            if plain(row[f"{part}_ms"]) is None:
-                continue
-            for stat, value in (("median", row[f"{part}_ms"]), ("low", low), ("high", high)):
-                spread = stat == "median" and row["n"] > 1
-                yield Value(
-                    key=f"{prefix}.{part}_ms.{stat}",
-                    value=float(value),
-                    unit="ms",
-                    kind="measured",
-                    source=source,
-                    n=int(row["n"]),
-                    low=float(low) if spread else None,
-                    high=float(high) if spread else None,
-                    runs=runs,
-                )
-        if plain(row["transfer_ms"]) is not None:
-            yield Value(
-                key=f"modelled.{prefix}.transfer_ms",
-                value=float(row["transfer_ms"]),
-                unit="ms",
-                kind="modelled",
-                source=(
-                    f"modelled for {row['system']}: bytes of the gradients × 2 (n - 1) / n at "
-                    f"{row['link_gbit_s']:g} Gbit/s, n = {row['world_size']} ranks"
-                ),
-                runs=runs,
-            )
-
-
-def _of_allreduce() -> Iterator[Value]:
-    for system, curve in results.allreduce(local=False).groupby("system"):
-        runs = tuple(curve["stem"].unique())
-        source = f"all-reduce by {curve['backend'].iloc[0]} on {system}, medians by message size"
-        for metric, unit in (("busbw_gb_s", "GB/s"), ("latency_us", "µs")):
-            for stat in ("min", "max"):
-                yield Value(
-                    key=f"allreduce.{system}.{metric}.{stat}",
-                    value=float(getattr(curve[metric], stat)()),
-                    unit=unit,
-                    kind="measured",
-                    source=source,
-                    n=len(runs),
-                    runs=runs,
-                )
-
-
-def _reported() -> Iterator[Value]:
-    for row in results.reported().to_dict("records"):
-        value = plain(row["value"])
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
-        said = ", ".join(str(plain(part)) for part in (row["source"], row["date"]) if plain(part))
-        about = f"for job {row['job_id']}" if plain(row["experiment"]) else f"in {row['job_id']}"
-        yield Value(
-            key=f"reported.{row['job_id']}.{row['metric']}",
-            value=float(value),
-            unit=str(plain(row["unit"]) or ""),
-            kind="reported",
-            source=f"reported {about}: {said or row['source_file']}",
-            runs=(str(row["job_id"]),),
-        )
-
-
-def _modelled() -> Iterator[Value]:
-    for row in modelled().to_dict("records"):
-        yield Value(
-            key=f"modelled.{row['job_id']}.{row['metric']}",
-            value=float(row["value"]),
-            unit=row["unit"],
-            kind="modelled",
-            source=f"modelled for job {row['job_id']}: {row['formula']}",
-            runs=(str(row["job_id"]),),
-        )
+def _files(root: Path) -> Iterator[tuple[str, int, int]]:
+    for name in _INPUTS:
+        path = root / name
+        if path.is_file():
+            status = path.stat()
+            yield name, status.st_size, status.st_mtime_ns
+        elif path.is_dir():
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_file():
+                        status = entry.stat()
+                        yield f"{name}/{entry.name}", status.st_size, status.st_mtime_ns

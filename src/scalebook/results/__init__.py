@@ -15,6 +15,7 @@ from scalebook.results.catalogue import (
     newest,
     problems,
     reported,
+    reported_files,
     runs,
     steps,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "problems",
     "query",
     "reported",
+    "reported_files",
     "runs",
     "steps",
     "utilisation",

@@ -201,6 +201,14 @@ def reported() -> pd.DataFrame:
 
 
 @query
+def reported_files() -> dict[str, list[str]]:
+    """Files each reported job should have left, as paths or patterns, by its id."""
+    return {
+        job.job_id: list(job.files) for file in scan.catalogue().reports for job in file.report.jobs
+    }
+
+
+@query
 def claims() -> pd.DataFrame:
     """List the typed claims of the reported files; columns `CLAIM_COLUMNS`."""
     rows = [row for file in scan.catalogue().reports for row in reports.claim_rows(file)]

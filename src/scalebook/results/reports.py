@@ -87,24 +87,38 @@ class Claim(_Strict):
     """A statement of the source that can be checked, in its words where `text` is quoted.
 
     ``ratio`` and ``efficiency`` compare `metric` of `job` with `reference_job`;
-    ``bottleneck`` names a `subject`; ``sum`` and ``formula`` derive `value` from an `expression`.
+    ``bottleneck`` names a `subject`; ``sum`` and ``formula`` derive `value` from an `expression`;
+    ``convergence`` says that the final accuracies of `jobs` are similar, within `tolerance` points
+    where it tells so; ``sufficiency`` that `value` hours are enough, GPU-hours where `unit` says
+    that, else node-hours.
     """
 
     id: str
-    type: Literal["ratio", "efficiency", "bottleneck", "sum", "formula"]
+    type: Literal[
+        "ratio", "efficiency", "bottleneck", "sum", "formula", "convergence", "sufficiency"
+    ]
     text: str
     job: str | None = None
+    jobs: list[str] | None = Field(None, min_length=2)
     reference_job: str | None = None
     metric: str | None = None
     subject: str | None = None
     value: float | None = Field(None, allow_inf_nan=False)
     unit: str | None = None
+    tolerance: float | None = Field(None, gt=0)
     expression: str | None = None
 
     @field_validator("job", "reference_job", mode="before")
     @classmethod
     def _number_or_text(cls, value: Any) -> Any:
         return str(value) if type(value) is int else value
+
+    @field_validator("jobs", mode="before")
+    @classmethod
+    def _numbers_or_texts(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [str(one) if type(one) is int else one for one in value]
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
@@ -114,6 +128,8 @@ class Claim(_Strict):
             "bottleneck": ("job", "subject"),
             "sum": ("expression", "value"),
             "formula": ("expression",),
+            "convergence": ("jobs",),
+            "sufficiency": ("job", "value"),
         }[self.type]
         missing = [name for name in needed if getattr(self, name) is None]
         if missing:
@@ -139,7 +155,7 @@ class Report(_Strict):
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is there twice")
         for claim in self.claims:
-            for name in (claim.job, claim.reference_job):
+            for name in (claim.job, claim.reference_job, *(claim.jobs or ())):
                 if name is not None and name not in names:
                     raise ValueError(f"claim {claim.id!r} names job {name!r}, which is not listed")
         return self

@@ -5,20 +5,24 @@ one JSON document that `scalebook.train` reads on any machine.
 """
 
 from scalebook.study.model import Campaign, EvidenceRule, Experiment, Study, load
+from scalebook.study.plan import Plan, plan
 from scalebook.study.resolving import detect_device, parse_overrides, resolve
-from scalebook.study.systems import Accelerator, Facts, Slurm, System
+from scalebook.study.systems import Accelerator, Accounting, Facts, Slurm, System
 
 __all__ = [
     "Accelerator",
+    "Accounting",
     "Campaign",
     "EvidenceRule",
     "Experiment",
     "Facts",
+    "Plan",
     "Slurm",
     "Study",
     "System",
     "detect_device",
     "load",
     "parse_overrides",
+    "plan",
     "resolve",
 ]

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.base import Frozen, Name, Positive
+from scalebook.study.base import NAME, Frozen, Name, Positive
 from scalebook.study.document import one_line, parse_yaml, read_yaml, validated
 from scalebook.study.systems import Facts, System
 
@@ -220,8 +220,19 @@ class Study(Frozen):
         return _pick(self.campaigns, name, "campaign")
 
     def facts(self, system: str) -> Facts | None:
-        """Facts about a system's machine, or None where none are written down."""
-        relative = self.system(system).facts or f"data/systems/{system}.yaml"
+        """Facts about a machine, or None where none are written down for a system of the study.
+
+        A machine need not be a system: facts about a target of a proposal lie in
+        ``data/systems`` as well.
+        """
+        relative = f"data/systems/{system}.yaml"
+        if system in self.systems:
+            relative = self.systems[system].facts or relative
+        elif not re.fullmatch(NAME, system) or not (self.root / relative).is_file():
+            raise UsageError(
+                f"no system {system!r} in study.yaml; there are "
+                f"{', '.join(self.systems) or 'none'}; nor is there {relative}"
+            )
         path = self.root / relative
         if not path.is_file():
             return None

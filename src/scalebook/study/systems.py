@@ -89,6 +89,23 @@ class Accelerator(Frozen):
     peak_tflops: dict[str, float] = Field({})
 
 
+class Accounting(Frozen):
+    """How a machine bills a job: its unit, and how many of them a node costs in an hour.
+
+    Attributes
+    ----------
+    whole_nodes : bool
+        Whether a job can have nothing less than a node.
+    rule : str
+        The machine's rule in words.
+    """
+
+    unit: str
+    units_per_node_hour: float = Field(gt=0)
+    whole_nodes: bool = True
+    rule: str = ""
+
+
 class Facts(BaseModel):
     """Facts about a machine, each with source and date; further keys are kept.
 
@@ -101,6 +118,10 @@ class Facts(BaseModel):
     link_gbit_s : float or None
         Rate of the link of a node in Gbit/s, in each direction; None where it is not limited
         or not known.
+    link_gbit_s_per_gpu : float or None
+        Share of it that one GPU has.
+    accounting : Accounting or None
+        How the machine bills a job.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -114,5 +135,7 @@ class Facts(BaseModel):
     gpu: Accelerator | None = None
     network: str = ""
     link_gbit_s: float | None = Field(None, gt=0)
+    link_gbit_s_per_gpu: float | None = Field(None, gt=0)
+    accounting: Accounting | None = None
     source: str = ""
     date: str = ""

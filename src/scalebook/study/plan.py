@@ -1,0 +1,271 @@
+"""The plan of a proposal: machines, runs, assumptions, milestones and risks of ``data/plan.yaml``.
+
+A study need not have one. What the runs cost stands nowhere in it: `scalebook.analysis.resources`
+computes that from this plan, the measured curves and the facts about the machines.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from scalebook import contract
+from scalebook.study.base import Frozen, Name, Positive
+from scalebook.study.document import parse_yaml, validated
+
+FILE = "data/plan.yaml"
+
+Text = Annotated[str, Field(min_length=1)]
+Scale = Annotated[int, Field(ge=1, le=5)]
+
+
+class Workload(Frozen):
+    """What a step does.
+
+    Attributes
+    ----------
+    strong_global_batch : int
+        Images a step on every rung of a strong ladder.
+    weak_batch_per_gpu : int
+        Images a step on every GPU of a weak ladder.
+    bucket_mib, first_bucket_mib : float
+        Sizes of the pieces the gradients travel in, in MiB.
+    """
+
+    training_images: Positive
+    parameters: Positive
+    gradient_bytes: Positive = 4
+    strong_global_batch: Positive
+    weak_batch_per_gpu: Positive
+    bucket_mib: float = Field(25.0, gt=0)
+    first_bucket_mib: float = Field(1.0, gt=0)
+
+    @property
+    def gradients(self) -> int:
+        """Bytes of all gradients."""
+        return self.parameters * self.gradient_bytes
+
+    @property
+    def messages(self) -> int:
+        """Pieces the gradients travel in."""
+        rest = self.gradients - self.first_bucket_mib * 2**20
+        return 1 + max(0, math.ceil(rest / (self.bucket_mib * 2**20)))
+
+    def batch_per_gpu(self, scaling: str, gpus: int) -> float:
+        """Images of one GPU in a step."""
+        if scaling == "weak":
+            return self.weak_batch_per_gpu
+        return self.strong_global_batch / gpus
+
+
+class ReportedNumber(Frozen):
+    """A number of ``data/reported``: job or entry, and metric."""
+
+    job: str
+    metric: str
+
+
+class StepTime(Frozen):
+    """Where the seconds of a step come from until they are measured on a target.
+
+    Attributes
+    ----------
+    rate : ReportedNumber
+        Images a second of one GPU.
+    fixed : ReportedNumber or None
+        Rate whose step bounds the part of a step that does not shrink with the batch.
+    batch : int
+        Images a step behind both.
+    reference_system : str
+        System whose GPU gave the rates.
+    alpha_systems : list of str
+        Systems whose all-reduce curves give latency and efficiency of the exchange.
+    pessimistic_efficiency : float
+        Share of the link's rate in the high case.
+    """
+
+    rate: ReportedNumber
+    fixed: ReportedNumber | None = None
+    batch: Positive
+    reference_system: Name
+    alpha_systems: list[Name] = Field(min_length=1)
+    pessimistic_efficiency: float = Field(0.5, gt=0, le=1)
+
+
+class Measurement(Frozen):
+    """Runs of one kind in a phase, on every rung of `gpus` (the plan's ladder where None)."""
+
+    what: Text
+    scaling: Literal["strong", "weak"]
+    gpus: list[Positive] | None = Field(None, min_length=1)
+    variants: Positive = 1
+    repetitions: Positive
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    overhead_minutes: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Measurement:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give steps or epochs, one of the two")
+        return self
+
+
+class Phase(Frozen):
+    """What is run on the way to one milestone."""
+
+    name: Name
+    title: Text
+    milestone: str | None = None
+    measurements: list[Measurement] = Field(min_length=1)
+
+
+class Assumption(Frozen):
+    """What is taken for given, and why."""
+
+    id: Name
+    text: Text
+    reason: Text
+
+
+class ReportedRow(Frozen):
+    """One product of the reported request: `first_factor` × `runs` × `hours`."""
+
+    phase: Name
+    metric: str
+    first_factor: Positive | None = None
+    runs: Positive | None = None
+    hours: float | None = Field(None, gt=0)
+
+
+class ReportedRequest(Frozen):
+    """The request as somebody reported it: the entry of ``data/reported``, its total and rows."""
+
+    entry: str
+    total: str
+    rows: list[ReportedRow] = Field(min_length=1)
+
+
+class Objective(Frozen):
+    """What the project is for, and what in the results tells that it was reached."""
+
+    id: str = Field(pattern=r"^O[0-9]{1,2}$")
+    text: Text
+    reached: Text
+
+
+class Milestone(Frozen):
+    """A milestone; `start` and `end` are months from 1, `effort` is in person-months."""
+
+    id: str = Field(pattern=r"^M[0-9]{1,2}$")
+    title: Text
+    start: Positive
+    end: Positive
+    effort: float = Field(gt=0)
+    deliverable: Text
+    shown_by: Text
+
+    @model_validator(mode="after")
+    def _forward(self) -> Milestone:
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}")
+        return self
+
+
+class Risk(Frozen):
+    """A risk; likelihood and impact from 1 (low) to 5 (high)."""
+
+    id: str = Field(pattern=r"^R[0-9]{1,2}$")
+    text: Text
+    likelihood: Scale
+    impact: Scale
+    mitigation: Text
+    owner: Text
+
+
+class Plan(Frozen):
+    """A validated ``data/plan.yaml``.
+
+    Attributes
+    ----------
+    months : int
+        Length of the project.
+    machines : list of str
+        Targets, each with facts in ``data/systems``; the first is the one applied for.
+    ladder : list of int
+        GPUs of the rungs, as Slurm counts them.
+    contingency : float
+        Share added to the sum of the phases.
+    """
+
+    name: Name
+    title: str = ""
+    months: Positive
+    machines: list[Name] = Field(min_length=1)
+    ladder: list[Positive] = Field(min_length=1)
+    workload: Workload
+    step_time: StepTime
+    phases: list[Phase] = Field(min_length=1)
+    contingency: float = Field(ge=0, le=1)
+    assumptions: list[Assumption] = Field([])
+    reported_request: ReportedRequest | None = None
+    objectives: list[Objective] = Field([])
+    milestones: list[Milestone] = Field([])
+    risks: list[Risk] = Field([])
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Plan:
+        if any(after <= before for before, after in zip(self.ladder, self.ladder[1:])):
+            raise ValueError("ladder: must increase from rung to rung")
+        lists = {
+            "machines": self.machines,
+            "phases": [phase.name for phase in self.phases],
+            "assumptions": [one.id for one in self.assumptions],
+            "objectives": [one.id for one in self.objectives],
+            "milestones": [one.id for one in self.milestones],
+            "risks": [one.id for one in self.risks],
+        }
+        for what, names in lists.items():
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice:
+                raise ValueError(f"{what}: {twice!r} is there twice")
+        for name in ("contingency", "total"):
+            if name in lists["phases"]:
+                raise ValueError(f"phases: {name!r} is taken, name the phase otherwise")
+        for phase in self.phases:
+            if phase.milestone and phase.milestone not in lists["milestones"]:
+                raise ValueError(f"phases.{phase.name}: no milestone {phase.milestone!r}")
+        for one in self.milestones:
+            if one.end > self.months:
+                raise ValueError(f"milestones.{one.id}: ends in month {one.end} of {self.months}")
+        return self
+
+    def gpus(self, measurement: Measurement) -> list[int]:
+        """Rungs a measurement is made on."""
+        return measurement.gpus or self.ladder
+
+    @property
+    def effort(self) -> float:
+        """Person-months of all milestones."""
+        return sum(one.effort for one in self.milestones)
+
+
+def plan(root: Path | None = None) -> Plan | None:
+    """Read and check ``data/plan.yaml``; None where the study has none.
+
+    Raises
+    ------
+    ScalebookError
+        One line that names file, key and what is allowed.
+    """
+    path = (root or contract.find_root()) / FILE
+    return _plan(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+@functools.lru_cache(maxsize=8)
+def _plan(text: str) -> Plan:
+    return validated(Plan, parse_yaml(text, FILE), FILE)

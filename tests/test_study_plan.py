@@ -1,0 +1,84 @@
+"""The plan of a proposal is checked on reading, and mistakes are told in one line."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from scalebook import study
+from scalebook.contract import ScalebookError, UsageError
+
+
+@pytest.fixture
+def planned(study_root):
+    """An empty study with this project's plan."""
+    shutil.copy(REPOSITORY / "data/plan.yaml", study_root / "data/plan.yaml")
+    return study_root
+
+
+def change(root, **changes):
+    path = root / "data/plan.yaml"
+    document = {**yaml.safe_load(path.read_text()), **changes}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def test_a_study_needs_no_plan(study_root):
+    assert study.plan() is None
+
+
+def test_the_plan_of_this_project_is_complete(planned):
+    plan = study.plan()
+    assert [one.id for one in plan.milestones] == ["M1", "M2", "M3", "M4"]
+    assert {phase.milestone for phase in plan.phases} == {one.id for one in plan.milestones}
+    assert max(one.end for one in plan.milestones) == plan.months
+    assert plan.effort == sum(one.effort for one in plan.milestones)
+    assert all(one.reason for one in plan.assumptions)
+    for machine in plan.machines:
+        facts = study.load().facts(machine)
+        assert facts.accounting and facts.link_gbit_s and facts.source and facts.date
+
+
+def test_gradients_travel_in_buckets(planned):
+    work = study.plan().workload
+    assert work.gradients == 4 * 11_181_642
+    # 1 MiB, then 41.65 MiB in pieces of 25.
+    assert work.messages == 3
+    assert work.batch_per_gpu("strong", 32) == work.batch_per_gpu("weak", 32) == 128
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ladder": [1, 4, 2]}, "ladder: must increase"),
+        ({"machines": ["lumi-g", "lumi-g"]}, "machines: 'lumi-g' is there twice"),
+        ({"contingency": 2}, "contingency: 2"),
+        ({"months": 6}, "milestones.M3: ends in month 8 of 6"),
+        ({"laddder": [1]}, "laddder: unknown key"),
+        ({"phases": [{"name": "total", "title": "x", "measurements": [
+            {"what": "x", "scaling": "weak", "repetitions": 1, "steps": 1,
+             "overhead_minutes": 1}]}]}, "'total' is taken"),
+        ({"phases": [{"name": "a", "title": "x", "measurements": [
+            {"what": "x", "scaling": "weak", "repetitions": 1, "overhead_minutes": 1}]}]},
+         "give steps or epochs"),
+        ({"risks": [{"id": "R1", "text": "x", "likelihood": 6, "impact": 1, "mitigation": "x",
+                     "owner": "x"}]}, "risks.0.likelihood: 6"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_that_names_file_and_key(planned, changes, said):
+    change(planned, **changes)
+    with pytest.raises(ScalebookError) as caught:
+        study.plan()
+    message = str(caught.value)
+    assert message.startswith("data/plan.yaml: ") and said in message and "\n" not in message
+
+
+def test_facts_of_a_machine_that_is_no_system(study_root):
+    loaded = study.load()
+    assert "lumi-g" not in loaded.systems
+    assert loaded.facts("lumi-g").gpus_per_node == 8
+    for name in ("nowhere", "../reported/magic-castle-2025", ""):
+        with pytest.raises(UsageError, match="no system"):
+            loaded.facts(name)
