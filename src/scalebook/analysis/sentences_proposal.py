@@ -117,7 +117,7 @@ def request(known: Ledger) -> str:
             f"That is less than the {brief} node-hours of an earlier estimate, and we say so "
             "rather than round up to it: hundreds of steps of a small model take seconds, and most "
             "of the time is the start of many separate jobs. They are separate on purpose. Nodes, "
-            "routes and clocks differ between allocations, and that spread belongs in the intervals. "
+            "routes and clocks differ between allocations, and this spread counts too. "
         )
     else:
         said += (
