@@ -1,4 +1,5 @@
 # make book   set everything up, train a small DDP job, build the HTML book
+# make pdf    set everything up, typeset the documents: docs/paper.pdf and the others
 # make test   set everything up, pass the tests
 # make cluster-up    a real Slurm, small, on this machine; cluster-status, cluster-down
 PYTHON ?=
@@ -11,16 +12,20 @@ CPUS = 2
 LINK =
 MINISLURM = .venv/bin/python -m scalebook.minislurm
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint figures lock clean cluster-up cluster-down cluster-status
+.PHONY: help setup book pdf test lint figures lock clean cluster-up cluster-down cluster-status
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 setup:
 	@env/setup.sh
 
 book: setup
 	@.venv/bin/scalebook book --run quick
+
+pdf: setup
+	@env/tex.sh
+	@.venv/bin/scalebook pdf
 
 test: setup
 	@env/test.sh

@@ -14,6 +14,11 @@ if [ -z "$browser" ] && ! env/apt.sh chromium chromium; then
   echo "test: the tests marked browser are left out"
   without browser
 fi
+if ! env/tex.sh; then
+  [ -z "${CI:-}" ] || exit 1
+  echo "test: the tests marked tex are left out"
+  without tex
+fi
 if [ ! -d ../shared/data ]; then
   echo "test: ../shared/data is not here; the tests marked shared are left out"
   without shared

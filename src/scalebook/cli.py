@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scalebook import __version__, contract, study
+from scalebook import __version__, cli_documents, contract, study
 from scalebook.contract import ScalebookError, UsageError
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
@@ -44,6 +47,10 @@ class Cli(click.Group):
 @click.version_option(__version__, prog_name="scalebook")
 def main() -> None:
     """A scaling study you can read, rerun and defend."""
+
+
+for _command in cli_documents.COMMANDS:
+    main.add_command(_command)
 
 
 # --------------------------------------------------------------------------- jobs
@@ -356,13 +363,19 @@ def figures(out) -> None:
 
 
 @main.command()
+@click.option("--rules", "by_rule", is_flag=True, help="The twelve rules of Hoefler and Belli.")
 @json_option
-def claims(as_json) -> None:
-    """Hold the reported numbers against each other and against the machine's limits."""
-    from scalebook.analysis import consistency
+def claims(by_rule, as_json) -> None:
+    """Hold what was reported against itself, the data and the machine's limits."""
+    from scalebook.analysis import consistency, rules
 
-    rows = json.loads(consistency.check().to_json(orient="records"))
-    _print_rows(rows, as_json, "nothing is reported in data/reported/")
+    if by_rule:
+        table, shown, empty = rules.rules(), rules.COLUMNS, "nothing is reported or measured"
+    else:
+        table, empty = consistency.check(), "nothing is reported in data/reported/"
+        shown = tuple(consistency.CHECK_HEADERS)
+    table = table if as_json else table[list(shown)]
+    _print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
 
 
 # --------------------------------------------------------------------------- book
@@ -487,10 +500,37 @@ def _print_rows(rows: list[dict], as_json: bool, empty: str) -> None:
         return
     cells = [[_cell(value) for value in row.values()] for row in rows]
     header = [str(key).replace("_", " ") for key in rows[0]]
-    widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
-    for row in [header, *cells]:
-        line = "  ".join(text.ljust(width) for text, width in zip(row, widths))
-        click.echo(line.rstrip())
+    for line in as_table([header, *cells], _terminal_width()):
+        click.echo(line)
+
+
+def _terminal_width() -> int | None:
+    """Columns of the terminal; None where the output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def as_table(cells: list[list[str]], width: int | None) -> list[str]:
+    """Lines of a table; with a `width`, columns of prose are wrapped so that it fits.
+
+    Names and paths are there to be copied: they are broken only where nothing else helps.
+    """
+    columns = list(zip(*cells))
+    widths = [max(map(len, column)) for column in columns]
+    words = [max((len(word) for text in column for word in text.split()), default=1)
+             for column in columns]  # fmt: skip
+    spare = sum(widths) + 2 * (len(widths) - 1) - (width or sys.maxsize)
+    for least in ([max(20, longest) for longest in words], [16] * len(columns)):
+        room = [max(0, full - low) for full, low in zip(widths, least)]
+        while spare > 0 and any(room):
+            widest = room.index(max(room))
+            widths[widest], room[widest], spare = widths[widest] - 1, room[widest] - 1, spare - 1
+    lines = []
+    for row in cells:
+        parts = [textwrap.wrap(text, room) or [""] for text, room in zip(row, widths)]
+        for pieces in itertools.zip_longest(*parts, fillvalue=""):
+            line = "  ".join(piece.ljust(room) for piece, room in zip(pieces, widths))
+            lines.append(line.rstrip())
+    return lines
 
 
 def _cell(value: object) -> str:

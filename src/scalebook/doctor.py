@@ -170,14 +170,16 @@ def _browser() -> Check:
 
 
 def _tex() -> Check:
-    if shutil.which("xelatex") and shutil.which("latexmk"):
+    from scalebook.publish import tex
+
+    gone = tex.missing()
+    if not gone:
         return Check("TeX", True, _first_line(["xelatex", "--version"]))
     return Check(
         "TeX",
         False,
-        "no xelatex and latexmk: no PDF export",
-        "sudo apt-get install --no-install-recommends texlive-xetex "
-        "texlive-latex-extra texlive-fonts-recommended latexmk tex-gyre",
+        f"no {', '.join(gone)}: no PDF export",
+        tex.install_line(),
     )
 
 

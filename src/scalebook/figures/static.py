@@ -15,6 +15,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,9 @@ from scalebook.figures import theme
 WIDTH_IN, DPI = 6.5, 300
 SUFFIXES = (".png", ".svg")
 INDEX = "index.json"
+
+#: Of a figure that names none, in CSS pixels.
+HEIGHT = 420
 
 #: Longest a browser may take for all figures together, in seconds.
 TIMEOUT_S = 120
@@ -185,15 +189,30 @@ def render(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     return written
 
 
+def svgs(drawn: list[go.Figure]) -> list[bytes]:
+    """SVG of any figures, in print, from one browser for all.
+
+    Raises
+    ------
+    ScalebookError
+        If no browser is there, or it fails.
+    """
+    return [_with_text(svg, figure) for figure, (svg,) in zip(drawn, _images(drawn, (".svg",)))]
+
+
 def for_print(figure: go.Figure) -> go.Figure:
-    """The same drawing in black on white, at its printed width."""
+    """The same drawing in black on white, at its printed width unless it names its own."""
     copy = go.Figure(figure)
-    copy.update_layout(template=theme.PRINT, width=theme.WIDTH, autosize=False)
+    height = copy.layout.height or HEIGHT
+    width = copy.layout.width or theme.WIDTH
+    copy.update_layout(template=theme.PRINT, width=width, height=height, autosize=False)
     return copy
 
 
-def _images(drawn: list[go.Figure]) -> list[tuple[bytes, bytes]]:
-    """PNG and SVG of each figure, from one browser for all.
+def _images(
+    drawn: list[go.Figure], suffixes: tuple[str, ...] = SUFFIXES
+) -> list[tuple[bytes, ...]]:
+    """Each figure in each format, from one browser for all.
 
     The browser is driven by a process of its own: one that starts and then says
     nothing would otherwise be waited for without end.
@@ -208,11 +227,12 @@ def _images(drawn: list[go.Figure]) -> list[tuple[bytes, bytes]]:
         for position, figure in enumerate(map(for_print, drawn)):
             (work / f"{position}.json").write_text(figure.to_json(), encoding="utf-8")
         scale = WIDTH_IN * DPI / theme.WIDTH
-        command = [sys.executable, "-m", "scalebook.figures.browser", name, f"{scale!r}"]
+        command = [sys.executable, "-m", "scalebook.figures.browser", name, f"{scale!r}",
+                   *suffixes]  # fmt: skip
         said = _run(command, {**os.environ, "BROWSER_PATH": program})
         try:
             return [
-                tuple((work / f"{i}{suffix}").read_bytes() for suffix in SUFFIXES)  # type: ignore
+                tuple((work / f"{i}{suffix}").read_bytes() for suffix in suffixes)
                 for i in range(len(drawn))
             ]
         except FileNotFoundError:
@@ -267,4 +287,18 @@ def _with_text(svg: bytes, figure: go.Figure) -> bytes:
     if start < 0 or end <= 0:
         raise ScalebookError("figures: the browser returned no SVG")
     text = f"<title>{html.escape(title)}</title><desc>{html.escape(meta.get('alt', ''))}</desc>"
-    return svg[:end] + text.encode() + svg[end:]
+    return svg[:end] + text.encode() + _with_settled_names(svg[end:])
+
+
+#: Names that plotly draws by lot: of a picture, a trace, a pattern.
+_DRAWN_NAME = re.compile(
+    rb"(?<=clip)[0-9a-f]{6}(?=\w*[xy])|(?<=defs-)[0-9a-f]{6}|(?<=legend)[0-9a-f]{6}"
+    rb"|(?<=[ \"]trace)[0-9a-f]{6}(?=[ \"])|(?<=trace scatter trace)[0-9a-f]{6}"
+    rb"|(?<=[\"#]p)[0-9a-f]{6}(?=-)|(?<=-)[0-9a-f]{6}(?=[\"')])"
+)
+
+
+def _with_settled_names(svg: bytes) -> bytes:
+    """The same picture with names that do not change from one drawing to the next."""
+    names: dict[bytes, bytes] = {}
+    return _DRAWN_NAME.sub(lambda one: names.setdefault(one[0], b"%06d" % len(names)), svg)

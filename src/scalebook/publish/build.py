@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scalebook.publish.sphinx_ext import PREFIX
+from scalebook.publish.messages import PREFIX
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
@@ -35,16 +35,44 @@ def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
     """
     say = echo or (lambda line: print(line, flush=True))
     complain = echo or (lambda line: print(line, file=sys.stderr, flush=True))
+    try:
+        run_jupyter_book(root, "html", say)
+    except BuildFailed as failure:
+        for line in failure.lines:
+            complain(line)
+        return 1
+    say(str(root / "_build" / "html" / "index.html"))
+    return 0
+
+
+class BuildFailed(Exception):
+    """A build that ended with an error; `lines` say why."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(lines[-1])
+        self.lines = lines
+
+
+def run_jupyter_book(root: Path, builder: str, say: Callable[[str], None]) -> Path:
+    """Run Jupyter Book on a study with warnings as errors; return the log with all it said.
+
+    Raises
+    ------
+    BuildFailed
+        With the warnings and errors, and where the log is.
+    """
     for name in ("_config.yml", "_toc.yml"):
         if not (root / name).is_file():
-            complain(f"{name}: not there, so there is no book to build: copy it from Scalebook")
-            return 1
-    log = root / "_build" / "scalebook" / "build.log"
+            raise BuildFailed(
+                [f"{name}: not there, so there is no book to build: copy it from Scalebook"]
+            )
+    log = root / "_build" / "scalebook" / ("build.log" if builder == "html" else f"{builder}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     # Jupyter Book has no __main__, and its script's first line breaks where paths hold spaces.
     start = "import sys; from jupyter_book.cli.main import main; sys.argv[0] = 'jb'; main()"
-    command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "."]
+    command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--builder", builder,
+               "."]  # fmt: skip
     lines: list[str] = []
     with open(log, "w", encoding="utf-8") as file, subprocess.Popen(
         command, cwd=root, env=environment, text=True, errors="replace",
@@ -57,13 +85,10 @@ def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
             lines.append(line)
             if line.startswith(PREFIX):
                 say(line.removeprefix(PREFIX))
-    if process.returncode == 0:
-        say(str(root / "_build" / "html" / "index.html"))
-        return 0
-    for line in _telling(lines):
-        complain(line)
-    complain(f"the book was not built; everything said is in {log.relative_to(root)}")
-    return 1
+    if process.returncode:
+        ending = f"the book was not built; everything said is in {log.relative_to(root)}"
+        raise BuildFailed([*_telling(lines), ending])
+    return log
 
 
 def _telling(lines: list[str], most: int = 20) -> list[str]:

@@ -13,8 +13,9 @@ MIME = "application/vnd.plotly.v1+json"
 class PlotlyMime:
     """Entry point ``myst_nb.mime_renderers``.
 
-    HTML prefers the interactive figure to any picture beside it; other builders take a
-    picture where the notebook holds one, and the figure's words before its ``repr``.
+    HTML and LaTeX prefer the figure to any picture beside it, and LaTeX takes HTML, which
+    `html_nodes` reads, before its ``repr``; other builders take a picture where the notebook
+    holds one, and the figure's words before its ``repr``.
     """
 
     mime_priority_overrides: ClassVar[list[tuple[str, str, int]]] = [
@@ -22,6 +23,8 @@ class PlotlyMime:
         ("html", MIME, 5),
         ("dirhtml", MIME, 5),
         ("singlehtml", MIME, 5),
+        ("latex", MIME, 5),
+        ("latex", "text/html", 45),
     ]
 
     @staticmethod

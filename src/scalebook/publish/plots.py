@@ -1,4 +1,4 @@
-"""Interactive figures as a node: drawn by plotly.js in HTML, a picture or words elsewhere."""
+"""Interactive figures as a node: drawn by plotly.js in HTML; `pictures` is for the rest."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import hashlib
 import html
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
-from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective, SphinxTranslator
 
 from scalebook.contract import ScalebookError
@@ -24,16 +22,17 @@ HEIGHT = 420
 
 
 class study_plot(nodes.General, nodes.Element):
-    """A plotly figure. Attributes: ``figure`` (its JSON), ``alt``, ``height``."""
+    """A plotly figure. Attributes: ``figure`` (its JSON), ``alt``, ``height``, ``name``."""
 
 
-def plot_node(figure: dict[str, Any]) -> study_plot:
-    """Node of a figure given as plotly's JSON object."""
+def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
+    """Node of a figure given as plotly's JSON object; `name` is that of a figure of the study."""
     layout = figure.get("layout") or {}
     height = layout.get("height")
     return study_plot(
         figure=script_json({"data": figure.get("data") or [], "layout": layout}),
         alt=alt_text(figure),
+        name=name,
         height=int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT,
     )
 
@@ -110,25 +109,6 @@ def visit_html(self: SphinxTranslator, node: study_plot) -> None:
     raise nodes.SkipNode
 
 
-class StaticPlots(SphinxPostTransform):
-    """Choose the interactive form for HTML; the picture, or else the words, for the rest."""
-
-    default_priority = 5  # before images are collected for the builder
-
-    def run(self, **kwargs: Any) -> None:
-        """Keep one of the two forms of each figure."""
-        interactive = self.app.builder.format == "html"
-        for plot in list(self.document.findall(study_plot)):
-            picture = plot.next_node(descend=False, siblings=True)
-            has_picture = isinstance(picture, nodes.image) and picture.get("sb_static")
-            if interactive and has_picture:
-                picture.parent.remove(picture)
-            elif not interactive and has_picture:
-                plot.parent.remove(plot)
-            elif not interactive:
-                plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
-
-
 # --------------------------------------------------------------------------- directive
 
 
@@ -151,27 +131,22 @@ def build(name: str) -> dict[str, Any]:
 
 
 def digest(app: Sphinx, name: str) -> str:
-    """Digest of a figure as it would be drawn now, and whether its picture is there."""
+    """Digest of a figure as it would be drawn now."""
     try:
-        return _digest(build(name), _picture_path(Path(app.srcdir), name))
+        return _digest(build(name))
     except ScalebookError:
         return ""
 
 
-def _digest(figure: dict[str, Any], picture: Path) -> str:
-    return hashlib.sha256(f"{script_json(figure)}{picture.is_file()}".encode()).hexdigest()
-
-
-def _picture_path(root: Path, name: str) -> Path:
-    """The committed picture of a figure, for builders that print."""
-    return root / "results" / "plots" / f"{name}.png"
+def _digest(figure: dict[str, Any]) -> str:
+    return hashlib.sha256(script_json(figure).encode()).hexdigest()
 
 
 class StudyFigure(SphinxDirective):
     """``{study-figure} NAME``: a figure of the study, numbered, with its caption.
 
     The content, where there is any, replaces the figure's own caption. ``:name:`` gives
-    a label for ``{numref}``.
+    a label for ``{numref}``; ``:class: wide`` takes both columns of a paper.
     """
 
     required_arguments = 1
@@ -190,13 +165,9 @@ class StudyFigure(SphinxDirective):
                 self.env, f"{inputs.place(self.env, source, line)}: study-figure: {error}"
             )
             return []
-        picture = _picture_path(Path(self.env.srcdir), name)
-        inputs.note(self.env, "figure", name, _digest(figure, picture))
-        node = nodes.figure("", plot_node(figure), classes=["sb-figure"])
+        inputs.note(self.env, "figure", name, _digest(figure))
+        node = nodes.figure("", plot_node(figure, name), classes=["sb-figure"])
         node["classes"] += self.options.get("class", [])
-        if picture.is_file():
-            uri = f"/{picture.relative_to(self.env.srcdir).as_posix()}"
-            node += nodes.image(uri=uri, alt=node[0]["alt"], width="100%", sb_static=True)
         caption = nodes.caption()
         if self.content:
             holder = nodes.Element()
@@ -213,8 +184,7 @@ class StudyFigure(SphinxDirective):
 
 
 def setup(app: Sphinx) -> None:
-    """Register node, directive and transform."""
+    """Register node and directive."""
     app.add_node(study_plot, html=(visit_html, None))
     app.add_directive("study-figure", StudyFigure)
-    app.add_post_transform(StaticPlots)
     inputs.DIGESTS["figure"] = digest

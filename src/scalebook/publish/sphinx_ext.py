@@ -18,34 +18,44 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
-from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import __version__
 from scalebook.contract import ScalebookError
 from scalebook.publish import (
     downloads,
+    html_nodes,
     inputs,
+    latex,
     mathml,
+    mathvalues,
+    messages,
     notebooks,
+    pictures,
     plotly_mime,
     plots,
+    printing,
+    provenance,
+    slides,
+    slides_deck,
     tables,
+    texts,
     values,
 )
 from scalebook.publish.closure import sha256
 
-logger = logging.getLogger(__name__)
-
 STATIC = Path(__file__).parent / "static"
-#: Marks the lines of this extension in the output of a build.
-PREFIX = "scalebook: "
 _TAG = re.compile(r"<[^>]*>")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
-    for part in (downloads, mathml, plots, tables, values):
+    for part in (downloads, html_nodes, latex, mathml, mathvalues, pictures, plots, printing,
+                 provenance, slides, slides_deck, tables, texts, values):  # fmt: skip
         part.setup(app)
+    # The theme extends the writers that are registered, and its own only where none is: ours for
+    # LaTeX and slides would leave the pages without scrolling tables.
+    app.set_translator("html", HTML5Translator)
     inputs.DIGESTS["notebook"] = _notebook_digest
     app.add_config_value("scalebook_cell_timeout", notebooks.CELL_TIMEOUT, "")
     app.add_config_value("scalebook_code", "", "env")
@@ -65,15 +75,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 def _configure(app: Sphinx, config: Config) -> None:
     """Set what follows from the extension itself, so that a study need not."""
-    config.nb_custom_formats = {
-        **config.nb_custom_formats,
-        ".py": ["scalebook.publish.sphinx_ext.read_notebook", {}, False],
-    }
+    if "nb_custom_formats" in config:  # a deck has no notebooks
+        config.nb_custom_formats = {
+            **config.nb_custom_formats,
+            ".py": ["scalebook.publish.sphinx_ext.read_notebook", {}, False],
+        }
     config.html_math_renderer = "mathml"
     config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
     config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")
     # Pages made by another version of this extension are made anew.
-    files = sorted([*Path(__file__).parent.glob("*.py"), *STATIC.iterdir()])
+    files = sorted([*Path(__file__).parent.glob("**/*.py"), *STATIC.iterdir()])
     config.scalebook_code = sha256("".join(sha256(file.read_bytes()) for file in files))
 
 
@@ -85,7 +96,7 @@ def _read_only_the_toc(app: Sphinx, config: Config) -> None:
 
 
 def _bring_static_files(app: Sphinx) -> None:
-    if app.builder.format != "html":
+    if app.builder.format != "html" or app.builder.name == slides.BUILDER:
         return
     import plotly
 
@@ -103,8 +114,8 @@ def _execute_notebooks(app: Sphinx) -> None:
     root = Path(app.srcdir)
     os.environ["SCALEBOOK_ROOT"] = str(root)  # the study being built, whatever the directory
     os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
-    plots.build.cache_clear()
-    values.ledger.cache_clear()
+    for kept in (plots.build, texts.text, values.ledger):
+        kept.cache_clear()
     names = [doc.partition("/")[2] for doc in _documents(app) if _is_notebook(app, doc)]
     try:
         found = notebooks.declared(root, Path(app.outdir).parent, names)
@@ -112,10 +123,10 @@ def _execute_notebooks(app: Sphinx) -> None:
             found, root, lambda outcome: _say(outcome), timeout=app.config.scalebook_cell_timeout
         )
     except ScalebookError as error:
-        _end([str(error)])
+        messages.end([str(error)])
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     if failed:
-        _end([outcome.message for outcome in failed])
+        messages.end([outcome.message for outcome in failed])
 
 
 def _documents(app: Sphinx) -> list[str]:
@@ -133,16 +144,8 @@ def _is_notebook(app: Sphinx, docname: str) -> bool:
 def _say(outcome: notebooks.Outcome) -> None:
     seconds = f"{outcome.seconds:5.1f} s" if outcome.state != "current" else ""
     why = f"  ({outcome.message})" if outcome.state == "executed" else ""
-    line = f"{PREFIX}{outcome.notebook.name:<16} {outcome.state:<9} {seconds}{why}"
-    logger.info("%s", line.rstrip())
-
-
-def _end(messages: list[str]) -> None:
-    """End the build with status 1 and a line a problem; nothing has been written yet."""
-    with logging.skip_warningiserror():
-        for message in messages:
-            logger.error("%s", f"{PREFIX}{message}")
-    raise SystemExit(1)
+    line = f"{outcome.notebook.name:<16} {outcome.state:<9} {seconds}{why}"
+    messages.say(line.rstrip())
 
 
 def _executed_path(app: Sphinx, docname: str) -> Path:
@@ -195,7 +198,7 @@ def _stop_on_problems(app: Sphinx, env: BuildEnvironment) -> None:
     if found:
         # The pages read just now are incomplete: the next build reads all anew.
         (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
-        _end(found)
+        messages.end(found)
 
 
 def _drop_launcher(app: Sphinx, doctree: nodes.document, docname: str) -> None:

@@ -1,0 +1,50 @@
+"""Commands that make documents; `scalebook.cli` adds each of `COMMANDS` to its group."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from scalebook import contract
+
+
+@click.command()
+def slides() -> None:
+    """Build the slides: a deck for a browser, and a PDF of it."""
+    from scalebook.publish import deck
+
+    root = contract.find_root()
+    for path in deck.build(root, lambda line: click.echo(line, err=True)):
+        click.echo(path)
+
+
+@click.command()
+def pdf() -> None:
+    """Typeset the documents as PDFs, and copy those to release to docs/."""
+    from scalebook.publish import pdf as typesetting
+
+    sys.exit(typesetting.build_pdfs(contract.find_root()))
+
+
+@click.command()
+def specification() -> None:
+    """Make the tables of docs/SYSTEM.md anew, from the facts about machines and the runs."""
+    from scalebook.publish import specification as page
+
+    changed = page.refresh(contract.find_root())
+    click.echo(f"{page.FILE}: {'written' if changed else 'current'}")
+
+
+@click.command()
+@click.argument("run")
+@click.option("--out", type=click.Path(path_type=Path), help="Instead of _build/reports/.")
+def report(run, out) -> None:
+    """Write RUN (stem, job id, or how it begins) as one HTML file to mail."""
+    from scalebook.publish import report as reporting
+
+    click.echo(reporting.write(run, contract.find_root(), out))
+
+
+COMMANDS: list[click.Command] = [pdf, slides, specification, report]

@@ -1,0 +1,21 @@
+"""PDFs of a study: its documents through Sphinx's LaTeX builder and XeLaTeX.
+
+``scalebook_documents`` in ``_config.yml`` names the documents; plain
+``jb build . --builder pdflatex`` then leaves each as ``_build/latex/<name>.pdf``.
+`documents` says what there is and sets it up, `writer` writes the LaTeX, `tables` sees to
+tables that fit, ``themes/`` holds a class for each kind of document, `log` reads what TeX
+complains about.
+"""
+
+from __future__ import annotations
+
+from sphinx.application import Sphinx
+
+from scalebook.publish.latex import documents, references, writer
+
+
+def setup(app: Sphinx) -> None:
+    """Register configuration, translator and transforms."""
+    documents.setup(app)
+    references.setup(app)
+    app.set_translator("latex", writer.Translator, override=True)

@@ -1,0 +1,51 @@
+"""What TeX complains about, as lines that name the place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Lines may stick out this far, in points.
+OVERFULL_PT = 1.0
+
+_OVERFULL = re.compile(r"^Overfull \\(?P<box>[hv])box \((?P<by>[\d.]+)pt too \w+\)(?P<where>.*)")
+_MISSING = re.compile(r"^Missing character: There is no (?P<char>\S+).* in font (?P<font>[^!]+)!")
+_WARNING = re.compile(r"^(LaTeX|Package \w+|Class \w+) Warning: (?P<what>.*)")
+#: Warnings of packages that nobody can do anything about.
+_IDLE = ("Package hyperref", "Package fancyhdr", "Package caption", "Package fontspec",
+         "Package unicode-math", "Package polyglossia", "Package xcolor")  # fmt: skip
+_TELLING = ("undefined", "multiply defined", "too large", "Float", "Reference", "Citation",
+            "Label")  # fmt: skip
+
+
+def complaints(log: Path) -> list[str]:
+    """Complaints in a log, each once: what sticks out, characters and targets not there."""
+    if not log.is_file():
+        return [f"{log.stem}: no log"]
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return list(dict.fromkeys(f"{log.stem}: {line}" for line in _lines(text.splitlines())))
+
+
+def _lines(lines: list[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if found := _OVERFULL.match(line):
+            if float(found["by"]) > OVERFULL_PT:
+                kind = "line" if found["box"] == "h" else "page"
+                near = _words(lines[number + 1]) if number + 1 < len(lines) else ""
+                near = f", near {near!r}" if near and found["box"] == "h" else ""
+                yield f"{kind} overfull by {found['by']} pt{found['where']}{near}"
+        elif found := _MISSING.match(line):
+            yield f"no character {found['char']} in {found['font'].split(':')[0].strip()}"
+        elif (found := _WARNING.match(line)) and not line.startswith(_IDLE):
+            if any(word in found["what"] for word in _TELLING) and "rerun" not in line.lower():
+                yield found["what"].strip()
+        elif line.startswith("! "):
+            place = next((one for one in lines[number + 1 : number + 12]
+                          if one.startswith("l.")), "")  # fmt: skip
+            yield f"error: {line[2:]} {place}".rstrip()
+
+
+def _words(line: str) -> str:
+    """Text of a line of a log without its font switches."""
+    return " ".join(re.sub(r"\\\S+|\[\]", " ", line).split())[:60]

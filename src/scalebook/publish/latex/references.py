@@ -1,0 +1,87 @@
+"""Parts of a document in their places: each page's references on it, the appendix at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from scalebook.publish.latex import documents
+
+
+class reference_list(nodes.General, nodes.Element):
+    """A page's list of references; Sphinx would gather those of all pages at the end."""
+
+
+class AppendixLast(SphinxPostTransform):
+    """Move the pages of the appendix behind all others."""
+
+    default_priority = 1
+    formats = ("latex",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Move each page and mark the first."""
+        pages = list(self.document.findall(addnodes.start_of_file))
+        named = {name for one in documents.declared(self.config.scalebook_documents,
+                                                    self.config.root_doc)
+                 for name in one.appendix}  # fmt: skip
+        last = [page for page in pages if page["docname"] in named]
+        if not last or len(last) == len(pages):
+            return
+        end = next(page for page in reversed(pages) if page not in last)
+        for page in last:
+            page.parent.remove(page)
+            end.parent.append(page)
+        last[0]["appendix"] = True
+
+
+class FreshCitations(SphinxPostTransform):
+    """Empty the entries that an earlier document of the same build has filled."""
+
+    default_priority = 3  # before sphinxcontrib-bibtex fills them, at 5
+    formats = ("latex",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Empty all: those of this document are filled next."""
+        if "cite" not in self.env.domains:
+            return
+        for bibliography in self.env.get_domain("cite").bibliographies.values():
+            for node in bibliography.citation_nodes.values():
+                node.clear()
+
+
+class ListsInPlace(SphinxPostTransform):
+    """Turn each run of citations into a list of references in its own place."""
+
+    default_priority = 740  # before Sphinx gathers citations, at 750
+    formats = ("latex",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Wrap the citations of each parent."""
+        parents: dict[int, nodes.Element] = {}
+        for citation in self.document.findall(nodes.citation):
+            parents.setdefault(id(citation.parent), citation.parent)
+        for parent in parents.values():
+            citations = [node for node in parent.children if isinstance(node, nodes.citation)]
+            listed = reference_list()
+            for citation in citations:
+                entry = nodes.Element("", *citation.children[1:])
+                entry["label"] = citation[0].astext()
+                entry["target"] = f"{citation['docname']}:{citation['ids'][0]}"
+                listed += entry
+            if isinstance(parent, nodes.container) and len(citations) == len(parent.children):
+                parent.replace_self(listed)
+                continue
+            parent.insert(parent.index(citations[0]), listed)
+            for citation in citations:
+                parent.remove(citation)
+
+
+def setup(app: Sphinx) -> None:
+    """Register the transforms."""
+    app.add_post_transform(AppendixLast)
+    app.add_post_transform(FreshCitations)
+    app.add_post_transform(ListsInPlace)
