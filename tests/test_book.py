@@ -19,12 +19,13 @@ from scalebook.publish import build
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [
     "book/index", "book/paper", "book/proposal", "book/slides", "book/system", "book/reproduce",
+    "book/provenance",
     "notebooks/01_run", "notebooks/02_throughput", "notebooks/03_accuracy",
     "notebooks/04_scaling", "notebooks/05_profile",
 ]  # fmt: skip
 #: Figures that must be on a page; further ones may be.
 DRAWN = {
-    "book/index": 1, "book/paper": 4, "book/slides": 1, "notebooks/02_throughput": 1,
+    "book/index": 1, "book/paper": 4, "book/slides": 6, "notebooks/02_throughput": 1,
     "notebooks/03_accuracy": 1, "notebooks/04_scaling": 1, "notebooks/05_profile": 1,
 }  # fmt: skip
 
@@ -87,12 +88,15 @@ def site(html) -> Iterator[str]:
 class Visit:
     """One window onto the book that notes whatever goes wrong."""
 
-    def __init__(self, browser, site: str, width: int = 1280, scheme: str = "light"):
+    def __init__(
+        self, browser, site: str, width: int = 1280, scheme: str = "light", touch: bool = False
+    ):
         self.site = site
         self.wrong: list[str] = []
         self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme
-        )
+            viewport={"width": width, "height": 900}, color_scheme=scheme,
+            has_touch=touch, is_mobile=touch,
+        )  # fmt: skip
         self.context.route(lambda url: not url.startswith(site), self._refuse)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
@@ -172,8 +176,8 @@ def _luminance(colour: str) -> float:
 def test_a_number_says_where_it_came_from_to_the_keyboard(site, browser):
     with Visit(browser, site) as visit:
         visit.open("book/paper")
-        value = visit.page.locator(".sb-value").last
-        note = value.locator(".sb-note")
+        value = visit.page.locator(".sb-value .sb-number").last
+        note = visit.page.locator(".sb-value .sb-note").last
         assert not note.is_visible()
         value.focus()  # scrolls there
         assert note.is_visible() and note.inner_text()
@@ -185,3 +189,49 @@ def test_a_number_says_where_it_came_from_to_the_keyboard(site, browser):
         assert value.get_attribute("aria-describedby") == note.get_attribute("id")
         visit.page.keyboard.press("Escape")
         assert not note.is_visible()
+
+
+@pytest.mark.browser
+def test_a_finger_opens_the_note_of_a_number_and_closes_it(site, browser):
+    with Visit(browser, site, width=390, touch=True) as visit:
+        visit.open("book/paper")
+        value = visit.page.locator(".sb-value .sb-number").nth(1)
+        note = visit.page.locator(".sb-value .sb-note").nth(1)
+        for close in (value.tap, lambda: visit.page.touchscreen.tap(4, 450),
+                      lambda: visit.page.keyboard.press("Escape")):  # fmt: skip
+            value.tap()
+            assert note.is_visible()
+            box = note.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+            close()
+            assert not note.is_visible()
+        value.tap()
+        note.locator("a").tap()
+        visit.page.wait_for_url("**/provenance.html#num-*")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_number_leads_to_its_row_which_can_be_searched(site, browser, width):
+    with Visit(browser, site, width=width) as visit:
+        visit.open("book/paper")
+        value = visit.page.locator(".sb-value a.sb-number").first
+        target = value.get_attribute("href").partition("#")[2]
+        shown = value.inner_text().replace("\u00a0", " ")
+        value.focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_url(f"**/provenance.html#{target}")
+        row = visit.page.locator(f"#{target}")
+        assert shown in row.inner_text().replace("\u00a0", " ")
+        visit.page.wait_for_function(
+            "row => { const box = row.getBoundingClientRect();"
+            " return box.top >= 0 && box.top < window.innerHeight; }",
+            arg=row.element_handle(),
+        )
+        rows = visit.page.locator("table.sb-ledger tbody tr")
+        everything = rows.count()
+        visit.page.locator(".sb-filter select").select_option("reported")
+        visit.page.locator(".sb-filter input").fill("2649 epoch_time_s")
+        assert 0 < rows.locator("visible=true").count() < everything
+        assert "shown" in visit.page.locator(".sb-filter output").inner_text()
+        assert visit.wrong == []

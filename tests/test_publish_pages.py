@@ -8,13 +8,20 @@ from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
+from fabricate import add_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import mathml, plotly_mime, plots, sphinx_ext, tables, values
+from scalebook.publish import mathml, mathvalues, plotly_mime, plots, sphinx_ext, tables, values
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & ]]>"
+
+
+@pytest.fixture(autouse=True)
+def _another_build():
+    """Numbers are read once a build; each test stands for one."""
+    values.ledger.cache_clear()
 
 
 def figure(**layout) -> dict:
@@ -143,18 +150,90 @@ def test_a_note_names_kind_source_size_and_interval():
 
 
 def test_the_table_of_runs_names_what_was_only_reported(study_root):
-    runs = tables.table("runs", study_root)
+    runs = tables.table("runs")
     assert set(runs["Kind"]) == {"reported"}
     row = runs[runs["Job"] == "2644"].iloc[0]
-    assert (row["Images/s"], row["s/epoch"], row["Accuracy, %"]) == ("4,460", "11.0", "77.42")
+    shown = [row[heading].text for heading in ("Images/s", "s/epoch", "Accuracy, %")]
+    assert shown == ["4,460", "11.0", "77.42"]
+    assert row["Images/s"].value.key == "reported.2644.throughput"
 
 
 def test_facts_of_a_system_come_with_source_and_date(study_root):
-    facts = dict(tables.table("system.magic-castle", study_root).itertuples(index=False))
+    facts = dict(tables.table("system.magic-castle").itertuples(index=False))
     assert facts["gpu name"] == "NVIDIA Tesla T4" and facts["source"] and facts["date"]
+    assert facts["gpu memory gb"].text == "16\u00a0GB"
 
 
-@pytest.mark.parametrize("name", ["nonsense", "system.nowhere"])
+@pytest.mark.parametrize(
+    "name",
+    ["nonsense", "system.nowhere", "scaling.other", "scaling", "runs.x", "ladder.lumi-g", "*"],
+)
 def test_an_unknown_table_is_named(study_root, name):
-    with pytest.raises(ScalebookError):
-        tables.table(name, study_root)
+    with pytest.raises(ScalebookError) as caught:
+        tables.table(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_results_stand_beside_what_was_reported(study_root):
+    add_campaign(study_root, "mini-1gbit")
+    found = tables.table("results")
+    assert found["Kind"].tolist()[:3] == [f"reported, job {job}" for job in (2644, 2649, 2650)]
+    two = found[(found["Experiment"] == "ddp_2gpu") & (found["Kind"] == "measured")].iloc[0]
+    assert two["n"].text == "3" and two["Efficiency, %"].text == "38 (38–38)"
+    reported = found[found["Experiment"] == "fp16"].iloc[0]
+    assert (reported["Speed-up"].text, reported["Efficiency, %"]) == ("1.7", "–")
+
+
+def test_scaling_tables_give_batch_steps_and_intervals(study_root):
+    add_campaign(study_root, "mini-1gbit")
+    strong, weak = tables.table("scaling.strong"), tables.table("scaling.weak")
+    assert strong["Experiment"].tolist() == ["baseline", "ddp_2gpu", "ddp_1node"]
+    row = strong.iloc[1]
+    assert (row["Global batch"].text, row["Ranks"].text, row["Nodes"].text) == ("128", "2", "2")
+    assert row["Step, median (ms)"].text == "402 (400–404)"
+    assert row["Step, mean (ms)"].value.key.endswith("step_time_mean_ms.median")
+    assert weak["Global batch"].map(lambda cell: cell.text).tolist() == ["128", "256"]
+
+
+def test_tables_without_runs_say_so(study_root):
+    assert "yet" in tables.table("scaling.weak").iloc[0, 0]
+
+
+# --------------------------------------------------------------------------- numbers in formulas
+
+
+def formula(tex: str, **value) -> nodes.math:
+    node = nodes.math(tex, tex)
+    node["sb_values"] = [{"key": "a.b", "kind": "measured", "unit": "", "note": "so", **value}]
+    return node
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "tex"),
+    [
+        ("4,460", "", "x = {4{,}460}"),
+        ("\u22123.5", "%", r"x = {-3.5\,\text{\%}}"),
+        ("1.2e+05", "images/s", r"x = {1.2\times 10^{5}\,\text{images/s}}"),
+    ],
+)
+def test_a_number_in_a_formula_is_tex_for_print(number, unit, tex):
+    assert mathvalues.as_tex(formula(r"x = \sbval{0}", number=number, unit=unit)) == tex
+
+
+@pytest.mark.parametrize("tex", [r"S_{\sbval{0}}", r"\frac{\sbval{0}}{2}", r"2\sbval{0}^2"])
+def test_a_number_in_a_formula_keeps_its_note_in_html(tex):
+    node = formula(tex, number="4,460", unit="<b>")
+    builder = SimpleNamespace(env=SimpleNamespace(), current_docname="x")
+    math, notes = mathml._render(SimpleNamespace(builder=builder), node, False)
+    assert "<mn>4,460</mn><mtext>\u00a0&lt;b&gt;</mtext></mrow>" in math
+    assert 'tabindex="0"' in math and 'aria-describedby="sb-note-1"' in math
+    assert 'id="sb-note-1"' in notes and "91827" not in math
+    annotation = math.partition("<annotation")[2]
+    assert r"{4{,}460\,\text{&lt;b&gt;}}" in annotation
+
+
+def test_a_formula_on_a_slide_shows_the_number_alone():
+    builder = SimpleNamespace(env=SimpleNamespace(), current_docname="x", name="revealjs")
+    node = formula(r"x = \sbval{0}", number="4,460", unit="")
+    math, notes = mathml._render(SimpleNamespace(builder=builder), node, False)
+    assert "<mrow><mn>4,460</mn></mrow>" in math and notes == ""

@@ -1,4 +1,4 @@
-"""Files of the results that a page offers for download, brought beside it.
+"""Files of the study that a page offers for download, brought beside it.
 
 A notebook links to ``../results/profiling/NAME``, which is where the file lies for a reader
 in JupyterLab. A book holds the files that its pages link to in the same place.
@@ -15,8 +15,14 @@ from urllib.parse import unquote
 from docutils import nodes
 from sphinx.application import Sphinx
 
-#: Folder whose files may be offered, below the study's root.
+#: Folder whose files a notebook may offer, below the study's root.
 FOLDER = "results/profiling"
+#: What the page of origins may offer: committed results, and what numbers are read from.
+OFFERED = (
+    *(f"results/{folder}/" for folder in ("csv", "steps", "manifests", "logs", "allreduce")),
+    "results/profiling/", "data/reported/", "data/systems/", "data/cited/", "data/examples/",
+    "data/plan.yaml", "study.yaml",
+)  # fmt: skip
 
 _LINK = re.compile(r'<a href="\.\./([^"]+)" download')
 
@@ -37,10 +43,21 @@ def _bring(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         return
     for node in doctree.findall(nodes.raw):
         for name in links(node.astext()):
-            source, target = Path(app.srcdir) / name, Path(app.outdir) / name
-            if source.is_file() and not _same(source, target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+            bring(app, name)
+
+
+def may_offer(root: Path, name: str) -> bool:
+    """Whether a file of the study, relative to `root`, is there and may lie in the book."""
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    return inside and name.startswith(OFFERED) and (root / name).is_file()
+
+
+def bring(app: Sphinx, name: str) -> None:
+    """Copy a file of the study to its place in the book, unless it is there already."""
+    source, target = Path(app.srcdir) / name, Path(app.outdir) / name
+    if source.is_file() and not _same(source, target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
 
 
 def _same(source: Path, target: Path) -> bool:

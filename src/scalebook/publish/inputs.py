@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: How to get the digest now: kind of input to a function of the application and its name.
 #: An input that cannot be had any more has the digest "".
 DIGESTS: dict[str, Callable[[Sphinx, str], str]] = {}
+
+#: What the environment keeps for each page: digests of its inputs, what is wrong with it, and
+#: the numbers it shows.
+_STORES = ("scalebook_inputs", "scalebook_problems", "scalebook_uses")
 
 
 def note(env: BuildEnvironment, kind: str, name: str, digest: str) -> None:
@@ -34,6 +38,29 @@ def problems(env: BuildEnvironment) -> list[str]:
     """What `problem` was told, page by page."""
     store = _store(env, "scalebook_problems")
     return [message for docname in sorted(store) for message in store[docname]]
+
+
+def use(env: BuildEnvironment, value: Any, text: str) -> None:
+    """Remember that the page being read shows a number, and as what text."""
+    shown = _store(env, "scalebook_uses").setdefault(env.docname, {})
+    texts = shown.setdefault(value.key, (value, []))[1]
+    if text not in texts:
+        texts.append(text)
+
+
+def uses(env: BuildEnvironment) -> dict[str, dict[str, tuple[Any, list[str]]]]:
+    """By page and key, each number that is shown, and its texts."""
+    return _store(env, "scalebook_uses")
+
+
+def shown(env: BuildEnvironment, kind: str) -> dict[str, tuple[str, list[str]]]:
+    """By name, each input of a kind that pages show: its digest, and the pages."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for docname, noted in sorted(_store(env, "scalebook_inputs").items()):
+        for (one, name), digest in noted.items():
+            if one == kind:
+                found.setdefault(name, (digest, []))[1].append(docname)
+    return dict(sorted(found.items()))
 
 
 def place(env: BuildEnvironment, source: str | None, line: int | None) -> str:
@@ -73,12 +100,12 @@ def outdated(
 
 def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     """Forget a page that is read again or gone."""
-    for name in ("scalebook_inputs", "scalebook_problems"):
+    for name in _STORES:
         _store(env, name).pop(docname, None)
 
 
 def merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment) -> None:
     """Take over what a parallel reader noted."""
-    for name in ("scalebook_inputs", "scalebook_problems"):
+    for name in _STORES:
         theirs = _store(other, name)
         _store(env, name).update({doc: theirs[doc] for doc in docnames if doc in theirs})

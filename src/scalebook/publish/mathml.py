@@ -13,6 +13,8 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxTranslator
 from sphinx.util.math import get_node_equation_number
 
+from scalebook.publish import mathvalues
+
 logger = logging.getLogger(__name__)
 
 _NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
@@ -27,8 +29,8 @@ _ELEMENTS = frozenset(
 )  # fmt: skip
 
 
-def to_mathml(tex: str, block: bool) -> str:
-    r"""Convert TeX to a ``<math>`` element, with the TeX as its annotation.
+def to_mathml(tex: str, block: bool, annotation: str | None = None) -> str:
+    r"""Convert TeX to a ``<math>`` element, with `annotation` or else the TeX as its annotation.
 
     Several lines (``\\``) in a block are aligned at ``&``.
 
@@ -48,10 +50,11 @@ def to_mathml(tex: str, block: bool) -> str:
         _check(math)
     except Exception as error:  # the converter has a score of error types of its own
         raise ValueError(f"{type(error).__name__} {error}".strip()) from None
-    annotation = f'<annotation encoding="application/x-tex">{html.escape(tex.strip())}</annotation>'
+    said = html.escape((tex if annotation is None else annotation).strip())
     head, _sign, rest = math.partition(">")
     inner = rest[: -len("</math>")]
-    return f"{head}><semantics>{inner}{annotation}</semantics></math>"
+    said = f'<annotation encoding="application/x-tex">{said}</annotation>'
+    return f"{head}><semantics>{inner}{said}</semantics></math>"
 
 
 def _check(math: str) -> None:
@@ -64,17 +67,21 @@ def _check(math: str) -> None:
                 raise ValueError(f"attribute {name} in a formula")
 
 
-def _render(node: nodes.Element, block: bool) -> str:
+def _render(self: SphinxTranslator, node: nodes.Element, block: bool) -> tuple[str, str]:
+    """MathML of a formula, and the notes of the numbers in it."""
+    tex, tokens = mathvalues.with_tokens(node)
+    said = mathvalues.as_tex(node)
     try:
-        return to_mathml(node.astext(), block)
+        return mathvalues.fill_in(self, node, tokens, to_mathml(tex, block, said))
     except ValueError as error:
         logger.warning("formula cannot be converted to MathML: %s", error, location=node)
-        return f"<code>{html.escape(node.astext())}</code>"
+        return f"<code>{html.escape(said)}</code>", ""
 
 
 def visit_inline(self: SphinxTranslator, node: nodes.math) -> None:
     """Write a formula in a line of text."""
-    self.body.append(f'<span class="math notranslate nohighlight">{_render(node, False)}</span>')
+    math, notes = _render(self, node, False)
+    self.body.append(f'<span class="math notranslate nohighlight">{math}</span>{notes}')
     raise nodes.SkipNode
 
 
@@ -82,7 +89,8 @@ def visit_block(self: SphinxTranslator, node: nodes.math_block) -> None:
     """Write a displayed formula, with its number where it has one."""
     name = f' id="{html.escape(node["ids"][0])}"' if node["ids"] else ""
     self.body.append(f'<div class="math notranslate nohighlight sb-equation"{name}>')
-    self.body.append(f'<div class="sb-formula" tabindex="0">{_render(node, True)}</div>')
+    math, notes = _render(self, node, True)
+    self.body.append(f'<div class="sb-formula" tabindex="0">{math}</div>{notes}')
     if node.get("number"):
         number = html.escape(str(get_node_equation_number(self, node)))
         self.body.append(f'<span class="eqno">({number})')

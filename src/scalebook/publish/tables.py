@@ -1,111 +1,84 @@
 """``{study-table} NAME``: tables that come from the study and change with it.
 
-======================  ==========================================================
-name                    rows
-======================  ==========================================================
-``runs``                reported runs beside the measured ones that are evidence
-``claims``              reported numbers held against each other, with the verdict
-``claims.open``         those of them that do not hold or cannot be decided
-``system.<name>``       facts about a machine, from ``data/systems``
-======================  ==========================================================
+========================================  ==========================================================
+name                                      rows
+========================================  ==========================================================
+``runs``                                  reported runs beside the measured ones that are evidence
+``results``                               reported runs beside measured configurations, intervals
+``scaling.strong``, ``scaling.weak``      measured scaling: batch, time of a step, speed-up,
+                                          efficiency
+``claims``                                reported numbers held against each other, with the verdict
+``claims.open``                           those of them that do not hold or cannot be decided
+``rules``                                 the twelve rules of Hoefler and Belli, kept or broken
+``system.<name>``                         facts about a machine, from ``data/systems``
+``machines``                              the machines that a proposal considers
+``request.<machine>``                     the computed request, phase by phase
+``request.compared``                      the requests for all machines
+``ladder.<machine>.strong|weak``          modelled scaling on a machine
+``objectives``, ``assumptions``,          of ``data/plan.yaml``
+``milestones``, ``risks``
+========================================  ==========================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import inputs
+from scalebook.publish import frames, frames_plan, inputs, values
 
-#: Heading, column of the catalogue, format. Rates in images/s, times in s, accuracy in percent.
-RUN_COLUMNS = (
-    ("Kind", "kind", "{}"),
-    ("Experiment", "experiment", "{}"),
-    ("System", "system", "{}"),
-    ("Ranks", "world_size", "{:.0f}"),
-    ("Precision", "precision", "{}"),
-    ("Images/s", "throughput", "{:,.0f}"),
-    ("s/epoch", "epoch_time_s", "{:.1f}"),
-    ("Accuracy, %", "final_val_acc", "{:.2f}"),
-    ("Job", "job_id", "{}"),
-)
+#: Tables by name; each function gives a DataFrame whose cells are text, `Shown` or `Value`.
+#: A name that ends in ``.*`` takes what stands there, split at dots, as arguments. To add one,
+#: add a line here and a row above.
+TABLES: dict[str, Callable[..., pd.DataFrame]] = {
+    "runs": frames.runs,
+    "results": frames.results,
+    "scaling.*": frames.scaling,
+    "claims": frames.claims,
+    "claims.open": lambda: frames.claims(only_open=True),
+    "rules": frames.asked("analysis.rules", "rules_table"),
+    "system.*": frames.system,
+    "machines": frames_plan.machines,
+    "request.compared": frames_plan.compared,
+    "request.*": frames_plan.request,
+    "ladder.*": frames_plan.ladder,
+    "objectives": frames_plan.objectives,
+    "assumptions": frames_plan.assumptions,
+    "milestones": frames_plan.milestones,
+    "risks": frames_plan.risks,
+}
 
 
-def table(name: str, root: Path) -> pd.DataFrame:
-    """Rows of a table as text, columns as headings.
+def table(name: str) -> pd.DataFrame:
+    """Rows of a table, columns as headings.
 
     Raises
     ------
     ScalebookError
         If there is no such table, or its rows cannot be had.
     """
-    if name == "runs":
-        return _runs()
-    if name in ("claims", "claims.open"):
-        return _claims(only_open=name.endswith(".open"))
-    if name.startswith("system."):
-        return _system(name.partition(".")[2], root)
-    raise ScalebookError(
-        f"no table {name!r}; there are runs, claims, claims.open and system.<name>"
-    )
-
-
-def _runs() -> pd.DataFrame:
-    from scalebook import results
-
-    runs = results.runs()
-    said = runs[["throughput", "epoch_time_s", "final_val_acc"]].notna().any(axis=1)
-    taken = runs[said & ((runs["kind"] == "reported") | runs["evidence"].eq(True))]
-    taken = taken.sort_values(["kind", "system", "experiment", "world_size", "job_id"])
-    return pd.DataFrame(
-        {
-            heading: [_cell(value, form) for value in taken[column].tolist()]
-            for heading, column, form in RUN_COLUMNS
-        }
-    )
-
-
-def _claims(only_open: bool) -> pd.DataFrame:
-    from scalebook.analysis import consistency
-
-    claims = consistency.check()
-    if only_open:
-        claims = claims[claims["verdict"] != "holds"]
-    headings = {"job_id": "Job", "statement": "Statement", "verdict": "Verdict",
-                "computation": "Computation", "decided_by": "Would be decided by"}  # fmt: skip
-    return claims[list(headings)].rename(columns=headings).map(lambda value: _cell(value, "{}"))
-
-
-def _system(name: str, root: Path) -> pd.DataFrame:
-    from scalebook import study
-
-    facts = study.load(root).facts(name)
-    if facts is None:
-        raise ScalebookError(f"system {name}: no facts in data/systems/{name}.yaml")
-    rows = [(key, text) for key, text in _facts(facts.model_dump()) if key != "name"]
-    return pd.DataFrame(rows, columns=["Fact", "Value"])
-
-
-def _facts(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Leaves of nested facts, as ``GPU memory GB`` and its value."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            words = str(key).replace("_", " ")
-            yield from _facts(inner, f"{prefix} {words}".strip())
-    elif value not in (None, ""):
-        yield prefix, str(value)
-
-
-def _cell(value: Any, form: str) -> str:
-    return "–" if value is None or pd.isna(value) or value == "" else form.format(value)
+    if name in TABLES and not name.endswith("*"):
+        return TABLES[name]()
+    first, _, rest = name.partition(".")
+    function = TABLES.get(f"{first}.*") if rest else None
+    if function is None:
+        names = ", ".join(sorted(known.replace("*", "<name>") for known in TABLES))
+        raise ScalebookError(f"no table {name!r}; there are {names}")
+    arguments = rest.split(".")
+    try:
+        return function(*arguments)
+    except TypeError as error:
+        if function.__name__ in str(error) and "argument" in str(error):
+            raise ScalebookError(f"table {name!r}: wrong number of names after {first}.") from None
+        raise
 
 
 def digest(app: Sphinx, name: str) -> str:
@@ -113,17 +86,20 @@ def digest(app: Sphinx, name: str) -> str:
     from scalebook.results import queries
 
     try:
-        return queries.digest(table(name, Path(app.srcdir)))
+        return queries.digest(table(name))
     except ScalebookError:
         return ""
 
 
 class StudyTable(SphinxDirective):
-    """A numbered table with its caption as content; ``:name:`` gives a label for ``{numref}``."""
+    """A numbered table with its caption as content.
+
+    ``:name:`` gives a label for ``{numref}``, ``:class: wide`` both columns of a paper.
+    """
 
     required_arguments = 1
     has_content = True
-    option_spec = {"name": directives.unchanged}  # noqa: RUF012 - docutils declares it so
+    option_spec = {"name": directives.unchanged, "class": directives.class_option}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         """Build the table now, so that the page says what the study says."""
@@ -132,7 +108,7 @@ class StudyTable(SphinxDirective):
         name = self.arguments[0].strip()
         source, line = self.get_source_info()
         try:
-            frame = table(name, Path(self.env.srcdir))
+            frame = table(name)
         except ScalebookError as error:
             inputs.note(self.env, "table", name, "")
             inputs.problem(
@@ -143,21 +119,46 @@ class StudyTable(SphinxDirective):
         node = nodes.table(
             classes=["colwidths-auto", nodes.make_id(f"sb-{name.partition('.')[0]}")]
         )
+        node["classes"] += self.options.get("class", [])
         if self.content:
-            title, messages = self.state.inline_text(" ".join(self.content), self.lineno)
-            node += nodes.title("", "", *title, *messages)
-        group = nodes.tgroup(cols=len(frame.columns))
-        group += [nodes.colspec(colwidth=1) for _ in frame.columns]
-        group += nodes.thead("", _row(list(frame.columns)))
-        group += nodes.tbody("", *[_row(list(row)) for row in frame.itertuples(index=False)])
-        node += group
+            node += nodes.title("", "", *caption(self))
+        node += _group(self.env, frame)
         self.set_source_info(node)
         self.add_name(node)
         return [node]
 
 
-def _row(texts: list[str]) -> nodes.row:
-    return nodes.row("", *[nodes.entry("", nodes.paragraph(text=str(text))) for text in texts])
+def caption(directive: SphinxDirective) -> list[nodes.Node]:
+    """Content of a directive as one line: its first paragraph, computed sentences included."""
+    holder = nodes.Element()
+    directive.state.nested_parse(directive.content, directive.content_offset, holder)
+    for paragraph in holder.findall(nodes.paragraph):
+        return list(paragraph.children)
+    return []
+
+
+def _group(env: BuildEnvironment, frame: pd.DataFrame) -> nodes.tgroup:
+    group = nodes.tgroup(cols=len(frame.columns))
+    group += [nodes.colspec(colwidth=1) for _ in frame.columns]
+    group += nodes.thead("", _row(env, list(frame.columns)))
+    rows = [_row(env, list(row)) for row in frame.itertuples(index=False, name=None)]
+    group += nodes.tbody("", *rows)
+    return group
+
+
+def _row(env: BuildEnvironment, cells: list[Any]) -> nodes.row:
+    return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", _cell(env, cell)))
+                           for cell in cells])  # fmt: skip
+
+
+def _cell(env: BuildEnvironment, cell: Any) -> nodes.Node:
+    from scalebook.analysis import Value
+
+    if isinstance(cell, Value):
+        cell = values.Shown(cell)
+    if isinstance(cell, values.Shown):
+        return values.value_node(env, cell.value, cell.text)
+    return nodes.Text(str(cell))
 
 
 def setup(app: Sphinx) -> None:

@@ -1,11 +1,17 @@
-"""Numbers in prose: ``{value}`key``` shows a number of the study and where it came from."""
+r"""Numbers in prose: ``{value}`key``` shows a number of the study and where it came from.
+
+Tables show numbers as `Shown` cells (`scalebook.publish.tables`), mathematics as
+``\val{key}`` (`scalebook.publish.mathvalues`); all of them look up, format and note here.
+"""
 
 from __future__ import annotations
 
 import functools
 import html
+import posixpath
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -14,14 +20,58 @@ from sphinx.util.docutils import SphinxRole, SphinxTranslator
 from scalebook.contract import ScalebookError
 from scalebook.publish import inputs
 
+if TYPE_CHECKING:
+    from sphinx.environment import BuildEnvironment
+
+    from scalebook.analysis import Value
+
 #: The part of Python's format language that prose needs.
 _FORMAT = re.compile(r"[+]?,?(\.\d{1,2})?[efgd%]?")
 #: Kinds of numbers; each has its own underline.
 KINDS = ("measured", "reported", "modelled", "cited")
+#: Builders of HTML whose pages have no room for notes, and lead nowhere: decks of slides.
+WITHOUT_NOTES = ("revealjs",)
 
 
 class study_value(nodes.inline):
-    """A number in prose. Attributes: ``kind``, ``note``. Other builders show its text."""
+    """A number in prose. Attributes: ``key``, ``kind``, ``note``. Other builders show its text."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A number as a cell of a table shows it.
+
+    Attributes
+    ----------
+    value : Value
+        Of the ledger, or made like one.
+    spec, unit : str, bool
+        As in ``{value}`key|spec|unit```.
+    interval : bool
+        Show the interval behind it, where it has one.
+    """
+
+    value: Value
+    spec: str = ""
+    unit: bool = False
+    interval: bool = False
+
+    @property
+    def text(self) -> str:
+        """What the cell shows."""
+        said = shown(self.value, self.spec, with_unit=self.unit)
+        if not self.interval or self.value.low is None or self.value.high is None:
+            return said
+        low, high = (shown(Bare(end), self.spec) for end in (self.value.low, self.value.high))
+        return f"{said} ({low}–{high})"
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A number without anything said about it."""
+
+    value: float
+    unit: str = ""
 
 
 class ValueRole(SphinxRole):
@@ -29,29 +79,51 @@ class ValueRole(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Look the number up; what cannot be shown fails the build."""
-        key, _, rest = self.text.partition("|")
-        spec, _, option = rest.partition("|")
-        key, spec, option = key.strip(), spec.strip(), option.strip()
         source, line = self.get_source_info()
-        try:
-            value = _lookup(key)
-            text = shown(value, spec, with_unit=_unit_wanted(option))
-        except ScalebookError as error:
-            inputs.note(self.env, "value", key, "")
-            inputs.problem(
-                self.env, f"{inputs.place(self.env, source, line)}: value {key!r}: {error}"
-            )
-            return [nodes.inline(text=f"[{key}]")], []
-        inputs.note(self.env, "value", key, _digest(value))
-        node = study_value(text, text, kind=value.kind, note=provenance(value))
+        found = asked(self.env, self.text, source, line)
+        if found is None:
+            return [nodes.inline(text=f"[{self.text.partition('|')[0].strip()}]")], []
+        node = value_node(self.env, *found)
         self.set_source_info(node)
         return [node], []
 
 
-def _unit_wanted(option: str) -> bool:
-    if option not in ("", "unit"):
-        raise ScalebookError(f"{option!r} after the format; only `unit` may stand there")
-    return option == "unit"
+def parts(text: str) -> tuple[str, str, bool]:
+    r"""Key, format, and whether the unit is wanted, of what stands in a role or in ``\val``.
+
+    Raises
+    ------
+    ScalebookError
+        If something else than ``unit`` stands in the third place.
+    """
+    key, _, rest = text.replace(r"\|", "|").partition("|")
+    spec, _, option = rest.partition("|")
+    if option.strip() not in ("", "unit"):
+        raise ScalebookError(f"{option.strip()!r} after the format; only `unit` may stand there")
+    return key.strip(), spec.strip(), option.strip() == "unit"
+
+
+def asked(
+    env: BuildEnvironment, text: str, source: str | None, line: int | None
+) -> tuple[Value, str] | None:
+    """The number that `text` asks for and how it is shown; None, and a failed build, if not."""
+    key = text.partition("|")[0].strip().rstrip("\\")
+    try:
+        key, spec, unit = parts(text)
+        value = _lookup(key)
+        said = shown(value, spec, with_unit=unit)
+    except ScalebookError as error:
+        inputs.note(env, "value", key, "")
+        inputs.problem(env, f"{inputs.place(env, source, line)}: value {key!r}: {error}")
+        return None
+    inputs.note(env, "value", key, _digest(value))
+    return value, said
+
+
+def value_node(env: BuildEnvironment, value: Value, text: str) -> study_value:
+    """Node of a number shown as `text`, remembered for the page of origins."""
+    inputs.use(env, value, text)
+    return study_value(text, text, key=value.key, kind=value.kind, note=provenance(value))
 
 
 def shown(value: Any, spec: str = "", with_unit: bool = False) -> str:
@@ -89,27 +161,39 @@ def provenance(value: Any) -> str:
     """Where a number came from, in one line: kind, source, sample size and interval."""
     source = str(value.source or "")
     said = source if source.startswith(value.kind) else f"{value.kind}: {source}".rstrip(": ")
-    parts = [said[:1].upper() + said[1:]]
+    told = [said[:1].upper() + said[1:]]
     if value.kind == "measured" and "n = " not in said:
-        parts.append(f"n = {value.n}")
+        told.append(f"n = {value.n}")
     if value.low is not None and value.high is not None:
-        parts.append(f"{_short(value.low)} to {_short(value.high)} {value.unit}".strip())
-    return "; ".join(parts)
+        told.append(interval(value))
+    return "; ".join(told)
+
+
+def interval(value: Any) -> str:
+    """Interval of a number with its unit, ``480 to 490 images/s``; empty where there is none."""
+    if value.low is None or value.high is None:
+        return ""
+    return f"{_short(value.low)} to {_short(value.high)} {value.unit}".strip()
 
 
 def _short(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
+def anchor(key: str, prefix: str = "num") -> str:
+    """Name of a number's entry on the page of origins; a selector of CSS, so without dots."""
+    return f"{prefix}-{re.sub(r'[^A-Za-z0-9_-]', '-', key.replace('.', '--'))}"
+
+
 @functools.lru_cache(maxsize=1)
-def ledger() -> dict[str, Any]:
+def ledger() -> dict[str, Value]:
     """All numbers of the study, read once a build."""
     from scalebook.analysis import values
 
     return values.ledger()
 
 
-def _lookup(key: str) -> Any:
+def _lookup(key: str) -> Value:
     from scalebook.analysis import values
 
     known = ledger()
@@ -130,18 +214,73 @@ def digest(app: Sphinx, key: str) -> str:
         return ""
 
 
-def visit_html(self: SphinxTranslator, node: study_value) -> None:
-    """Write the number with a note that hover and focus show."""
+# --------------------------------------------------------------------------- HTML
+
+
+def entry_link(self: SphinxTranslator, key: str) -> str | None:
+    """Address of a number's entry, from the page being written; None without such a page."""
+    page = getattr(self.builder.env, "scalebook_provenance", None)
+    here = getattr(self.builder, "current_docname", None)
+    if page is None or here is None or page not in self.builder.env.found_docs:
+        return None
+    address = self.builder.get_relative_uri(here, page)
+    # A book on one page has names within it for pages.
+    return f"#{anchor(key)}" if "#" in address else f"{address}#{anchor(key)}"
+
+
+def note_html(self: SphinxTranslator, key: str, note: str, link: str | None) -> tuple[str, str]:
+    """Name and HTML of the note of a number.
+
+    The link is for those who cannot follow the number itself, because tapping it opens the note.
+    """
     self._sb_values = getattr(self, "_sb_values", 0) + 1
     name = f"sb-note-{self._sb_values}"
-    kind = node["kind"] if node["kind"] in KINDS else "other"
-    self.body.append(
-        f'<span class="sb-value sb-{kind}" tabindex="0" aria-describedby="{name}">'
-        f"{html.escape(node.astext())}"
-        f'<span class="sb-note" role="tooltip" id="{name}">{html.escape(node["note"])}</span>'
-        "</span>"
+    more = (
+        f'<a class="sb-more" href="{html.escape(link)}" tabindex="-1" aria-hidden="true">'
+        "where it comes from</a>"
+        if link
+        else ""
     )
+    return name, (
+        f'<span class="sb-note" role="tooltip" id="{name}">{html.escape(note)}'
+        f'<span class="sb-key-name">{html.escape(key)}</span>{more}</span>'
+    )
+
+
+def visit_html(self: SphinxTranslator, node: study_value) -> None:
+    """Write the number with a note that hover, focus and touch show, and a link to its entry."""
+    text = html.escape(node.astext())
+    # An interval may go below its number, but stays in one piece.
+    text = re.sub(r"(?<=\s)\([^()]*\)$", r'<span class="sb-interval">\g<0></span>', text)
+    if _inside_a_link(node):  # such as a heading in the navigation
+        self.body.append(text)
+        raise nodes.SkipNode
+    link = entry_link(self, node["key"])
+    name, note = note_html(self, node["key"], node["note"], link)
+    kind = node["kind"] if node["kind"] in KINDS else "other"
+    about = f'class="sb-number" aria-describedby="{name}"'
+    number = (
+        f'<a {about} href="{html.escape(link)}">{text}</a>'
+        if link
+        else f'<span {about} tabindex="0">{text}</span>'
+    )
+    self.body.append(f'<span class="sb-value sb-{kind}">{number}{note}</span>')
     raise nodes.SkipNode
+
+
+def _inside_a_link(node: nodes.Node) -> bool:
+    while node.parent is not None:
+        node = node.parent
+        if isinstance(node, nodes.reference):
+            return True
+    return False
+
+
+def relative(from_page: str, to_file: str) -> str:
+    """Address of a file of the build from a page of it, both relative to the build."""
+    if from_page.startswith("#"):  # a book on one page, which lies beside its folders
+        return to_file
+    return posixpath.relpath(to_file, posixpath.dirname(from_page) or ".")
 
 
 def setup(app: Sphinx) -> None:

@@ -118,7 +118,8 @@
       const element = document.getElementById(script.dataset.for);
       try {
         const plot = { element, figure: JSON.parse(script.textContent), width: 0 };
-        const needed = Math.max(FIGURE, COLUMN * columns(plot.figure.layout));
+        const needed = (plot.figure.layout.meta || {}).min_width ||
+          Math.max(FIGURE, COLUMN * columns(plot.figure.layout));
         element.style.minWidth = `${needed}px`;
         draw(plot);
         found.push(plot);
@@ -149,9 +150,15 @@
 
   // ---- notes beside numbers ----------------------------------------------------------
 
-  const place = (value) => {
-    const note = value.querySelector(".sb-note");
-    const at = value.getBoundingClientRect();
+  const NUMBER = ".sb-value, .sb-mathnumber"; // in text with the note inside, in formulas beside
+
+  const noteOf = (number) =>
+    number.querySelector(".sb-note") ||
+    document.getElementById(number.getAttribute("aria-describedby"));
+
+  const place = (number) => {
+    const note = noteOf(number);
+    const at = number.getBoundingClientRect();
     const box = note.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - box.width - 8));
     const above = at.top - box.height - 8;
@@ -160,44 +167,149 @@
     note.style.bottom = "auto";
   };
 
+  const shownNow = () =>
+    [...document.querySelectorAll(NUMBER)].filter((number) =>
+      number.matches(".sb-open, :hover, :focus-within"));
+
+  const open = (number) => {
+    number.classList.remove("sb-dismissed");
+    noteOf(number).classList.add("sb-open");
+    place(number);
+  };
+
+  const close = (number, dismissed = true) => {
+    noteOf(number).classList.remove("sb-open");
+    number.classList.remove("sb-open");
+    number.classList.toggle("sb-dismissed", dismissed);
+  };
+
   const values = () => {
-    for (const value of document.querySelectorAll(".sb-value")) {
-      for (const event of ["mouseenter", "focus"]) {
-        value.addEventListener(event, () => {
-          value.classList.remove("sb-dismissed");
-          place(value);
-        });
+    for (const number of document.querySelectorAll(NUMBER)) {
+      const inMath = number.matches(".sb-mathnumber");
+      number.addEventListener("mouseenter", () => open(number));
+      number.addEventListener("focusin", () => open(number));
+      // Pointing at the note itself keeps it; in a formula the note is not inside the number.
+      number.addEventListener("mouseleave", () => {
+        const leave = () => {
+          const kept = number.matches(".sb-open, :hover, :focus-within") || noteOf(number).matches(":hover");
+          if (!kept) close(number, false);
+        };
+        setTimeout(leave, inMath ? 300 : 0);
+      });
+      if (inMath) noteOf(number).addEventListener("mouseleave", () => close(number, false));
+      number.addEventListener("focusout", () => {
+        if (!number.matches(".sb-open, :hover")) close(number, false);
+      });
+      if (inMath) {
+        const follow = () => {
+          const link = noteOf(number).querySelector("a");
+          if (link) link.click();
+        };
+        number.addEventListener("keydown", (event) => event.key === "Enter" && follow());
+        number.addEventListener("click", (event) => event.pointerType === "mouse" && follow());
       }
     }
-    const shown = ".sb-value:hover, .sb-value:focus";
-    document.addEventListener("scroll", () => document.querySelectorAll(shown).forEach(place), {
+    // A finger cannot hover: the first tap opens the note, which holds a link; the second closes.
+    let wasOpen = null;
+    document.addEventListener("pointerdown", (event) => {
+      const number = event.target.closest(NUMBER);
+      wasOpen = number && number.classList.contains("sb-open") ? number : null;
+      if (event.target.closest(".sb-note")) return;
+      for (const other of shownNow()) if (other !== number) close(other);
+    });
+    document.addEventListener("click", (event) => {
+      const number = event.target.closest(NUMBER);
+      if (!number || !["touch", "pen"].includes(event.pointerType)) return;
+      if (event.target.closest(".sb-note")) return;
+      event.preventDefault();
+      if (number === wasOpen) {
+        close(number);
+        if (document.activeElement) document.activeElement.blur();
+      } else {
+        open(number);
+        number.classList.add("sb-open");
+      }
+    });
+    document.addEventListener("scroll", () => shownNow().forEach(place), {
       capture: true, passive: true, // tables scroll too
     });
     document.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      for (const value of document.querySelectorAll(shown)) {
-        value.classList.add("sb-dismissed");
+      if (event.key === "Escape") shownNow().forEach((number) => close(number));
+    });
+  };
+
+  // ---- the page of origins -----------------------------------------------------------
+
+  // Search and choice of kind, made here: without JavaScript the whole table is shown.
+  const ledger = () => {
+    const table = document.querySelector("table.sb-ledger");
+    if (!table) return;
+    const rows = [...table.tBodies[0].rows];
+    const kinds = [...new Set(rows.map((row) => row.dataset.kind))];
+    const form = document.createElement("form");
+    form.className = "sb-filter";
+    form.setAttribute("role", "search");
+    form.innerHTML =
+      '<label>Search <input type="search" autocomplete="off"></label> ' +
+      '<label>Kind <select><option value="">all</option></select></label> ' +
+      '<output aria-live="polite"></output>';
+    const [search, select] = form.elements;
+    for (const kind of kinds) select.append(new Option(kind, kind));
+    const words = rows.map((row) => row.textContent.toLowerCase());
+    const filter = () => {
+      const asked = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let count = 0;
+      rows.forEach((row, index) => {
+        const kept = (!select.value || row.dataset.kind === select.value) &&
+          asked.every((word) => words[index].includes(word));
+        row.hidden = !kept;
+        count += kept;
+      });
+      form.querySelector("output").textContent = `${count} of ${rows.length} shown`;
+    };
+    form.addEventListener("input", filter);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    // A link to a number that is filtered out shows all of them again.
+    window.addEventListener("hashchange", () => {
+      const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+      if (row && row.hidden) {
+        form.reset();
+        filter();
+        row.scrollIntoView();
       }
     });
+    table.parentElement.before(form);
+    filter();
   };
 
   // ---- traces ------------------------------------------------------------------------
 
+  // How long a viewer may take to load before the reader is told.
+  const PATIENCE = 20000;
+  const SILENT =
+    "Perfetto does not answer: it needs a connection to the Internet. Download the trace and open " +
+    "it there later.";
+  const UNREADABLE =
+    "The trace cannot be read from here: download it and drag it into Perfetto's window.";
+
   // Hands a trace to Perfetto's window, inside the reader's browser and only when asked.
-  const show = async (link, opened) => {
+  const show = async (link, opened, tell) => {
     const origin = new URL(link.href).origin;
     const answer = await fetch(link.dataset.perfetto);
     if (!answer.ok) throw new Error(answer.statusText);
     const buffer = await answer.arrayBuffer();
     const fileName = link.dataset.name;
     // A window that still loads hears nothing: it is asked until it answers.
+    const since = Date.now();
     const asking = setInterval(() => {
       if (opened.closed) clearInterval(asking);
       else opened.postMessage("PING", origin);
+      if (Date.now() - since > PATIENCE) tell(SILENT);
     }, 100);
     const hand = (event) => {
       if (event.source !== opened || event.origin !== origin || event.data !== "PONG") return;
       clearInterval(asking);
+      tell("");
       window.removeEventListener("message", hand);
       opened.postMessage({ perfetto: { buffer, title: fileName, fileName } }, origin);
     };
@@ -210,16 +322,18 @@
         const opened = window.open(link.href);
         if (!opened) return; // the link itself then opens the viewer
         event.preventDefault();
-        show(link, opened).catch(() => {
-          link.parentElement.querySelector(".sb-perfetto").textContent =
-            "The trace cannot be read from here: download it and drag it into Perfetto's window.";
-        });
+        const status = link.parentElement.querySelector(".sb-perfetto");
+        const tell = (said) => {
+          if (status.textContent !== said) status.textContent = said;
+        };
+        show(link, opened, tell).catch(() => tell(UNREADABLE));
       });
     }
   };
 
   const start = () => {
     values();
+    ledger();
     traces();
     plots();
   };
