@@ -37,14 +37,17 @@ def fill(folder: Path) -> None:
     handle = os.open(cache, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # two clusters may come up at once
-        if not template.is_dir():
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".mariadb.") as folder_to_be:
-                unfinished = Path(folder_to_be, "data")
-                _install(unfinished)
-                unfinished.rename(template)
+        if template.is_dir():
+            shutil.copytree(template, folder, dirs_exist_ok=True)
+            return
+        # Installed here and then copied, because the installer breaks where a path holds spaces.
+        _install(folder)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".mariadb.") as folder_to_be:
+            unfinished = Path(folder_to_be, "data")
+            shutil.copytree(folder, unfinished)
+            unfinished.rename(template)
     finally:
         os.close(handle)
-    shutil.copytree(template, folder, dirs_exist_ok=True)
 
 
 def _install(folder: Path) -> None:
