@@ -1,6 +1,7 @@
 # make book   set everything up, train a small DDP job, build the HTML book
 # make pdf    set everything up, typeset the documents: docs/paper.pdf and the others
 # make test   set everything up, pass the tests
+# make release VERSION=1.2.3    check every deliverable, tag, pack an archive
 # make cluster-up    a real Slurm, small, on this machine; cluster-status, cluster-down
 PYTHON ?=
 TORCH ?= pinned
@@ -10,12 +11,13 @@ NAME = default
 NODES = 2
 CPUS = 2
 LINK =
+VERSION =
 MINISLURM = .venv/bin/python -m scalebook.minislurm
 .DEFAULT_GOAL := help
-.PHONY: help setup book pdf test lint figures lock clean cluster-up cluster-down cluster-status
+.PHONY: help setup book pdf test lint figures release lock clean cluster-up cluster-down cluster-status
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 setup:
 	@env/setup.sh
@@ -35,6 +37,9 @@ lint: setup
 
 figures: setup
 	@.venv/bin/scalebook figures
+
+release: setup
+	@.venv/bin/scalebook release '$(VERSION)'
 
 cluster-up: setup
 	@$(MINISLURM) up --name '$(NAME)' --nodes '$(NODES)' --cpus '$(CPUS)' --link '$(LINK)'

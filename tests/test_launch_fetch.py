@@ -14,7 +14,6 @@ from scalebook.cli import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch.fetch import fetch
 from scalebook.launch.rsync import Source
-from scalebook.results import curves
 
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
 
@@ -188,9 +187,9 @@ def test_links_hidden_and_foreign_names_are_not_taken(study_root, there):
 def test_curves_of_the_link_and_utilisation_logs_come_too(study_root, there):
     results = there / "study/results"
     stem = results / "allreduce/allreduce_7_2cpu_7"
-    header = ",".join(curves.MEASURED)
+    header = ",".join(contract.ALLREDUCE_COLUMNS)
     contract.write_whole(stem.with_suffix(".csv"), f"{header}\n8,5,1,1,1,0.008,0.008\n")
-    contract.write_json(stem.with_suffix(".json"), {"schema": curves.SCHEMA})
+    contract.write_json(stem.with_suffix(".json"), {"schema": contract.ALLREDUCE_SCHEMA})
     contract.write_whole(results / "profiling/gpu_util_7.log", "node,utilisation\n")
     bad = results / "allreduce/allreduce_8_2cpu_8.csv"
     contract.write_whole(bad, "bytes,time\n8,1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -47,4 +48,33 @@ def report(run, out) -> None:
     click.echo(reporting.write(run, contract.find_root(), out))
 
 
-COMMANDS: list[click.Command] = [pdf, slides, specification, report]
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def check(as_json) -> None:
+    """List what is to be handed over: there and current, or what to do about it."""
+    from scalebook.publish import deliverables
+
+    found = deliverables.check(contract.find_root())
+    if as_json:
+        click.echo(json.dumps([one._asdict() for one in found], indent=2))
+    else:
+        width = max(len(one.name) for one in found)
+        for one in found:
+            click.echo(f"{one.status:<7}  {one.name:<{width}}  {one.found}")
+            if one.mend:
+                click.echo(f"{'':<7}  {'':<{width}}  -> {one.mend}")
+    sys.exit(any(one.status != deliverables.OK for one in found))
+
+
+@click.command()
+@click.argument("version")
+def release(version) -> None:
+    """Check everything, tag VERSION, and pack book, PDFs, results and their checksums."""
+    from scalebook.publish import release as releasing
+
+    click.echo(
+        releasing.release(contract.find_root(), version, lambda line: click.echo(line, err=True))
+    )
+
+
+COMMANDS: list[click.Command] = [pdf, slides, specification, report, check, release]

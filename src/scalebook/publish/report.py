@@ -1,0 +1,168 @@
+"""``scalebook report``: a run as one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+from scalebook.publish import plots
+from scalebook.publish.execute import execute
+from scalebook.publish.plotly_mime import MIME
+
+#: Folder of the reports, below the study's root.
+FOLDER = "_build/reports"
+#: Seconds a cell may take.
+TIMEOUT_S = 300.0
+_HERE = resources.files("scalebook.publish")
+
+
+def find(run: str) -> str:
+    """Stem of the run that `run` names: its stem, its job id, or how one of them begins.
+
+    Raises
+    ------
+    ScalebookError
+        If no run, or more than one, is called so.
+    """
+    from scalebook import results
+
+    known = results.runs()
+    known = known[known["kind"] != "reported"]
+    stems = list(dict.fromkeys(map(str, known["stem"])))
+    jobs = {stem: contract.Stem.parse(stem).job_id for stem in stems}
+    exact = [stem for stem in stems if run in (stem, jobs[stem])]
+    found = exact or [
+        stem for stem in stems if run and (stem.startswith(run) or jobs[stem].startswith(run))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ScalebookError(
+            f"report: no run is called {run!r}; list them with: scalebook runs --all"
+        )
+    few = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+    raise ScalebookError(f"report: {run!r} begins the names of {len(found)} runs: {few}")
+
+
+def write(run: str, root: Path, out: Path | None = None) -> Path:
+    """Write the report of a run.
+
+    Parameters
+    ----------
+    run : str
+        As `find` takes it.
+    root : Path
+        Folder of the study.
+    out : Path, optional
+        The file; ``_build/reports/<stem>.html`` where left out.
+
+    Raises
+    ------
+    ScalebookError
+        If there is no such run, or its files cannot be read.
+    """
+    import nbformat
+
+    stem = find(run)
+    with (
+        resources.as_file(_HERE / "templates") as templates,
+        tempfile.TemporaryDirectory(prefix="scalebook-") as scratch,
+    ):
+        executed = Path(scratch) / "report.ipynb"
+        source = templates / "report" / "notebook.py"
+        failure = execute(source, executed, {"study": str(root), "stem": stem}, TIMEOUT_S)
+        if failure:
+            raise ScalebookError(f"report: {stem}: {failure}")
+        page = _page(nbformat.read(executed, as_version=4), stem, templates)
+    out = out or root / FOLDER / f"{stem}.html"
+    try:
+        contract.write_whole(out, page)
+    except OSError as error:
+        raise ScalebookError(f"report: {out}: cannot be written ({error.strerror})") from None
+    return out
+
+
+def _page(notebook: Any, stem: str, templates: Path) -> str:
+    """Executed notebook as HTML with all it needs inside."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    # A figure before the words beside it.
+    kinds = {"display_data_priority": [MIME, "text/html", "text/plain"]}
+    exporter = HTMLExporter(
+        config=Config({"NbConvertBase": kinds, "HTMLExporter": kinds}),
+        template_name="report",
+        extra_template_basedirs=[str(templates)],
+        embed_images=True,
+        exclude_anchor_links=True,
+    )
+    exporter.register_filter("study_plot", functools.partial(_plot, drawn=[]))
+    page, _ = exporter.from_notebook_node(notebook, resources={"report": _parts(stem)})
+    return page
+
+
+def _parts(stem: str) -> dict[str, str]:
+    """What the template puts around the cells."""
+    import plotly
+
+    from scalebook import __version__, results
+    from scalebook.analysis.comparable import SYNTHETIC
+
+    run = results.runs(stem=stem)
+    run = run[run["kind"] != "reported"].iloc[0]
+    plotly_js = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    synthetic = run["dataset"] == SYNTHETIC
+    return {
+        "title": f"Run {stem}",
+        "lead": _lead(run),
+        "warning": "SYNTHETIC DATA: generated images, the accuracies mean nothing."
+        if synthetic
+        else "",
+        "css": (_HERE / "templates/report/report.css").read_text(encoding="utf-8"),
+        "script": _inline((_HERE / "static/scalebook.js").read_text(encoding="utf-8")),
+        "plotly": _inline(plotly_js.read_text(encoding="utf-8")),
+        "footer": f"Written by scalebook {__version__} from the files of the run alone. This page "
+        "holds all it needs and asks no other host for anything.",
+    }
+
+
+def _lead(run: Any) -> str:
+    """The run in one sentence."""
+    epochs = int(run["epochs_done"] or 0)
+    said = [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
+    if run["throughput"] == run["throughput"]:
+        said.append(f"{run['throughput']:,.0f} images/s")
+    if run["final_val_acc"] == run["final_val_acc"]:
+        said.append(f"{run['final_val_acc']:.1f} % validation accuracy")
+    place = run["system"] or "a system that is not known"
+    return f"Experiment {run['experiment']} on {place}, {run['status']}: {', '.join(said)}."
+
+
+def _inline(script: str) -> str:
+    """A script that can stand inside an element: nothing in it ends that early."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _plot(data: dict[str, Any], drawn: list[str]) -> str:
+    """Box of a figure and its JSON, as `scalebook.js` looks for them."""
+    figure = data.get(MIME)
+    if figure is None:
+        return ""
+    figure = json.loads(figure) if isinstance(figure, str) else figure
+    node = plots.plot_node(figure)
+    name = f"sb-plot-{len(drawn) + 1}"
+    drawn.append(name)
+    alt = html.escape(node["alt"])
+    return (
+        f'<div class="sb-plot-box"><div class="sb-plot" id="{name}" role="img" aria-label="{alt}" '
+        f'tabindex="0" style="height:{node["height"]}px"><noscript><p>{alt}</p></noscript></div>'
+        f'</div>\n<script type="application/json" class="sb-plot-data" data-for="{name}">'
+        f"{node['figure']}</script>"
+    )
