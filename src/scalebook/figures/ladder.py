@@ -1,0 +1,101 @@
+"""`machine_ladder`: what the model expects of a target, before anything was measured there."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from scalebook import study
+from scalebook.analysis.declared import system_title
+from scalebook.analysis.linkmodel import NOT_VALIDATED
+from scalebook.analysis.resources import ladder_table
+from scalebook.analysis.value import number
+from scalebook.contract import ScalebookError
+from scalebook.figures import theme
+from scalebook.study.plan import FILE
+
+TITLE = "Modelled scaling on the target, not yet validated"
+
+#: Kinds of scaling, with colour, dash and marker.
+KINDS = {"strong": (theme.PALETTE[0], "solid", "circle"),
+         "weak": (theme.PALETTE[1], "dash", "square")}  # fmt: skip
+#: What is drawn over the number of GPUs: title, column, and settings of the axis.
+PANELS = (
+    ("<b>time of a step</b> (ms)", "step_ms", {"type": "log", "dtick": 1}),
+    ("<b>parallel efficiency</b> (%)", "efficiency", {"range": [0, 108], "dtick": 25}),
+)
+
+
+def machine_ladder(machine: str | None = None) -> go.Figure:
+    """Step time and efficiency over the rungs of the plan, strong and weak, with the interval.
+
+    Parameters
+    ----------
+    machine : str, optional
+        A target of the plan; the first where left out.
+    """
+    plan = study.plan()
+    if plan is None:
+        return theme.empty(TITLE, f"No ladder: {FILE} is not there.")
+    machine = machine or plan.machines[0]
+    try:
+        tables = {kind: ladder_table(machine, kind) for kind in KINDS}
+    except ScalebookError as error:  # a number that the model starts from is not there
+        return theme.empty(TITLE, str(error))
+    figure, cells = theme.grid([title for title, _, _ in PANELS])
+    for kind, table in tables.items():
+        for (_, column, _), cell in zip(PANELS, cells):
+            _draw(figure, kind, table, column, cell)
+    for (_, _, axis), cell in zip(PANELS, cells):
+        figure.update_yaxes(**axis, **cell)
+        figure.update_xaxes(
+            type="log", tickvals=plan.ladder, ticktext=[str(gpus) for gpus in plan.ladder],
+            title_text="GPUs", minor_ticks="", **cell,
+        )  # fmt: skip
+    said = "; ".join(f"{kind} scaling {_said(table)}" for kind, table in tables.items())
+    name = theme.escape(system_title(machine) or machine)
+    return theme.finish(
+        figure,
+        TITLE,
+        alt=f"Time of a step and parallel efficiency over GPUs of {name}, {NOT_VALIDATED}. {said}.",
+        caption=(
+            f"{name}, {NOT_VALIDATED}: {said}. Lines are the middle case, shaded from the low to "
+            f"the high one; every assumption is in {FILE}."
+        ),
+        sources=[FILE],
+    )
+
+
+def _draw(figure: go.Figure, kind: str, table: pd.DataFrame, column: str, cell: dict) -> None:
+    hue, dash, marker = KINDS[kind]
+    gpus = table["gpus"].tolist()
+    low, high = table[f"{column}_low"].tolist(), table[f"{column}_high"].tolist()
+    figure.add_scatter(
+        x=[*gpus, *gpus[::-1]], y=[*high, *low[::-1]], mode="lines", fill="toself",
+        fillcolor=theme.faded(hue, 0.16), line={"width": 0}, showlegend=False, hoverinfo="skip",
+        **cell,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=gpus,
+        y=table[column].tolist(),
+        mode="lines+markers",
+        name=f"{kind} scaling",
+        legendgroup=kind,
+        showlegend=column == PANELS[0][1],
+        line={"color": hue, "dash": dash, "width": 2},
+        marker={"symbol": f"{marker}-open", "size": 8, "line": {"width": 2}},
+        customdata=[f"{number(a)} to {number(b)}" for a, b in zip(low, high)],
+        hovertemplate=f"%{{x}} GPUs, {kind}: %{{y:.3g}} (%{{customdata}})<extra></extra>",
+        cliponaxis=False,
+        **cell,
+    )
+
+
+def _said(table: pd.DataFrame) -> str:
+    last = table.iloc[-1]
+    return (
+        f"keeps {number(last['efficiency'])} % ({number(last['efficiency_low'])} to "
+        f"{number(last['efficiency_high'])}) on {last['gpus']:.0f} GPUs, with a step of "
+        f"{number(last['step_ms'])} ms ({number(last['step_ms_low'])} to "
+        f"{number(last['step_ms_high'])})"
+    )
