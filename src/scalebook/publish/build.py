@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scalebook.publish.messages import PREFIX
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
 
 
@@ -80,18 +80,18 @@ def run_jupyter_book(root: Path, builder: str, say: Callable[[str], None]) -> Pa
     ) as process:  # fmt: skip
         assert process.stdout is not None
         for raw in process.stdout:
-            line = _ANSI.sub("", raw.rstrip())
+            line = ANSI.sub("", raw.rstrip())
             file.write(line + "\n")
             lines.append(line)
             if line.startswith(PREFIX):
                 say(line.removeprefix(PREFIX))
     if process.returncode:
         ending = f"the book was not built; everything said is in {log.relative_to(root)}"
-        raise BuildFailed([*_telling(lines), ending])
+        raise BuildFailed([*telling(lines), ending])
     return log
 
 
-def _telling(lines: list[str], most: int = 20) -> list[str]:
+def telling(lines: list[str], most: int = 20) -> list[str]:
     """Warnings and errors of a build, each once; its last lines where there are none."""
     found = [line for line in lines if _MATTERS.search(line) and not line.startswith(PREFIX)]
     said = list(dict.fromkeys(found))

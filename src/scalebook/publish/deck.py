@@ -18,7 +18,7 @@ from typing import Any
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.publish import slides, slides_deck
-from scalebook.publish.build import _ANSI, _telling
+from scalebook.publish.build import ANSI, telling
 from scalebook.publish.messages import PREFIX
 
 #: The page whose sections are the slides.
@@ -66,13 +66,13 @@ def build_deck(root: Path, say: Callable[[str], None]) -> Path:
         command, cwd=root, env=environment, text=True, errors="replace",
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    lines = [_ANSI.sub("", line) for line in done.stdout.splitlines()]
+    lines = [ANSI.sub("", line) for line in done.stdout.splitlines()]
     for line in lines:
         if line.startswith(PREFIX):
             say(line.removeprefix(PREFIX))
     if done.returncode:
         shutil.rmtree(out, ignore_errors=True)
-        for line in _telling(lines):
+        for line in telling(lines):
             say(line)
         raise ScalebookError(f"{PAGE}.md: the deck was not built, for the reason above")
     _keep_what_is_needed(out)
