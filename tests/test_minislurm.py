@@ -62,12 +62,20 @@ def processes_of(pid):
     return found
 
 
+def interfaces_of_others(described):
+    taken = []
+    for path in Path("/run").glob("scalebook-*"):
+        with contextlib.suppress(ScalebookError, OSError):  # it is just coming up, or going
+            other = Settings.load(path)
+            taken += [other.interface] if other != described else []
+    return taken
+
+
 def traces_of(described):
     """What a cluster has in the machine besides its processes."""
     traces = [described.run_dir]
     # Another cluster, of a test beside this one, may have taken the interface's name by now.
-    others = [Settings.load(path) for path in Path("/run").glob("scalebook-*") if path.is_dir()]
-    if described.interface not in [other.interface for other in others if other != described]:
+    if described.interface not in interfaces_of_others(described):
         traces.append(Path("/sys/class/net") / described.interface)
     traces += Path("/sys/fs/cgroup").glob(f"*/scalebook-{described.cluster_name}")
     mounts = Path("/proc/self/mounts").read_text().splitlines()

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,6 @@ def print_deck(page: Path, target: Path, metadata: dict[str, str] | None = None)
     ScalebookError
         If there is no browser, it fails, or a slide does not fit its page.
     """
-    from playwright.sync_api import Error, sync_playwright
-
     from scalebook.figures import static
 
     program = static.browser()
@@ -162,6 +161,22 @@ def print_deck(page: Path, target: Path, metadata: dict[str, str] | None = None)
         raise ScalebookError(
             "slides: no browser to print with: install chromium, or set BROWSER_PATH"
         )
+    # In a thread of its own: playwright refuses one that runs an event loop, as a notebook's does.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        raw, expected = thread.submit(_print, program, page).result()
+    content, pages = _settled(raw, metadata or {})
+    if pages != expected:
+        raise ScalebookError(
+            f"{PAGE}.md: {expected} slides take {pages} pages: shorten the one that does not fit"
+        )
+    contract.write_whole(target, content)
+    return pages
+
+
+def _print(program: str, page: Path) -> tuple[bytes, int]:
+    """The deck as the browser prints it, and the number of its slides."""
+    from playwright.sync_api import Error, sync_playwright
+
     arguments = ["--disable-gpu", "--disable-quic"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")
@@ -174,7 +189,7 @@ def print_deck(page: Path, target: Path, metadata: dict[str, str] | None = None)
                 tab.set_default_timeout(TIMEOUT_MS)
                 tab.goto(f"{page.resolve().as_uri()}?print-pdf", wait_until="load")
                 tab.wait_for_function(LAID_OUT)
-                expected = tab.locator(".slides section").count()
+                slides = tab.locator(".slides section").count()
                 raw = tab.pdf(prefer_css_page_size=True, print_background=True, tagged=True,
                               outline=True)  # fmt: skip
             finally:
@@ -182,13 +197,7 @@ def print_deck(page: Path, target: Path, metadata: dict[str, str] | None = None)
     except Error as error:
         said = str(error).strip().splitlines()[0][:200]
         raise ScalebookError(f"slides: {program} could not print the deck ({said})") from None
-    content, pages = _settled(raw, metadata or {})
-    if pages != expected:
-        raise ScalebookError(
-            f"{PAGE}.md: {expected} slides take {pages} pages: shorten the one that does not fit"
-        )
-    contract.write_whole(target, content)
-    return pages
+    return raw, slides
 
 
 def _settled(raw: bytes, metadata: dict[str, str]) -> tuple[bytes, int]:
