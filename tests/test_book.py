@@ -101,12 +101,17 @@ class Visit:
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         self.page.on("console", self._console)
-        self.page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._failed)
 
     def _refuse(self, route) -> None:
         if not route.request.url.startswith(("data:", "blob:")):
             self.wrong.append(f"asked {route.request.url}")
         route.abort()
+
+    def _failed(self, request) -> None:
+        # Leaving a page cuts short what it still asks for; a missing file answers 404 instead.
+        if request.failure != "net::ERR_ABORTED":
+            self.wrong.append(f"failed: {request.url}")
 
     def _console(self, message) -> None:
         if message.type in ("error", "warning"):
