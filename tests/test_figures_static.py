@@ -15,7 +15,9 @@ from scalebook import contract, figures
 from scalebook.contract import ScalebookError
 from scalebook.figures import static
 
-FAKE = [(b"png", b"<svg></svg>")] * len(figures.FIGURES)
+#: Wide drawings, and those for one column.
+DRAWINGS = len(figures.FIGURES) + len(figures.COLUMN)
+FAKE = [(b"png", b"<svg></svg>")] * DRAWINGS
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_six_significant_digits_count():
 def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
     assert static.stale(out) == list(figures.FIGURES)
-    assert len(static.render(None, out)) == 2 * len(figures.FIGURES)
+    assert len(static.render(None, out)) == len(figures.FIGURES) + DRAWINGS
     assert static.stale(out) == [] and static.render(None, out) == []
     # A trial changes no document, a run that is evidence does.
     add_run(study_root, local=True, seed=5)
@@ -73,10 +75,12 @@ def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     assert static.stale(out) == ["throughput_comparison", "accuracy_curves"]
     static.render(["accuracy_curves"], out)
     assert static.stale(out) == ["throughput_comparison"]
-    assert fake_browser == [len(figures.FIGURES), 1]
+    assert fake_browser == [DRAWINGS, 2]
     os.utime(out / "accuracy_curves.png", (0, 0))
     (out / "scaling_efficiency.svg").unlink()
     assert static.stale(out) == ["throughput_comparison", "scaling_efficiency"]
+    (out / "accuracy_curves.column.svg").unlink()
+    assert "accuracy_curves" in static.stale(out)
 
 
 def test_a_stale_figure_is_named_with_the_command(study_root, tmp_path, fake_browser):
@@ -91,7 +95,9 @@ def test_a_damaged_index_makes_figures_stale(study_root, tmp_path, fake_browser,
     contract.write_whole(tmp_path / "plots/index.json", content)
     assert static.stale(tmp_path / "plots") == list(figures.FIGURES)
     static.render(None, tmp_path / "plots")
-    assert set(json.loads((tmp_path / "plots/index.json").read_text())) == set(figures.FIGURES)
+    narrow = {f"{name}.column" for name in figures.COLUMN}
+    index = json.loads((tmp_path / "plots/index.json").read_text())
+    assert set(index) == {*figures.FIGURES, *narrow}
 
 
 def test_no_browser_is_one_line_only_when_asked_to_render(study_root, tmp_path, monkeypatch):
@@ -129,6 +135,7 @@ def test_files_are_300_dpi_and_vector_on_white(study_root, tmp_path):
     written = static.render(["throughput_comparison"], tmp_path)
     assert [path.name for path in written] == [
         "throughput_comparison.png", "throughput_comparison.svg",
+        "throughput_comparison.column.svg",
     ]  # fmt: skip
     with Image.open(written[0]) as image:
         assert image.size[0] == 1950 and image.mode == "RGB"

@@ -53,8 +53,8 @@ def accuracy(known: Ledger) -> str:
             else "One and two ranks learn alike, within the spread between seeds"
         )
     return (
-        f"{said}. Left: measured, thin lines are runs. Right: reported final values, no curves. "
-        "The two sides differ in data, epochs and machine."
+        f"{said}. Measured: thin lines are runs. Reported: final values, no curves. "
+        "The two plots differ in data, epochs and machine."
     )
 
 

@@ -6,6 +6,7 @@ the same drawings to ``results/plots``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import plotly.graph_objects as go
@@ -13,10 +14,15 @@ import plotly.graph_objects as go
 from scalebook.contract import UsageError
 from scalebook.figures.accuracy import accuracy_curves
 from scalebook.figures.breakdown import grouping_difference, profiling_breakdown
+from scalebook.figures.diagrams import ddp_architecture
 from scalebook.figures.display import show, show_table, show_table_html
 from scalebook.figures.idle import idle_breakdown
+from scalebook.figures.ladder import machine_ladder
 from scalebook.figures.links import allreduce_bandwidth
 from scalebook.figures.live import explorer, explorer_table, live_curve
+from scalebook.figures.models import model_sizes
+from scalebook.figures.pitch import link_efficiency, reported_speedup
+from scalebook.figures.planned import gantt, risk_matrix
 from scalebook.figures.profiling import (
     BREAKDOWN_HEADERS,
     TRACE_HEADERS,
@@ -35,6 +41,7 @@ __all__ = [
     "BREAKDOWN_HEADERS",
     "COLLECTIVE_DIGITS",
     "COLLECTIVE_HEADERS",
+    "COLUMN",
     "FIGURES",
     "STEP_HEADERS",
     "TRACE_HEADERS",
@@ -42,14 +49,21 @@ __all__ = [
     "allreduce_bandwidth",
     "breakdown_table",
     "build",
+    "ddp_architecture",
     "explorer",
     "explorer_table",
+    "gantt",
     "grouping_difference",
     "idle_breakdown",
+    "link_efficiency",
     "live_curve",
+    "machine_ladder",
+    "model_sizes",
     "overheads",
     "profiling_breakdown",
+    "reported_speedup",
     "reported_use",
+    "risk_matrix",
     "run_or_attach",
     "scaling_efficiency",
     "show",
@@ -70,11 +84,32 @@ FIGURES: Mapping[str, Callable[[], go.Figure]] = {
     "overheads": overheads,
     "allreduce_bandwidth": allreduce_bandwidth,
     "profiling_breakdown": profiling_breakdown,
+    "reported_speedup": reported_speedup,
+    "link_efficiency": link_efficiency,
+    "model_sizes": model_sizes,
+    "ddp_architecture": ddp_architecture,
+    "gantt": gantt,
+    "risk_matrix": risk_matrix,
+    "machine_ladder": machine_ladder,
+}
+
+#: Those that are laid out for one column of a paper too, as narrow as they are printed there.
+#: Any other is the same drawing everywhere.
+COLUMN: Mapping[str, Callable[[], go.Figure]] = {
+    name: functools.partial(FIGURES[name], narrow=True)
+    for name in ("throughput_comparison", "accuracy_curves", "overheads", "allreduce_bandwidth")
 }
 
 
-def build(name: str) -> go.Figure:
+def build(name: str, narrow: bool = False) -> go.Figure:
     """Draw one of `FIGURES`.
+
+    Parameters
+    ----------
+    name : str
+        Of the figure.
+    narrow : bool, optional
+        For one column of a paper, where the figure has such a layout (`COLUMN`).
 
     Returns
     -------
@@ -88,4 +123,4 @@ def build(name: str) -> go.Figure:
     """
     if name not in FIGURES:
         raise UsageError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
-    return FIGURES[name]()
+    return (COLUMN if narrow and name in COLUMN else FIGURES)[name]()

@@ -9,13 +9,16 @@ from scalebook import results
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
 from scalebook.analysis.statistics import summarise
 from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import column, theme
 from scalebook.figures.throughput import by_facet, label
 
 TITLE = "Validation accuracy over epochs"
 
+#: Height of the plot with the most percent, and of any at least, in one column; in CSS pixels.
+HIGHEST, LOWEST = 120, 60
 
-def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
+
+def accuracy_curves(runs: pd.DataFrame | None = None, narrow: bool = False) -> go.Figure:
     """Curves of measured runs; a reported run without a curve is one final point.
 
     Parameters
@@ -23,26 +26,18 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
     runs : DataFrame, optional
         Rows of the catalogue; where left out, those of a document, and of these the ones on a
         whole data set if there are any.
+    narrow : bool, optional
+        For one column of a paper.
     """
     given = documented() if runs is None else runs
     runs = whole(given) if runs is None else runs
     found = [one for one in configurations(runs) if one.summary("final_val_acc").n]
     if not found:
-        return theme.empty(
+        return (column if narrow else theme).empty(
             TITLE, "No run with an accuracy yet: start one with `scalebook run baseline`."
         )
     facets = by_facet(found)
-    figure, cells = theme.grid([theme.facet_title(group[0]) for group in facets])
-    several = sum(group[0].kind == "measured" for group in facets) > 1
-    for cell, group in zip(cells, facets):
-        if group[0].kind == "reported":
-            _draw_finals(figure, cell, group)
-        else:
-            _draw_curves(figure, cell, group, several)
-        if cell["col"] == 1:
-            figure.update_yaxes(title_text="validation accuracy (%)", **cell)
-    # One scale of accuracy for all, so that plots side by side do not mislead.
-    figure.update_yaxes(range=_range(figure))
+    figure = (_narrow if narrow else _wide)(facets)
     measured = [one for one in found if one.kind == "measured"]
     no_curve = len(measured) < len(found)
     said = [
@@ -51,7 +46,7 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
         + (f" (n = {len(one.runs)})" if one.kind == "measured" else "")
         for one in found
     ]
-    return theme.finish(
+    figure = theme.finish(
         figure,
         TITLE,
         alt=f"Validation accuracy. {'; '.join(said)}.",
@@ -67,6 +62,7 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
         ),
         sources=[stem for one in found for stem in one.stems],
     )  # fmt: skip
+    return column.fit(figure, figure.layout.height) if narrow else figure
 
 
 def _message(facets: list[list[Configuration]]) -> str:
@@ -113,9 +109,69 @@ def accuracy_table(one: Configuration) -> pd.DataFrame:
     return pd.concat([about, table], axis=1).reset_index(drop=True)
 
 
-def _range(figure: go.Figure) -> list[float]:
+def _wide(facets: list[list[Configuration]]) -> go.Figure:
+    figure, cells = theme.grid([theme.facet_title(group[0]) for group in facets])
+    names = _names(facets)
+    for cell, group in zip(cells, facets):
+        if group[0].kind == "reported":
+            _draw_finals(figure, cell, group)
+        else:
+            _draw_curves(figure, cell, group, names)
+        if cell["col"] == 1:
+            figure.update_yaxes(title_text="validation accuracy (%)", **cell)
+    # One scale of accuracy for all, so that plots side by side do not mislead.
+    return figure.update_yaxes(range=_range([value for group in facets for value in _drawn(group)]))
+
+
+def _narrow(facets: list[list[Configuration]]) -> go.Figure:
+    """Plots above each other; a percent has the same height in all, so that none misleads."""
+    names = _names(facets, narrow=True)
+    ranges = [_range(_drawn(group)) for group in facets]
+    per_percent = HIGHEST / max(high - low for low, high in ranges)
+    heights = [max(LOWEST, per_percent * (high - low)) for low, high in ranges]
+    figure = column.stacked(
+        heights,
+        [column.heading(group[0]) for group in facets],
+        left=48,
+        legend=[f"{name} (n = 3)" for name in names.values()],
+    )
+    for row, (group, height, (low, high)) in enumerate(zip(facets, heights, ranges), 1):
+        cell = {"row": row, "col": 1}
+        if group[0].kind == "reported":
+            _draw_finals(figure, cell, group, beside=len(group) <= 4)
+        else:
+            _draw_curves(figure, cell, group, names)
+        more = (height / per_percent - (high - low)) / 2
+        figure.update_yaxes(
+            title_text="accuracy (%)" if height > 90 else "%", range=[low - more, high + more],
+            nticks=max(3, int(height / 20)), **cell,
+        )  # fmt: skip
+    return figure
+
+
+def _names(facets: list[list[Configuration]], narrow: bool = False) -> dict[str, str]:
+    """Name of each measured configuration in the legend, by its first stem."""
+    measured = [group for group in facets if group[0].kind == "measured"]
+    return {
+        one.stems[0]: (str(one["experiment"]) if narrow else label(one))
+        + (f" on {one['system']}" if len(measured) > 1 else "")
+        for group in measured
+        for one in group
+    }
+
+
+def _drawn(group: list[Configuration]) -> list[float]:
+    """Accuracies that stand in one plot."""
+    if group[0].kind == "reported":
+        values = [one.summary("final_val_acc").median for one in group]
+    else:
+        tables = [accuracy_table(one).drop(columns=["epoch", "n"]) for one in group]
+        values = [value for table in tables for value in table.to_numpy(dtype=float).ravel()]
+    return [value for value in values if value == value]
+
+
+def _range(drawn: list[float]) -> list[float]:
     """Range of accuracy that all curves and points fit in, with room for a label above."""
-    drawn = [value for trace in figure.data for value in trace.y if value == value]
     if not drawn:
         return [0.0, 100.0]
     room = max(2.0, 0.08 * (max(drawn) - min(drawn)))
@@ -123,7 +179,7 @@ def _range(figure: go.Figure) -> list[float]:
 
 
 def _draw_curves(
-    figure: go.Figure, cell: dict, group: list[Configuration], name_system: bool
+    figure: go.Figure, cell: dict, group: list[Configuration], names: dict[str, str]
 ) -> None:
     longest = 0
     for order, one in enumerate(group):
@@ -131,7 +187,6 @@ def _draw_curves(
         if table.empty:
             continue
         hue = theme.colour(one["experiment"])
-        where = f" on {one['system']}" if name_system else ""
         stems = [name for name in one.runs["stem"] if name in table]
         if len(stems) > 1:
             _draw_band(figure, cell, table, hue)
@@ -146,7 +201,7 @@ def _draw_curves(
             x=table["epoch"],
             y=table["median"],
             mode="lines+markers",
-            name=theme.escape(f"{label(one)}{where} (n = {len(stems)})"),
+            name=theme.escape(f"{names[one.stems[0]]} (n = {len(stems)})"),
             line={"color": hue, "width": 2.5, "dash": theme.DASHES[order % len(theme.DASHES)]},
             marker={
                 "symbol": theme.SYMBOLS[order % len(theme.SYMBOLS)],
@@ -174,7 +229,9 @@ def _draw_band(figure: go.Figure, cell: dict, table: pd.DataFrame, hue: str) -> 
     )
 
 
-def _draw_finals(figure: go.Figure, cell: dict, group: list[Configuration]) -> None:
+def _draw_finals(
+    figure: go.Figure, cell: dict, group: list[Configuration], beside: bool = False
+) -> None:
     for order, one in enumerate(group):
         value = one.summary("final_val_acc").median
         job = ", ".join(str(plain(job)) for job in one.runs["job_id"])
@@ -182,8 +239,8 @@ def _draw_finals(figure: go.Figure, cell: dict, group: list[Configuration]) -> N
             x=[theme.escape(one["experiment"], 24)],
             y=[value],
             mode="markers+text",
-            text=[f"{value:.4g} %"],
-            textposition="top center",
+            text=[f"{'  ' if beside else ''}{value:.4g} %"],
+            textposition="middle right" if beside else "top center",
             marker={"symbol": theme.symbol(theme.SYMBOLS[order % len(theme.SYMBOLS)], "reported"),
                     "size": 13, "color": theme.colour(one["experiment"]), "line": {"width": 2.5}},
             showlegend=False,

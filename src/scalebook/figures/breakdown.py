@@ -66,7 +66,7 @@ def _sources(found: list[Breakdown]) -> list[dict[str, Breakdown]]:
 def _draw_groupings(sources: list[dict[str, Breakdown]]) -> go.Figure:
     names = [_names(source) for source in sources]
     titles = [title for source in sources for title in _titles(source)]
-    heights, gap, bar = [max(2, len(one)) for one in names], 70, 22
+    heights, gap, bar = [max(2, len(one)) for one in names], 58, 20
     inner = bar * sum(heights) + gap * (len(heights) - 1)
     figure = theme.subplots(
         len(sources), 2, titles, row_heights=heights, horizontal_spacing=0.06,
@@ -100,8 +100,8 @@ def _draw_groupings(sources: list[dict[str, Breakdown]]) -> go.Figure:
                 range=[len(groups) - 0.4, -0.6], showticklabels=column == 1, ticks="",
                 showgrid=False, zeroline=False, row=row, col=column,
             )  # fmt: skip
-    height = inner + theme.MARGIN["t"] + theme.MARGIN["b"] + 12
-    return figure.update_layout(barmode="overlay", height=height, margin_t=theme.MARGIN["t"] + 12)
+    height = inner + theme.MARGIN["t"] + theme.MARGIN["b"]
+    return figure.update_layout(barmode="overlay", height=height)
 
 
 def _names(source: dict[str, Breakdown]) -> list[str]:

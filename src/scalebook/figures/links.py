@@ -11,22 +11,24 @@ from scalebook import results
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.declared import declared_systems
 from scalebook.analysis.value import number
-from scalebook.figures import theme
+from scalebook.figures import column, theme
 
 TITLE = "Bus bandwidth of an all-reduce"
 
 
-def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
+def allreduce_bandwidth(curves: pd.DataFrame | None = None, narrow: bool = False) -> go.Figure:
     """Bus bandwidth over message size, one line for each measured curve.
 
     Parameters
     ----------
     curves : DataFrame, optional
         Rows of `results.allreduce`; all that may stand in a document where left out.
+    narrow : bool, optional
+        For one column of a paper.
     """
     curves = results.allreduce(local=False) if curves is None else curves
     if curves.empty:
-        return theme.empty(
+        return (column if narrow else theme).empty(
             TITLE,
             "No all-reduce curve yet: measure one with `sbatch slurm/test_allreduce.sbatch`.",
         )
@@ -36,20 +38,22 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
         curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99
     )
     figure = go.Figure()
+    letters = column.LETTERS if narrow else 12
+    name = column.name if narrow else theme.escape
     said = []
     for system in systems:
         position = order.index(system) if system in order else len(order)
         of_system = curves[curves["system"] == system]
         for _, curve in of_system.groupby("stem", sort=True):
-            _draw_curve(figure, curve, position)
+            _draw_curve(figure, curve, position, name(system), letters)
             said.append(_said_curve(curve))
-        _draw_rate(figure, of_system, position)
+        _draw_rate(figure, of_system, position, letters)
     figure.update_xaxes(title_text="message size (bytes)", **_sizes(curves["bytes"]))
     figure.update_yaxes(
         title_text="bus bandwidth (GB/s)", type="log", dtick=1, exponentformat="none"
     )
     figure.update_layout(height=400, margin={"r": 120, "t": 56})
-    return theme.finish(
+    figure = theme.finish(
         figure,
         TITLE,
         alt=f"Bus bandwidth over message size, both axes logarithmic. {'; '.join(said)}.",
@@ -62,11 +66,18 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
         ),
         sources=sorted(curves["stem"].unique()),
     )
+    if not narrow:
+        return figure
+    right = column.room([column.name(system) for system in systems])
+    figure.update_layout(margin={"l": 8, "r": right, "t": column.TOP + 4, "b": column.AXIS})
+    return column.fit(figure, 228)
 
 
-def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
+def _draw_curve(
+    figure: go.Figure, curve: pd.DataFrame, position: int, name: str, letters: int
+) -> None:
     hue = theme.PALETTE[position % len(theme.PALETTE)]
-    system, sizes = curve["system"].iloc[0], list(curve["bytes"])
+    sizes = list(curve["bytes"])
     median = curve["busbw_gb_s"]
     upper = median * curve["latency_us"] / curve["latency_low_us"]
     lower = median * curve["latency_us"] / curve["latency_high_us"]
@@ -78,10 +89,10 @@ def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
         x=sizes,
         y=list(median),
         mode="lines+markers+text",
-        name=theme.escape(system),
-        text=[*[""] * (len(sizes) - 1), f" {theme.escape(system, 24)}"],
+        name=name,
+        text=[*[""] * (len(sizes) - 1), f" {name}"],
         textposition="middle right",
-        textfont_size=12,
+        textfont_size=letters,
         showlegend=False,
         cliponaxis=False,
         line={"color": hue, "width": 2},
@@ -91,7 +102,7 @@ def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
     )
 
 
-def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
+def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int, letters: int) -> None:
     """The rate of the link as a dashed line: no curve can lie above it for long messages."""
     rate = plain(curve["link_gbit_s"].iloc[-1])
     if rate is None:
@@ -105,7 +116,7 @@ def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
         mode="lines+text",
         text=["", text],
         textposition="top left",
-        textfont_size=12,
+        textfont_size=letters,
         line={"color": hue, "dash": "dash", "width": 2},
         showlegend=False,
         name=theme.escape(f"link of {system}"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from scalebook.analysis.checking import TOLERANCE
 from scalebook.analysis.comparable import Configuration, configurations, documented
-from scalebook.analysis.consistency import TOLERANCE
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.value import number
 from scalebook.figures import theme
@@ -21,8 +21,8 @@ BASES = {
 }
 
 #: Heights of a row and of the title of a group, and room for labels and numbers, in CSS pixels.
-ROW, HEAD, GAP = 26, 24, 12
-LEFT, RIGHT, TOP = 196, 158, 64
+ROW, HEAD, GAP = 23, 22, 7
+LEFT, RIGHT, TOP = 196, 158, 58
 
 
 def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
@@ -87,7 +87,7 @@ def _draw(groups: list[list[dict]], behind: list[Configuration]) -> go.Figure:
     # Numbers stand in two columns beside the plot, where nothing can lie over them.
     for basis, shift in zip(BASES, (76, 148)):
         figure.add_annotation(
-            text=f"by {'throughput' if basis == 'throughput' else 'time'}", x=1, xref="x domain",
+            text=_by(basis), x=1, xref="x domain",
             xanchor="right", xshift=shift, y=0, yanchor="bottom", font_size=12,
         )  # fmt: skip
         for y, pair in ticks.items():
@@ -114,7 +114,7 @@ def _draw(groups: list[list[dict]], behind: list[Configuration]) -> go.Figure:
         ticktext=[theme.escape(_label(pair), 30) for pair in ticks.values()], automargin=False,
         tickfont_size=12,
     )  # fmt: skip
-    bottom = theme.MARGIN["b"] + 28
+    bottom = theme.MARGIN["b"] + 16
     return figure.update_layout(
         height=height + TOP + bottom,
         margin={"l": LEFT, "r": RIGHT, "t": TOP, "b": bottom},
@@ -143,7 +143,7 @@ def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, dict]]) -
         x=[row["efficiency"] for _, row in rows],
         y=[y - above for y, _ in rows],
         mode="markers",
-        name=f"by {basis}",
+        name=_by(basis),
         legendgroup=basis,
         marker={
             "symbol": [theme.symbol(symbol, row["kind"]) for _, row in rows],
@@ -153,6 +153,11 @@ def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, dict]]) -
         hovertemplate="%{customdata}<extra></extra>",
         cliponaxis=False,
     )  # fmt: skip
+
+
+def _by(basis: str) -> str:
+    """Short name of a basis, which lets the legend fit on one line."""
+    return f"by {basis.removesuffix(' per epoch')}"
 
 
 def _heading(reference: Configuration) -> str:

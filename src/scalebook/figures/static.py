@@ -2,7 +2,8 @@
 
 ``results/plots/index.json`` holds a digest of each figure as it was drawn. A
 figure whose digest differs is stale and rendered again; one that does not is
-left alone, whatever the dates of the files are.
+left alone, whatever the dates of the files are. A figure with a layout for one
+column of a paper has that as ``<name>.column.svg`` too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ import psutil
 
 from scalebook import contract, figures
 from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import column, theme
 
 #: Width in print, and resolution of the PNG.
 WIDTH_IN, DPI = 6.5, 300
 SUFFIXES = (".png", ".svg")
+#: Ends the name of a drawing for one column of a paper, of which only the SVG is kept.
+COLUMN = ".column"
 INDEX = "index.json"
 
 #: Of a figure that names none, in CSS pixels.
@@ -112,9 +115,23 @@ def stale(out: Path | None = None) -> list[str]:
     return [
         name
         for name in figures.FIGURES
-        if known.get(name) != digest(figures.build(name))
-        or not all((out / f"{name}{suffix}").is_file() for suffix in SUFFIXES)
+        if any(
+            known.get(stem) != digest(figure)
+            or not all((out / f"{stem}{suffix}").is_file() for suffix in _suffixes(stem))
+            for stem, figure in _drawings(name)
+        )
     ]
+
+
+def _drawings(name: str) -> Iterator[tuple[str, go.Figure]]:
+    """Each drawing of a figure, with the name of its files: the wide one, that for a column."""
+    yield name, figures.build(name)
+    if name in figures.COLUMN:
+        yield f"{name}{COLUMN}", figures.build(name, narrow=True)
+
+
+def _suffixes(stem: str) -> tuple[str, ...]:
+    return (".svg",) if stem.endswith(COLUMN) else SUFFIXES
 
 
 def stale_notice(out: Path | None = None) -> str:
@@ -173,19 +190,21 @@ def render(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     """
     out = out or folder()
     names = stale(out) if names is None else list(names)
-    drawn = {name: figures.build(name) for name in names}
+    drawn = dict(drawing for name in names for drawing in _drawings(name))
     if not drawn:
         return []
     images = _images(list(drawn.values()))
     written = []
-    for (name, figure), (png, svg) in zip(drawn.items(), images):
-        for suffix, content in ((".png", _with_dpi(png)), (".svg", _with_text(svg, figure))):
-            path = out / f"{name}{suffix}"
+    stems = {*figures.FIGURES, *(f"{name}{COLUMN}" for name in figures.COLUMN)}
+    for (stem, figure), (png, svg) in zip(drawn.items(), images):
+        for suffix in _suffixes(stem):
+            path = out / f"{stem}{suffix}"
+            content = _with_dpi(png) if suffix == ".png" else _with_text(svg, figure)
             contract.write_whole(path, content)
             written.append(path)
-        # After both files, so that a crash in between leaves the figure stale.
-        index = {key: value for key, value in _index(out).items() if key in figures.FIGURES}
-        contract.write_json(out / INDEX, dict(sorted({**index, name: digest(figure)}.items())))
+        # After its files, so that a crash in between leaves the figure stale.
+        index = {key: value for key, value in _index(out).items() if key in stems}
+        contract.write_json(out / INDEX, dict(sorted({**index, stem: digest(figure)}.items())))
     return written
 
 
@@ -205,7 +224,8 @@ def for_print(figure: go.Figure) -> go.Figure:
     copy = go.Figure(figure)
     height = copy.layout.height or HEIGHT
     width = copy.layout.width or theme.WIDTH
-    copy.update_layout(template=theme.PRINT, width=width, height=height, autosize=False)
+    template = theme.COLUMN if column.is_narrow(copy) else theme.PRINT
+    copy.update_layout(template=template, width=width, height=height, autosize=False)
     return copy
 
 
@@ -281,7 +301,8 @@ def _with_dpi(png: bytes) -> bytes:
 
 def _with_text(svg: bytes, figure: go.Figure) -> bytes:
     """The same picture with a title and a description, for a reader who cannot see it."""
-    title, meta = figure.layout.title.text or "", figure.layout.meta or {}
+    meta = figure.layout.meta or {}
+    title = figure.layout.title.text or meta.get("title", "")
     start = svg.find(b"<svg")
     end = svg.find(b">", start) + 1
     if start < 0 or end <= 0:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import COMPARABLE, Configuration, configurations, documented
 from scalebook.analysis.step_parts import overheads as overhead_table
-from scalebook.figures import theme
+from scalebook.figures import column, theme
 
 TITLE = "Where the time of a parallel step goes"
 
@@ -21,14 +21,19 @@ PARTS = {
     "network": ("network", theme.PALETTE[1], "\\"),
 }
 
+#: Name in a short legend of the modelled step, which the caption explains.
+LIMIT = "modelled limit"
 
-def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
+
+def overheads(runs: pd.DataFrame | None = None, narrow: bool = False) -> go.Figure:
     """Stacked bars of a step under strong scaling, one for each system.
 
     Parameters
     ----------
     runs : DataFrame, optional
         Rows of the catalogue; all that may stand in a document where left out.
+    narrow : bool, optional
+        For one column of a paper.
     """
     runs = documented() if runs is None else runs
     table = overhead_table(runs)
@@ -39,7 +44,7 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
         for row in strong[strong["network_ms"].isna()].itertuples()
     )
     if not drawn:
-        return theme.empty(
+        return (column if narrow else theme).empty(
             TITLE,
             missing.rstrip()
             or "No run on more nodes than its reference yet: run one, its reference, and as many "
@@ -52,8 +57,8 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
         groups.setdefault(_alike(found[row["stems"][0]]), []).append(row)
     stems = {stem for row in drawn for stem in row["stems"]}
     used = [one for one in measured if one.stems[0] in stems]
-    return theme.finish(
-        _draw_overheads(list(groups.values()), found),
+    figure = theme.finish(
+        (_draw_narrow if narrow else _draw_wide)(list(groups.values()), found),
         TITLE,
         alt=f"Stacked bars of the time of a step. {'; '.join(map(_said_overhead, drawn))}.",
         caption=(
@@ -68,6 +73,7 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
         ),
         sources=sorted(stems),
     )
+    return column.fit(figure, figure.layout.height) if narrow else figure
 
 
 def _alike(one: Configuration) -> tuple:
@@ -75,41 +81,84 @@ def _alike(one: Configuration) -> tuple:
     return tuple(one[name] for name in (*COMPARABLE, "global_batch") if name != "system")
 
 
-def _draw_overheads(groups: list[list[dict]], found: dict[str, Configuration]) -> go.Figure:
-    titles = []
-    for group in groups:
-        one = found[group[0]["stems"][0]]
-        titles.append(theme.facet_title(one).partition("<br>")[2])
-    figure = theme.stacked([len(group) for group in groups], titles, bar=46, gap=100)
+def _titles(groups: list[list[dict]], found: dict[str, Configuration]) -> list[str]:
+    """Device and data of each group; its systems are on the axis."""
+    behind = [found[group[0]["stems"][0]] for group in groups]
+    return [theme.facet_title(one).partition("<br>")[2] for one in behind]
+
+
+def _draw_wide(groups: list[list[dict]], found: dict[str, Configuration]) -> go.Figure:
+    sizes = [len(group) for group in groups]
+    figure = theme.stacked(sizes, _titles(groups, found), bar=46, gap=100)
     for row, group in enumerate(groups, 1):
         names = [theme.escape(f"{one['system']}, {one['experiment']}", 40) for one in group]
-        _draw_parts(figure, row, group, names)
-        _draw_step(figure, row, group, names)
-        _draw_limits(figure, row, group, names)
+        _draw_group(figure, row, group, names)
         ends = [max(one["step_ms_high"], _limit(one) or 0) for one in group]
-        for one, name, end in zip(group, names, ends):
-            shown = _rounding(one)
-            parts = " + ".join(shown(one[f"{part}_ms"]) for part in PARTS)
-            figure.add_annotation(
-                text=f"{shown(one['step_ms'])} ms<br>{parts}", x=end, xanchor="left", xshift=12,
-                y=name, align="left", font_size=12, row=row, col=1,
-            )  # fmt: skip
-        low = min(0, *(one["network_ms"] for one in group), *(one["parallel_ms"] for one in group))
-        figure.update_xaxes(
-            range=[1.05 * low, 1.42 * max(ends)], title_text="time of a step (ms)",
-            showgrid=False, tickformat=",d", row=row, col=1,
-        )  # fmt: skip
-        figure.update_yaxes(
-            categoryorder="array", categoryarray=names[::-1], showgrid=False, row=row, col=1
-        )
-    bottom = theme.MARGIN["b"] + 48
+        _set_range(figure, row, group, 1.42 * max(ends))
+        figure.update_xaxes(title_text="time of a step (ms)", row=row, col=1)
     # A part may come out below zero where it is smaller than the noise.
     return figure.update_layout(
         barmode="relative",
         height=figure.layout.height + 48,
-        margin_b=bottom,
+        margin_b=theme.MARGIN["b"] + 48,
         legend={"xref": "container", "x": 0.02, "itemsizing": "constant"},
     )
+
+
+def _draw_narrow(groups: list[list[dict]], found: dict[str, Configuration]) -> go.Figure:
+    """Names in two lines, a short legend, the title of the axis on the last one alone."""
+    names = [
+        [f"{column.name(one['system'])}<br>{column.name(one['experiment'])}" for one in group]
+        for group in groups
+    ]  # fmt: skip
+    left = column.room([name for group in names for name in group])
+    figure = column.stacked(
+        [34 * len(group) for group in groups],
+        _titles(groups, found),
+        left,
+        axes=column.TICKS,
+        legend=[*(title for title, _, _ in PARTS.values()), LIMIT],
+    )
+    for row, (group, named) in enumerate(zip(groups, names), 1):
+        longest = _draw_group(figure, row, group, named, column.LETTERS)
+        ends = max(max(one["step_ms_high"], _limit(one) or 0) for one in group)
+        end = column.end_of_axis(ends, 16 + column.LETTER * longest, left)
+        _set_range(figure, row, group, end)
+        figure.update_xaxes(tickvals=column.ticks(ends), row=row, col=1)
+    figure.update_xaxes(title_text="time of a step (ms)", row=len(groups), col=1)
+    figure.update_yaxes(automargin=False)
+    figure.for_each_trace(lambda trace: trace.update(name=LIMIT), {"legendgroup": "limit"})
+    # A group starts a new row in the legend.
+    figure.update_traces(legendgroup=None)
+    return figure.update_layout(barmode="relative")
+
+
+def _draw_group(
+    figure: go.Figure, row: int, group: list[dict], names: list[str], letters: int = 12
+) -> int:
+    """Steps of one plot with their times beside them; return the letters of the longest."""
+    _draw_parts(figure, row, group, names)
+    _draw_step(figure, row, group, names)
+    _draw_limits(figure, row, group, names)
+    longest = 0
+    for one, name in zip(group, names):
+        shown = _rounding(one)
+        parts = " + ".join(shown(one[f"{part}_ms"]) for part in PARTS)
+        lines = [f"{shown(one['step_ms'])} ms", parts]
+        longest = max(longest, *map(len, lines))
+        figure.add_annotation(
+            text="<br>".join(lines), x=max(one["step_ms_high"], _limit(one) or 0),
+            xanchor="left", xshift=12, y=name, align="left", font_size=letters, row=row, col=1,
+        )  # fmt: skip
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=names[::-1], showgrid=False, row=row, col=1
+    )
+    return longest
+
+
+def _set_range(figure: go.Figure, row: int, group: list[dict], end: float) -> None:
+    low = min(0, *(one["network_ms"] for one in group), *(one["parallel_ms"] for one in group))
+    figure.update_xaxes(range=[1.05 * low, end], showgrid=False, tickformat=",d", row=row, col=1)
 
 
 def _draw_parts(figure: go.Figure, row: int, group: list[dict], names: list[str]) -> None:

@@ -36,7 +36,7 @@ WIDTH = 720
 MARGIN = {"l": 12, "r": 16, "t": 84, "b": 56}
 
 
-def _template(ink: str, paper: str) -> go.layout.Template:
+def _template(ink: str, paper: str, letters: int = 13) -> go.layout.Template:
     line = "rgba(128,128,128,0.35)"
     axis = {
         "gridcolor": line,
@@ -45,7 +45,7 @@ def _template(ink: str, paper: str) -> go.layout.Template:
         "ticks": "outside",
         "tickcolor": GREY,
         "automargin": True,
-        "title": {"standoff": 8, "font": {"size": 13}},
+        "title": {"standoff": letters - 5, "font": {"size": letters}},
     }
     title = {
         "font": {"size": 16}, "x": 0, "xref": "container", "xanchor": "left",
@@ -56,9 +56,9 @@ def _template(ink: str, paper: str) -> go.layout.Template:
         "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)",
     }  # fmt: skip
     layout = {
-        "font": {"family": FONT, "size": 13, "color": ink},
+        "font": {"family": FONT, "size": letters, "color": ink},
         "title": title,
-        "annotationdefaults": {"font": {"size": 13}, "showarrow": False},
+        "annotationdefaults": {"font": {"size": letters}, "showarrow": False},
         "paper_bgcolor": paper,
         "plot_bgcolor": paper,
         "colorway": list(PALETTE),
@@ -75,6 +75,8 @@ def _template(ink: str, paper: str) -> go.layout.Template:
 #: For pages: transparent. For PNG and SVG files: black on white.
 SCREEN = _template(GREY, "rgba(0,0,0,0)")
 PRINT = _template("#1a1a1a", "#ffffff")
+#: The same for figures as narrow as one column, printed larger (`column`).
+COLUMN = _template("#1a1a1a", "#ffffff", letters=11)
 
 
 def colour(experiment: str) -> str:
@@ -209,7 +211,12 @@ def grid(titles: Sequence[str], row: int = 300) -> tuple[go.Figure, list[dict[st
 
 
 def finish(
-    figure: go.Figure, title: str, alt: str, caption: str, sources: Sequence[str]
+    figure: go.Figure,
+    title: str,
+    alt: str,
+    caption: str,
+    sources: Sequence[str],
+    min_width: int | None = None,
 ) -> go.Figure:
     """Give a figure its theme, size, title and description.
 
@@ -225,12 +232,13 @@ def finish(
         The message, and where its numbers come from. Plain text.
     sources : sequence of str
         Stems and files behind the figure.
+    min_width : int, optional
+        Where it is legible in less space than a page gives any other, in CSS pixels.
     """
-    figure.update_layout(
-        template=SCREEN,
-        title_text=title,
-        meta={"alt": alt, "caption": caption, "sources": list(dict.fromkeys(sources))},
-    )
+    meta = {"alt": alt, "caption": caption, "sources": list(dict.fromkeys(sources))}
+    if min_width is not None:
+        meta["min_width"] = min_width
+    figure.update_layout(template=SCREEN, title_text=title, meta=meta)
     return figure
 
 

@@ -7,14 +7,13 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
 from scalebook.analysis.scaling import scaling_table
-from scalebook.analysis.statistics import Summary
 from scalebook.analysis.value import number
-from scalebook.figures import theme
+from scalebook.figures import column, theme
 
 TITLE = "Throughput of each configuration"
 
 
-def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
+def throughput_comparison(runs: pd.DataFrame | None = None, narrow: bool = False) -> go.Figure:
     """Bars of the median throughput, one plot for each system, each with its own axis.
 
     Parameters
@@ -22,29 +21,24 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
     runs : DataFrame, optional
         Rows of the catalogue; where left out, those of a document, and of these the ones on a
         whole data set if there are any.
+    narrow : bool, optional
+        For one column of a paper.
     """
     given = documented() if runs is None else runs
     runs = whole(given) if runs is None else runs
     found = [one for one in configurations(runs) if one.summary("throughput").n]
     if not found:
-        return theme.empty(
+        return (column if narrow else theme).empty(
             TITLE, "No run with a throughput yet: start one with `scalebook run baseline`."
         )
     facets = by_facet(found)
     ratios = _ratios(runs)
-    figure = theme.stacked(
-        [len(group) for group in facets],
-        [theme.facet_title(group[0]) for group in facets],
-        bar=38,
-        gap=112,
-    )
-    for row, group in enumerate(facets, 1):
-        _draw(figure, row, group, ratios)
+    figure = (_narrow if narrow else _wide)(facets, ratios)
     said = [
         f"{theme.place_of(one.kind, one['system'])}: {label(one)} {', '.join(_said(one, ratios))}"
         for one in found
     ]
-    return theme.finish(
+    figure = theme.finish(
         figure,
         TITLE,
         alt=f"Bar chart of throughput. {'; '.join(said)}.",
@@ -58,6 +52,7 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
         ),
         sources=[stem for one in found for stem in one.stems],
     )
+    return column.fit(figure, figure.layout.height) if narrow else figure
 
 
 def by_facet(found: list[Configuration]) -> list[list[Configuration]]:
@@ -70,12 +65,16 @@ def by_facet(found: list[Configuration]) -> list[list[Configuration]]:
 
 def label(one: Configuration) -> str:
     """Name on the axis: experiment, ranks and precision."""
+    return f"{one['experiment']}, {_ranks(one)}"
+
+
+def _ranks(one: Configuration) -> str:
     parts = []
     if one["world_size"]:
         parts.append(f"{one['world_size']} rank{'s' if one['world_size'] > 1 else ''}")
     if one["precision"]:
         parts.append(one["precision"].upper())
-    return f"{one['experiment']}, {' '.join(parts)}"
+    return " ".join(parts)
 
 
 def said_throughput(one: Configuration) -> str:
@@ -121,13 +120,52 @@ def _ratios(runs: pd.DataFrame) -> dict[tuple, str]:
     }
 
 
-def _draw(figure: go.Figure, row: int, group: list[Configuration], ratios: dict) -> None:
-    names = _unique_labels(group)
+def _wide(facets: list[list[Configuration]], ratios: dict) -> go.Figure:
+    figure = theme.stacked(
+        [len(group) for group in facets],
+        [theme.facet_title(group[0]) for group in facets],
+        bar=38,
+        gap=112,
+    )
+    for row, group in enumerate(facets, 1):
+        texts = [[theme.escape(line) for line in _said(one, ratios)] for one in group]
+        _draw(figure, row, group, _unique_labels(group), texts)
+        top = max(one.summary("throughput").high for one in group)
+        figure.update_xaxes(range=[0, 1.62 * top], title_text="images/s", row=row, col=1)
+    return figure
+
+
+def _narrow(facets: list[list[Configuration]], ratios: dict) -> go.Figure:
+    """Names in two lines, the unit on the last axis alone."""
+    names = [_unique_labels(group, narrow=True) for group in facets]
+    lines = max(name.count("<br>") + 1 for group in names for name in group)
+    left = column.room([name for group in names for name in group])
+    figure = column.stacked(
+        [len(group) * (lines * column.LINE + 4) for group in facets],
+        [column.heading(group[0]) for group in facets],
+        left,
+        axes=column.TICKS,
+    )
+    for row, (group, named) in enumerate(zip(facets, names), 1):
+        said = [_said(one, ratios) for one in group]
+        texts = [[column.name(line.replace(" images/s", "")) for line in lines] for lines in said]
+        _draw(figure, row, group, named, texts, column.LETTERS)
+        top = max(one.summary("throughput").high for one in group)
+        longest = max(len(line) for text in texts for line in text)
+        end = column.end_of_axis(top, 14 + column.LETTER * longest, left)
+        figure.update_xaxes(range=[0, end], tickvals=column.ticks(top), row=row, col=1)
+    figure.update_yaxes(automargin=False)
+    return figure.update_xaxes(title_text="images/s", row=len(facets), col=1)
+
+
+def _draw(
+    figure: go.Figure, row: int, group: list[Configuration], names: list[str],
+    texts: list[list[str]], letters: int = 12,
+) -> None:  # fmt: skip
     summaries = [one.summary("throughput") for one in group]
     colours = [theme.colour(one["experiment"]) for one in group]
-    texts = [_said(one, ratios) for one in group]
     for one, name, summary, hue, lines in zip(group, names, summaries, colours, texts):
-        text = "<br>".join(map(theme.escape, lines))
+        text = "<br>".join(lines)
         figure.add_bar(
             y=[name],
             x=[summary.median],
@@ -141,31 +179,15 @@ def _draw(figure: go.Figure, row: int, group: list[Configuration], ratios: dict)
         )
         figure.add_annotation(
             y=name, x=summary.high, text=text, xanchor="left", xshift=10, align="left",
-            font_size=12, row=row, col=1,
+            font_size=letters, row=row, col=1,
         )  # fmt: skip
     drawn = [(one, name, s) for one, name, s in zip(group, names, summaries) if s.n > 1]
     if drawn:
         _draw_spread(figure, row, drawn)
-    top = max(summary.high for summary in summaries)
-    figure.update_xaxes(
-        range=[0, 1.62 * top],
-        title_text="images/s",
-        showgrid=False,
-        tickformat=",d",
-        row=row,
-        col=1,
-    )
+    figure.update_xaxes(showgrid=False, tickformat=",d", row=row, col=1)
     figure.update_yaxes(
         categoryorder="array", categoryarray=names[::-1], showgrid=False, row=row, col=1
     )
-
-
-def _end_of_axis(names: list[str], summaries: list[Summary], texts: list[list[str]]) -> float:
-    """Where the axis must end so that the text beside each bar fits in."""
-    plot = theme.WIDTH - 40 - 7.8 * max(len(name.split("<br>")[0]) for name in names)
-    widest = [max(len(line) for line in lines) for lines in texts]
-    room = [max(0.3, 1 - (30 + 7.6 * width) / plot) for width in widest]
-    return max(summary.high / share for summary, share in zip(summaries, room))
 
 
 def _draw_spread(figure: go.Figure, row: int, drawn: list) -> None:
@@ -207,12 +229,16 @@ def _draw_spread(figure: go.Figure, row: int, drawn: list) -> None:
         )  # fmt: skip
 
 
-def _unique_labels(group: list[Configuration]) -> list[str]:
+def _unique_labels(group: list[Configuration], narrow: bool = False) -> list[str]:
     """Labels of one plot; equal ones, as of another batch size, are told apart."""
     names = [theme.escape(label(one), 40) for one in group]
-    return [
-        f"{name}<br>batch {one['global_batch']}, {one['nodes']} nodes"
-        if names.count(name) > 1
-        else name
+    shown = [
+        f"{column.name(one['experiment'])}<br>{_ranks(one)}" if narrow else name
         for one, name in zip(group, names)
+    ]
+    return [
+        f"{text}<br>batch {one['global_batch']}, {one['nodes']} nodes"
+        if names.count(name) > 1
+        else text
+        for one, name, text in zip(group, names, shown)
     ]

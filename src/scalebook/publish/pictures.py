@@ -2,7 +2,8 @@
 
 A figure's picture is the committed one in ``results/plots`` whose content is the same, else
 one drawn by the browser and kept in ``_build/scalebook/pictures``, else the committed one of
-its name, which is then named as not current, else its words.
+its name, which is then named as not current, else its words. A figure of class ``column``
+is drawn for one column where the page has two, if it has such a layout (`figures.COLUMN`).
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.builders import Builder
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.transforms.post_transforms.images import ImageConverter
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.publish import messages, plots
+from scalebook.publish.latex.tables import layout
 
 PDF, SVG = "application/pdf", "image/svg+xml"
 #: Program that turns SVG into PDF.
@@ -46,11 +49,12 @@ class StaticPlots(SphinxPostTransform):
             return
         folder = Path(self.app.outdir).parent / "scalebook" / "pictures"
         forms = builder.supported_image_types
-        for plot, picture in zip(found, _svgs(found, folder, Path(self.app.srcdir))):
+        narrow = {plot for plot in found if _is_in_column(plot, builder, self.env.docname)}
+        for plot, picture in zip(found, _svgs(found, narrow, folder, Path(self.app.srcdir))):
             if picture is not None and PDF in forms and shutil.which(CONVERTER):
                 picture = to_pdf(picture, folder)
             elif picture is not None and SVG not in forms:
-                picture = picture.with_suffix(".png")
+                picture = _png(picture)
             if picture is None or not picture.is_file():
                 plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
                 continue
@@ -74,10 +78,24 @@ class SvgToPdf(ImageConverter):
         return _convert(Path(_from), Path(_to))
 
 
-def _svgs(found: list[plots.study_plot], folder: Path, root: Path) -> list[Path | None]:
+def _is_in_column(plot: plots.study_plot, builder: Builder, page: str) -> bool:
+    """Whether a figure is printed in one of two columns, and has a layout for that."""
+    from scalebook import figures
+
+    asked = plot.parent is not None and "column" in plot.parent.get("classes", [])
+    if not asked or plot.get("name") not in figures.COLUMN:
+        return False
+    themes = [entry[4] for entry in getattr(builder, "document_data", ()) if entry[0] == page]
+    return bool(themes) and all(layout(builder.themes.get(name)).count == 2 for name in themes)
+
+
+def _svgs(
+    found: list[plots.study_plot], narrow: set[plots.study_plot], folder: Path, root: Path
+) -> list[Path | None]:
     """SVG of each figure; drawn together, because starting the browser takes seconds."""
     import plotly.graph_objects as go
 
+    from scalebook import figures
     from scalebook.figures import static
 
     committed = root / "results" / "plots"
@@ -86,7 +104,12 @@ def _svgs(found: list[plots.study_plot], folder: Path, root: Path) -> list[Path 
     except ScalebookError:
         index = {}
     named = {digest: committed / f"{name}.svg" for name, digest in index.items()}
-    drawn = [go.Figure(json.loads(plot["figure"])) for plot in found]
+    drawn = [
+        figures.build(plot["name"], narrow=True)
+        if plot in narrow
+        else go.Figure(json.loads(plot["figure"]))
+        for plot in found
+    ]
     digests = [static.digest(figure) for figure in drawn]
     current = {digest: _first(named.get(digest), folder / f"{digest[:24]}.svg")
                for digest in digests}  # fmt: skip
@@ -104,7 +127,8 @@ def _svgs(found: list[plots.study_plot], folder: Path, root: Path) -> list[Path 
         name = plot.get("name", "")
         picture = current[digest]
         if picture is None and name:
-            picture = _first(committed / f"{name}.svg")
+            stems = [name + static.COLUMN, name] if plot in narrow else [name]
+            picture = _first(*(committed / f"{stem}.svg" for stem in stems))
             stale.append(name)
         pictures.append(picture)
     if stale:
@@ -113,6 +137,13 @@ def _svgs(found: list[plots.study_plot], folder: Path, root: Path) -> list[Path 
     if lost := sum(picture is None for picture in pictures):
         messages.say(f"note: {lost} figures are shown in words: no browser to draw them with")
     return pictures
+
+
+def _png(svg: Path) -> Path:
+    """PNG beside an SVG; that of the wide drawing for one in a column, which has none."""
+    from scalebook.figures import static
+
+    return svg.with_name(f"{svg.stem.removesuffix(static.COLUMN)}.png")
 
 
 def _first(*paths: Path | None) -> Path | None:

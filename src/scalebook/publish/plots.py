@@ -146,7 +146,8 @@ class StudyFigure(SphinxDirective):
     """``{study-figure} NAME``: a figure of the study, numbered, with its caption.
 
     The content, where there is any, replaces the figure's own caption. ``:name:`` gives
-    a label for ``{numref}``; ``:class: wide`` takes both columns of a paper.
+    a label for ``{numref}``. In a paper a figure takes both columns; ``:class: column`` puts
+    it in one, laid out for that where it has such a layout.
     """
 
     required_arguments = 1

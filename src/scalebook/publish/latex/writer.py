@@ -117,7 +117,8 @@ class Translator(LaTeXTranslator):
         """Write a picture; a plot with letters of about 7 points."""
         if node.get("sb_plot"):
             wide = isinstance(node.parent, nodes.figure) and self._is_wide(node.parent)
-            node["width"] = {(2, True): "78%", (2, False): "100%"}.get(
+            # Less than the column by a space, which would else make an empty line below it.
+            node["width"] = {(2, True): "78%", (2, False): "98.5%"}.get(
                 (self.columns.count, wide), "88%"
             )
         super().visit_image(node)
