@@ -97,7 +97,7 @@ def test_the_run_s_own_file_settles_it(rate, epoch, expected):
     ("cifar", "imagenet", "expected"),
     [
         (184.0, 12.0, "far from being limited by arithmetic"),
-        (184.0, 60.0, "almost certainly torchvision's."),
+        (184.0, 60.0, "as torchvision's does."),
         (80.0, 5.0, "the stem remains open"),
         (900.0, 120.0, "rate itself is therefore in doubt"),
     ],

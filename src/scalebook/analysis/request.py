@@ -120,7 +120,7 @@ def _cost(model: Model, one: Measurement) -> dict:
         seconds = model.seconds(gpus, batch) * steps + Range(overhead, overhead, overhead)
         runs = one.variants * one.repetitions
         hours = seconds * (runs / 3600)
-        nodes = math.ceil(gpus / facts.gpus_per_node)
+        nodes = max(one.nodes or 1, math.ceil(gpus / facts.gpus_per_node))
         cost["runs"] += runs
         cost[OUTSIDE] += nodes * runs * overhead / 3600
         cost["gpu_hours"] += hours * gpus

@@ -68,16 +68,16 @@ def profile(known: Ledger) -> str:
     if by_name in known and by_operator in known:
         grows = number(known, by_operator) > number(known, by_name)
         said = (
-            "What leads a profile, and by how much, depends on how kernels are grouped: "
-            f"convolution takes {value(by_name, '.0f')} by kernel name and "
+            "How far convolution leads a profile depends on how kernels are grouped: "
+            f"it takes {value(by_name, '.0f')} by kernel name and "
             f"{value(by_operator, '.0f')} by launching operator"
             if grows
-            else "Grouping by operator does not change which kernels lead"
+            else "Grouping by operator does not raise the share of convolution"
         )
     return (
         f"{said}, in a public trace of a ResNet on one V100 (bottom, not of this study). "
-        "Top: as reported, grouping unknown. Middle: our baseline on a processor, which has no "
-        "kernels."
+        "Top: as reported, grouping unknown. Middle: our runs of one and two ranks on a "
+        "processor, which has no kernels."
     )
 
 
@@ -98,5 +98,6 @@ def allreduce(known: Ledger) -> str:
     """Of `allreduce_bandwidth`."""
     return (
         "Large messages reach the limit that was set for the link (dashed), small ones pay "
-        "latency. Medians and quartiles of repetitions in one job a link."
+        "latency, and a short burst passes unlimited. Medians and quartiles of repetitions in one "
+        "job a link."
     )

@@ -22,7 +22,7 @@ def link_effect(known: Ledger) -> str:
         return said + "The ranges overlap, so the experiment does not separate the two."
     lower = below(known, run, control)
     said += (
-        "The ranges do not overlap, and the two differ in nothing but the path between the "
+        "The ranges do not overlap, and the two are set up alike but for the path between the "
         "ranks: the difference is the network's, not that of data parallelism as such."
         if lower
         else "The ranges do not overlap, but the control is the slower one: the network is not "
@@ -51,7 +51,7 @@ def open_link(known: Ledger) -> str:
         f"Over the open link two nodes keep {spread(run, '.0f')} against {spread(control, '.0f')} "
     )
     if apart(known, run, control):
-        return said + "inside one node: even a link at the speed of memory is not free."
+        return said + "inside one node: even a link without a limit is not free."
     return said + "inside one node; the ranges overlap."
 
 
@@ -125,8 +125,8 @@ def _with_interval(known: Ledger, key: str, spec: str) -> str:
     """A fitted number, with its interval where the ledger has the ends as numbers of their own."""
     if not has(known, f"{key}.low", f"{key}.high"):
         return value(key, spec)
-    low, high = value(f"{key}.low", spec, False), value(f"{key}.high", spec)
-    return f"{value(key, spec, False)} ({low}–{high})"
+    low, high = value(f"{key}.low", spec, False), value(f"{key}.high", spec, False)
+    return f"{value(key, spec, False)} ({low}–{high}) {known[key].unit}"
 
 
 def same_training(known: Ledger) -> str:

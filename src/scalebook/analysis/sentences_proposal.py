@@ -52,7 +52,8 @@ def measured_scaling(known: Ledger) -> str:
     if measured(known, control) and MIDDLE in there:
         separate = apart(known, control, strong[MIDDLE])
         said += (
-            f"; the control, the same two ranks in one node, keeps {spread(control, '.0f')}, "
+            f"; on `{MIDDLE}` the control, the same two ranks in one node, keeps "
+            f"{spread(control, '.0f')}, "
             + (
                 "so that the difference is the network's. "
                 if separate
@@ -97,7 +98,8 @@ def reported_study(known: Ledger) -> str:
     return said + (
         "Its batch, the rate of its network and the spread were not reported, and it has one seed, "
         "one scaling point and no weak ladder. We use it for one purpose, as the order of "
-        "magnitude of the step time of one GPU, and claim no scalability from it."
+        "magnitude of the step time of one GPU with an assumed batch, and claim no scalability "
+        "from it."
     )
 
 
@@ -110,18 +112,19 @@ def request(known: Ledger) -> str:
     brief, asked = value(BRIEF, ",.0f", False), value(hours, ",.0f")
     said = (
         f"The middle case needs {value(middle, ',.0f')}. We ask for the high case rounded up, "
-        f"**{asked}, or {value(billed, ',.0f')}** in LUMI's accounting. "
+        f"**{asked}, or {value(billed, ',.0f')}** in LUMI's accounting, "
+        "where a GPU is a whole module: two of the GPUs that Slurm sees and that we count. "
     )
     if number(known, hours) < number(known, BRIEF):
         said += (
-            f"That is less than the {brief} node-hours of an earlier estimate, and we say so "
+            f"That is less than the {brief} hours of an earlier estimate, and we say so "
             "rather than round up to it: hundreds of steps of a small model take seconds, and most "
             "of the time is the start of many separate jobs. They are separate on purpose. Nodes, "
             "routes and clocks differ between allocations, and this spread counts too. "
         )
     else:
         said += (
-            f"That is more than the {brief} node-hours of an earlier estimate, whose sum lacked a "
+            f"That is more than the {brief} hours of an earlier estimate, whose sum lacked a "
             "factor. "
         )
     return said + (
@@ -149,8 +152,8 @@ def access(known: Ledger) -> str:
         return said
     if number(known, hours) <= number(known, small):
         said += (
-            "The request fits either. Development is chosen for its length, since M4 changes code; "
-            "M1 to M3 alone would fit Benchmark access"
+            "By its hours the request fits either. Development is chosen for its length: M1 to M3 "
+            "alone take longer than Benchmark access lasts"
         )
         fits = [
             NAMES[machine]
@@ -159,7 +162,7 @@ def access(known: Ledger) -> str:
             and number(known, f"modelled.request.{machine}.asked.node_hours")
             <= number(known, f"cited.access.development.{machine}.node_hours")
         ]
-        said += f". The same holds on {listed(fits)}." if fits else "."
+        said += f". By hours the same holds on {listed(fits)}." if fits else "."
     elif number(known, hours) <= number(known, long):
         said += "The request fits Development access and exceeds Benchmark access."
     else:

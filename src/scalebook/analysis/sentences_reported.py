@@ -50,16 +50,17 @@ def two_bases(known: Ledger) -> str:
     )
     twice = abs(ranks - 2.0) <= 2.0 * TOLERANCE
     causes = (
-        "Both numbers can be right if every rank trained on the whole set instead of its share, "
+        "The two can be reconciled if every rank trained on the whole set instead of its share, "
         "if a rate was multiplied by the number of ranks, or if half of each epoch lay outside the "
-        "timed part. In the first case every pass over the set takes longer than on one GPU; in "
-        "the second, two GPUs are slower than one."
+        "timed part. In the first case each rank's pass takes longer than on one GPU, though "
+        "both together process more images a second; in the second, two GPUs are slower than one; "
+        "in the third, the untimed half decides."
         if twice
         else "No simple slip, such as counting an image once per rank, gives that factor."
     )
     return (
         "{numref}`tab-contradiction` forms the speed-up of two GPUs in both ways. "
-        f"Each column is consistent in itself, but they exclude each other: at the reported rate, "
+        "The two exclude each other: at the reported rate, "
         f"{images} pass in the reported time, {'twice' if twice else 'not once'} the training set. "
         f"{causes} {_undecided(known)}"
         f"{_single_gpus(known)}"
@@ -116,8 +117,8 @@ def stem(known: Ledger) -> str:
     if possible == [False, True]:
         said += (
             " The former is out of reach of direct convolution, and a fast algorithm would have to "
-            "save the excess while running at the peak; so the stem was almost certainly "
-            "torchvision's"
+            "save the excess while running at the peak; so the stem almost certainly "
+            "reduced the image early, as torchvision's does"
         )
         if number(known, large) < FAR_FROM_PEAK:
             return said + ", and the run was far from being limited by arithmetic."
@@ -139,8 +140,8 @@ def half_precision(known: Ledger) -> str:
     if number(known, share) < FAR_FROM_PEAK:
         return (
             f"{said} A job that far below the peak is limited by the launching of kernels, by "
-            "memory traffic or by its input, not by arithmetic: reduced precision shrinks the data "
-            "that is moved, and its gain cannot show what the arithmetic units could give."
+            "kernels too small to fill the device, by memory traffic or by its input, not "
+            "by arithmetic: reduced precision shrinks the data that is moved, and its gain cannot show what the arithmetic units could give."
         )
     return f"{said} Arithmetic may be what limits it."
 

@@ -97,11 +97,15 @@ class StepTime(Frozen):
 
 
 class Measurement(Frozen):
-    """Runs of one kind in a phase, on every rung of `gpus` (the plan's ladder where None)."""
+    """Runs of one kind in a phase, on every rung of `gpus` (the plan's ladder where None).
+
+    They take as few nodes as hold their GPUs, or `nodes` where that is more.
+    """
 
     what: Text
     scaling: Literal["strong", "weak"]
     gpus: list[Positive] | None = Field(None, min_length=1)
+    nodes: Positive | None = None
     variants: Positive = 1
     repetitions: Positive
     steps: Positive | None = None
