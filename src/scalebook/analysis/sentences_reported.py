@@ -140,8 +140,9 @@ def half_precision(known: Ledger) -> str:
     if number(known, share) < FAR_FROM_PEAK:
         return (
             f"{said} A job that far below the peak is limited by the launching of kernels, by "
-            "kernels too small to fill the device, by memory traffic or by its input, not "
-            "by arithmetic: reduced precision shrinks the data that is moved, and its gain cannot show what the arithmetic units could give."
+            "kernels too small to fill the device, by memory traffic or by its input, not by "
+            "arithmetic: reduced precision shrinks the data that is moved, and its gain cannot "
+            "show what the arithmetic units could give."
         )
     return f"{said} Arithmetic may be what limits it."
 
