@@ -79,9 +79,15 @@ def waiting(root):
         rows = json.loads(scalebook("status", "--json").stdout)
         return {known[row["job"]]: row for row in rows if row["job"] in known}
 
-    until(lambda: "Never" in status()["never"]["reason"], "the dependency is lost", 40)
-    until(lambda: "Held" in status()["held"]["reason"], "it is held", 40)
-    rows = status()
+    # Slurm's reason is empty until the scheduler has looked at a job, and now and then after that.
+    rows: dict[str, dict] = {}
+    looked_for = {"waits": "(", "held": "Held", "never": "Never"}
+
+    def told() -> bool:
+        rows.update(status())
+        return all(word in rows[name]["reason"] for name, word in looked_for.items())
+
+    until(told, "each has its reason", 60)
     watching = start_scalebook("watch", jobs["waits"].id)
     until(lambda: "sleeps" in watching.stdout.readline(), "it is watched", 20)
     assert scalebook("cancel", jobs["waits"].id).exit_code == 0
