@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from book_helpers import jb, put_back
 
 from scalebook.publish import build
 
@@ -91,19 +90,8 @@ def built(tmp_path_factory) -> tuple[Path, str]:
 def study(built) -> Iterator[Path]:
     """The study, to change and build again; its files are put back, its build is not."""
     root, _ = built
-    kept = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    kept = {path: content for path, content in kept.items() if root / "_build" not in path.parents}
-    yield root
-    for path, content in kept.items():
-        path.write_bytes(content)
-
-
-def jb(root: Path, *options: str) -> subprocess.CompletedProcess:
-    start = "import sys; from jupyter_book.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", start, "build", *options, "."],
-        cwd=root, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    with put_back(root):
+        yield root
 
 
 def page(root: Path, name: str) -> str:

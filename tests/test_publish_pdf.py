@@ -6,10 +6,10 @@ import hashlib
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from book_helpers import jb
 from conftest import REPOSITORY
 from docutils import nodes
 from hypothesis import given
@@ -126,11 +126,7 @@ SVG = (
 
 
 def typeset(root: Path) -> str:
-    start = "import sys; from jupyter_book.cli.main import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", start, "build", "-W", "--keep-going", "--builder", "pdflatex", "."],
-        cwd=root, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = jb(root, "-W", "--keep-going", "--builder", "pdflatex")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

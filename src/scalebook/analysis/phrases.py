@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scalebook.analysis import checking
 from scalebook.analysis.value import Value
 
 #: The numbers a sentence may ask about, by key.
 Ledger = Mapping[str, Value]
-
-#: Two numbers that differ by no more than this share agree: reported ones are rounded, and a
-#: throughput leaves out warm-up and validation.
-TOLERANCE = 0.10
 
 
 def value(key: str, spec: str = "", unit: bool = True) -> str:
@@ -50,8 +47,8 @@ def number(known: Ledger, key: str) -> float:
 
 
 def agree(known: Ledger, one: str, other: str) -> bool:
-    """Whether two numbers differ by less than `TOLERANCE` of the second."""
-    return abs(number(known, one) - number(known, other)) <= TOLERANCE * abs(number(known, other))
+    """Whether two numbers are the same to a check of reported ones."""
+    return checking.agree(number(known, one), number(known, other))
 
 
 def below(known: Ledger, one: str, other: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from scalebook.analysis import checking
 from scalebook.analysis.phrases import (
-    TOLERANCE,
     Ledger,
     agree,
     has,
@@ -48,7 +48,7 @@ def two_bases(known: Ledger) -> str:
     ranks = number(known, f"reported.{TWO}.throughput") / number(
         known, f"modelled.{TWO}.throughput_by_epoch_time"
     )
-    twice = abs(ranks - 2.0) <= 2.0 * TOLERANCE
+    twice = checking.agree(ranks, 2.0)
     causes = (
         "The two can be reconciled if every rank trained on the whole set instead of its share, "
         "if a rate was multiplied by the number of ranks, or if half of each epoch lay outside the "

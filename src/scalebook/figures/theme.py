@@ -19,6 +19,7 @@ from plotly.subplots import make_subplots
 
 from scalebook.analysis.comparable import Configuration, count
 from scalebook.analysis.declared import declared_experiments, system_title
+from scalebook.analysis.phrases import listed
 
 #: Okabe–Ito without yellow and black, which vanish on a light or a dark page.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -273,12 +274,6 @@ def machines(systems: Iterable[str | None]) -> str:
 def place_of(kind: str, system: str | None) -> str:
     """Start of a sentence about one plot: ``Measured on local`` or ``Reported for …``."""
     return f"{kind.capitalize()} {'for' if kind == 'reported' else 'on'} {system or 'some system'}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def origin(found: Sequence[Configuration]) -> str:

@@ -1,0 +1,28 @@
+"""Plain Jupyter Book on small studies that tests make and change."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def jb(root: Path, *options: str) -> subprocess.CompletedProcess:
+    """``jb build`` of a study, with the interpreter of the tests."""
+    start = "import sys; from jupyter_book.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", start, "build", *options, "."],
+        cwd=root, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def put_back(root: Path) -> Iterator[None]:
+    """Afterwards the files of a study are as they were; its build stays as it is."""
+    kept = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    kept = {path: content for path, content in kept.items() if root / "_build" not in path.parents}
+    yield
+    for path, content in kept.items():
+        path.write_bytes(content)
