@@ -7,6 +7,7 @@ build that cannot say the truth writes no page. The parts are in the modules bes
 
 from __future__ import annotations
 
+import glob
 import html
 import os
 import re
@@ -91,8 +92,15 @@ def _configure(app: Sphinx, config: Config) -> None:
 def _read_only_the_toc(app: Sphinx, config: Config) -> None:
     """Keep Sphinx out of ``.venv``, tests and data: a book is what ``_toc.yml`` names."""
     site_map = getattr(config, "external_site_map", None)
-    if site_map is not None:
-        config.include_patterns = [f"{docname}.*" for docname in site_map]
+    if site_map is None:
+        return
+    config.include_patterns = [f"{docname}.*" for docname in site_map]
+    # Sphinx compares each file below with each pattern unless the whole folder is excluded.
+    named = {docname.partition("/")[0] for docname in site_map}
+    folders = [entry.name for entry in os.scandir(app.srcdir) if entry.is_dir()]
+    config.exclude_patterns = config.exclude_patterns + [
+        glob.escape(name) for name in sorted(folders) if name not in named
+    ]
 
 
 def _bring_static_files(app: Sphinx) -> None:
