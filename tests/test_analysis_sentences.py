@@ -200,6 +200,10 @@ def test_equal_accuracies_behind_every_link_are_told_from_unequal_ones():
     assert "seed by seed" in ours.same_training(known(**finals))
     other = finals | {"ddp_2gpu.mini-open.final_val_acc": (31, 34, 38)}
     assert "should not" in ours.same_training(known(**other))
+    count = "ddp_2gpu.mini-open.final_val_acc.n"
+    missing = {count: Value(count, 2.0, "runs", "measured", "made up")}
+    assert "yet: some links" in ours.same_training(known(**other) | missing)
+    assert "seed by seed" in ours.same_training(known(**finals) | missing)
 
 
 def test_ranges_that_touch_are_not_apart():

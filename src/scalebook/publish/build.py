@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
 from scalebook.publish.messages import PREFIX
 
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
 
 
@@ -33,8 +34,7 @@ def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
     int
         0, or 1 if the build failed.
     """
-    say = echo or (lambda line: print(line, flush=True))
-    complain = echo or (lambda line: print(line, file=sys.stderr, flush=True))
+    say, complain = mouths(echo)
     try:
         run_jupyter_book(root, "html", say)
     except BuildFailed as failure:
@@ -43,6 +43,14 @@ def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
         return 1
     say(str(root / "_build" / "html" / "index.html"))
     return 0
+
+
+def mouths(echo: Callable[[str], None] | None) -> tuple[Callable[[str], None], ...]:
+    """Where a command's lines go, and its complaints; to the standard streams without `echo`."""
+    return (
+        echo or (lambda line: print(line, flush=True)),
+        echo or (lambda line: print(line, file=sys.stderr, flush=True)),
+    )
 
 
 class BuildFailed(Exception):
@@ -80,7 +88,7 @@ def run_jupyter_book(root: Path, builder: str, say: Callable[[str], None]) -> Pa
     ) as process:  # fmt: skip
         assert process.stdout is not None
         for raw in process.stdout:
-            line = ANSI.sub("", raw.rstrip())
+            line = click.unstyle(raw.rstrip())
             file.write(line + "\n")
             lines.append(line)
             if line.startswith(PREFIX):

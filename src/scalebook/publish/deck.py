@@ -16,10 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import click
+
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.publish import slides, slides_deck
-from scalebook.publish.build import ANSI, telling
+from scalebook.publish.build import telling
 from scalebook.publish.messages import PREFIX
 
 #: The page whose sections are the slides.
@@ -67,7 +69,7 @@ def build_deck(root: Path, say: Callable[[str], None]) -> Path:
         command, cwd=root, env=environment, text=True, errors="replace",
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    lines = [ANSI.sub("", line) for line in done.stdout.splitlines()]
+    lines = [click.unstyle(line) for line in done.stdout.splitlines()]
     for line in lines:
         if line.startswith(PREFIX):
             say(line.removeprefix(PREFIX))

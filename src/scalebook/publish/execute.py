@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import click
 from traitlets.config import Config
 
 #: Seconds a kernel may take to come up.
 START_TIMEOUT = 60
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def read_source(path: Path) -> Any:
@@ -103,7 +102,7 @@ def _run(
             execution_timeout=timeout, start_timeout=START_TIMEOUT, config=_sockets(raw.parent),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        said = _ANSI.sub("", f"{error.ename}: {error.evalue}")
+        said = click.unstyle(f"{error.ename}: {error.evalue}")
         return f"code cell {error.exec_count}: {one_line(said)}"
     except CellTimeoutError:
         return f"code cell {_cells_started(raw)}: took longer than {timeout:g} s"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import yaml
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.publish import tex
-from scalebook.publish.build import BuildFailed, run_jupyter_book
+from scalebook.publish.build import BuildFailed, mouths, run_jupyter_book
 from scalebook.publish.latex import documents, log
 
 #: Folder of the PDFs that are committed, below the study's root.
@@ -41,8 +40,7 @@ def build_pdfs(root: Path, echo: Callable[[str], None] | None = None) -> int:
     ScalebookError
         If TeX is not there, with the line that installs it.
     """
-    say = echo or (lambda line: print(line, flush=True))
-    complain = echo or (lambda line: print(line, file=sys.stderr, flush=True))
+    say, complain = mouths(echo)
     if gone := tex.missing():
         raise ScalebookError(f"pdf: no {', '.join(gone)}: {tex.install_line()}")
     # Started by make, it would take part in that make's jobs.
