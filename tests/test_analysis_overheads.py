@@ -8,7 +8,14 @@ import pytest
 from fabricate import STEP_MS, add_allreduce, add_campaign
 
 from scalebook import analysis, results
-from scalebook.analysis import comparable, scaling, step_parts, values
+from scalebook.analysis import (
+    comparable,
+    linkcheck,
+    scaling,
+    sentences_proposal,
+    step_parts,
+    values,
+)
 from scalebook.contract import ScalebookError
 
 
@@ -137,6 +144,37 @@ def test_runs_without_steps_have_no_parts(study_root):
 def test_one_node_is_no_network(study_root):
     add_campaign(study_root, "mini-1gbit", {"baseline": 300.0, "ddp_1node": 190.0})
     assert analysis.overheads().empty
+
+
+# --------------------------------------------------------------------------- link model
+
+
+def test_a_fitted_link_is_held_against_steps_it_has_not_seen(study_root):
+    add_campaign(study_root, "mini-1gbit")
+    add_campaign(study_root, "mini-open")  # no curve, so nothing to hold against
+    add_allreduce(study_root, "mini-1gbit", 0.12)
+    (row,) = linkcheck.link_check().to_dict("records")
+    assert (row["experiment"], row["system"], row["n"]) == ("ddp_2gpu", "mini-1gbit", 3)
+    # The control's 192 ms, then 4 × 11,181,642 bytes at 0.12 GB/s and two hops.
+    assert row["step_ms"] == pytest.approx(192 + 372.7, abs=1.5)
+    assert row["step_ms_low"] == pytest.approx(372.7, abs=1.5)
+    assert row["error"] == pytest.approx(100 * (row["step_ms"] / 402 - 1), abs=0.2)
+    assert row["inside"]
+    assert "Every measured step is between" in sentences_proposal.link_check(values.ledger())
+
+
+@pytest.mark.parametrize("lasts", [300, 700])
+def test_a_step_outside_both_cases_fails_the_link_model(study_root, lasts):
+    add_campaign(study_root, "mini-1gbit", STEP_MS | {"ddp_2gpu": lasts})
+    add_allreduce(study_root, "mini-1gbit", 0.12)
+    assert not linkcheck.link_check()["inside"].any()
+    assert "there the model fails" in sentences_proposal.link_check(values.ledger())
+
+
+def test_without_a_control_or_a_curve_nothing_is_checked(study_root):
+    add_allreduce(study_root, "mini-1gbit", 0.12)
+    assert linkcheck.link_check().empty and not list(linkcheck.values())
+    assert "No training step" in sentences_proposal.link_check(values.ledger())
 
 
 # --------------------------------------------------------------------------- ledger

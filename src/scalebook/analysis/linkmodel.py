@@ -1,4 +1,4 @@
-"""The α–β model of a ring all-reduce, fitted to measured curves; not yet validated.
+"""The α–β model of a ring all-reduce, fitted to measured curves.
 
 With n ranks, m bytes, a latency α of each hop and a bandwidth β of the link in bytes/s, a ring
 takes 2 (n − 1) rounds, each of a hop and of m / n bytes (Thakur, Rabenseifner and Gropp 2005,
@@ -10,8 +10,9 @@ A curve holds messages of a kilobyte beside ones of 64 MB, and small ones that w
 take five times as long as their neighbours. So the *relative* error counts: the sum of
 |log(T / T_measured)| is made least, by least squares reweighted until they stand still. The
 interval is the central 95 % of the fits to samples of the curve's points, drawn with replacement
-from a fixed seed: it holds the spread of these points, not what another day would add. Nothing
-here has been held against a curve that was not fitted, hence *modelled, not yet validated*.
+from a fixed seed: it holds the spread of these points, not what another day would add.
+`linkcheck` holds a fit against training steps that it has not seen, on the link it was fitted to;
+for another link or more ranks the model is *not yet validated*.
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ def values() -> Iterator[Value]:
     for system, one in fits().items():
         source = (
             f"ring model 2 (n - 1) α + 2 (n - 1) / n · bytes / β, least relative errors over "
-            f"{one.points} message sizes on {system}; {NOT_VALIDATED}"
+            f"{one.points} message sizes on {system}; {NOT_VALIDATED} elsewhere"
         )
         for metric in ("alpha_us", "bandwidth_gb_s", "efficiency", "error", "error_max"):
             value = table[system][metric]

@@ -74,6 +74,46 @@ def measured_scaling(known: Ledger) -> str:
     )
 
 
+def link_check(known: Ledger) -> str:
+    """What became of the fitted link where it met training steps it had not seen."""
+    rows = []
+    for name in (OPEN, MIDDLE, SLOW):
+        step, parts = f"modelled.ddp_2gpu.{name}.step_ms", f"ddp_2gpu.{name}.control_ms"
+        if has(known, step) and measured(known, parts):
+            rows.append((name, step, f"ddp_2gpu.{name}.step_time_p50_ms.median"))
+    if not rows:
+        return "No training step has been measured yet that the model could be held against."
+    against = [
+        f"{value(step, ',.0f')} on `{name}` (measured: {value(found, ',.0f')})"
+        for name, step, found in rows
+    ]
+    said = (
+        "Then it met training steps that it had not seen, on two nodes. The control's step, and "
+        f"after it an exchange of which nothing hides, give {listed(against)}. "
+    )
+    outside = [
+        f"`{name}`"
+        for name, step, found in rows
+        if not number(known, f"{step}.low") <= number(known, found) <= number(known, f"{step}.high")
+    ]
+    if outside:
+        said += (
+            f"On {listed(outside)} the measured step is not between the cases that all and that "
+            "none of the exchange hides: there the model fails. "
+        )
+    else:
+        said += (
+            "Every measured step is between the cases that all and that none of the exchange "
+            "hides. "
+        )
+    worst = max(rows, key=lambda row: abs(known[row[1].replace("step_ms", "step_error")].value))
+    return said + (
+        "The largest error of the sum is "
+        f"{value(worst[1].replace('step_ms', 'step_error'), '+.0f')}. More than two ranks, and "
+        "other networks, have not validated it."
+    )
+
+
 def reported_study(known: Ledger) -> str:
     """What the reported GPU numbers can and cannot support."""
     rate = value(f"reported.{TWO}.throughput", ",.0f")
@@ -173,6 +213,7 @@ def access(known: Ledger) -> str:
 SENTENCES: Mapping[str, Callable[[Ledger], str]] = {
     "proposal-access": access,
     "proposal-gpu-runs": gpu_runs,
+    "proposal-link-check": link_check,
     "proposal-measured": measured_scaling,
     "proposal-reported": reported_study,
     "proposal-request": request,

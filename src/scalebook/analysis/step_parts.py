@@ -37,13 +37,14 @@ from scalebook.contract import ScalebookError
 #: Metric of `step_table` that stands for the step of a run.
 STEP = "step_time_p50_ms"
 
-#: Parts of a step in ms; ``overhead`` is parallel overhead and network together.
-PARTS = ("step", "compute", "parallel", "network", "overhead")
+#: Parts of a step in ms; ``control`` is the step of the control, ``overhead`` is parallel overhead
+#: and network together.
+PARTS = ("step", "compute", "parallel", "network", "overhead", "control")
 
 COLUMNS = (
     "experiment", "reference", "control", "system", "dataset", "scaling", "world_size", "nodes",
     "n", *(f"{part}_ms{end}" for part in PARTS for end in ("", "_low", "_high")),
-    "link_gbit_s", "transfer_ms", "reason", "stems",
+    "link_gbit_s", "gradient_bytes", "transfer_ms", "reason", "stems",
 )  # fmt: skip
 
 #: Columns of `overheads` for a reader, with units.
@@ -151,6 +152,7 @@ def _row(
         "nodes": one["nodes"],
         "n": parts["step"].n,
         "link_gbit_s": rate,
+        "gradient_bytes": BYTES_PER_PARAMETER * parameters if parameters else None,
         "transfer_ms": transfer_ms(parameters, one["world_size"], rate)
         if rate and parameters
         else None,
@@ -184,6 +186,7 @@ def _parts(
         values["compute"].append(compute)
         values["overhead"].append(step - compute)
         if "control" in times:
+            values["control"].append(times["control"][seed])
             values["parallel"].append(times["control"][seed] - compute)
             values["network"].append(step - times["control"][seed])
     return {part: summarise(several) for part, several in values.items()}

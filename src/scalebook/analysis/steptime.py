@@ -19,7 +19,8 @@ s and S are the smaller and the larger of two ratios of the target's GPU over th
 peak arithmetic in FP32 and memory bandwidth, at least 1, and 1 where one is not known. In the high
 and middle case nothing of the exchange hides behind the backward pass: the step is the sum. In
 the low case all of it does: the step is the longer of the two. All of this is modelled, not yet
-validated; see `linkmodel` for the ring model.
+validated; see `linkmodel` for the ring model, and `linkcheck` for how far the sum is off between
+two nodes that were measured.
 """
 
 from __future__ import annotations

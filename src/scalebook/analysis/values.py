@@ -9,7 +9,7 @@ key                                                value
 ``allreduce.<system>.<metric>.<stat>``             over the message sizes of an all-reduce curve
 ``reported.<job>.<metric>``                        as a file in ``data/reported`` says it
 ``modelled.<job>.<metric>``                        computed from reported ones, formula named
-``modelled.<experiment>.<system>.<metric>``        computed from facts of the system
+``modelled.<experiment>.<system>.<metric>``        from facts of the system, or its fitted link
 ``modelled.link.<system>.<parameter>``             a model fitted to an all-reduce curve
 ``modelled.request.<machine>.<phase>.<metric>``    the computed request of a proposal
 ``cited.<id>``, ``cited.<system>.<fact>``          from ``data/cited`` and ``data/systems``
@@ -41,7 +41,16 @@ from scalebook.contract import ScalebookError
 
 #: Modules of this room with a function ``values()`` that gives further numbers. None of them may
 #: ask `ledger`, which asks them: what they build on is in `base`.
-PROVIDERS = ("cited", "planned", "exchange", "traced", "linkmodel", "resources", "verdicts")
+PROVIDERS = (
+    "cited",
+    "planned",
+    "exchange",
+    "traced",
+    "linkmodel",
+    "linkcheck",
+    "resources",
+    "verdicts",
+)
 
 #: Folders and files below the study's root whose change makes other numbers.
 _INPUTS = (
