@@ -50,6 +50,13 @@ def main() -> int:
     except contract.ScalebookError as error:
         print(f"training_throughput: {error}", file=sys.stderr)
         return error.exit_status
+    settings, device = result["settings"], result["machine"]
+    print(
+        f"{settings['model']} ({settings['stem']} stem), batch {settings['batch']}, "
+        f"{settings['precision']}, {settings['threads']} threads of {device}\n"
+        f"images/s: median and extremes of {settings['rounds']} rounds of {settings['steps']} "
+        "steps; the last column is the median of the ratios to constant in the same round\n"
+    )
     print(f"{'source':14s} {'images/s':>9s} {'low':>8s} {'high':>8s} {'of the limit':>13s}")
     for name, figures in result["sources"].items():
         print(

@@ -61,6 +61,48 @@ def test_the_owners_file_is_held_against_the_report(study_root):
     assert verdicts("2649", "final_val_acc 74.08") == ["holds"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "cells", "sentence", "both", "said"),
+    [
+        ("images,train_time_s", "50000,20", "contradicted", "contradicted", "is 2 times that"),
+        ("images,train_time_s", "100000,20", "holds", "holds", "each of 2 ranks trained on all"),
+        ("images,train_time_s", "50000,10", "holds", "holds", "a part of each epoch"),
+        ("images,train_time_s", "50000,14", "contradicted", "contradicted", "3,571 images/s"),
+        ("images,train_time_s", "7,20", "undetermined", "contradicted", "Both could hold if"),
+        ("throughput,epoch_time_s", "2490,20.1", "contradicted", "contradicted", "2,490 images/s"),
+        # The file repeats the report: nothing is decided.
+        ("throughput,epoch_time_s", "5000,20", "undetermined", "contradicted", "Both could hold"),
+        ("lr", "0.1", "undetermined", "contradicted", "Both could hold if"),
+    ],
+)
+def test_the_owners_file_decides_which_reading_holds(
+    study_root, columns, cells, sentence, both, said
+):
+    path = study_root / "results/csv/baseline_2649_2gpu_2649.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"epoch,val_acc,{columns}\n1,60,{cells}\n2,74.08,{cells}\n")
+    assert verdicts("2649", "20 s an epoch") == [both]
+    assert verdicts("2649", "train 1.12 times") == [sentence]
+    assert verdicts("2649", "56 % efficiency")[0] == sentence
+    table = consistency.check()
+    row = table[table["statement"].str.contains("20 s an epoch")].iloc[0]
+    assert said in row["computation"]
+    claim = table[table["statement"].str.contains("train 1.12 times")].iloc[0]
+    assert ("by the file" in claim["computation"]) == (sentence != "undetermined")
+
+
+def test_a_rate_counted_in_both_files_is_taken_from_both(study_root):
+    folder = study_root / "results/csv"
+    folder.mkdir(parents=True)
+    head = "epoch,val_acc,images,train_time_s,warmup_images,warmup_time_s\n"
+    # Without the warm-up 25 images/s and 100; with it the ratio would be another.
+    (folder / "baseline_2649_2gpu_2649.csv").write_text(head + "1,60,50000,25,10000,5\n")
+    (folder / "baseline_2644_1gpu_2644.csv").write_text(head + "1,60,50000,20,10000,10\n")
+    table = consistency.check()
+    claim = table[table["statement"].str.contains("train 1.12 times")].iloc[0]
+    assert "2,000 images/s / 4,000 images/s = 0.5 ×" in claim["computation"]
+
+
 def test_another_study_needs_no_code(study_root):
     (study_root / "data/reported/magic-castle-2025.yaml").unlink()
     (study_root / "data/reported/other.yaml").write_text(

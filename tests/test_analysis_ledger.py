@@ -41,10 +41,13 @@ def test_every_number_names_files_that_are_there_a_place_and_code(study_root):
     add_allreduce(study_root)
     stem = add_run(study_root, "profile", resolved={"training": {"profile": True}})
     add_trace(study_root, f"{stem}_rank0", {"volta_sgemm": 30.0, "bn_fw": 10.0})
+    own = study_root / "results/csv/baseline_2649_2gpu_2649.csv"
+    own.write_text("epoch,val_acc,images,train_time_s\n1,74.08,50000,20\n")
     cite(study_root)
     shutil.copytree(REPOSITORY / "data/examples", study_root / "data/examples")
     known = values.ledger()
     assert {"measured", "reported", "modelled", "cited"} == {v.kind for v in known.values()}
+    assert known["recorded.2649.rate"].value == 2500
     for key, value in known.items():
         assert value.source and value.code, key
         assert value.where or value.kind == "modelled", key

@@ -89,8 +89,35 @@ def test_the_run_s_own_file_settles_it(rate, epoch, expected):
             "ddp_2gpu.magic-castle.epoch_time_s": (epoch, epoch, epoch),
         }
     )
+    repeats = rate > 5000 and epoch > 15
+    assert theirs.bases(ledger) == ("open" if repeats else "arrived")
+    assert expected in theirs.two_bases(ledger)
+    assert ("stays undetermined" in theirs.two_bases(ledger)) == repeats
+    assert ("repeats" in sentences.conclusion(ledger)) == repeats
+
+
+@pytest.mark.parametrize(
+    ("images", "rate", "expected"),
+    [
+        (100_000.0, 5000.0, "every rank trained on the whole set"),
+        (50_000.0, 5000.0, "that of the timed part alone"),
+        (50_000.0, 2500.0, "that times the number of ranks"),
+        (50_000.0, 3600.0, "`recorded.2649.rate|,.0f|unit`."),
+    ],
+)
+def test_counts_in_the_file_say_how_both_numbers_came_about(images, rate, expected):
+    ledger = reported() | known(
+        **{
+            "ddp_2gpu.magic-castle.throughput": (5000.0, 5000.0, 5000.0),
+            "ddp_2gpu.magic-castle.epoch_time_s": (20.0, 20.0, 20.0),
+            "recorded.2649.images": images,
+            "recorded.2649.train_time_s": images / rate,
+            "recorded.2649.rate": rate,
+        }
+    )
     assert theirs.bases(ledger) == "arrived"
     assert expected in theirs.two_bases(ledger)
+    assert "decide" in sentences.abstract_results(ledger)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@
 type             verdict
 ===============  ==================================================================================
 ratio,           holds if both ways to form the ratio, throughput and time per epoch, agree with
-efficiency       it; contradicted if neither does; undetermined if the two contradict each other
+efficiency       it; contradicted if neither does; where the two contradict each other, the rate
+                 that the job's own file counts decides (see `recorded`): undetermined without it
 bottleneck       see `bottlenecks`: of the network, of an operator
 convergence      final accuracies against a tolerance, and against the spread between seeds
 sum, formula     an expression of reported values, computed
@@ -19,6 +20,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from scalebook.analysis import recorded
 from scalebook.analysis.bottlenecks import bottleneck
 from scalebook.analysis.checking import (
     CONTRADICTED,
@@ -34,6 +36,7 @@ from scalebook.analysis.linkmodel import NOT_VALIDATED
 from scalebook.analysis.reported import Job, reference_of
 from scalebook.analysis.resources import request_table
 from scalebook.analysis.steptime import the_plan
+from scalebook.analysis.value import number
 from scalebook.contract import ScalebookError
 
 #: Points of accuracy within which two final accuracies count as similar where a claim tells
@@ -96,10 +99,40 @@ def _ratio(claim: dict, job: Job, jobs: dict[str, Job]) -> list[dict]:
         said += ": the two contradict each other"
     decided = f"{job.csv}: columns images, train_time_s, epoch_time_s" if job.csv else ""
     decided = "" if verdict == HOLDS else decided
+    if verdict == UNDETERMINED and (counted := _counted(claim, job, reference)):
+        verdict, by_file, decided = counted
+        said += f"; {by_file}"
     whole = row(job, quoted(claim), verdict, said, decided, claim["id"])
     # The same number may stand among the job's values, where it is tested both ways already.
     covered = job.values.get(metric) == claim["value"] and reference_of(job, jobs) is reference
     return [whole] if covered else [whole, *parts]
+
+
+def _counted(claim: dict, job: Job, reference: Job) -> tuple[str, str, str] | None:
+    """Verdict by the rate that the job's own file counts, why, and the file; None without one.
+
+    The reference's own count is taken where its file is here, else its reported rate.
+    """
+    settled = recorded.of_job(job)
+    own = recorded.recorded(reference)
+    before = own.rate if own else reference.values.get("throughput")
+    if settled is None or not before or claim["metric"] not in (None, "throughput"):
+        return None
+    counted, found = settled
+    value = counted.rate / before
+    said = f"by the file, which {counted.text}: {number(counted.rate)} images/s / "
+    said += f"{number(before)} images/s{'' if own else ' as reported'}"
+    if claim["type"] == "efficiency":
+        ranks = (job.known("world_size") or 1) / (reference.known("world_size") or 1)
+        value *= 100 / ranks
+        said += f" / {ranks:g} = {value:.3g} %"
+    else:
+        said += f" = {value:.3g} ×"
+    if found == recorded.ALL_IMAGES:
+        said += ", each rank training on all images"
+    elif found == recorded.UNTIMED and counted.epoch_time_s:
+        said += f", while an epoch takes {number(counted.epoch_time_s)} s"
+    return HOLDS if agree(claim["value"], value) else CONTRADICTED, said, counted.file
 
 
 # --------------------------------------------------------------------------- convergence

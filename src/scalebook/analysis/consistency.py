@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from scalebook import results
+from scalebook.analysis import recorded
 from scalebook.analysis.checking import (
     COLUMNS,
     CONTRADICTED,
@@ -25,6 +26,7 @@ from scalebook.analysis.claims import claim_rows
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.flops import training_gflop
 from scalebook.analysis.reported import Job, peak_of, reference_of, reported_jobs, stems_of
+from scalebook.analysis.value import number
 
 #: Columns of `check` for a reader.
 CHECK_HEADERS = {
@@ -88,6 +90,11 @@ def _epoch_images(job: Job) -> list[dict]:
         return [row(job, statement, HOLDS, computation)]
     computation += f"; {images:,} / {epoch:g} s would be {images / epoch:,.6g} images/s"
     ranks = job.known("world_size") or 1
+    if settled := recorded.of_job(job):
+        counted, found = settled
+        verdict, said = _settled(counted, found, ranks)
+        computation += f". The file {counted.text}: {said}"
+        return [row(job, statement, verdict, computation, counted.file)]
     if ranks > 1 and agree(factor, ranks):
         computation += (
             f". Both could hold if each of {ranks} ranks trained on all images, if a rate was "
@@ -95,6 +102,16 @@ def _epoch_images(job: Job) -> list[dict]:
         )
     decided = f"{job.csv}: columns images, train_time_s, epoch_time_s" if job.csv else ""
     return [row(job, statement, CONTRADICTED, computation, decided)]
+
+
+def _settled(counted: recorded.Recorded, found: str, ranks: int) -> tuple[str, str]:
+    """Verdict on a rate and a time per epoch that do not fit each other, and why."""
+    if found == recorded.ALL_IMAGES:
+        return HOLDS, f"each of {ranks} ranks trained on all images, so both hold"
+    if found == recorded.UNTIMED:
+        return HOLDS, "the reported rate is that of a part of each epoch, so both hold"
+    times = f"; the reported rate is {ranks} times that" if found == recorded.MULTIPLIED else ""
+    return CONTRADICTED, f"{number(counted.rate)} images/s{times}"
 
 
 def _ratios(job: Job, jobs: dict[str, Job]) -> list[dict]:

@@ -31,6 +31,7 @@ def abstract_results(known: Ledger) -> str:
         "holds.",
         "agree": "within rounding, the two agree.",
         "arrived": "the run's own file, now at hand, decides between them.",
+        "open": "the run's own file repeats both, and does not tell how they go together.",
     }[case]
     run, control = f"ddp_2gpu.{MIDDLE}.efficiency", f"ddp_1node.{MIDDLE}.efficiency"
     if measured(known, run, control):
@@ -68,6 +69,8 @@ def conclusion(known: Ledger) -> str:
         "stands as one run's result.",
         "arrived": "The report's two readings of the two-GPU run are now decided by that run's own "
         "file.",
+        "open": "The run's own file repeats the report's two readings of the two-GPU run without "
+        "counting its images, so the efficiency that was concluded from one is undetermined.",
     }[case]
     run, control = f"ddp_2gpu.{MIDDLE}.efficiency", f"ddp_1node.{MIDDLE}.efficiency"
     if not measured(known, run, control):

@@ -133,6 +133,8 @@ def reported_study(known: Ledger) -> str:
         )
     elif case == "agree":
         said += "The two agree within rounding. "
+    elif case == "open":
+        said += "The run's own file repeats both, which exclude each other in a sharded epoch. "
     else:
         said += "The run's own file has arrived and decides which holds; see the paper. "
     return said + (

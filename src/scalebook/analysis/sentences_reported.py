@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalebook.analysis import checking
+from scalebook.analysis import checking, recorded
 from scalebook.analysis.phrases import (
     Ledger,
     agree,
@@ -15,6 +15,8 @@ from scalebook.analysis.phrases import (
 
 #: Reported jobs the paper is about: one GPU, two GPUs, half precision, profile.
 ONE, TWO, HALF, PROFILE = "2644", "2649", "2650", "2915"
+#: Ranks of job `TWO`.
+GPUS = 2
 #: Where the reported jobs ran.
 CLUSTER = "magic-castle"
 #: Below this share of its arithmetic peak, in percent, a device is not limited by arithmetic.
@@ -27,9 +29,17 @@ def arrived(known: Ledger) -> bool:
 
 
 def bases(known: Ledger) -> str:
-    """``arrived``, ``contradict`` or ``agree``: throughput and time per epoch of two GPUs."""
-    if measured(known, f"ddp_2gpu.{CLUSTER}.throughput"):
-        return "arrived"
+    """How throughput and time per epoch of two GPUs stand to each other.
+
+    ``agree`` or ``contradict`` by the report alone; ``arrived`` if the run's own file decides,
+    ``open`` if it is here and confirms both without counting images, so that it does not.
+    """
+    rate, epoch = f"ddp_2gpu.{CLUSTER}.throughput", f"ddp_2gpu.{CLUSTER}.epoch_time_s"
+    if measured(known, rate):
+        told = (rate, f"reported.{TWO}.throughput"), (epoch, f"reported.{TWO}.epoch_time_s")
+        both = all(has(known, f"{one}.median", other) and agree(known, f"{one}.median", other)
+                   for one, other in told)  # fmt: skip
+        return "open" if both and not _finding(known) else "arrived"
     same = agree(known, f"reported.{TWO}.throughput", f"modelled.{TWO}.throughput_by_epoch_time")
     return "agree" if same else "contradict"
 
@@ -42,7 +52,7 @@ def two_bases(known: Ledger) -> str:
             "The columns of {numref}`tab-contradiction` agree within the rounding of the report: "
             "throughput and time per epoch describe the same epoch, and either may be used."
         )
-    if case == "arrived":
+    if case in ("arrived", "open"):
         return _settled(known)
     images = value(f"modelled.{TWO}.images_by_throughput", ",.0f")
     ranks = number(known, f"reported.{TWO}.throughput") / number(
@@ -99,7 +109,42 @@ def _settled(known: Ledger) -> str:
     fails = [name for name, found, told in verdicts if not agree(known, found, told)]
     parts = [f"confirms the reported {listed(holds)}"] if holds else []
     parts += [f"does not confirm the reported {listed(fails)}"] if fails else []
-    return f"{said}. It {' and '.join(parts)}."
+    return f"{said}. It {' and '.join(parts)}.{_why(known)}"
+
+
+def _finding(known: Ledger) -> str:
+    """What the file's counts say of the reported rate; empty where it counts nothing."""
+    keys = [f"recorded.{TWO}.{metric}" for metric in ("images", "rate")]
+    told = [f"reported.{TWO}.throughput", f"reported.{TWO}.epoch_time_s",
+            f"modelled.{TWO}.throughput_by_epoch_time"]  # fmt: skip
+    if not has(known, *keys, *told):
+        return ""
+    images, rate = (number(known, key) for key in keys)
+    claimed, epoch, by_epoch = (number(known, key) for key in told)
+    return recorded.finding(images, rate, claimed, epoch * by_epoch, GPUS)
+
+
+def _why(known: Ledger) -> str:
+    """How the two reported numbers go together, where the file counts images and times them."""
+    images = value(f"recorded.{TWO}.images", ",.0f")
+    seconds = value(f"recorded.{TWO}.train_time_s", ".1f")
+    rate = value(f"recorded.{TWO}.rate", ",.0f")
+    counts = f" It counts {images} in {seconds} of an epoch: "
+    found = _finding(known)
+    if found == recorded.ALL_IMAGES:
+        return f"{counts}every rank trained on the whole set, so an epoch is twice the work."
+    if found == recorded.MULTIPLIED:
+        return f"{counts}{rate}; the reported rate is that times the number of ranks."
+    if found == recorded.UNTIMED:
+        return f"{counts}the reported rate is that of the timed part alone."
+    if found == recorded.SLOWER:
+        return f"{counts}{rate}."
+    if bases(known) == "open":
+        return (
+            " It does not count the images of an epoch, so how the two can both hold stays "
+            "undetermined."
+        )
+    return ""
 
 
 def stem(known: Ledger) -> str:

@@ -8,6 +8,7 @@ key                                                value
 ``run.<stem>.<metric>``                            of one of them
 ``allreduce.<system>.<metric>.<stat>``             over the message sizes of an all-reduce curve
 ``reported.<job>.<metric>``                        as a file in ``data/reported`` says it
+``recorded.<job>.<metric>``                        as the job's own file counts it, see `recorded`
 ``modelled.<job>.<metric>``                        computed from reported ones, formula named
 ``modelled.<experiment>.<system>.<metric>``        from facts of the system, or its fitted link
 ``modelled.link.<system>.<parameter>``             a model fitted to an all-reduce curve
@@ -42,15 +43,9 @@ from scalebook.contract import ScalebookError
 #: Modules of this room with a function ``values()`` that gives further numbers. None of them may
 #: ask `ledger`, which asks them: what they build on is in `base`.
 PROVIDERS = (
-    "cited",
-    "planned",
-    "exchange",
-    "traced",
-    "linkmodel",
-    "linkcheck",
-    "resources",
+    "cited", "planned", "exchange", "recorded", "traced", "linkmodel", "linkcheck", "resources",
     "verdicts",
-)
+)  # fmt: skip
 
 #: Folders and files below the study's root whose change makes other numbers.
 _INPUTS = (

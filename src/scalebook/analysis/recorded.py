@@ -1,0 +1,164 @@
+"""What a reported job's own file counts, once it is here, and what that settles.
+
+A rate, a time per epoch and the images of an epoch are three numbers with one equation. Where a
+report tells two of them and they do not fit a pass over the training set, the file decides if it
+counts images and times them:
+
+===============  ==================================================================================
+finding          the file counts …
+===============  ==================================================================================
+all-images       as many passes over the training set as there are ranks
+multiplied       one pass, at the claimed rate divided by the ranks
+untimed          one pass at the claimed rate, in a part of each epoch
+slower           one pass, at another rate than the claimed one
+===============  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from scalebook import results
+from scalebook.analysis.checking import agree
+from scalebook.analysis.reported import Job, reported_jobs
+from scalebook.analysis.value import Value, number
+from scalebook.contract import ScalebookError
+
+ALL_IMAGES, MULTIPLIED, UNTIMED, SLOWER = "all-images", "multiplied", "untimed", "slower"
+
+_COLUMNS = ("images", "train_time_s", "throughput", "epoch_time_s")
+
+#: Metrics of `Recorded` that the ledger holds, and their units.
+METRICS = {"images": "images", "train_time_s": "s", "rate": "images/s"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Counts of a file, medians over its epochs.
+
+    Attributes
+    ----------
+    file : str
+        The CSV, relative to the study's root.
+    rate : float
+        Images a second: counted where the file tells images and their time, warm-up left out
+        where it tells that too; else as the file has it.
+    images, train_time_s : float or None
+        Images of an epoch over all ranks, and the seconds they took; None where not counted.
+    epoch_time_s : float or None
+        Seconds of the whole epoch.
+    """
+
+    file: str
+    rate: float
+    images: float | None
+    train_time_s: float | None
+    epoch_time_s: float | None
+
+    @property
+    def text(self) -> str:
+        """What it counts, to follow "the file"."""
+        if self.images is None:
+            return (
+                f"records {number(self.rate)} images/s and {number(self.epoch_time_s)} s an epoch"
+            )
+        return f"counts {number(self.images)} images in {number(self.train_time_s)} s"
+
+
+def recorded(job: Job) -> Recorded | None:
+    """What the file of a job counts; None where there is none, or it tells no rate."""
+    stem = job.measured.get("stem")
+    if not stem:
+        return None
+    try:
+        epochs = results.epochs(stem)
+    except ScalebookError:
+        return None
+    folder = "results/local" if job.measured.get("local") else "results"
+    known = {name: epochs[name].median() for name in _COLUMNS if name in epochs}
+    known = {name: float(value) for name, value in known.items() if value == value}
+    rates = _rates(epochs) if {"images", "train_time_s"} <= set(known) else pd.Series(dtype=float)
+    counts = bool(rates.notna().any())
+    rate = float(rates.median()) if counts else known.get("throughput")
+    if rate is None:
+        return None
+    return Recorded(
+        f"{folder}/csv/{stem}.csv",
+        rate,
+        known["images"] if counts else None,
+        known["train_time_s"] if counts else None,
+        known.get("epoch_time_s"),
+    )
+
+
+def _rates(epochs: pd.DataFrame) -> pd.Series:
+    images, seconds = epochs["images"], epochs["train_time_s"]
+    if {"warmup_images", "warmup_time_s"} <= set(epochs.columns):
+        images = images - epochs["warmup_images"].fillna(0)
+        seconds = seconds - epochs["warmup_time_s"].fillna(0)
+    return (images / seconds)[(images > 0) & (seconds > 0)]
+
+
+def finding(images: float, rate: float, claimed: float, in_set: float, ranks: float) -> str:
+    """What the counts say of a claimed rate: a word of the table above, empty where none fits.
+
+    Parameters
+    ----------
+    images, rate : float
+        Images of an epoch and images/s, as the file counts them.
+    claimed : float
+        The reported images/s.
+    in_set : float
+        Images of the training set.
+    ranks : float
+        Number of ranks.
+    """
+    if ranks > 1 and agree(images, ranks * in_set):
+        return ALL_IMAGES if agree(claimed, rate) else ""
+    if not agree(images, in_set):
+        return ""
+    if agree(claimed, rate):
+        return UNTIMED
+    return MULTIPLIED if ranks > 1 and agree(claimed, ranks * rate) else SLOWER
+
+
+def of_job(job: Job) -> tuple[Recorded, str] | None:
+    """What a job's file tells, and the `finding`; None where it settles nothing.
+
+    A file that has a rate and a time per epoch, but counts no images, settles it only if the two
+    make one pass over the training set.
+    """
+    told, in_set, claimed = recorded(job), job.dataset[0], job.values.get("throughput")
+    if told is None or not in_set or not claimed:
+        return None
+    images = told.images
+    if images is None:
+        images = told.rate * (told.epoch_time_s or 0.0)
+        if not agree(images, in_set):
+            return None
+    found = finding(images, told.rate, claimed, in_set, job.known("world_size") or 1)
+    return (told, found) if found else None
+
+
+def values() -> Iterator[Value]:
+    """Counts of the files of reported jobs: ``recorded.<job>.images`` and others of `METRICS`."""
+    for job in reported_jobs().values():
+        counted = recorded(job)
+        if counted is None or counted.images is None:
+            continue
+        for metric, unit in METRICS.items():
+            column = "images / train_time_s" if metric == "rate" else metric
+            yield Value(
+                key=f"recorded.{job.id}.{metric}",
+                value=getattr(counted, metric),
+                unit=unit,
+                kind="measured",
+                source=f"own file of job {job.id}, median over its epochs",
+                runs=(str(job.measured["stem"]),),
+                files=(counted.file,),
+                where=f"column {column}",
+                code="scalebook.analysis.recorded.recorded",
+            )
