@@ -142,10 +142,22 @@ def _of_configuration(one: Configuration) -> Iterator[Value]:
                 source=f"setting that all of these share: {one.source}",
                 n=len(one.runs),
                 runs=tuple(one.stems),
-                files=_paths("manifests", one.stems, ".json"),
+                files=_configured_in(one),
                 where=name,
                 code="scalebook.analysis.configurations",
             )
+
+
+def _configured_in(one: Configuration) -> tuple[str, ...]:
+    """Files that tell the settings: manifests; of an imported run, the report of its job."""
+    imported = one.runs["kind"] == "imported"
+    own = one.runs[~imported]
+    if not imported.any():
+        return _paths("manifests", own["stem"], ".json")
+    table = results.reported()
+    jobs = one.runs.loc[imported, "job_id"].astype(str)
+    told = table.loc[table["job_id"].astype(str).isin(jobs), "source_file"].unique()
+    return (*_paths("manifests", own["stem"], ".json"), *map(str, told))
 
 
 def _stats(
