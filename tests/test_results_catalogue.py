@@ -262,6 +262,7 @@ def test_the_job_decides_what_the_file_is_of(study_root):
         ("\ufeffepoch,val_acc\n1,55\n2,77.42", 77.42, None),
         ("epoch, val_acc \n1, 55\n\n2, 77.42\n", 77.42, None),
         ("epoch,val_acc\n1,55\n2,77.42\n3", 77.42, "cut short"),
+        ("epoch,val_acc\n1,55\n5,77.42\n", 77.42, "between 1 and 5 are not there"),
     ],
 )
 def test_common_ways_of_others_are_understood_and_said(study_root, text, expected, note):
@@ -272,6 +273,27 @@ def test_common_ways_of_others_are_understood_and_said(study_root, text, expecte
     assert (problems["severity"] == "note").all() and len(problems) == (note is not None)
     if note:
         assert note in row["note"] and note in problems["problem"][0]
+
+
+def test_decimal_commas_are_read_where_they_can_be_nothing_else(study_root):
+    drop(study_root, "epoch;val_acc;throughput\n1;55,2;4,460\n2;77,42;4,470\n")
+    row = results.runs(kind="imported").iloc[0]
+    assert row["final_val_acc"] == 77.42 and row["throughput"] == pytest.approx(4.465)
+    assert "decimal comma" in row["note"]
+    # 4,460 alone may be four thousand: the file is refused rather than read wrong.
+    drop(study_root, "epoch;val_acc;throughput\n1;55;4,460\n")
+    problems = results.problems()
+    assert "'4,460' is not a number" in problems[problems["severity"] == "error"]["problem"].item()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("epoch,val_acc\n", "no row below it"), ("epoch,val_acc\n1,1_0\n", "'1_0' is not a number")],
+)
+def test_what_holds_no_epoch_is_said(study_root, text, said):
+    drop(study_root, text)
+    assert results.runs(kind="imported", status="finished").empty
+    assert said in results.problems()["problem"].item()
 
 
 def test_our_own_accuracies_are_never_taken_for_fractions(study_root):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,6 +187,8 @@ def read_epochs(path: Path, where: str, foreign: bool = False) -> EpochTable:
         if not text:
             return reading.table()
     header, lines, rows = _split(reading, text)
+    if foreign and not rows and not reading.failed():
+        reading.error("has a header and no row below it; expected a row an epoch")
     if reading.failed():
         return reading.table()
     frame = _typed(reading, header, lines, rows)
@@ -229,6 +232,7 @@ def _split(reading: _Reading, text: str) -> tuple[list[str], list[int], list[lis
         return nothing
     if delimiter != ",":
         reading.note(f"columns are parted by {'tabs' if delimiter == chr(9) else delimiter}")
+        _decimal_commas(reading, [record for _, record in records])
     if records and not text.endswith(("\n", "\r")) and len(records[-1][1]) != len(header):
         reading.note("last line is cut short and was left out", records.pop()[0])
     for line, record in records:
@@ -263,9 +267,25 @@ def _typed(
     return frame
 
 
+#: Numbers as spreadsheets of many countries write them; ``4,460`` alone may be either.
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_SURELY_DECIMAL = re.compile(r"[+-]?(0,\d+|\d+,(\d{1,2}|\d{4,}))")
+
+
+def _decimal_commas(reading: _Reading, rows: list[list[str]]) -> None:
+    """Read ``55,2`` as 55.2 where columns are parted by something else, and no doubt is left."""
+    if not any(_SURELY_DECIMAL.fullmatch(cell) for row in rows for cell in row):
+        return
+    for row in rows:
+        row[:] = [c.replace(",", ".") if _DECIMAL_COMMA.fullmatch(c) else c for c in row]
+    reading.note("numbers are written with a decimal comma")
+
+
 def _number(cell: str) -> float | None:
     if cell.lower() in _EMPTY:
         return float("nan")
+    if "_" in cell:  # which Python takes for a digit separator
+        return None
     try:
         return float(cell)
     except ValueError:
@@ -277,6 +297,11 @@ def _understood(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     if len(frame) and frame["epoch"].iloc[0] == 0:
         frame["epoch"] += 1
         reading.note("epochs are counted from 0; read as counted from 1", None, "epoch")
+    skipped = frame["epoch"].diff() > 1
+    if skipped.any():
+        first = int(skipped.idxmax())
+        said = f"{frame['epoch'][first - 1]:g} and {frame['epoch'][first]:g}"
+        reading.note(f"epochs between {said} are not there", None, "epoch")
     for name in _ACCURACIES:
         if name not in frame.columns:
             continue
