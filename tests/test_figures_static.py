@@ -30,6 +30,7 @@ def fake_browser(monkeypatch):
         return FAKE[: len(drawn)]
 
     monkeypatch.setattr(static, "_images", images)
+    monkeypatch.setattr(static, "browser", lambda: "fake")
     monkeypatch.setattr(static, "_with_dpi", lambda png: png)
     return asked
 
@@ -107,8 +108,22 @@ def test_no_browser_is_one_line_only_when_asked_to_render(study_root, tmp_path, 
     assert static.stale(out) == list(figures.FIGURES)
     with pytest.raises(ScalebookError, match="install chromium, or set BROWSER_PATH") as caught:
         static.render(None, out)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "scaling_efficiency" in str(caught.value)
     assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(study_root, tmp_path, fake_browser):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "plots"):
+        with pytest.raises(ScalebookError, match="is no folder that can be written") as caught:
+            static.render(["scaling_efficiency"], out)
+        assert "\n" not in str(caught.value)
+    # A disk may be full only when the file is written.
+    taken = tmp_path / "plots"
+    (taken / "scaling_efficiency.png").mkdir(parents=True)
+    with pytest.raises(ScalebookError, match="cannot be written"):
+        static.render(["scaling_efficiency"], taken)
+    assert static.stale(taken)
 
 
 @pytest.mark.browser

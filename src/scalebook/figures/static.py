@@ -52,6 +52,7 @@ VERSION = 1
 #: Programs that can draw for kaleido, in order of preference.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
+_NO_BROWSER = "no browser to render PNG and SVG with: install chromium, or set BROWSER_PATH"
 
 # --------------------------------------------------------------------------- content
 
@@ -186,13 +187,29 @@ def render(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     UsageError
         If there is no such figure.
     ScalebookError
-        If no browser is there, or it fails.
+        If no browser is there, or it fails, or the folder cannot be written.
     """
     out = out or folder()
     names = stale(out) if names is None else list(names)
     drawn = dict(drawing for name in names for drawing in _drawings(name))
     if not drawn:
         return []
+    if browser() is None:
+        raise ScalebookError(f"figures: not current: {', '.join(names)}; {_NO_BROWSER}")
+    # Before the browser is asked, which takes its time.
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise ScalebookError(f"{there}: is no folder that can be written; name another with --out")
+    try:
+        return _write(drawn, out)
+    except OSError as error:
+        raise ScalebookError(
+            f"{error.filename or out}: cannot be written ({error.strerror}); name another folder "
+            "with --out"
+        ) from None
+
+
+def _write(drawn: Mapping[str, go.Figure], out: Path) -> list[Path]:
     images = _images(list(drawn.values()))
     written = []
     stems = {*figures.FIGURES, *(f"{name}{COLUMN}" for name in figures.COLUMN)}
@@ -239,9 +256,7 @@ def _images(
     """
     program = browser()
     if program is None:
-        raise ScalebookError(
-            "figures: no browser to render PNG and SVG with: install chromium, or set BROWSER_PATH"
-        )
+        raise ScalebookError(f"figures: {_NO_BROWSER}")
     with tempfile.TemporaryDirectory(prefix="scalebook-figures-") as name:
         work = Path(name)
         for position, figure in enumerate(map(for_print, drawn)):
