@@ -131,7 +131,7 @@ def _name(group: str) -> str:
 def _from_trace(job: Job, jobs: dict[str, Job]) -> tuple[str, dict[str, float]] | None:
     """First trace that belongs to a reported job, and its shares by operator in percent."""
     for file in traces.trace_files():
-        if not _belongs(file, job, jobs):
+        if not belongs(file, job, jobs):
             continue
         try:
             by_operator = traces.trace_summary(file)["by_operator"]
@@ -144,7 +144,7 @@ def _from_trace(job: Job, jobs: dict[str, Job]) -> tuple[str, dict[str, float]] 
     return None
 
 
-def _belongs(file: str, job: Job, jobs: dict[str, Job]) -> bool:
+def belongs(file: str, job: Job, jobs: dict[str, Job]) -> bool:
     """Whether a trace is the job's: it carries its id, or no run's name and only its pattern."""
     name = PurePosixPath(file).name
     try:

@@ -12,7 +12,8 @@ key                                           value
 ============================================  ==================================================
 
 ``<name>`` is the stem of a run, the ranks of which are added up, or that of a file in
-``data/examples``; and ``<experiment>.<system>`` where one run of them alone has a trace.
+``data/examples``; and ``<experiment>.<system>`` where one run of them alone has a trace. A trace
+that carries no run's name and joins a reported job (see `bottlenecks.belongs`) is ``job-<id>`` too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from scalebook import results, traces
+from scalebook.analysis.bottlenecks import belongs
 from scalebook.analysis.comparable import plain
+from scalebook.analysis.reported import reported_jobs
 from scalebook.analysis.value import Value
 from scalebook.contract import ScalebookError
 
@@ -38,6 +41,7 @@ def values() -> Iterator[Value]:
     own = _own()
     places = {run: _experiment(run) for run in own}
     often = Counter(place for place in places.values() if place)
+    given: set[str] = set()
     for run, summaries in own.items():
         files = tuple(file for file, _ in summaries)
         about = {
@@ -50,9 +54,11 @@ def values() -> Iterator[Value]:
         named = f"trace of {place.replace('.', ' on ')}" if place else f"trace {run}"
         found = list(_of(run, [summary for _, summary in summaries], named, about))
         yield from found
-        if place and often[place] == 1:
+        also = place if place and often[place] == 1 else _job(run, files[0], places)
+        if also and also not in given:
+            given.add(also)
             for value in found:
-                yield replace(value, key=value.key.replace(f"trace.{run}.", f"trace.{place}.", 1))
+                yield replace(value, key=value.key.replace(f"trace.{run}.", f"trace.{also}.", 1))
     for example in traces.trace_examples():
         name = PurePosixPath(example["file"]).stem
         source = f"published trace, {example['title']}; {example['source']}, {example['licence']}"
@@ -78,6 +84,14 @@ def _own() -> dict[str, list[tuple[str, dict[str, Any]]]]:
         run = PurePosixPath(file).name.split(".")[0].rsplit("_rank", 1)[0]
         found.setdefault(run, []).append((file, summary))
     return found
+
+
+def _job(run: str, file: str, places: dict[str, str]) -> str:
+    """``job-<id>`` of the reported job that a trace without a run of ours joins; empty if none."""
+    if places[run]:
+        return ""
+    jobs = reported_jobs()
+    return next((f"job-{name}" for name, job in jobs.items() if belongs(file, job, jobs)), "")
 
 
 def _experiment(run: str) -> str:
