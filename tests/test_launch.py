@@ -6,15 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from tqdm import tqdm
 
-from scalebook import contract, launch, study
+from scalebook import contract, launch, results, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch import JobState, Progress
+from scalebook.launch import JobState, Progress, supervise
 from scalebook.launch.local import failure_line
-from scalebook.launch.watch import describe
+from scalebook.launch.watch import bar_format, describe
 
 SMALL = {
     "dataset": "synthetic",
@@ -108,6 +110,71 @@ def test_a_job_whose_supervisor_was_killed_can_still_be_cancelled(study_root):
     assert not job.ranks()
 
 
+def test_a_run_that_outlived_its_supervisor_has_the_end_it_wrote_itself(study_root):
+    job = launch.submit(resolved())
+    supervisor = psutil.Process(contract.read_json(job.folder / "job.json")["pid"])
+    assert job.wait(120) is JobState.COMPLETED, job.logs()
+    psutil.wait_procs([supervisor], timeout=30)
+    last = contract.read_json(job.folder / "progress.json")
+    assert last["images_per_s"] == pytest.approx(
+        results.epochs(str(job.stem))["throughput"].iloc[-1], abs=0.1
+    )
+    # As if it had been killed before its last word.
+    (job.folder / "state.json").unlink()
+    assert job.state() is JobState.COMPLETED and job.reason() == ""
+    assert job.collect() == job.stem
+    document = contract.read_json(job.files().manifest)
+    document["attempts"][-1].update(ended=None, end=None, reason=None)
+    contract.write_json(job.files().manifest, document)
+    assert job.state() is JobState.FAILED and "--resume" in job.reason()
+    # Its manifest no longer says that it runs.
+    job.cancel()
+    assert ended(job) == "failed"
+    assert job.state() is JobState.FAILED and "--resume" in job.reason()
+
+
+def test_a_job_of_a_study_that_was_moved_is_found_and_cancelled(study_root):
+    job = launch.submit(resolved(epochs=400))
+    wait_until(lambda: training(job), 120, "training")
+    os.kill(contract.read_json(job.folder / "job.json")["pid"], signal.SIGKILL)
+    moved = study_root.with_name(f"{study_root.name}-moved")
+    study_root.rename(moved)
+    again = launch.find(job.id, moved)
+    try:
+        wait_until(lambda: again._supervisor() is None, 10)
+        assert again.state() is JobState.RUNNING
+    finally:
+        again.cancel()
+    assert again.state() is JobState.CANCELLED
+    assert not again.ranks()
+
+
+def test_a_supervisor_told_to_end_before_it_began_starts_no_training(study_root, monkeypatch):
+    job = launch.submit(resolved(epochs=400))
+    job.cancel()
+    (job.folder / "state.json").unlink(missing_ok=True)
+    began = []
+
+    def popen(*arguments, **more):
+        # The signal arrives after its handler is there and before the child is.
+        os.kill(os.getpid(), signal.SIGTERM)
+        began.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return began[0]
+
+    monkeypatch.setattr(supervise, "subprocess", SimpleNamespace(Popen=popen))
+    monkeypatch.setattr(supervise, "_adopt_orphans", lambda: None)
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(study_root))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    start = time.monotonic()
+    try:
+        supervise.main([str(job.folder)])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert time.monotonic() - start < 30
+    assert job.state() is JobState.CANCELLED
+
+
 def test_a_failing_job_says_why_in_the_training_process_words(study_root):
     job = launch.submit(resolved(dataset="auto"))
     assert job.wait(120) is JobState.FAILED
@@ -125,6 +192,7 @@ def test_a_reused_process_number_is_not_taken_for_the_job(study_root):
     psutil.wait_procs([supervisor], timeout=30)
     contract.write_json(job.folder / "job.json", {**noted, "pid": os.getpid()})
     (job.folder / "state.json").unlink()
+    job.files().manifest.unlink()
     assert job.state() is JobState.FAILED
     assert "scalebook run --resume" in job.reason()
     job.cancel()
@@ -158,6 +226,32 @@ def test_progress_counts_steps_within_epochs():
     assert describe(ended, JobState.COMPLETED) == "completed, 900 images/s, accuracy 70.0 %"
     stopped = Progress("train", 2, 4, 5, 10, remaining_s=60.0)
     assert describe(stopped, JobState.CANCELLED) == "cancelled, epoch 2/4"
+    assert describe(stopped, JobState.CANCELLED, "cancelled") == "cancelled, epoch 2/4"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (120, "quick  38% |####1      | epoch 2/4, 1,234 images/s, accuracy 61.2 %, 1:01:11 left"),
+        (70, "quick  38% epoch 2/4, 1,234 images/s, accuracy 61.2 %, 1:01:11 left"),
+        (40, "quick  38% 2/4, 1,234/s, 61.2 %, 1:01:11"),
+    ],
+)
+def test_a_narrow_terminal_shows_less_and_cuts_nothing(columns, expected):
+    progress = Progress("train", 2, 4, 5, 10, images_per_s=1234.5, val_acc=61.24, remaining_s=3671)
+    form = bar_format("quick", progress, JobState.RUNNING, "", columns + 1)
+    shown = tqdm.format_meter(
+        37.5, 100, 1, ncols=columns + 1, prefix="quick", bar_format=form, ascii=True
+    )
+    assert len(shown) <= columns + 1
+    assert "#" not in expected or "|" in shown
+    assert shown.replace(": ", "  ").endswith(expected.split("%", 1)[1].split("| ")[-1])
+
+
+def test_a_reason_with_braces_is_shown_as_it_is():
+    form = bar_format("quick", Progress(), JobState.FAILED, "KeyError: {'a': {}}", 100)
+    shown = tqdm.format_meter(0, 100, 1, ncols=100, bar_format=form, prefix="quick")
+    assert shown.endswith("failed (KeyError: {'a': {}})")
 
 
 def test_the_reason_is_the_line_that_training_wrote_for_it():

@@ -114,12 +114,25 @@ class LocalJob(Job):
         # It may have written its last word between the two looks.
         if final := self._final():
             return JobState[final["state"]]
-        return JobState.RUNNING if self.ranks() else JobState.FAILED
+        if self.ranks():
+            return JobState.RUNNING
+        return _STATES.get(self._own_word().get("ended"), JobState.FAILED)
+
+    def _own_word(self) -> dict:
+        """Last attempt as the run itself noted it, which outlives a supervisor that was killed."""
+        files = self.files()
+        try:
+            attempts = contract.read_json(files.manifest).get("attempts") if files else None
+        except ScalebookError:
+            return {}
+        return attempts[-1] if attempts else {}
 
     def reason(self) -> str:
         """Why it ended as it did."""
         if final := self._final():
             return final.get("reason", "")
+        if self.state().finished and self._own_word().get("ended"):
+            return self._own_word().get("reason") or ""
         if self.state() is JobState.FAILED:
             return (
                 "its supervisor is gone (was the machine restarted?); "
@@ -138,12 +151,13 @@ class LocalJob(Job):
                 if process.status() == psutil.STATUS_ZOMBIE:
                     continue
                 environment = process.environ()
+                if environment.get("SCALEBOOK_JOB_ID") != self.id:
+                    continue
+                # Where the study was moved meanwhile, the working folder has moved with it.
+                if str(self.root) in (environment.get("SCALEBOOK_ROOT"), process.cwd()):
+                    mine.append(process)
             except psutil.Error:
                 continue
-            if environment.get("SCALEBOOK_JOB_ID") == self.id and environment.get(
-                "SCALEBOOK_ROOT"
-            ) == str(self.root):
-                mine.append(process)
         return mine
 
     def logs(self, lines: int = 40) -> str:
@@ -154,7 +168,10 @@ class LocalJob(Job):
 
     def cancel(self) -> None:
         """End every rank, politely at first."""
-        if self.state().finished:
+        if (state := self.state()).finished:
+            if self._final() is None:
+                # Nobody was left to say so; the manifest may still call the attempt open.
+                finish(self, state, self.reason())
             return
         supervisor = self._supervisor()
         if supervisor is not None:
@@ -184,6 +201,9 @@ def end_processes(processes: list[psutil.Process], grace_s: float = GRACE_S) -> 
             continue
     psutil.wait_procs(alive, timeout=5)
 
+
+#: What a run says of its own end, in `contract.ENDED`; anything else is a failure.
+_STATES = {"completed": JobState.COMPLETED, "cancelled": JobState.CANCELLED}
 
 _ENDED = {
     JobState.COMPLETED: "completed",

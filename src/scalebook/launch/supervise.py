@@ -65,6 +65,9 @@ def main(arguments: list[str]) -> int:
     before = log.stat().st_size if log.is_file() else 0
     world_size = read_json(folder / "resolved.json")["layout"]["world_size"]
     child = subprocess.Popen(command(folder, world_size, resume), env=environment)
+    if cancelled:
+        # The signal came before there was anything to end.
+        end_processes(psutil.Process().children(recursive=True), GRACE_S)
     code = child.wait()
     end_processes(psutil.Process().children(recursive=True), grace_s=2.0)
     if cancelled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str
     What is not known is left out; so is what a running job does not need to have said.
     """
     waits = state in (JobState.PENDING, JobState.SUSPENDED)
-    said = f"{state.value} ({reason})" if reason else state.value
+    said = f"{state.value} ({reason})" if reason and reason != state.value else state.value
     parts = [said] if state is not JobState.RUNNING else [reason] if reason else []
     if state is JobState.COMPLETED:
         pass
@@ -73,6 +74,20 @@ def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str
     return ", ".join(parts)
 
 
+def describe_briefly(progress: Progress, state: JobState = JobState.RUNNING) -> str:
+    """The same for a narrow terminal: ``2/40, 177/s, 12.9 %, 7:28``; words where no epoch runs."""
+    if state is not JobState.RUNNING or not progress.epoch:
+        return describe(Progress(phase=progress.phase), state)
+    parts = [f"{progress.epoch}/{progress.epochs}"]
+    if progress.images_per_s:
+        parts.append(f"{progress.images_per_s:,.0f}/s")
+    if progress.val_acc is not None:
+        parts.append(f"{progress.val_acc:.1f} %")
+    if progress.remaining_s is not None:
+        parts.append(_clock(progress.remaining_s))
+    return ", ".join(parts)
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -80,6 +95,30 @@ def _clock(seconds: float) -> str:
 
 
 _BAR = "{desc} {percentage:3.0f}% |{bar:12}| "
+_NO_BAR = "{desc} {percentage:3.0f}% "
+#: Columns of a terminal that does not tell its width.
+_COLUMNS = 80
+
+
+def bar_format(name: str, progress: Progress, state: JobState, reason: str, columns: int) -> str:
+    """Format for tqdm: with a bar where the line is wide enough, else without, else in brief."""
+    text = describe(progress, state, reason)
+    # A line as long as the terminal is wide would begin a second one.
+    if len(name) + len(" 100% |") + 12 + len("| ") + len(text) < columns:
+        form = _BAR
+    else:
+        form = _NO_BAR
+        if len(name) + len(" 100% ") + len(text) >= columns:
+            text = describe_briefly(progress, state)
+    # A reason may hold braces, which tqdm would take for its own.
+    return form + text.replace("{", "{{").replace("}", "}}")
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+    except (OSError, ValueError):
+        return _COLUMNS
 
 
 class _TerminalBar:
@@ -95,7 +134,6 @@ class _TerminalBar:
             )
 
     def show(self, progress: Progress, state: JobState, reason: str = "") -> None:
-        text = describe(progress, state, reason)
         if not self._alive:
             # A file or a pipe gets a line an epoch and a line a change, not a bar. The expected
             # start, after the semicolon, is reckoned anew all the time: that is no change.
@@ -103,13 +141,16 @@ class _TerminalBar:
             line = said if state.finished else f"{said} epoch {progress.epoch}"
             if line != self._said:
                 experiment = self._job.resolved["experiment"]
+                text = describe(progress, state, reason)
                 print(f"{experiment}: {text}", file=sys.stderr, flush=True)
                 self._said = line
             return
         done = 100.0 if state is JobState.COMPLETED else 100.0 * progress.fraction
         self._bar.n = round(done, 1)
+        experiment = str(self._job.resolved["experiment"])
+        self._bar.ncols = _columns()
         # tqdm would put a comma before a postfix.
-        self._bar.bar_format = _BAR + text
+        self._bar.bar_format = bar_format(experiment, progress, state, reason, self._bar.ncols)
         self._bar.refresh()
 
     def detach(self) -> None:

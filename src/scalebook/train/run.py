@@ -126,7 +126,12 @@ def execute(attempt: Attempt, expired: Any) -> None:
                 _keep(attempt, result, state)
                 _keep_cost(attempt, profiler.cost(result.steps, number))
             watchdog.beat()
-            progress.update(phase="train", val_acc=round(result.row["val_acc"], 3), now=True)
+            # What the last half second did is not what the epoch did, and the CSV says.
+            rate = result.row["throughput"]
+            told = {"images_per_s": round(rate, 1)} if rate else {}
+            progress.update(
+                phase="train", val_acc=round(result.row["val_acc"], 3), now=True, **told
+            )
         attempt.where = "utilisation of the nodes"
         sampler.merge()
     if profiler.recorded and ranks.device.type == "cpu":
