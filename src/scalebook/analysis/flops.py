@@ -4,7 +4,9 @@ A multiply-add counts as two operations, and the backward pass as twice the
 forward one: gradients with respect to the input and to the weights. Only
 convolutions and matrix products are counted, as is usual (Kaplan et al. 2020,
 arXiv:2001.08361, section 2.1, count 6 operations a parameter and token likewise);
-batch norm and activations add bytes, not a share of the arithmetic peak.
+batch norm and activations add bytes, not a share of the arithmetic peak. That the first layer needs
+no gradient of its input is left out: ResNet-18 on 32×32 pixels really takes 2.2 % less with the
+ImageNet stem, 0.1 % less with the CIFAR one (as torch.utils.flop_counter counts them).
 """
 
 from __future__ import annotations
