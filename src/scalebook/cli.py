@@ -41,6 +41,11 @@ class Cli(click.Group):
             context.exit(error.exit_status)
         except BrokenPipeError:
             context.exit(1)
+        except OSError as error:  # a full disk, a folder that may not be written
+            if error.filename is None:
+                raise
+            click.echo(f"scalebook: {error.filename}: {error.strerror}", err=True)
+            context.exit(1)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,7 +157,8 @@ def status(job, as_json) -> None:
     from scalebook import launch
     from scalebook.launch.watch import describe
 
-    found = [launch.find(job)] if job else launch.jobs()
+    damaged: list[str] = []
+    found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
     rows = [
         {
             "job": one.id,
@@ -165,6 +171,9 @@ def status(job, as_json) -> None:
         for one in found
     ]
     _print_rows(rows, as_json, "no job was submitted from this study")
+    for line in damaged:
+        click.echo(f"error: {line}", err=True)
+    sys.exit(bool(damaged))
 
 
 @main.command()

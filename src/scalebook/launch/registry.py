@@ -100,7 +100,7 @@ def find(job_id: str, root: Path | None = None) -> Job:
         folder = job_folder(root, job_id)
         if (folder / "job.json").is_file():
             return _job(folder, root)
-    known = jobs(root)
+    known = jobs(root, damaged=[])  # another job's notes are no hindrance
     same = [
         job for job in known if numbered and isinstance(job, SlurmJob) and job_id in job.slurm_ids
     ]
@@ -115,12 +115,31 @@ def find(job_id: str, root: Path | None = None) -> Job:
     raise ScalebookError(f"no job {job_id!r} was submitted from this study{newest}")
 
 
-def jobs(root: Path | None = None) -> list[Job]:
-    """Every job submitted from this study, oldest first."""
+def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job]:
+    """Every job submitted from this study, oldest first.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder of the study.
+    damaged : list of str, optional
+        Takes a line for each job whose notes cannot be read, and the others are returned.
+
+    Raises
+    ------
+    ScalebookError
+        If the notes of a job cannot be read, and `damaged` was not given.
+    """
     root = root or contract.find_root()
     known = []
-    for path in (root / ".scalebook" / "jobs").glob("*/job.json"):
-        submitted = contract.read_json(path).get("submitted") or ""
+    for path in sorted((root / ".scalebook" / "jobs").glob("*/job.json")):
+        try:
+            submitted = contract.read_json(path).get("submitted") or ""
+        except ScalebookError as error:
+            if damaged is None:
+                raise
+            damaged.append(str(error))
+            continue
         # Jobs of one second in the order of their numbers: 9 before 10.
         numbers = [int(part) for part in re.findall(r"\d+", path.parent.name)]
         known.append((submitted, numbers, path.parent.name, path.parent))
