@@ -22,8 +22,8 @@
 # %% tags=["parameters"]
 study = None  # folder with study.yaml; None: found from here
 experiment = "quick"
-system = "local"
-seed = None  # None: the first seed of the study
+system = "auto"  # one of study.yaml; auto: where a run can start, or any that ran
+seed = None  # None: the first seed of the study, or any that ran
 overrides = {}  # settings that a run started here changes, as {"epochs": 3}
 submit = False
 

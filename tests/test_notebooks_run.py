@@ -105,6 +105,40 @@ def test_another_experiments_run_serves_where_there_is_none(runs_there):
     assert "profile has not been run yet" in view.message
 
 
+def test_system_and_seed_choose_the_run(runs_there):
+    assert "-0_" in runview.run_or_attach("baseline", system="local", seed=0).stem
+    view = runview.run_or_attach("baseline", system="magic-castle", seed=1)
+    assert view.stem == results.newest("baseline")
+    assert "there is none of baseline on system magic-castle with seed 1" in view.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"system": "nowhere"}, "no system 'nowhere' in study.yaml; there are local"),
+        ({"system": 3}, "no system 3 in study.yaml"),
+        ({"seed": "one"}, "seed: 'one' is no whole number"),
+        ({"seed": "one", "submit": True}, "seed: 'one' is no whole number"),
+        ({"overrides": "epochs=3", "submit": True}, "overrides: 'epochs=3' is no mapping"),
+        ({"study_root": 5}, "study: 5 is not a folder's name"),
+    ],
+)
+def test_a_wrong_parameter_is_named_before_anything_starts(runs_there, monkeypatch, wrong, said):
+    monkeypatch.setattr(launch, "submit", lambda *_: pytest.fail("started a run"))
+    with pytest.raises(UsageError, match=said):
+        runview.run_or_attach("baseline", **wrong)
+
+
+def test_a_notebook_shows_a_wrong_parameter_in_one_line():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shown = []
+    shell._showtraceback = lambda kind, error, lines: shown.extend(lines)
+    shell.run_cell("from scalebook.contract import UsageError\nraise UsageError('no such thing')")
+    assert shown == ["UsageError: no such thing"]
+
+
 def test_no_run_at_all_is_said(study_root):
     view = runview.run_or_attach("quick")
     assert view.stem is None and "scalebook run quick" in view.message
@@ -182,8 +216,10 @@ def test_a_submitted_run_is_followed_with_a_live_curve(fake_launch):
     view = runview.run_or_attach("quick", seed=3, submit=True)
     assert view.stem == "quick_t1_1cpu_t1"
     assert submitted[0]["experiment"] == "quick" and submitted[0]["seed"] == 3
-    # Drawn once: three epochs came at one time, and nothing new after.
-    assert len(drawn) == 1 and drawn[0][display.MIME]["data"]
+    # Drawn once: three epochs came at one time, and nothing new after. JupyterLab leaves a
+    # drawing as it is unless something else took its place.
+    away, curve = drawn
+    assert display.MIME not in away and curve[display.MIME]["data"]
 
 
 def test_a_failed_run_fails_the_notebook(fake_launch):

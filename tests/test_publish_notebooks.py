@@ -242,5 +242,12 @@ def test_the_closure_sees_an_edit_and_survives_broken_code(package):
     assert {name for name in after if after[name] != before.get(name)} == {"scalebook.c.deep"}
 
 
+def test_a_comment_or_another_layout_is_no_edit(package):
+    before = closure.module_hashes("from scalebook import b", package)
+    path = package / "b.py"
+    path.write_text("# why\n" + path.read_text().replace("thing = 1", "thing = (\n    1\n)"))
+    assert closure.module_hashes("from scalebook import b", package) == before
+
+
 def test_standard_modules_and_plain_notebooks_rest_on_nothing(package):
     assert closure.module_hashes("import json, scalebookish\n", package) == {}

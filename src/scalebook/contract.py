@@ -72,6 +72,10 @@ class ScalebookError(Exception):
 
     exit_status = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: IPython asks for this instead of printing the calls."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(ScalebookError):
     """The request itself cannot be taken. The command exits with 2."""

@@ -14,7 +14,7 @@ from IPython.display import display
 from scalebook import contract, launch, results, study
 from scalebook.analysis.comparable import SYNTHETIC
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
-from scalebook.contract import ScalebookError
+from scalebook.contract import ScalebookError, UsageError
 from scalebook.figures import theme
 from scalebook.figures.display import bundle
 from scalebook.figures.live import live_curve
@@ -101,6 +101,8 @@ class RunView:
 
 def use_study(folder: str | None) -> None:
     """Work on the study in `folder` from now on; None keeps the one around this place."""
+    if folder and not isinstance(folder, (str, Path)):
+        raise UsageError(f"study: {folder!r} is not a folder's name")
     if folder:
         os.environ["SCALEBOOK_ROOT"] = str(Path(folder).expanduser().resolve())
     contract.find_root()
@@ -108,7 +110,7 @@ def use_study(folder: str | None) -> None:
 
 def run_or_attach(
     experiment: str,
-    system: str = "local",
+    system: str = "auto",
     seed: int | None = None,
     submit: bool = False,
     overrides: dict[str, Any] | None = None,
@@ -119,13 +121,14 @@ def run_or_attach(
     Parameters
     ----------
     experiment, system : str
-        Their names in ``study.yaml``; system ``auto`` is Slurm where its controller answers,
-        else local.
+        Their names in ``study.yaml``; system ``auto`` starts on Slurm where its controller
+        answers, else locally, and is any system where nothing is started.
     seed : int, optional
-        The study's first seed where left out.
+        The study's first seed where left out; any where nothing is started.
     submit : bool
         Start a run. Otherwise nothing is started: the newest finished run of
-        `experiment` is shown, else the newest of any experiment.
+        `experiment`, `system` and `seed` is shown, else that of `experiment`, else
+        the newest of any, and the message says so.
     overrides : dict, optional
         Settings of the experiment to change for the run that is started.
     study_root : str, optional
@@ -139,15 +142,30 @@ def run_or_attach(
     """
     use_study(study_root)
     root = contract.find_root()
+    study.check_seed(seed)
     if submit:
         loaded = study.load(root)
         system = launch.pick_system(loaded, system)
         resolved = study.resolve(loaded, experiment, system, seed, overrides)
         return _follow(launch.submit(resolved, root))
-    study.load(root).experiment(experiment)
+    loaded = study.load(root)
+    loaded.experiment(experiment)
+    if system != "auto":
+        loaded.system(system)
+    return _attach(experiment, None if system == "auto" else system, seed)
+
+
+def _attach(experiment: str, system: str | None, seed: int | None) -> RunView:
+    """Newest finished run that is as asked, else the nearest there is, and how it differs."""
+    asked = experiment
+    asked += f" on system {system}" if system is not None else ""
+    asked += f" with seed {seed}" if seed is not None else ""
+    stem = results.newest(experiment, system=system, seed=seed)
+    if stem is not None:
+        return RunView(stem, f"newest finished run of {asked}")
     stem = results.newest(experiment)
     if stem is not None:
-        return RunView(stem, f"newest finished run of {experiment}")
+        return RunView(stem, f"newest finished run of {experiment}; there is none of {asked}")
     stem = results.newest()
     if stem is not None:
         return RunView(stem, f"newest finished run; {experiment} has not been run yet")
@@ -170,6 +188,9 @@ def _follow(job: Job) -> RunView:
             return
         if done > drawn and handle is not None:
             drawn = done
+            # JupyterLab's plotly never redraws an output it has drawn: something else has to
+            # take its place first.
+            handle.update({"text/plain": f"epoch {done}"}, raw=True)
             handle.update(bundle(live_curve(stem)), raw=True)
 
     state = launch.watch(job, on_poll=redraw)

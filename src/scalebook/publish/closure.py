@@ -37,7 +37,7 @@ def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str
     Returns
     -------
     dict of str to str
-        Dotted module name to SHA-256 of its file, sorted by name.
+        Dotted module name to SHA-256 of its code without comments, sorted by name.
     """
     folder = package_dir or Path(scalebook.__file__).parent
     todo = list(_imports(_without_magics(source), PACKAGE, is_package=True, folder=folder))
@@ -50,12 +50,21 @@ def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str
         if path is None:
             continue
         text = path.read_text(encoding="utf-8")
-        found[module] = sha256(text)
+        found[module] = _meaning(text)
         parent = module.rpartition(".")[0]
         if parent:  # importing a.b runs a/__init__.py first
             todo.append(parent)
         todo.extend(_imports(text, module, path.name == "__init__.py", folder))
     return dict(sorted(found.items()))
+
+
+@functools.lru_cache(maxsize=512)
+def _meaning(source: str) -> str:
+    """Hash of what Python makes of a source: neither comments nor layout count."""
+    try:
+        return sha256(ast.dump(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return sha256(source)
 
 
 def _without_magics(source: str) -> str:

@@ -94,7 +94,10 @@ def _read_only_the_toc(app: Sphinx, config: Config) -> None:
     site_map = getattr(config, "external_site_map", None)
     if site_map is None:
         return
-    config.include_patterns = [f"{docname}.*" for docname in site_map]
+    # A notebook is its .py source: an .ipynb that JupyterLab or jupytext put beside it is no page.
+    config.include_patterns = [
+        f"{docname}.py" if _is_notebook(app, docname) else f"{docname}.*" for docname in site_map
+    ]
     # Sphinx compares each file below with each pattern unless the whole folder is excluded.
     named = {docname.partition("/")[0] for docname in site_map}
     folders = [entry.name for entry in os.scandir(app.srcdir) if entry.is_dir()]

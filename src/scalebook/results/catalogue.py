@@ -156,7 +156,12 @@ def allreduce(local: bool | None = None) -> pd.DataFrame:
 
 
 @query
-def newest(experiment: str | None = None, finished: bool = True) -> str | None:
+def newest(
+    experiment: str | None = None,
+    finished: bool = True,
+    system: str | None = None,
+    seed: int | None = None,
+) -> str | None:
     """Stem of the run that started last, local trials included; None if there is none.
 
     Parameters
@@ -165,6 +170,10 @@ def newest(experiment: str | None = None, finished: bool = True) -> str | None:
         Only runs of this experiment.
     finished : bool
         Only finished runs, so that the answer stays while another one trains.
+    system : str, optional
+        Only runs on this system.
+    seed : int, optional
+        Only runs with this seed.
     """
     found = [
         row
@@ -172,6 +181,8 @@ def newest(experiment: str | None = None, finished: bool = True) -> str | None:
         if row["kind"] != "reported"
         and (experiment is None or row["experiment"] == experiment)
         and (not finished or row["status"] == "finished")
+        and (system is None or row["system"] == system)
+        and (seed is None or row["seed"] == seed)
     ]
     return found[-1]["stem"] if found else None
 

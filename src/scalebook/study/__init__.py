@@ -6,7 +6,7 @@ one JSON document that `scalebook.train` reads on any machine.
 
 from scalebook.study.model import Campaign, EvidenceRule, Experiment, Study, load
 from scalebook.study.plan import Plan, plan
-from scalebook.study.resolving import detect_device, parse_overrides, resolve
+from scalebook.study.resolving import check_seed, detect_device, parse_overrides, resolve
 from scalebook.study.systems import Accelerator, Accounting, Facts, Slurm, System
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Slurm",
     "Study",
     "System",
+    "check_seed",
     "detect_device",
     "load",
     "parse_overrides",

@@ -240,7 +240,7 @@ class Study(Frozen):
 
 
 def _pick(mapping: dict, name: str, what: str) -> Any:
-    if name not in mapping:
+    if not isinstance(name, str) or name not in mapping:
         raise UsageError(
             f"no {what} {name!r} in study.yaml; there are {', '.join(mapping) or 'none'}"
         )

@@ -40,6 +40,18 @@ def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Any]:
     return overrides
 
 
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that is no whole number before a job is started with it.
+
+    Raises
+    ------
+    UsageError
+        For anything but None and a whole number from 0.
+    """
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        raise UsageError(f"seed: {seed!r} is no whole number from 0")
+
+
 def resolve(
     study: Study,
     experiment: str,
@@ -74,7 +86,10 @@ def resolve(
         For an unknown name, a wrong value or a combination that cannot run.
     """
     declared = study.experiment(experiment)
+    check_seed(seed)
     overrides = overrides or {}
+    if not isinstance(overrides, dict):
+        raise UsageError(f'overrides: {overrides!r} is no mapping of settings, as {{"epochs": 3}}')
     try:
         settings = Experiment.model_validate(
             merge(declared.model_dump(exclude_unset=True), overrides)
