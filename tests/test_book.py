@@ -139,7 +139,7 @@ def test_every_figure_is_drawn_and_no_other_host_is_asked(site, browser):
             assert plots.count() >= DRAWN.get(name, 0), name
             assert plots.count() == visit.page.locator("script.sb-plot-data").count(), name
             for plot in plots.all():
-                assert plot.get_attribute("role") == "img"
+                assert plot.get_attribute("role") == "figure"  # "img" would hide its buttons
                 assert len(plot.get_attribute("aria-label")) > 20
         assert visit.wrong == []
 
@@ -155,6 +155,27 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site, browser, scheme):
             )
             assert wide <= window, name
         assert visit.wrong == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_letter_of_a_figure_is_cut_at_its_edge(site, browser, width):
+    cut = """[...document.querySelectorAll('.sb-plot')].flatMap(plot => {
+        const edge = plot.getBoundingClientRect().right + 1;
+        return [...plot.querySelectorAll('.main-svg text')].filter(text => {
+            const box = text.getBoundingClientRect();
+            return box.width && box.right > edge;
+        }).map(text => text.textContent);
+    })"""
+    with Visit(browser, site, width=width) as visit:
+        for name in DRAWN:
+            visit.open(name)
+            visit.page.wait_for_timeout(300)  # figures are given room after they are drawn
+            assert visit.page.evaluate(cut) == [], name
+            wide, box = visit.page.evaluate(
+                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            )
+            assert wide <= box, name
 
 
 @pytest.mark.browser

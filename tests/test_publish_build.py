@@ -151,6 +151,13 @@ def test_a_changed_answer_executes_one_notebook_and_renews_the_page(study):
     assert "4,461" in page(study, "book/index")
 
 
+def test_an_ipynb_beside_its_source_is_no_second_page(study):
+    beside = study / "notebooks" / "drawn.ipynb"
+    beside.write_text("{}")
+    assert build.build_book(study, lambda _: None) == 0
+    beside.unlink()
+
+
 def test_a_failing_notebook_fails_the_build_and_leaves_the_pages(study):
     before = pages(study)
     (study / "notebooks" / "asked.py").write_text(ASKED + "\n# %%\n1 / 0\n")

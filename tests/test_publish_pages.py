@@ -57,7 +57,7 @@ def test_a_figure_says_what_it_shows_and_keeps_its_height():
     with pytest.raises(nodes.SkipNode):
         plots.visit_html(written, node)
     page = "".join(written.body)
-    assert 'role="img"' in page and 'aria-label="Two &quot;bars&quot;"' in page
+    assert 'role="figure"' in page and 'aria-label="Two &quot;bars&quot;"' in page
     assert 'tabindex="0"' in page and "height:300px" in page and "<noscript>" in page
 
 

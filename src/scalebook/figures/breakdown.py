@@ -23,7 +23,7 @@ MISSING = {
     "reported": "Not known: a trace of the job<br>in results/profiling/ decides it.",
     "measured": "No kernels: a CPU runs<br>the operators themselves.",
 }
-KINDS = {"example": "example, not of this study"}
+KINDS = {"example": "not of this study"}
 
 
 def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:

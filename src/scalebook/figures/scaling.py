@@ -67,6 +67,7 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
             f"{theme.origin(taken)}"
         ),
         sources=sorted({stem for _, stem in used}),
+        min_width=620,  # a contradiction is named between its marks and the numbers
     )
 
 

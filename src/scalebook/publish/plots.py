@@ -99,7 +99,7 @@ def visit_html(self: SphinxTranslator, node: study_plot) -> None:
     alt = html.escape(node["alt"])
     self.body.append(
         '<div class="sb-plot-box">'
-        f'<div class="sb-plot" id="{name}" role="img" aria-label="{alt}" tabindex="0" '
+        f'<div class="sb-plot" id="{name}" role="figure" aria-label="{alt}" tabindex="0" '
         f'style="height:{node["height"]}px">'
         f"<noscript><p>{alt}</p><p>The interactive figure needs JavaScript.</p></noscript>"
         "</div></div>\n"

@@ -106,10 +106,33 @@
     toImageButtonOptions: { format: "svg" },
   };
 
+  // Pixels by which letters stand out of the right edge, where plotly.js cuts them.
+  const cut = (element) => {
+    const edge = element.getBoundingClientRect().right;
+    const ends = [...element.querySelectorAll(".main-svg text")].map((text) => {
+      const box = text.getBoundingClientRect();
+      return box.width ? box.right : 0; // what is not shown has no width
+    });
+    return Math.max(0, ...ends) - edge;
+  };
+
+  // A label as long as its letters: the figure gets the room, and its box scrolls.
+  const widen = (plot, times = 3) => {
+    const more = plot.element.clientWidth ? cut(plot.element) : 0;
+    if (more <= 1 || !times) return undefined;
+    plot.element.style.minWidth = `${Math.ceil(plot.element.clientWidth + more + 4)}px`;
+    plot.width = plot.element.clientWidth;
+    return Plotly.Plots.resize(plot.element).then(() => widen(plot, times - 1));
+  };
+
   const draw = (plot) => {
     plot.width = plot.element.clientWidth;
     const layout = themed(plot.figure, plot.width);
-    return Plotly.react(plot.element, plot.figure.data, layout, config);
+    return Plotly.react(plot.element, plot.figure.data, layout, config).then(() => {
+      // The label says what the figure shows; its letters one by one would say nothing.
+      for (const svg of plot.element.querySelectorAll(".main-svg")) svg.ariaHidden = "true";
+      return widen(plot);
+    });
   };
 
   const plots = () => {
@@ -141,7 +164,7 @@
         if (width && width < NARROW !== plot.width < NARROW) draw(plot);
         else if (width && width !== plot.width) {
           plot.width = width;
-          Plotly.Plots.resize(plot.element);
+          Plotly.Plots.resize(plot.element).then(() => widen(plot));
         }
       }
     });
