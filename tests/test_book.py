@@ -161,10 +161,10 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site, browser, scheme):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_letter_of_a_figure_is_cut_at_its_edge(site, browser, width):
     cut = """[...document.querySelectorAll('.sb-plot')].flatMap(plot => {
-        const edge = plot.getBoundingClientRect().right + 1;
+        const { right, top } = plot.getBoundingClientRect();
         return [...plot.querySelectorAll('.main-svg text')].filter(text => {
             const box = text.getBoundingClientRect();
-            return box.width && box.right > edge;
+            return box.width && (box.right > right + 1 || box.top < top - 1);
         }).map(text => text.textContent);
     })"""
     with Visit(browser, site, width=width) as visit:

@@ -161,8 +161,9 @@ def _plot(data: dict[str, Any], drawn: list[str]) -> str:
     drawn.append(name)
     alt = html.escape(node["alt"])
     return (
-        f'<div class="sb-plot-box"><div class="sb-plot" id="{name}" role="figure" aria-label="{alt}" '
-        f'tabindex="0" style="height:{node["height"]}px"><noscript><p>{alt}</p></noscript></div>'
+        f'<div class="sb-plot-box"><div class="sb-plot" id="{name}" role="figure" '
+        f'aria-label="{alt}" tabindex="0" style="height:{node["height"]}px">'
+        f"<noscript><p>{alt}</p></noscript></div>"
         f'</div>\n<script type="application/json" class="sb-plot-data" data-for="{name}">'
         f"{node['figure']}</script>"
     )

@@ -52,6 +52,9 @@
     if (lines.length > 1) {
       layout.title.text = lines.join("<br>");
       layout.title.font.size = size;
+      // plotly.js lowers a title of one line below its top, and forgets to with several.
+      const pad = { ...(own("title", "pad") || {}), ...(layout.title.pad || {}) };
+      layout.title.pad = { ...pad, t: (pad.t || 0) + Math.ceil(0.7 * size) };
       const top = (own("margin", "t") ?? 100) + Math.ceil(size * 1.35) * (lines.length - 1);
       layout.margin = { ...(layout.margin || {}), t: top };
     }
@@ -117,10 +120,12 @@
   };
 
   // A label as long as its letters: the figure gets the room, and its box scrolls.
-  const widen = (plot, times = 3) => {
-    const more = plot.element.clientWidth ? cut(plot.element) : 0;
+  const widen = (plot, times = 8) => {
+    const width = plot.element.clientWidth;
+    const drawn = (plot.element._fullLayout || {}).width; // another, where the window still changes
+    const more = width && Math.abs(drawn - width) < 2 ? cut(plot.element) : 0;
     if (more <= 1 || !times) return undefined;
-    plot.element.style.minWidth = `${Math.ceil(plot.element.clientWidth + more + 4)}px`;
+    plot.element.style.minWidth = `${Math.ceil(width + more + 4)}px`;
     plot.width = plot.element.clientWidth;
     return Plotly.Plots.resize(plot.element).then(() => widen(plot, times - 1));
   };
