@@ -23,7 +23,7 @@ setup:
 	@env/setup.sh
 
 book: setup
-	@.venv/bin/scalebook book --run quick
+	@.venv/bin/scalebook book --run auto
 
 pdf: setup
 	@env/tex.sh

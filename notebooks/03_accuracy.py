@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Accuracy
 #
-# **Do more ranks, or half precision, cost accuracy?**
+# **Does what makes training faster, such as more ranks or a lower precision, cost accuracy?**
 
 # %% tags=["parameters"]
 study = None  # folder with study.yaml; None: found from here

@@ -118,7 +118,7 @@ figures.show_table(figures.reported_use(), empty="Nothing else was reported.")
 figures.show_table(
     figures.breakdown_table(),
     headers=figures.BREAKDOWN_HEADERS,
-    empty="No profile yet: record one with `scalebook run profile`.",
+    empty="No profile yet.",
 )
 
 # %% [markdown]

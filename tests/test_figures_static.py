@@ -13,11 +13,15 @@ from fabricate import add_run
 
 from scalebook import contract, figures
 from scalebook.contract import ScalebookError
-from scalebook.figures import static
+from scalebook.figures import static, theme
 
-#: Wide drawings, and those for one column.
-DRAWINGS = len(figures.FIGURES) + len(figures.COLUMN)
-FAKE = [(b"png", b"<svg></svg>")] * DRAWINGS
+FAKE = [(b"png", b"<svg></svg>")] * (len(figures.FIGURES) + len(figures.COLUMN))
+
+
+def shown(narrow=False):
+    """Names of the figures that have something to show, of those for one column if wanted."""
+    names = figures.COLUMN if narrow else figures.FIGURES
+    return [name for name in names if not theme.is_empty(figures.build(name))]
 
 
 @pytest.fixture
@@ -66,8 +70,10 @@ def test_six_significant_digits_count():
 
 def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
-    assert static.stale(out) == list(figures.FIGURES)
-    assert len(static.render(None, out)) == len(figures.FIGURES) + DRAWINGS
+    wide, narrow = shown(), shown(narrow=True)
+    assert "throughput_comparison" in wide and "overheads" not in wide  # no run on two nodes
+    assert static.stale(out) == wide
+    assert len(static.render(None, out)) == 2 * len(wide) + len(narrow)
     assert static.stale(out) == [] and static.render(None, out) == []
     # A trial changes no document, a run that is evidence does.
     add_run(study_root, local=True, seed=5)
@@ -76,12 +82,24 @@ def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     assert static.stale(out) == ["throughput_comparison", "accuracy_curves"]
     static.render(["accuracy_curves"], out)
     assert static.stale(out) == ["throughput_comparison"]
-    assert fake_browser == [DRAWINGS, 2]
+    assert fake_browser == [len(wide) + len(narrow), 2]
     os.utime(out / "accuracy_curves.png", (0, 0))
     (out / "scaling_efficiency.svg").unlink()
     assert static.stale(out) == ["throughput_comparison", "scaling_efficiency"]
     (out / "accuracy_curves.column.svg").unlink()
     assert "accuracy_curves" in static.stale(out)
+
+
+def test_a_figure_that_shows_nothing_has_no_files(study_root, tmp_path, fake_browser):
+    (study_root / "data/reported/magic-castle-2025.yaml").unlink()
+    out = tmp_path / "plots"
+    assert "throughput_comparison" not in static.stale(out)
+    out.mkdir()
+    (out / "throughput_comparison.svg").write_text("of a run that is no more")
+    assert "throughput_comparison" in static.stale(out)
+    static.render(None, out)
+    assert not list(out.glob("throughput_comparison*")) and static.stale(out) == []
+    assert "scalebook run baseline" in figures.build("throughput_comparison").layout.meta["alt"]
 
 
 def test_a_stale_figure_is_named_with_the_command(study_root, tmp_path, fake_browser):
@@ -94,18 +112,18 @@ def test_a_stale_figure_is_named_with_the_command(study_root, tmp_path, fake_bro
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"throughput_comparison": 3, "gone": "x"}'])
 def test_a_damaged_index_makes_figures_stale(study_root, tmp_path, fake_browser, content):
     contract.write_whole(tmp_path / "plots/index.json", content)
-    assert static.stale(tmp_path / "plots") == list(figures.FIGURES)
+    assert static.stale(tmp_path / "plots") == shown()
     static.render(None, tmp_path / "plots")
-    narrow = {f"{name}.column" for name in figures.COLUMN}
+    narrow = {f"{name}.column" for name in shown(narrow=True)}
     index = json.loads((tmp_path / "plots/index.json").read_text())
-    assert set(index) == {*figures.FIGURES, *narrow}
+    assert set(index) == {*shown(), *narrow}
 
 
 def test_no_browser_is_one_line_only_when_asked_to_render(study_root, tmp_path, monkeypatch):
     monkeypatch.delenv("BROWSER_PATH", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     out = tmp_path / "plots"
-    assert static.stale(out) == list(figures.FIGURES)
+    assert static.stale(out) == shown()
     with pytest.raises(ScalebookError, match="install chromium, or set BROWSER_PATH") as caught:
         static.render(None, out)
     assert "\n" not in str(caught.value) and "scaling_efficiency" in str(caught.value)

@@ -93,13 +93,14 @@ def run(
     click.echo(f"job {job.id}", err=True)
     if not launch.watch(job).finished:
         return
-    stem = job.collect()
-    files = job.files()
-    assert files is not None
+    collected = launch.collect(job)
+    files = collected.files
     if as_json:
-        click.echo(json.dumps({"job": job.id, "stem": str(stem), "csv": _shown(files.csv)}))
+        click.echo(json.dumps({"job": job.id, "stem": str(files.stem), "csv": _shown(files.csv)}))
     else:
         click.echo(f"done: {_shown(files.csv)}")
+    if collected.note:
+        click.echo(f"note: {collected.note}", err=True)
 
 
 @main.command()
@@ -395,7 +396,8 @@ def claims(by_rule, as_json) -> None:
     "--run",
     "experiment",
     metavar="EXPERIMENT",
-    help="First run EXPERIMENT through notebook 01_run, unless a finished run exists.",
+    help="First run EXPERIMENT through notebook 01_run, unless a finished run exists; auto: the "
+    "one that study.yaml gives this notebook, else quick, else its first.",
 )
 def book(experiment) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
@@ -405,7 +407,9 @@ def book(experiment) -> None:
 
     root = contract.find_root()
     if experiment:
-        first_run.ensure(root, experiment, launch.pick_system(study.load(root)))
+        loaded = study.load(root)
+        chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
+        first_run.ensure(root, chosen, launch.pick_system(loaded))
     failed = build.build_book(root)
     if not failed:
         _tell_problems()

@@ -101,7 +101,7 @@ def _gpu() -> Check:
         "GPU",
         False,
         "none: training runs on the CPU; fp16 and tf32 need a GPU",
-        "run on a machine with a GPU: scalebook run fp16 --system NAME",
+        "run on a machine with a GPU: scalebook run EXPERIMENT --system NAME",
     )
 
 
@@ -117,7 +117,8 @@ def _study() -> Check:
     return Check(
         "study",
         True,
-        f"{loaded.name}: {len(loaded.experiments)} experiments, {len(loaded.systems)} systems",
+        f"{loaded.name}: experiments {', '.join(loaded.experiments)}; "
+        f"systems {', '.join(loaded.systems) or 'none'}",
     )
 
 

@@ -95,7 +95,7 @@ def _ratio(claim: dict, job: Job, jobs: dict[str, Job]) -> list[dict]:
     verdict = found.pop() if len(found) == 1 else UNDETERMINED
     ways = ("by throughput", "by time per epoch")
     said = "; ".join(f"{way}: {one['computation']}" for way, one in zip(ways, parts))
-    if len({one["verdict"] for one in parts}) > 1:
+    if {HOLDS, CONTRADICTED} <= {one["verdict"] for one in parts}:
         said += ": the two contradict each other"
     decided = f"{job.csv}: columns images, train_time_s, epoch_time_s" if job.csv else ""
     decided = "" if verdict == HOLDS else decided

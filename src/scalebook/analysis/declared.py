@@ -20,6 +20,24 @@ def declared_experiments() -> dict[str, list[str | None]]:
 
 
 @query
+def start_command(profiled: bool = False) -> str:
+    """Command that starts a run of this study which its documents can show.
+
+    Parameters
+    ----------
+    profiled : bool
+        Of an experiment that records a trace.
+    """
+    loaded = study.load()
+    asked = [name for rule in loaded.evidence for name in rule.experiments]
+    names = [*(name for name in asked if name in loaded.experiments), *loaded.experiments]
+    fitting = [name for name in names if loaded.experiments[name].profile == profiled]
+    if fitting:
+        return f"scalebook run {fitting[0]}"
+    return f"scalebook run {names[0]} --set profile={str(profiled).lower()}"
+
+
+@query
 def device_peak(system: str, precision: str) -> float | None:
     """Arithmetic peak of one GPU of a system in TFLOP/s, as ``data/systems`` has it.
 

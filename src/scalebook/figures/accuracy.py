@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
+from scalebook.analysis.declared import start_command
 from scalebook.analysis.statistics import summarise
 from scalebook.contract import ScalebookError
 from scalebook.figures import column, theme
@@ -34,7 +35,7 @@ def accuracy_curves(runs: pd.DataFrame | None = None, narrow: bool = False) -> g
     found = [one for one in configurations(runs) if one.summary("final_val_acc").n]
     if not found:
         return (column if narrow else theme).empty(
-            TITLE, "No run with an accuracy yet: start one with `scalebook run baseline`."
+            TITLE, f"No run with an accuracy yet: start one with `{start_command()}`."
         )
     facets = by_facet(found)
     figure = (_narrow if narrow else _wide)(facets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from scalebook.analysis.declared import start_command
 from scalebook.figures import families, theme
 from scalebook.figures.profiling import (
     GROUPINGS,
@@ -37,8 +38,8 @@ def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
     found = breakdowns() if found is None else found
     if not found:
         return theme.empty(
-            TITLE, "No profile yet: record one with `scalebook run profile`, or drop a trace into "
-            "results/profiling/.",
+            TITLE, f"No profile yet: record one with `{start_command(profiled=True)}`, or drop a "
+            "trace into results/profiling/.",
         )  # fmt: skip
     said = [
         f"{one.title} ({one.kind}), {one.grouping}: "

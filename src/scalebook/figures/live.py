@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis.comparable import METRICS, SYNTHETIC, plain
+from scalebook.analysis.declared import start_command
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 
@@ -137,7 +138,7 @@ def explorer(metric: str = "throughput", dataset: str | None = None) -> go.Figur
         runs = runs[runs["dataset"] == dataset]
     heading = f"All runs: {title}"
     if runs.empty:
-        return theme.empty(heading, "No run yet: start one with `scalebook run quick`.")
+        return theme.empty(heading, f"No run yet: start one with `{start_command()}`.")
     systems = list(runs.groupby("system", sort=True, dropna=False))
     titles = [f"<b>{theme.escape(name, 40)}</b>" for name, _ in systems]
     figure, cells = theme.grid(titles, row=240)

@@ -60,7 +60,7 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
     if job is None:
         return theme.empty(
             TITLE, "Only traces of several ranks of one run can be compared: a run on two ranks "
-            "with `--profile` writes one for each.",
+            "with `--set profile=true` writes one for each.",
         )  # fmt: skip
     if isinstance(job, ScalebookError):
         return theme.empty(TITLE, str(job))

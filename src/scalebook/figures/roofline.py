@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import traces
+from scalebook.analysis.declared import start_command
 from scalebook.contract import ScalebookError
 from scalebook.figures import families, theme
 from scalebook.traces.peaks import Peak
@@ -38,7 +39,7 @@ def roofline(file: str | None) -> go.Figure:
     if table.empty:
         return theme.empty(
             TITLE, f"{file} holds no shapes, from which work is told: record it with "
-            "record_shapes=True, as `scalebook run profile` does.",
+            f"record_shapes=True, as `{start_command(profiled=True)}` does.",
         )  # fmt: skip
     peak = Peak(**summary["peak"]) if summary["peak"] else None
     figure = go.Figure()

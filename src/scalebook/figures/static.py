@@ -3,7 +3,8 @@
 ``results/plots/index.json`` holds a digest of each figure as it was drawn. A
 figure whose digest differs is stale and rendered again; one that does not is
 left alone, whatever the dates of the files are. A figure with a layout for one
-column of a paper has that as ``<name>.column.svg`` too.
+column of a paper has that as ``<name>.column.svg`` too. A figure that has
+nothing to show yet has no files.
 """
 
 from __future__ import annotations
@@ -116,12 +117,15 @@ def stale(out: Path | None = None) -> list[str]:
     return [
         name
         for name in figures.FIGURES
-        if any(
-            known.get(stem) != digest(figure)
-            or not all((out / f"{stem}{suffix}").is_file() for suffix in _suffixes(stem))
-            for stem, figure in _drawings(name)
-        )
+        if any(_is_stale(stem, figure, out, known) for stem, figure in _drawings(name))
     ]
+
+
+def _is_stale(stem: str, figure: go.Figure, out: Path, known: Mapping[str, Any]) -> bool:
+    there = [(out / f"{stem}{suffix}").is_file() for suffix in _suffixes(stem)]
+    if theme.is_empty(figure):  # files are of a time when it showed something
+        return stem in known or any(there)
+    return known.get(stem) != digest(figure) or not all(there)
 
 
 def _drawings(name: str) -> Iterator[tuple[str, go.Figure]]:
@@ -192,6 +196,9 @@ def render(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     out = out or folder()
     names = stale(out) if names is None else list(names)
     drawn = dict(drawing for name in names for drawing in _drawings(name))
+    for stem in [stem for stem, figure in drawn.items() if theme.is_empty(figure)]:
+        drawn.pop(stem)
+        _remove(stem, out)
     if not drawn:
         return []
     if browser() is None:
@@ -223,6 +230,15 @@ def _write(drawn: Mapping[str, go.Figure], out: Path) -> list[Path]:
         index = {key: value for key, value in _index(out).items() if key in stems}
         contract.write_json(out / INDEX, dict(sorted({**index, stem: digest(figure)}.items())))
     return written
+
+
+def _remove(stem: str, out: Path) -> None:
+    """Take away the files of a figure that shows nothing any more."""
+    for suffix in _suffixes(stem):
+        (out / f"{stem}{suffix}").unlink(missing_ok=True)
+    index = _index(out)
+    if index.pop(stem, None) is not None:
+        contract.write_json(out / INDEX, index)
 
 
 def svgs(drawn: list[go.Figure]) -> list[bytes]:

@@ -252,7 +252,14 @@ def empty(title: str, sentence: str) -> go.Figure:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     figure.update_layout(height=220)
-    return finish(figure, title, sentence, sentence, [])
+    finish(figure, title, sentence, sentence, [])
+    figure.layout.meta["empty"] = True
+    return figure
+
+
+def is_empty(figure: go.Figure) -> bool:
+    """Whether a figure is one of `empty`."""
+    return bool((figure.layout.meta or {}).get("empty"))
 
 
 def synthetic_warning(found: Sequence[Configuration]) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
+from scalebook.analysis.declared import start_command
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.value import number
 from scalebook.figures import column, theme
@@ -29,7 +30,7 @@ def throughput_comparison(runs: pd.DataFrame | None = None, narrow: bool = False
     found = [one for one in configurations(runs) if one.summary("throughput").n]
     if not found:
         return (column if narrow else theme).empty(
-            TITLE, "No run with a throughput yet: start one with `scalebook run baseline`."
+            TITLE, f"No run with a throughput yet: start one with `{start_command()}`."
         )
     facets = by_facet(found)
     ratios = _ratios(runs)

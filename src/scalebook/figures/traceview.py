@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from IPython.display import HTML, display
 
 from scalebook import contract, traces
+from scalebook.analysis.declared import start_command
 from scalebook.contract import ScalebookError, Stem, UsageError
 from scalebook.figures.profiling import is_trial, run_of, run_title, summaries, trace_title
 from scalebook.figures.rankview import collective_table, job_of, rank_comparison
@@ -139,8 +140,8 @@ def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
     sound = {name: one for name, one in there.items() if not isinstance(one, ScalebookError)}
     if not sound:
         return TraceView(
-            None, (), "No trace yet: record one with `scalebook run profile`, or drop one into "
-            "results/profiling/.",
+            None, (), f"No trace yet: record one with `{start_command(profiled=True)}`, or drop "
+            "one into results/profiling/.",
         )  # fmt: skip
     gpus = [name for name, one in sound.items() if one["device"] == "gpu"]
     chosen = (gpus or list(sound))[0]

@@ -51,7 +51,7 @@ def utilisation(job: str | None) -> go.Figure:
     if job is None:
         return theme.empty(
             TITLE, "No utilisation was recorded yet: drop a gpu_util_<job>.log into "
-            "results/profiling/, or run with `--profile`.",
+            "results/profiling/, or run with `--set profile=true`.",
         )  # fmt: skip
     try:
         table = results.utilisation(job)

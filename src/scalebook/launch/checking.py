@@ -8,6 +8,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
@@ -150,6 +151,28 @@ def check_run(files: RunFiles, root: Path, staged: RunFiles | None = None) -> No
             if not there(trace).is_file():
                 raise ScalebookError(f"{where(trace)}: no such file, though the run was profiled")
             _unpacks(there(trace), where(trace))
+
+
+def untimed(files: RunFiles, root: Path, training: dict[str, Any]) -> str:
+    """One line if a run has no throughput since all its steps were left out; else empty.
+
+    Parameters
+    ----------
+    files : RunFiles
+        Of a run that `check_run` found whole.
+    root : Path
+        Folder of the study.
+    training : dict
+        Its settings, as the resolved experiment has them.
+    """
+    table = schema.read_epochs(files.csv, reading.relative(files.csv, root))
+    if training["profile"] or table.frame["throughput"].notna().any():
+        return ""
+    return (
+        f"no step was timed, so {files.stem} has no throughput: its first "
+        f"{training['untimed_steps']} steps are left out of every rate, and it has no more; set "
+        "untimed_steps lower, or epochs higher"
+    )
 
 
 def _steps(path: Path, where: str, epochs: int, world_size: int) -> None:

@@ -18,7 +18,7 @@ class Collected:
     files : RunFiles
         Where they lie.
     note : str
-        What is not there and why, in one line; empty where all is.
+        What is not there and why, or that nothing was timed; empty where all is well.
     """
 
     files: RunFiles
@@ -55,7 +55,8 @@ def collect(job: Job) -> Collected:
             f"see: scalebook logs {job.id}"
         )
     # Not above: a compute node that resolves its own job has no pandas.
-    from scalebook.launch.checking import check_run
+    from scalebook.launch.checking import check_run, untimed
 
     check_run(files, job.root)
-    return Collected(files, note)
+    notes = [note, untimed(files, job.root, job.resolved["training"])]
+    return Collected(files, "; ".join(filter(None, notes)))

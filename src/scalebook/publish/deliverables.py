@@ -101,7 +101,7 @@ def _files(root: Path, wanted: Declared) -> Iterator[Deliverable]:
 def _figures(wanted: Declared) -> Iterator[Deliverable]:
     from PIL import Image
 
-    from scalebook.figures import FIGURES, static
+    from scalebook.figures import FIGURES, build, static, theme
 
     out, stale = static.folder(), static.stale()
     mend = "scalebook figures"
@@ -110,6 +110,8 @@ def _figures(wanted: Declared) -> Iterator[Deliverable]:
         gone = [s for s in static.SUFFIXES if not (out / f"{name}{s}").is_file()]
         if name not in FIGURES:
             yield Deliverable(title, WRONG, "no figure is called so", f"correct {DECLARED}")
+        elif gone and theme.is_empty(drawn := build(name)):
+            yield Deliverable(title, MISSING, "nothing to draw yet", drawn.layout.meta["caption"])
         elif gone:
             yield Deliverable(title, MISSING, f"no {', '.join(gone)}", mend)
         elif name in stale:
@@ -131,7 +133,12 @@ def _specification(root: Path) -> Iterator[Deliverable]:
     if not path.is_file():  # whether it must be there is declared
         return
     page = path.read_text(encoding="utf-8")
-    stale = specification.refreshed(page, root) != page
+    try:
+        stale = specification.refreshed(page, root) != page
+    except ScalebookError as error:
+        mend = "correct it, or take it away where it tells of another study"
+        yield Deliverable(f"tables of {specification.FILE}", WRONG, str(error), mend)
+        return
     lacking = ["they say something else than the facts and runs"] if stale else []
     yield about(
         f"tables of {specification.FILE}", lacking, "current", "scalebook specification", STALE

@@ -18,6 +18,14 @@ from scalebook.train.settings import DatasetSettings
 CELL_TIMEOUT_S = 24 * 3600
 
 
+def chosen(loaded: study.Study) -> str:
+    """Experiment of the first run: that of notebook ``01_run``, else ``quick``, else the first."""
+    named = loaded.notebooks.get("01_run", {}).get("experiment")
+    if named:
+        return str(named)
+    return "quick" if "quick" in loaded.experiments else next(iter(loaded.experiments))
+
+
 def ensure(root: Path, experiment: str, system: str) -> str:
     """Run `experiment` through notebook ``01_run`` unless a finished run of it exists.
 
@@ -37,6 +45,11 @@ def ensure(root: Path, experiment: str, system: str) -> str:
     if stem := results.newest(experiment=experiment, finished=True):
         _say(f"{experiment}: {stem} is there")
         return stem
+    if not (root / "notebooks" / "01_run.py").is_file():
+        raise ScalebookError(
+            "notebooks/01_run.py: not there, so nothing can run through it: copy it from "
+            f"Scalebook, or start the run with: scalebook run {experiment}"
+        )
     overrides = _overrides(root, study.load(root), experiment)
     known = {job.id for job in launch.jobs(root)}
     parameters = {

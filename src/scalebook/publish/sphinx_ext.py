@@ -127,6 +127,8 @@ def _execute_notebooks(app: Sphinx) -> None:
     os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
     for kept in (plots.build, texts.text, values.ledger):
         kept.cache_clear()
+    if gone := _without_page(app):
+        messages.end(gone)
     names = [doc.partition("/")[2] for doc in _documents(app) if _is_notebook(app, doc)]
     try:
         found = notebooks.declared(root, Path(app.outdir).parent, names)
@@ -144,6 +146,17 @@ def _documents(app: Sphinx) -> list[str]:
     """Pages of the book in their order, as ``_toc.yml`` has them."""
     site_map = getattr(app.config, "external_site_map", None)
     return list(site_map) if site_map is not None else sorted(app.project.discover())
+
+
+def _without_page(app: Sphinx) -> list[str]:
+    """A line for each page that ``_toc.yml`` names and that is not there."""
+    root = Path(app.srcdir)
+    endings = [*app.config.source_suffix, ".md", ".py"]
+    return [
+        f"_toc.yml: {docname}: no {docname}.md there: write it, or take the line out"
+        for docname in _documents(app)
+        if not any((root / f"{docname}{ending}").is_file() for ending in endings)
+    ]
 
 
 def _is_notebook(app: Sphinx, docname: str) -> bool:
