@@ -171,7 +171,7 @@ def status(job, as_json) -> None:
         }
         for one in found
     ]
-    _print_rows(rows, as_json, "no job was submitted from this study")
+    print_rows(rows, as_json, "no job was submitted from this study")
     for line in damaged:
         click.echo(f"error: {line}", err=True)
     sys.exit(bool(damaged))
@@ -306,7 +306,7 @@ def runs(everything, as_json) -> None:
         "final_val_acc",
     ]
     rows = json.loads(table[columns].to_json(orient="records"))
-    _print_rows(rows, as_json, "no run is in results/; start one with: scalebook run EXPERIMENT")
+    print_rows(rows, as_json, "no run is in results/; start one with: scalebook run EXPERIMENT")
     _tell_problems()
 
 
@@ -385,7 +385,7 @@ def claims(by_rule, as_json) -> None:
         table, empty = consistency.check(), "nothing is reported in data/reported/"
         shown = tuple(consistency.CHECK_HEADERS)
     table = table if as_json else table[list(shown)]
-    _print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
+    print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
 
 
 # --------------------------------------------------------------------------- book
@@ -449,7 +449,7 @@ def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> Non
         root, launch.pick_system(study.load(root), system), campaign, seed, settings
     )
     if dry_run:
-        _print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
+        print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
         return
     try:
         outcomes = campaigns.run(
@@ -504,7 +504,8 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _print_rows(rows: list[dict], as_json: bool, empty: str) -> None:
+def print_rows(rows: list[dict], as_json: bool, empty: str) -> None:
+    """Print rows as a table or as JSON, or the sentence `empty` where there is none."""
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return

@@ -12,6 +12,35 @@ from scalebook import contract
 
 
 @click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--title", default="", help="Of the study and its book; the folder's name if none.")
+def new(folder, title) -> None:
+    """Start a study of your own in FOLDER, which is new or empty."""
+    from scalebook.publish import new_study
+
+    click.echo(new_study.create(folder, title))
+
+
+@click.command()
+@click.argument("part", default="")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def values(part, as_json) -> None:
+    """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
+    from scalebook.analysis import values as numbers
+    from scalebook.cli import print_rows
+
+    rows = [
+        {"key": key, "value": one.value if as_json else one.text, "unit": one.unit,
+         "kind": one.kind}
+        for key, one in sorted(numbers.ledger().items())
+        if part in key
+    ]  # fmt: skip
+    for row in [] if as_json else rows:
+        del row["unit"]  # the text has it
+    print_rows(rows, as_json, f"no key holds {part!r}" if part else "there is no number yet")
+
+
+@click.command()
 def slides() -> None:
     """Build the slides: a deck for a browser, and a PDF of it."""
     from scalebook.publish import deck
@@ -77,4 +106,4 @@ def release(version) -> None:
     )
 
 
-COMMANDS: list[click.Command] = [pdf, slides, specification, report, check, release]
+COMMANDS: list[click.Command] = [new, values, pdf, slides, specification, report, check, release]

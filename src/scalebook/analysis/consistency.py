@@ -140,6 +140,8 @@ def _flop_rate(job: Job) -> list[dict]:
         peak = peak_of(job)
         if work is None or not peak:
             missing, decides = "the model's operations are not counted", ""
+            if not size:
+                missing = "the size of the images is not known"
             if work is not None:
                 missing, decides = "no peak known", f"data/systems/{job.known('system')}.yaml"
             rows.append(row(job, statement, UNDETERMINED, missing, decides))

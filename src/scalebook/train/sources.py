@@ -51,6 +51,11 @@ def find(settings: DatasetSettings, root: Path) -> Source:
     if settings.source == "auto" and "cifar10-images" in candidates:
         candidates = ["cifar10-images"]
     if not candidates:
+        if settings.source == "folder":  # somebody's own images, which nothing can get
+            none = (
+                f"put them into {shown}/<name>/train/<class>/ and {shown}/<name>/test/<class>/ as "
+                "JPEG or PNG, or take generated ones with --set dataset=synthetic"
+            )
         raise ScalebookError(f"{shown}: holds no images: {none}")
     if len(candidates) > 1:
         raise ScalebookError(
