@@ -208,3 +208,14 @@ def test_every_deliverable_of_this_study_is_in_place(monkeypatch):
     monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
     lacking = [one for one in deliverables.check(REPOSITORY) if one.status != "ok"]
     assert not lacking, "\n".join(f"{one.name}: {one.found} -> {one.mend}" for one in lacking)
+
+
+def test_facts_about_a_machine_of_another_study_are_a_row_and_not_the_end(study_root):
+    (study_root / "docs").mkdir(exist_ok=True)
+    (study_root / "docs/SYSTEM.md").write_text(
+        "# System\n\n<!-- facts: nowhere -->\n\n<!-- end -->\n"
+    )
+    found = {one.name: one for one in deliverables.check(study_root)}
+    row = found["tables of docs/SYSTEM.md"]
+    assert row.status == "wrong" and "nowhere" in row.found and "another study" in row.mend
+    assert "size of committed files" in found
