@@ -81,12 +81,70 @@ def test_defaults_fill_in_and_a_batch_given_one_way_replaces_the_other(write):
         ("two: {epochs: 2}", "two: {epoch: 2}", r"campaigns.ladder: .* two: epoch: unknown key"),
         ("two: {epochs: 2}", "two: {epochs: 0}", r"campaigns.ladder: .* two: epochs: 0 is not"),
         ("name: other", "name: [", r"study.yaml line \d+: not valid YAML"),
+        ("name: other", "name: x\0", r"study.yaml: not valid YAML \(unacceptable character"),
+        ("name: other", "name: other\ntitle: 2025-04-31", r"not valid YAML \(day .*range.*\)"),
+        ("name: other", "name: " + "[" * 5000, r"study.yaml: not valid YAML \(nested too deeply"),
+        ("name: other", "name: other\nname: b", r"study.yaml line 3: .*key 'name' is there twice"),
+        ("  two:", "  one: {}\n  two:", r"study.yaml line 6: .*key 'one' is there twice"),
+        ("one: {", "one: {world_size: 2, ", r"study.yaml line 5: .*'world_size' is there twice"),
+        ("name: other", "name: other\nroot: /", r"study.yaml: root: unknown key; allowed are name"),
+        (
+            "{model: mobilenet_v2, global_batch: 32, epochs: 4}",
+            "[]",
+            r"defaults: must be a mapping",
+        ),
+        ("one: {", "one: {dataset: mnist, ", r"one.dataset: 'mnist' .* 'folder' or 'synthetic'"),
+        ("one: {", "one: {lr: .inf, ", r"experiments.one.lr: inf is not allowed: .*finite"),
+        ("one: {", "one: {lr: .nan, ", r"experiments.one.lr: nan is not allowed"),
+        ("one: {", "one: {threads_per_rank: 9999999999, ", r"threads_per_rank: 9999999999 is not"),
+        ("systems:", "seeds: [1, 1]\nsystems:", r"seeds: 1 is there twice: each seed is one run"),
+        ("systems:", "seeds: [-1]\nsystems:", r"seeds.0: -1 is not allowed: .* equal to 0"),
+        ("systems:", f"seeds: [{2**64}]\nsystems:", rf"seeds.0: {2**64} is not allowed: .*less"),
+        ("ladder: {", "ladder: {seeds: [2, 2], ", r"campaigns.ladder.seeds: 2 is there twice"),
     ],
 )
 def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(write, old, new, said):
     with pytest.raises(ScalebookError, match=said) as caught:
         study.load(write(old=old, new=new))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("relative", ["study.yaml", "data/systems/small.yaml", "data/plan.yaml"])
+def test_a_file_that_is_not_utf8_is_one_line(write, relative):
+    root = write()
+    (root / relative).parent.mkdir(parents=True, exist_ok=True)
+    (root / relative).write_bytes(b"name: caf\xe9\n" + STUDY.encode("utf-8"))
+    with pytest.raises(ScalebookError, match=rf"{relative}: is not UTF-8 \(byte 10\)"):
+        study.load(root).facts("small")
+        study.plan(root)
+
+
+def test_numbers_may_have_an_exponent_and_no_point(write):
+    loaded = study.load(write(old="one: {", new="one: {lr: 1e-3, description: 1e-x, "))
+    assert loaded.experiments["one"].lr == 0.001
+    assert loaded.experiments["one"].description == "1e-x"
+    assert study.parse_overrides(["lr=5e-2", "weight_decay=+1E-4"]) == {
+        "lr": 0.05, "weight_decay": 1e-4,
+    }  # fmt: skip
+
+
+def test_aliases_and_merges_of_yaml_stay_allowed(write):
+    shared = "one: &one {world_size: 1}\n  three: {<<: *one, epochs: 9}"
+    three = study.load(write(old="one: {world_size: 1}", new=shared)).experiments["three"]
+    assert (three.world_size, three.epochs) == (1, 9)
+
+
+@pytest.mark.parametrize("value", ["[", "2025-04-31", "[" * 5000, "9" * 5000, "*a", "\0"])
+def test_an_override_that_is_no_yaml_is_one_short_line(value):
+    with pytest.raises(UsageError, match="--set epochs: .* is not a YAML value") as caught:
+        study.parse_overrides([f"epochs={value}"])
+    assert len(str(caught.value)) < 90
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_is_a_small_number(write, seed):
+    with pytest.raises(UsageError, match=f"--seed {seed}: .* from 0 to 2147483647"):
+        study.resolve(study.load(write()), "one", "local", seed=seed)
 
 
 def test_nothing_in_a_study_can_be_changed(write):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,6 +10,45 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from scalebook.contract import ScalebookError
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which no key may be there twice, and ``1e-3`` is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        written = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in written:  # the last would win, the first be lost
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"key {key.value!r} is there twice", problem_mark=key.start_mark
+                    )
+                written.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+# To YAML 1.1, which PyYAML reads, a number with an exponent and no point is a word.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_text(path: Path, where: str) -> str:
+    """Read a text file; `where` names it in errors.
+
+    Raises
+    ------
+    ScalebookError
+        One line, if the file cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ScalebookError(
+            f"{where}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8"
+        ) from None
 
 
 def read_yaml(path: Path) -> dict:
@@ -19,24 +59,31 @@ def read_yaml(path: Path) -> dict:
     ScalebookError
         One line, if the file cannot be read or is no mapping.
     """
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"), path.name)
-    except OSError as error:
-        raise ScalebookError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_yaml(read_text(path, str(path)), path.name)
 
 
 def parse_yaml(text: str, where: str) -> dict:
     """Parse a YAML mapping; `where` names it in errors."""
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        said = getattr(error, "problem", None) or "nested too deeply"
-        raise ScalebookError(f"{where}{line}: not valid YAML ({said})") from None
+    document = parse_value(text, where)
     if not isinstance(document, dict):
         raise ScalebookError(f"{where}: must be a mapping of keys to values")
     return document
+
+
+def parse_value(text: str, where: str) -> Any:
+    """Parse YAML of any kind; `where` names it in errors."""
+    line = ""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    except RecursionError:
+        said = "nested too deeply"
+    except ValueError as error:  # such as the 31st of April
+        said = str(error).partition(";")[0]
+    raise ScalebookError(f"{where}{line}: not valid YAML ({said})")
 
 
 def validated(model: type[BaseModel], document: dict, where: str, prefix: str = "") -> Any:

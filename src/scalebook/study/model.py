@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.base import NAME, Frozen, Name, Positive
-from scalebook.study.document import one_line, parse_yaml, read_yaml, validated
+from scalebook.study.base import NAME, Frozen, Name, Positive, Seeds
+from scalebook.study.document import one_line, parse_yaml, read_text, read_yaml, validated
 from scalebook.study.systems import Facts, System
 
 
@@ -29,7 +29,7 @@ class Experiment(Frozen):
 
     model: str = "resnet18"
     stem: Literal["imagenet", "cifar"] = "imagenet"
-    dataset: str = Field("auto", pattern=r"^(auto|cifar10|folder|synthetic)$")
+    dataset: Literal["auto", "cifar10", "folder", "synthetic"] = "auto"
     data_dir: str = "data"
     image_size: Positive | None = None
     train_images: Positive | None = None
@@ -111,7 +111,7 @@ class Campaign(Frozen):
 
     description: str = ""
     experiments: dict[Name, dict[str, Any]] = Field(min_length=1)
-    seeds: list[int] | None = Field(None, min_length=1)
+    seeds: Seeds | None = None
     set: dict[str, Any] = Field({})
 
     @field_validator("experiments", mode="before")
@@ -174,7 +174,7 @@ class Study(Frozen):
     title: str = ""
     experiments: dict[Name, Experiment]
     systems: dict[Name, System]
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: Seeds = Field([0])
     campaigns: dict[Name, Campaign] = Field({})
     evidence: list[EvidenceRule] = Field([])
     notebooks: dict[str, dict[str, Any]] = Field({})
@@ -272,18 +272,24 @@ def load(root: Path | None = None) -> Study:
     """
     root = root or contract.find_root()
     path = root / "study.yaml"
-    return _load(root, path.read_text(encoding="utf-8"))
+    return _load(root, read_text(path, "study.yaml"))
 
 
 @functools.lru_cache(maxsize=8)
 def _load(root: Path, text: str) -> Study:
     document = parse_yaml(text, "study.yaml")
-    defaults = document.pop("defaults", None) or {}
+    defaults = document.pop("defaults", None)
+    defaults = {} if defaults is None else defaults
     experiments = document.get("experiments")
     if not isinstance(defaults, dict):
         raise ScalebookError("study.yaml: defaults: must be a mapping of settings")
     if not isinstance(experiments, dict) or not experiments:
-        raise ScalebookError("study.yaml: experiments: must name at least one experiment")
+        raise ScalebookError(
+            "study.yaml: experiments: must name at least one experiment, with its settings"
+        )
+    if "root" in document:  # the study's own, and never the file's
+        allowed = ", ".join(name for name in Study.model_fields if name != "root")
+        raise ScalebookError(f"study.yaml: root: unknown key; allowed are {allowed}")
     # On their own first, so that a mistake is told where it stands.
     alone = merge({"world_size": 1, "global_batch": 1}, defaults)
     validated(Experiment, alone, "study.yaml", prefix="defaults.")

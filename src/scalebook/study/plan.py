@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from scalebook import contract
 from scalebook.study.base import Frozen, Name, Positive
-from scalebook.study.document import parse_yaml, validated
+from scalebook.study.document import parse_yaml, read_text, validated
 
 FILE = "data/plan.yaml"
 
@@ -36,8 +36,8 @@ class Workload(Frozen):
         Sizes of the pieces the gradients travel in, in MiB.
     """
 
-    training_images: Positive
-    parameters: Positive
+    training_images: int = Field(ge=1)
+    parameters: int = Field(ge=1)
     gradient_bytes: Positive = 4
     strong_global_batch: Positive
     weak_batch_per_gpu: Positive
@@ -267,7 +267,7 @@ def plan(root: Path | None = None) -> Plan | None:
         One line that names file, key and what is allowed.
     """
     path = (root or contract.find_root()) / FILE
-    return _plan(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return _plan(read_text(path, FILE)) if path.is_file() else None
 
 
 @functools.lru_cache(maxsize=8)

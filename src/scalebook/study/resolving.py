@@ -6,12 +6,12 @@ import math
 import os
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.document import one_line
+from scalebook.study.base import LARGEST
+from scalebook.study.document import one_line, parse_value
 from scalebook.study.model import Experiment, Study, merge
 from scalebook.study.systems import Facts
 
@@ -34,9 +34,9 @@ def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Any]:
                 f"--set {key}: unknown key; allowed are {', '.join(Experiment.model_fields)}"
             )
         try:
-            overrides[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageError(f"--set {key}: {text!r} is not a YAML value") from None
+            overrides[key] = parse_value(text, key)
+        except ScalebookError:
+            raise UsageError(f"--set {key}: {text[:40]!r} is not a YAML value") from None
     return overrides
 
 
@@ -99,6 +99,9 @@ def resolve(
         if overrides:
             raise UsageError(f"--set: {said}") from None
         raise ScalebookError(f"study.yaml: experiments.{experiment}: {said}") from None
+    seed = study.seeds[0] if seed is None else seed
+    if not 0 <= seed <= LARGEST:
+        raise UsageError(f"--seed {seed}: is not allowed: give a number from 0 to {LARGEST}")
     facts = study.facts(system)
     launcher = study.system(system).launcher
     if device is None:
@@ -130,7 +133,7 @@ def resolve(
         "study": study.name,
         "experiment": experiment,
         "system": system,
-        "seed": study.seeds[0] if seed is None else seed,
+        "seed": seed,
         "scaling": settings.scaling,
         "reference": settings.reference,
         "layout": {
