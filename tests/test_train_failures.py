@@ -97,6 +97,38 @@ def test_fault_on_one_rank_is_told_once(tmp_path):
     assert "Traceback" in helpers.only(tmp_path, "results/local/logs/*.log").read_text()
 
 
+def test_full_disk_is_told_once_and_no_rank_is_missed(tmp_path):
+    helpers.study(tmp_path, **{**LONG, "epochs": 2})
+    outcomes = helpers.finish(helpers.start_ranks(tmp_path, 2, TRAIN_TEST_FULL_DISK="1"))
+    assert [status for status, _, _ in outcomes] == [1, 1]
+    (line,) = told(outcomes)
+    assert "checkpoint of epoch 1: the disk is full" in line
+    assert "the disk is full" in ended(tmp_path)["reason"]
+
+
+def test_no_step_of_another_rank_lasts_as_long_as_the_checkpoint(tmp_path):
+    """Rank 0 writes it between two epochs; the others must not take the wait for training."""
+    helpers.study(tmp_path, **{**LONG, "epochs": 3})
+    processes = helpers.start_ranks(tmp_path, 2, TRAIN_TEST_SLOW_DISK="2")
+    assert [status for status, _, _ in helpers.finish(processes)] == [0, 0]
+    later = [step for step in helpers.steps(tmp_path) if step["epoch"] != "1"]
+    assert max(float(step["step_time_s"]) for step in later) < 1.5
+
+
+def test_what_fails_on_the_first_rank_alone_is_one_line_of_all(tmp_path):
+    helpers.study(tmp_path, **LONG)
+    # The program itself: PyTorch's C++ half adds nothing either.
+    processes = helpers.start_ranks(
+        tmp_path, 2, "--resume", "tiny_5_2cpu_5", program=["-m", "scalebook.train"]
+    )
+    outcomes = helpers.finish(processes)
+    assert [status for status, _, _ in outcomes] == [1, 1]
+    said = "".join(errors for _, _, errors in outcomes)
+    assert said == (
+        "scalebook.train: --resume: there is no run tiny_5_2cpu_5 in results: start it without\n"
+    )
+
+
 def test_damaged_data_ends_all_ranks(tmp_path):
     from test_train_dataset import pictures
 

@@ -6,6 +6,7 @@ Run as a program it is ``python -m scalebook.train`` with the tiny model known.
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,7 @@ def start_ranks(
     world_size: int,
     *arguments: str,
     of_rank: dict[int, dict[str, str]] | None = None,
+    program: Sequence[str] = (__file__,),
     **env: str,
 ) -> list[subprocess.Popen]:
     """Start the ranks of one training as processes of their own, as ``srun`` does.
@@ -127,7 +130,7 @@ def start_ranks(
     }  # fmt: skip
     return [
         subprocess.Popen(
-            [sys.executable, __file__, "--experiment", str(root / "resolved.json"), *arguments],
+            [sys.executable, *program, "--experiment", str(root / "resolved.json"), *arguments],
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank),
                  **(of_rank or {}).get(rank, {})},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
@@ -199,9 +202,23 @@ def fail_as_told() -> None:
             return learning_rate(now, *arguments)
 
         loop.learning_rate = signals
+    save = checkpoint.Folder.save
+    if os.environ.get("TRAIN_TEST_FULL_DISK"):
+
+        def full(folder: checkpoint.Folder, state: dict[str, Any]) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        checkpoint.Folder.save = full
+    pause = os.environ.get("TRAIN_TEST_SLOW_DISK")
+    if pause:
+
+        def slow(folder: checkpoint.Folder, state: dict[str, Any]) -> None:
+            time.sleep(float(pause))
+            save(folder, state)
+
+        checkpoint.Folder.save = slow
     epochs = os.environ.get("TRAIN_TEST_DIE_AFTER")
     if epochs:
-        save = checkpoint.Folder.save
 
         def dies(folder: checkpoint.Folder, state: dict[str, Any]) -> None:
             if state["epoch"] > int(epochs):

@@ -26,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one training process; returns its exit status."""
     arguments = _parser().parse_args(argv)
     stop.listen(early=True)
+    # PyTorch's C++ half tells of a lost rank in some hundred lines; we do in one.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         root = contract.find_root()
         resolved = Path(arguments.experiment)
@@ -122,6 +124,8 @@ def _write_end(attempt: Attempt, ended: str, reason: str, trace: str) -> None:
     from scalebook.train.privacy import clean_text
 
     reason = " ".join(clean_text(reason, attempt.root).split())
+    if attempt.files is None:  # then there is nothing to continue
+        reason = reason.replace("continue with --resume", "start it again")
     with contextlib.suppress(OSError):
         if attempt.checkpoints:
             attempt.checkpoints.release_reserve()

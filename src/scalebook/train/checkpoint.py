@@ -94,8 +94,18 @@ class Folder:
         if payload is None:
             return None
         try:
-            return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            if not {"epoch", "step", "model"} <= state.keys():
+                raise KeyError
+            return state
+        except (
+            RuntimeError,
+            pickle.UnpicklingError,
+            EOFError,
+            ValueError,
+            KeyError,
+            AttributeError,
+        ) as error:
             raise self._damaged(type(error).__name__) from None
 
     def _read(self) -> bytes | None:

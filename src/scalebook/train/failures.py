@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
+# NumPy says so where a disk fills up while it writes an array, and gives no error number.
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+
 _LOST = re.compile(
     r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed? ?out|"
     r"process group|peer",
@@ -50,6 +53,11 @@ def as_peer_lost(error: BaseException, ranks: Ranks, where: str) -> PeerLost | N
         return None
     if not _LOST.search(str(error)):
         return None
+    if "Duplicate GPU" in str(error):
+        return PeerLost(
+            f"rank {ranks.rank}, {where}: two ranks of a node were given the same GPU: start at "
+            "most one rank for each"
+        )
     if _TIMED_OUT.search(str(error)):
         return PeerLost(
             f"rank {ranks.rank}, {where}: another rank did not answer for {ranks.timeout_s:g} s "
@@ -73,13 +81,22 @@ def known(error: BaseException, where: str) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         name = f" {error.filename}" if error.filename else ""
-        if error.errno in _FULL:
+        if error.errno in _FULL or _SHORT_WRITE.search(str(error)):
             return f"{where}: the disk is full{name}: free space, then continue with --resume"
         return f"{where}: {error.strerror or first_line(error)}{name}"
+    if _compiling(error):
+        return (
+            f"{where}: torch.compile cannot compile here ({first_line(error)}): set compile=false"
+        )
     text = str(error)
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
         return f"{where}: out of memory: lower global_batch, or use more ranks"
     return None
+
+
+def _compiling(error: BaseException) -> bool:
+    """Whether the compiler of torch.compile failed, as where no C++ compiler or no Triton is."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 def first_line(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from scalebook.train import checkpoint, metrics, precision, stop
 from scalebook.train.dataset import Batches, Dataset
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import STEP_TIME, WARMUP, EpochSoFar
-from scalebook.train.failures import Watchdog
+from scalebook.train.failures import Watchdog, first_line
 from scalebook.train.model import batch_norms, set_training
 from scalebook.train.profiler import StepProfiler
 from scalebook.train.records import Progress
@@ -104,7 +104,10 @@ class Trainer:
             )
             self._settle_buckets(forward)
         if training.compile:
-            forward, evaluate = torch.compile(forward), torch.compile(evaluate)
+            try:
+                forward, evaluate = torch.compile(forward), torch.compile(evaluate)
+            except RuntimeError as error:  # such as a Python that this torch cannot compile for
+                raise UsageError(f"torch.compile: {first_line(error)}: set compile=false") from None
         self.forward, self.evaluate = forward, evaluate
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),

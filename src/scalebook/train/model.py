@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import torch
 from torch import nn
 
@@ -32,8 +34,10 @@ def build(settings: TrainingSettings, classes: int, image_size: int | list[int])
     try:
         builder = models.get_model_builder(settings.model)
     except ValueError:
+        close = difflib.get_close_matches(settings.model, models.list_models(module=models), 3)
+        like = f", but {', '.join(close)}" if close else ""
         raise UsageError(
-            f"model {settings.model!r}: torchvision has no such model; see "
+            f"model {settings.model!r}: torchvision has no such model{like}; see "
             "torchvision.models.list_models()"
         ) from None
     options: dict = {"weights": None, "num_classes": classes}

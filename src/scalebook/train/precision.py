@@ -22,6 +22,10 @@ def set_up(precision: str, device: torch.device) -> None:
     if device.type == "cpu" and precision in ("fp16", "tf32"):
         raise UsageError(f"precision {precision} needs a GPU; allowed on a CPU are fp32 and bf16")
     if device.type == "cuda":
+        if precision == "tf32" and torch.cuda.get_device_capability(device) < (8, 0):
+            # It would compute in 32 bits and say nothing.
+            name = torch.cuda.get_device_name(device)
+            raise UsageError(f"precision tf32 needs an Ampere or newer GPU; this is {name}")
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True

@@ -78,17 +78,18 @@ def execute(attempt: Attempt, expired: Any) -> None:
     precision.set_up(training.precision, ranks.device)
 
     attempt.where = "choice of the run's name"
-    stem, place = _on_first(ranks, lambda: _which_run(attempt))
+    stem, place = _on_first(attempt, lambda: _which_run(attempt))
     progress.update(stem=stem, now=True)
     files = None if place is None else manifest.files_of(root, stem, place)
-    if files and _on_first(ranks, lambda: manifest.finished(files)):
+    if files and _on_first(attempt, lambda: manifest.finished(files)):
         if ranks.first:
             print(f"run {stem} is finished: nothing to continue", flush=True)
         return
+    attempt.where = "checkpoint folder"
     attempt.checkpoints = checkpoint.Folder(root, stem)
-    _on_first(ranks, attempt.checkpoints.lock)
+    _on_first(attempt, attempt.checkpoints.lock)
     if files:
-        _on_first(ranks, lambda: manifest.close_dead_attempt(files))
+        _on_first(attempt, lambda: manifest.close_dead_attempt(files))
     attempt.files = files  # not before it is locked: another process may be writing them
 
     data, network, number = _prepare(attempt, stem, progress)
@@ -122,9 +123,9 @@ def execute(attempt: Attempt, expired: Any) -> None:
                 raise ended from None
             attempt.where = f"checkpoint of epoch {epoch}"
             state = trainer.capture(epoch)
-            if ranks.first:
-                _keep(attempt, result, state)
-                _keep_cost(attempt, profiler.cost(result.steps, number))
+            # The others wait: the first step of the next epoch would time it otherwise.
+            cost = profiler.cost(result.steps, number)
+            _on_first(attempt, lambda: _keep(attempt, result, state, cost))  # noqa: B023
             watchdog.beat()
             # What the last half second did is not what the epoch did, and the CSV says.
             rate = result.row["throughput"]
@@ -138,7 +139,7 @@ def execute(attempt: Attempt, expired: Any) -> None:
         attempt.where = "peak of the CPU"
         _keep_peak(attempt, cpu_peak.measure())
     attempt.where = "end"
-    _on_first(ranks, lambda: _complete(attempt))  # the others wait, and notice if it cannot
+    _on_first(attempt, lambda: _complete(attempt))
     progress.update(phase="done", now=True)
 
 
@@ -179,13 +180,15 @@ def _stopped(
     attempt.where = f"checkpoint of {place}"
     if trainer.done and so_far.done:
         state = trainer.capture(so_far.number - 1, so_far)
-        _on_first(attempt.ranks, lambda: attempt.checkpoints.save(state))
+        _on_first(attempt, lambda: attempt.checkpoints.save(state))
     # Ranks may have been asked for different reasons; rank 0's is the run's.
     ended = attempt.ranks.from_first(stopped.ended)
     return stop.Stopped(ended, True, place if trainer.done else None)
 
 
-def _keep(attempt: Attempt, result: Epoch, state: dict[str, Any]) -> None:
+def _keep(
+    attempt: Attempt, result: Epoch, state: dict[str, Any], cost: dict[str, Any] | None
+) -> None:
     """Write an epoch down: rows first, then the checkpoint that a resume cuts them by."""
     records.append_steps(attempt.files, result.steps)
     records.append_epoch(attempt.files, result.row)
@@ -199,6 +202,7 @@ def _keep(attempt: Attempt, result: Epoch, state: dict[str, Any]) -> None:
         f"val {row['val_loss']:.4f} {row['val_acc']:6.2f} %  "
         f"{rate} images/s  {row['epoch_time_s']:7.2f} s",
     )
+    _keep_cost(attempt, cost)
 
 
 def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
@@ -306,7 +310,7 @@ def _prepare(
         files = manifest.files_of(root, stem, place)
         machines = [one["machine"] for one in outcomes]
         _on_first(
-            ranks,
+            attempt,
             lambda: manifest.create(
                 files, manifest.compose(settings, files.stem, ranks, *described, machines,
                                         attempt.command, root)
@@ -314,9 +318,9 @@ def _prepare(
         )  # fmt: skip
         attempt.files = files
     elif failure is None:
-        _on_first(ranks, lambda: manifest.refuse_changes(attempt.files, settings, data, root))
-        _on_first(ranks, lambda: manifest.complete(attempt.files, *described))
-    number = _on_first(ranks, lambda: manifest.open_attempt(attempt.files))
+        _on_first(attempt, lambda: manifest.refuse_changes(attempt.files, settings, data, root))
+        _on_first(attempt, lambda: manifest.complete(attempt.files, *described))
+    number = _on_first(attempt, lambda: manifest.open_attempt(attempt.files))
     if failure:
         stopped = [one["stopped"] for one in failed if one["stopped"]]
         if stopped:
@@ -333,9 +337,24 @@ def _told(error: Exception, attempt: Attempt) -> str:
     return known(error, where) or f"{where}: {type(error).__name__}: {first_line(error)}"
 
 
-def _on_first(ranks: Ranks, action: Callable[[], Any]) -> Any:
-    """Do something on rank 0 and give its answer to all; where it fails, the others miss rank 0."""
-    return ranks.from_first(action() if ranks.first else None)
+def _on_first(attempt: Attempt, action: Callable[[], Any]) -> Any:
+    """Do something on rank 0 and give its answer to all, or why there is none."""
+    ranks = attempt.ranks
+    if ranks.world_size == 1:
+        return action()
+    answer, failure = None, None
+    if ranks.first:
+        try:
+            answer = action()
+        except Exception as error:
+            told = known(error, attempt.where)
+            if told is None:
+                raise  # with its traceback; the others miss rank 0
+            failure = (told, getattr(error, "exit_status", 1))
+    answer, failure = ranks.from_first((answer, failure))
+    if failure:
+        raise Shared(*failure, ours=ranks.first)
+    return answer
 
 
 def _header(attempt: Attempt, data: dataset.Dataset, number: int) -> list[str]:

@@ -20,6 +20,21 @@ _ALLOWED: dict[str, tuple[type, ...]] = {
     "dict": (dict,),
 }
 
+# What a file written by hand could hold and training would take for something else.
+_CHOICES = {
+    "device": ("cpu", "gpu"),
+    "source": ("auto", "cifar10", "folder", "synthetic"),
+    "stem": ("imagenet", "cifar"),
+    "precision": ("fp32", "tf32", "fp16", "bf16"),
+    "lr_scaling": ("linear", "none"),
+}
+_AT_LEAST_1 = {
+    "world_size", "nodes", "ranks_per_node", "threads_per_rank", "image_size", "train_images",
+    "val_images", "epochs", "lr_reference_batch", "profile_steps", "global_batch",
+}  # fmt: skip
+_ABOVE_0 = {"lr", "timeout_s"}
+_LARGEST = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -175,4 +190,18 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
             not isinstance(value, allowed) or (plain != "bool" and isinstance(value, bool))
         ):
             raise ScalebookError(f"{where}{name}: {value!r} is not of type {written}")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise ScalebookError(
+                f"{where}{name}: {value!r} is not allowed: it is one of {', '.join(_CHOICES[name])}"
+            )
+        if plain in ("int", "float") and not _in_range(name, value):
+            least = "from 1" if name in _AT_LEAST_1 else "above 0" if name in _ABOVE_0 else "from 0"
+            raise ScalebookError(
+                f"{where}{name}: {value!r} is not allowed: it is a number {least} to {_LARGEST}"
+            )
     return kind(**values)
+
+
+def _in_range(name: str, value: float) -> bool:
+    least = 1 if name in _AT_LEAST_1 else 0
+    return least <= value <= _LARGEST and (value > 0 or name not in _ABOVE_0)
