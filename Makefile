@@ -4,7 +4,7 @@
 # make release VERSION=1.2.3    check every deliverable, tag, pack an archive
 # make cluster-up    a real Slurm, small, on this machine; cluster-status, cluster-down
 PYTHON ?=
-TORCH ?= pinned
+TORCH ?=
 export PYTHON TORCH
 # The small cluster: make cluster-up LINK=1gbit NODES=2 CPUS=2 NAME=default
 NAME = default
@@ -26,7 +26,7 @@ book: setup
 	@.venv/bin/scalebook book --run auto
 
 pdf: setup
-	@env/tex.sh
+	@env/apt.sh tex
 	@.venv/bin/scalebook pdf
 
 test: setup
@@ -50,11 +50,8 @@ cluster-down: setup
 cluster-status: setup
 	@$(MINISLURM) status --name '$(NAME)'
 
-# Resolve requirements.txt anew. Local versions (+cpu) are left out, so that any index serves it.
-lock: setup
-	@{ sed -n '/^#/p' requirements.lock; \
-	   .venv/bin/pip freeze --exclude scalebook | grep -v '^-e' | sed 's/+[a-z0-9.]*$$//'; } \
-	   > requirements.lock.new && mv requirements.lock.new requirements.lock
+lock:
+	@env/lock.sh
 
 clean:
 	rm -rf _build .scalebook

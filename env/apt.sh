@@ -1,20 +1,67 @@
 #!/bin/sh
-# Install Debian packages where root or sudo allows: env/apt.sh COMMAND PACKAGE…
-# Does nothing if COMMAND is there; otherwise says the line to run and exits with 1.
+# What only tests and PDFs need of the system, as groups of Debian packages:
+#   env/apt.sh browser tex slurm    install what is missing of these where root or sudo allows;
+#                                   otherwise say it in one line and exit with 1
+#   env/apt.sh --look tex           only look; exit with 1 if something is missing
 set -eu
-command=$1; shift
-command -v "$command" >/dev/null 2>&1 && exit 0
-line="apt-get install -y --no-install-recommends $*"
-if command -v apt-get >/dev/null 2>&1; then
-  if [ "$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo -n"; else as=none; fi
-  if [ "$as" != none ]; then
-    echo "setup: installing $* (apt-get)"
-    log=$(mktemp)
-    if { DEBIAN_FRONTEND=noninteractive $as apt-get -q update &&
-         DEBIAN_FRONTEND=noninteractive $as $line; } > "$log" 2>&1 &&
-       command -v "$command" >/dev/null 2>&1; then rm -f "$log"; exit 0; fi
-    tail -3 "$log" >&2; rm -f "$log"
-  fi
+PATH="$PATH:/usr/sbin:/sbin"
+
+# Programs of a group, alternatives as a|b, and the packages that bring them.
+group() {
+  case $1 in
+    browser)
+      programs="chromium|chromium-browser|google-chrome|google-chrome-stable|chrome"
+      packages="chromium" ;;
+    tex)
+      programs="xelatex latexmk rsvg-convert pdfinfo make"
+      packages="texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended \
+texlive-xetex latexmk fonts-texgyre fonts-texgyre-math lmodern fonts-freefont-otf \
+fonts-dejavu-core librsvg2-bin poppler-utils make" ;;
+    slurm)
+      programs="slurmctld slurmd slurmdbd sacctmgr mariadbd mariadb-install-db munged ip tc"
+      packages="slurm-wlm slurmdbd mariadb-server munge iproute2" ;;
+    *) echo "setup: $1 is no group of packages: browser, tex, slurm" >&2; exit 2 ;;
+  esac
+}
+
+# The first missing program of the group; nothing if all are there.
+missing() {
+  group "$1"
+  for either in $programs; do
+    here=""
+    for program in $(echo "$either" | tr '|' ' '); do
+      command -v "$program" >/dev/null 2>&1 && here=yes
+    done
+    [ -n "$here" ] || { echo "${either%%|*}"; return; }
+  done
+}
+
+look=""
+[ "${1:-}" != --look ] || { look=yes; shift; }
+as=none
+if [ -z "$look" ] && command -v apt-get >/dev/null 2>&1; then
+  if [ "$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo -n"; fi
 fi
-echo "setup: $command is missing; install it with: sudo $line" >&2
+
+lacking="" line="" updated=""
+for name; do
+  gone=$(missing "$name")
+  [ -n "$gone" ] || continue
+  group "$name"
+  if [ "$as" != none ]; then
+    echo "setup: installing $packages (apt-get)"
+    log=$(mktemp)
+    # shellcheck disable=SC2086  # a list of packages; and no word at all for root
+    { [ -n "$updated" ] || $as apt-get -q update; $as env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends $packages; } > "$log" 2>&1 || tail -3 "$log" >&2
+    rm -f "$log"
+    updated=yes
+    gone=$(missing "$name")
+    [ -n "$gone" ] || continue
+  fi
+  lacking="$lacking${lacking:+, }$gone" line="$line $packages"
+done
+[ -n "$lacking" ] || exit 0
+[ -n "$look" ] ||
+  echo "setup: missing: $lacking; install with: sudo apt-get install -y --no-install-recommends$line" >&2
 exit 1

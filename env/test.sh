@@ -2,37 +2,19 @@
 # All tests: style, then pytest on both cores. What a missing system package deselects is said.
 set -eu
 cd "$(dirname "$0")/.."
-marks=""
-without() { marks="${marks:+$marks and }not $1"; }
 
-browser=""
-for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do
-  if command -v "$name" >/dev/null 2>&1; then browser=$name; break; fi
-done
-if [ -z "$browser" ] && ! env/apt.sh chromium chromium; then
+# CI passes with everything or not at all; elsewhere the tests that cannot run are left out.
+env/apt.sh browser tex slurm || [ -z "${CI:-}" ] || exit 1
+marks="" out=""
+without() { marks="${marks:+$marks and }not $1" out="$out${out:+, }$1"; }
+for group in browser tex; do env/apt.sh --look $group || without $group; done
+[ -d ../shared/data ] || without shared
+# The small cluster needs root besides, and says so itself where the packages are there.
+if ! env/apt.sh --look slurm || ! .venv/bin/python -m scalebook.minislurm check > /dev/null; then
   [ -z "${CI:-}" ] || exit 1
-  echo "test: the tests marked browser are left out"
-  without browser
-fi
-if ! env/tex.sh; then
-  [ -z "${CI:-}" ] || exit 1
-  echo "test: the tests marked tex are left out"
-  without tex
-fi
-if [ ! -d ../shared/data ]; then
-  echo "test: ../shared/data is not here; the tests marked shared are left out"
-  without shared
-fi
-# The small cluster: Slurm, its database and the tools for networks; and root.
-for command in slurmctld slurmdbd mariadbd munged ip; do
-  PATH="$PATH:/usr/sbin:/sbin" env/apt.sh "$command" \
-    slurm-wlm slurmdbd mariadb-server munge iproute2 || break
-done
-if ! .venv/bin/python -m scalebook.minislurm check > /dev/null; then
-  [ -z "${CI:-}" ] || exit 1
-  echo "test: the tests marked slurm are left out"
   without slurm
 fi
+[ -z "$out" ] || echo "test: left out are the tests marked $out (pyproject.toml says what each needs)"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 exec .venv/bin/python -m pytest -n 2 --dist loadfile ${marks:+-m "$marks"} "$@"

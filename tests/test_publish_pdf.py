@@ -343,6 +343,7 @@ def test_without_tex_the_line_to_run_is_said(tmp_path, monkeypatch):
 
 
 def test_packages_are_those_that_the_script_installs():
-    script = (REPOSITORY / "env" / "tex.sh").read_text().replace("\\\n", " ")
-    (line,) = re.findall(r'env/apt.sh "\$command" (.*)', script)
-    assert line.split() == tex.PACKAGES.split()
+    script = (REPOSITORY / "env" / "apt.sh").read_text().replace("\\\n", "")
+    (programs, packages) = re.search(r'tex\)\s+programs="(.*)"\s+packages="(.*)"', script).groups()
+    assert packages.split() == tex.PACKAGES.split()
+    assert set(tex.COMMANDS) <= set(programs.split())

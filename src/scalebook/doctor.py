@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shutil
 import subprocess
@@ -11,6 +12,11 @@ from dataclasses import dataclass
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
+
+#: Makes .venv anew: `make setup` alone leaves one be that it made before and others changed.
+REMAKE = "rm -rf .venv && make setup"
+#: Brings up Slurm on this machine, and lets this shell's commands find it.
+SMALL_CLUSTER = "make cluster-up && . /run/scalebook-default/env"
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def _python() -> Check:
 
 def _torch() -> Check:
     if importlib.util.find_spec("torch") is None:
-        return Check("PyTorch", False, "not installed: nothing can train here", "make setup")
+        return Check("PyTorch", False, "not installed: nothing can train here", REMAKE)
     try:
         import numpy as np
         import torch
@@ -69,7 +75,7 @@ def _torch() -> Check:
         torch.from_numpy(np.zeros(1))
         torchvision = import_torchvision()
     except Exception as error:
-        return Check("PyTorch", False, f"does not import: {error}".splitlines()[0], "make setup")
+        return Check("PyTorch", False, f"does not import: {error}".splitlines()[0], REMAKE)
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
     hip = getattr(torch.version, "hip", None)
     build = f"ROCm {hip}" if hip else build
@@ -125,14 +131,20 @@ def _study() -> Check:
 def _dataset() -> Check:
     try:
         root = contract.find_root()
-        from scalebook.train import sources
+        from scalebook.train import download, sources
         from scalebook.train.settings import DatasetSettings
 
         found = sources.find(DatasetSettings("auto", "data", None, None, None), root)
     except ScalebookError as error:
         return Check("data set", False, str(error), "scalebook data get")
     except ImportError:
-        return Check("data set", False, "cannot be looked for without PyTorch", "make setup")
+        return Check("data set", False, "cannot be looked for without PyTorch", REMAKE)
+    if isinstance(found, sources.OfficialBatches):
+        try:
+            download.check(found.folder)
+        except ScalebookError as error:
+            again = f"rm -r data/{download.FOLDER} && scalebook data get"
+            return Check("data set", False, str(error), again)
     return Check("data set", True, f"{type(found).__name__} under data/")
 
 
@@ -144,14 +156,14 @@ def _slurm() -> Check:
             "Slurm",
             False,
             "no sbatch: jobs run on this machine",
-            "work on a cluster's login node, or: sudo apt-get install slurm-wlm",
+            f"use a cluster's login node, or here, as root: env/apt.sh slurm && {SMALL_CLUSTER}",
         )
     if not slurm_answers():
         return Check(
             "Slurm",
             False,
             "installed, but no controller answers: jobs run on this machine",
-            "scontrol ping",
+            f"ask its administrator (scontrol ping), or here, as root: {SMALL_CLUSTER}",
         )
     return Check("Slurm", True, _first_line(["sbatch", "--version"]) + ", the controller answers")
 
@@ -160,6 +172,9 @@ def _browser() -> Check:
     from scalebook.figures import static
 
     path = static.browser()
+    if path is None and os.environ.get("BROWSER_PATH"):
+        named = f"BROWSER_PATH={os.environ['BROWSER_PATH']}: no program is there"
+        return Check("browser", False, named, "unset BROWSER_PATH")
     if path is None:
         return Check(
             "browser",

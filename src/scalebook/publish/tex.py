@@ -6,7 +6,7 @@ import shutil
 
 #: Programs; `make` runs TeX for Jupyter Book.
 COMMANDS = ("xelatex", "latexmk", "rsvg-convert", "make")
-#: Packages of Debian and Ubuntu that bring them, and the fonts; ``env/tex.sh`` installs these.
+#: Packages of Debian and Ubuntu that bring them, and the fonts; ``env/apt.sh tex`` installs these.
 PACKAGES = (
     "texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended texlive-xetex "
     "latexmk fonts-texgyre fonts-texgyre-math lmodern fonts-freefont-otf fonts-dejavu-core "
