@@ -406,11 +406,12 @@ def book(experiment) -> None:
     from scalebook.publish import build, first_run
 
     root = contract.find_root()
-    if experiment:
-        loaded = study.load(root)
-        chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
-        first_run.ensure(root, chosen, launch.pick_system(loaded))
-    failed = build.build_book(root)
+    with build.alone(root):
+        if experiment:
+            loaded = study.load(root)
+            chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
+            first_run.ensure(root, chosen, launch.pick_system(loaded))
+        failed = build.build_book(root)
     if not failed:
         _tell_problems()
         if notice := static.stale_notice():
