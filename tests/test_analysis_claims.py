@@ -9,7 +9,7 @@ from conftest import REPOSITORY
 from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
 from scalebook.analysis import consistency, sentences_reported, values, verdicts
-from scalebook.cli import as_table
+from scalebook.cli_parts import as_table
 from scalebook.contract import ScalebookError
 from scalebook.results import claims as claim_table
 from scalebook.results import problems

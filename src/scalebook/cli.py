@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import shutil
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scalebook import __version__, cli_documents, contract, study
-from scalebook.contract import ScalebookError, UsageError
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
-system_option = click.option(
-    "--system",
-    default="auto",
-    show_default=True,
-    help="A system of study.yaml; auto takes Slurm where its controller answers, else local.",
-)
-seed_option = click.option("--seed", type=int, help="Instead of the study's first seed.")
-set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting."
-)
+from scalebook import __version__, cli_documents, cli_jobs, contract, study
+from scalebook.cli_parts import json_option, print_rows, shown
+from scalebook.contract import ScalebookError
 
 
 class Cli(click.Group):
@@ -54,207 +39,8 @@ def main() -> None:
     """A scaling study you can read, rerun and defend."""
 
 
-for _command in cli_documents.COMMANDS:
+for _command in (*cli_jobs.COMMANDS, *cli_documents.COMMANDS):
     main.add_command(_command)
-
-
-# --------------------------------------------------------------------------- jobs
-
-
-@main.command()
-@click.argument("experiment", required=False)
-@click.option("--resume", "resume_job", metavar="JOB", help="Go on from a job's last checkpoint.")
-@click.option("--all", "everything", is_flag=True,
-              help="Every experiment that is evidence on the system, with every seed; what is "
-                   "finished is not run again.")  # fmt: skip
-@click.option("--campaign", metavar="NAME", help="With --all: a campaign of study.yaml instead.")
-@click.option("--dry-run", is_flag=True, help="With --all: list what would run.")
-@click.option("--arrays", is_flag=True, help="With --all on Slurm: one job array an experiment.")
-@system_option
-@seed_option
-@set_option
-@json_option
-def run(
-    experiment, resume_job, everything, campaign, dry_run, arrays, system, seed, overrides, as_json
-) -> None:
-    """Submit EXPERIMENT, watch it, collect its files."""
-    from scalebook import launch
-
-    if [bool(experiment), bool(resume_job), everything].count(True) != 1:
-        raise UsageError("run: name an experiment, a job to resume, or --all")
-    if everything:
-        return _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json)
-    if campaign or dry_run or arrays:
-        raise UsageError("run: --campaign, --dry-run and --arrays go with --all")
-    if resume_job:
-        job = launch.resume(resume_job)
-    else:
-        job = launch.submit(_resolve(experiment, system, seed, overrides))
-    click.echo(f"job {job.id}", err=True)
-    if not launch.watch(job).finished:
-        return
-    collected = launch.collect(job)
-    files = collected.files
-    if as_json:
-        click.echo(json.dumps({"job": job.id, "stem": str(files.stem), "csv": _shown(files.csv)}))
-    else:
-        click.echo(f"done: {_shown(files.csv)}")
-    if collected.note:
-        click.echo(f"note: {collected.note}", err=True)
-
-
-@main.command()
-@click.argument("experiment")
-@system_option
-@seed_option
-@set_option
-@click.option("--job", "in_job", is_flag=True, help="Note it for this Slurm job; print its path.")
-def resolve(experiment, system, seed, overrides, in_job) -> None:
-    """Print the JSON one training process reads."""
-    if in_job:
-        from scalebook.launch import notes
-
-        settings = study.parse_overrides((*notes.environment_overrides(), *overrides))
-        root = contract.find_root()
-        path = notes.Allocation.here().resolve(root, experiment, system, seed, settings)
-        click.echo(path.relative_to(root))
-        return
-    click.echo(json.dumps(_resolve(experiment, system, seed, overrides), indent=2))
-
-
-@main.command()
-@click.argument("experiment")
-@system_option
-@seed_option
-@set_option
-@json_option
-def submit(experiment, system, seed, overrides, as_json) -> None:
-    """Submit EXPERIMENT and return at once."""
-    from scalebook import launch
-
-    job = launch.submit(_resolve(experiment, system, seed, overrides))
-    if as_json:
-        click.echo(json.dumps({"job": job.id, "stem": str(job.stem)}))
-    else:
-        click.echo(f"job {job.id}; follow it with: scalebook watch {job.id}")
-
-
-@main.command()
-@click.argument("job")
-def watch(job) -> None:
-    """Follow JOB to its end. Ctrl-C detaches; the job goes on."""
-    from scalebook import launch
-
-    found = launch.find(job)
-    if launch.watch(found).finished:
-        click.echo(f"done: {found.collect()}")
-
-
-@main.command()
-@click.argument("job", required=False)
-@json_option
-def status(job, as_json) -> None:
-    """State of JOB, or of every job submitted from this study."""
-    from scalebook import launch
-    from scalebook.launch.watch import describe
-
-    damaged: list[str] = []
-    found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
-    rows = [
-        {
-            "job": one.id,
-            "experiment": one.resolved["experiment"],
-            "system": one.resolved["system"],
-            "state": one.state().value,
-            "progress": describe(one.progress(), one.state()),
-            "reason": one.reason(),
-        }
-        for one in found
-    ]
-    print_rows(rows, as_json, "no job was submitted from this study")
-    for line in damaged:
-        click.echo(f"error: {line}", err=True)
-    sys.exit(bool(damaged))
-
-
-@main.command()
-@click.argument("job")
-def cancel(job) -> None:
-    """End every rank of JOB."""
-    from scalebook import launch
-
-    found = launch.find(job)
-    found.cancel()
-    state = found.state()
-    if state.finished:
-        click.echo(f"job {found.id} {state.value}")
-    else:
-        click.echo(f"job {found.id} was asked to end and is still {state.value}")
-
-
-@main.command()
-@click.argument("job")
-@click.option("-n", "--lines", default=40, show_default=True, help="How many lines.")
-def logs(job, lines) -> None:
-    """Last lines of what JOB printed."""
-    from scalebook import launch
-
-    click.echo(launch.find(job).logs(lines))
-
-
-@main.command()
-@click.argument("job", required=False)
-def collect(job) -> None:
-    """Check the files of JOB, or of every completed job; put Slurm's accounting beside them."""
-    from scalebook import launch
-    from scalebook.launch import JobState
-
-    found = [launch.find(job)] if job else launch.jobs()
-    failed = False
-    for one in found:
-        if not job and one.state() is not JobState.COMPLETED:
-            continue
-        try:
-            collected = launch.collect(one)
-        except ScalebookError as error:
-            failed = True
-            click.echo(f"scalebook: {error}", err=True)
-            continue
-        click.echo(str(collected.files.stem))
-        if collected.note:
-            click.echo(f"note: {collected.note}", err=True)
-    sys.exit(failed)
-
-
-@main.command()
-@click.argument("source", metavar="USER@HOST:DIR")
-@click.option("--ssh-option", "ssh_options", multiple=True, metavar="KEY=VALUE",
-              help="An option of ssh, such as Port=2222.")  # fmt: skip
-@click.option("--trials", is_flag=True, help="Bring results/local too.")
-@json_option
-def fetch(source, ssh_options, trials, as_json) -> None:
-    """Bring the results of the study in DIR on HOST: rsync over ssh, checked, nothing lost."""
-    from scalebook.launch import fetch as bring
-
-    said = bring.fetch(source, contract.find_root(), ssh_options, trials)
-    click.echo(json.dumps(vars(said), indent=2) if as_json else bring.as_text(said))
-    sys.exit(bool(said.left))
-
-
-@main.command()
-@system_option
-def system(system) -> None:
-    """Print what the study knows of a system, as JSON."""
-    from scalebook import launch
-    from scalebook.launch import notes
-
-    loaded = study.load()
-    in_job = system == "auto" and os.environ.get("SLURM_CLUSTER_NAME")
-    name = notes.system_of(loaded, in_job) if in_job else None
-    name = name or launch.pick_system(loaded, system)
-    facts = loaded.facts(name)
-    known = facts.model_dump(mode="json") if facts else None
-    click.echo(json.dumps({"system": name, "facts": known}, indent=2))
 
 
 # --------------------------------------------------------------------------- data
@@ -280,7 +66,7 @@ def get() -> None:
             bar.update(done - bar.n)
 
         where = download.get(root / "data", progress=progress)
-    click.echo(f"CIFAR-10 is in {_shown(where)}")
+    click.echo(f"CIFAR-10 is in {shown(where)}")
 
 
 # --------------------------------------------------------------------------- results
@@ -366,10 +152,10 @@ def figures(out) -> None:
     out = out or static.folder()
     names = static.stale(out)
     if not names:
-        click.echo(f"every figure in {_shown(out)} is current")
+        click.echo(f"every figure in {shown(out)} is current")
         return
     for path in static.render(names, out):
-        click.echo(_shown(path))
+        click.echo(shown(path))
 
 
 @main.command()
@@ -380,11 +166,11 @@ def claims(by_rule, as_json) -> None:
     from scalebook.analysis import consistency, rules
 
     if by_rule:
-        table, shown, empty = rules.rules(), rules.COLUMNS, "nothing is reported or measured"
+        table, columns, empty = rules.rules(), rules.COLUMNS, "nothing is reported or measured"
     else:
         table, empty = consistency.check(), "nothing is reported in data/reported/"
-        shown = tuple(consistency.CHECK_HEADERS)
-    table = table if as_json else table[list(shown)]
+        columns = tuple(consistency.CHECK_HEADERS)
+    table = table if as_json else table[list(columns)]
     print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
 
 
@@ -436,53 +222,6 @@ def doctor(as_json) -> None:
             click.echo(f"     {'':<12} -> {check.mend}")
 
 
-# --------------------------------------------------------------------------- helpers
-
-
-def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> None:
-    """Run a campaign to its end; exit status 1 and a line for each run that failed."""
-    from scalebook import launch
-    from scalebook.launch import campaign as campaigns
-
-    root = contract.find_root()
-    settings = study.parse_overrides(overrides)
-    planned = campaigns.plan(
-        root, launch.pick_system(study.load(root), system), campaign, seed, settings
-    )
-    if dry_run:
-        print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
-        return
-    try:
-        outcomes = campaigns.run(
-            planned, root, arrays, tell=lambda line: click.echo(line, err=True)
-        )
-    except KeyboardInterrupt:
-        raise ScalebookError(
-            "interrupted; what was submitted goes on: call the same command again, what is "
-            "finished is not run again"
-        ) from None
-    done = [one.stem for one in outcomes if one.stem]
-    if as_json:
-        finished = [one.stem for one in planned if one.stem]
-        failed = {str(one.planned): one.problem for one in outcomes if one.problem}
-        click.echo(json.dumps({"finished": finished, "ran": done, "failed": failed}, indent=2))
-    else:
-        for stem in done:
-            click.echo(f"done: {stem}")
-    for one in outcomes:
-        if one.problem:
-            click.echo(f"scalebook: {one.planned}: {one.problem}", err=True)
-    sys.exit(any(one.problem for one in outcomes))
-
-
-def _resolve(experiment: str, system: str, seed: int | None, overrides: tuple[str, ...]) -> dict:
-    from scalebook import launch
-
-    loaded = study.load()
-    settings = study.parse_overrides(overrides)
-    return study.resolve(loaded, experiment, launch.pick_system(loaded, system), seed, settings)
-
-
 def _tell_problems() -> None:
     """Name every file of results that is left out or was mended, and why."""
     from scalebook import results
@@ -495,67 +234,6 @@ def _tell_problems() -> None:
         )
         said = f"{problem.file}{': ' + place if place else ''}: {problem.problem}"
         click.echo(f"{problem.severity}: {said}", err=True)
-
-
-def _shown(path: Path) -> str:
-    """Path as a person standing in the working directory would type it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd().resolve()))
-    except ValueError:
-        return str(path)
-
-
-def print_rows(rows: list[dict], as_json: bool, empty: str) -> None:
-    """Print rows as a table or as JSON, or the sentence `empty` where there is none."""
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    if not rows:
-        click.echo(empty)
-        return
-    cells = [[_cell(value) for value in row.values()] for row in rows]
-    header = [str(key).replace("_", " ") for key in rows[0]]
-    for line in as_table([header, *cells], _terminal_width()):
-        click.echo(line)
-
-
-def _terminal_width() -> int | None:
-    """Columns of the terminal; None where the output goes to a file or a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def as_table(cells: list[list[str]], width: int | None) -> list[str]:
-    """Lines of a table; with a `width`, columns of prose are wrapped so that it fits.
-
-    Names and paths are there to be copied: they are broken only where nothing else helps.
-    """
-    columns = list(zip(*cells))
-    widths = [max(map(len, column)) for column in columns]
-    words = [max((len(word) for text in column for word in text.split()), default=1)
-             for column in columns]  # fmt: skip
-    spare = sum(widths) + 2 * (len(widths) - 1) - (width or sys.maxsize)
-    for least in ([max(20, longest) for longest in words], [16] * len(columns)):
-        room = [max(0, full - low) for full, low in zip(widths, least)]
-        while spare > 0 and any(room):
-            widest = room.index(max(room))
-            widths[widest], room[widest], spare = widths[widest] - 1, room[widest] - 1, spare - 1
-    lines = []
-    for row in cells:
-        parts = [textwrap.wrap(text, room) or [""] for text, room in zip(row, widths)]
-        for pieces in itertools.zip_longest(*parts, fillvalue=""):
-            line = "  ".join(piece.ljust(room) for piece, room in zip(pieces, widths))
-            lines.append(line.rstrip())
-    return lines
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return str(value)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def new(folder, title) -> None:
 def values(part, as_json) -> None:
     """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
     from scalebook.analysis import values as numbers
-    from scalebook.cli import print_rows
+    from scalebook.cli_parts import print_rows
 
     rows = [
         {"key": key, "value": one.value if as_json else one.text, "unit": one.unit,

@@ -1,0 +1,85 @@
+"""What the modules of the ``scalebook`` command share: options, and how rows are printed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+system_option = click.option(
+    "--system",
+    default="auto",
+    show_default=True,
+    help="A system of study.yaml; auto takes Slurm where its controller answers, else local.",
+)
+seed_option = click.option("--seed", type=int, help="Instead of the study's first seed.")
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting."
+)
+
+
+def shown(path: Path) -> str:
+    """Path as a person standing in the working directory would type it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)
+
+
+def print_rows(rows: list[dict], as_json: bool, empty: str) -> None:
+    """Print rows as a table or as JSON, or the sentence `empty` where there is none."""
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    header = [str(key).replace("_", " ") for key in rows[0]]
+    for line in as_table([header, *cells], _terminal_width()):
+        click.echo(line)
+
+
+def _terminal_width() -> int | None:
+    """Columns of the terminal; None where the output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def as_table(cells: list[list[str]], width: int | None) -> list[str]:
+    """Lines of a table; with a `width`, columns of prose are wrapped so that it fits.
+
+    Names and paths are there to be copied: they are broken only where nothing else helps.
+    """
+    columns = list(zip(*cells))
+    widths = [max(map(len, column)) for column in columns]
+    words = [max((len(word) for text in column for word in text.split()), default=1)
+             for column in columns]  # fmt: skip
+    spare = sum(widths) + 2 * (len(widths) - 1) - (width or sys.maxsize)
+    for least in ([max(20, longest) for longest in words], [16] * len(columns)):
+        room = [max(0, full - low) for full, low in zip(widths, least)]
+        while spare > 0 and any(room):
+            widest = room.index(max(room))
+            widths[widest], room[widest], spare = widths[widest] - 1, room[widest] - 1, spare - 1
+    lines = []
+    for row in cells:
+        parts = [textwrap.wrap(text, room) or [""] for text, room in zip(row, widths)]
+        for pieces in itertools.zip_longest(*parts, fillvalue=""):
+            line = "  ".join(piece.ljust(room) for piece, room in zip(pieces, widths))
+            lines.append(line.rstrip())
+    return lines
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
