@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ import plotly.io as pio
 from IPython.display import HTML, display
 
 MIME = "application/vnd.plotly.v1+json"
+
+#: A cell that holds more than a name or a number, in the HTML of pandas.
+_LONG = re.compile(r"<td>([^<]{60,})</td>")
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
@@ -82,7 +86,8 @@ def show_table_html(
             for name, header in headers.items()
         }
     )
-    return shown.to_html(index=False, escape=True, border=0, justify="left")
+    markup = shown.to_html(index=False, escape=True, border=0, justify="left")
+    return _LONG.sub(r'<td class="sb-prose">\1</td>', markup)
 
 
 def _cell(value: object, digits: int) -> str:
