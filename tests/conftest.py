@@ -36,7 +36,9 @@ def browser():
     """Headless Chromium of the system."""
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    from scalebook.figures import static
+
+    program = static.browser()
     assert program, "deselect with -m 'not browser' where there is no Chromium"
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

@@ -7,8 +7,9 @@ import shutil
 import pytest
 from conftest import REPOSITORY
 from fabricate import add_allreduce, add_campaign, add_run, add_trace
+from study_sentences import theirs
 
-from scalebook.analysis import consistency, sentences_reported, values, verdicts
+from scalebook.analysis import consistency, values, verdicts
 from scalebook.cli_parts import as_table
 from scalebook.contract import ScalebookError
 from scalebook.results import claims as claim_table
@@ -175,7 +176,7 @@ def test_a_trace_of_another_job_decides_nothing(study_root):
 
 def test_a_trace_without_a_runs_name_joins_the_job_that_expects_it(study_root):
     assert verdict("batch-norm-bottleneck")[0] == "undetermined"
-    assert "stays undetermined" in sentences_reported.batch_norm(values.ledger())
+    assert "stays undetermined" in theirs.batch_norm(values.ledger())
     kernels = {"bn_fw_tr": 9.0, "volta_sgemm_128x64": 500.0}
     path = add_trace(study_root, "node1_4711.1700000000", kernels)
     path.write_text(path.read_text().replace("aten::conv2d", "aten::cudnn_batch_norm", 1))
@@ -184,7 +185,7 @@ def test_a_trace_without_a_runs_name_joins_the_job_that_expects_it(study_root):
     known = values.ledger()
     share = known["trace.job-2915.by_operator.convolution_share"]
     assert share.files == ("results/profiling/node1_4711.1700000000.pt.trace.json",)
-    assert "has arrived" in sentences_reported.batch_norm(known)
+    assert "has arrived" in theirs.batch_norm(known)
 
 
 # --------------------------------------------------------------------------- hours, types

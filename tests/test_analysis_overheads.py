@@ -6,13 +6,13 @@ import math
 
 import pytest
 from fabricate import STEP_MS, add_allreduce, add_campaign
+from study_sentences import proposal
 
 from scalebook import analysis, results
 from scalebook.analysis import (
     comparable,
     linkcheck,
     scaling,
-    sentences_proposal,
     step_parts,
     values,
 )
@@ -160,7 +160,7 @@ def test_a_fitted_link_is_held_against_steps_it_has_not_seen(study_root):
     assert row["step_ms_low"] == pytest.approx(372.7, abs=1.5)
     assert row["error"] == pytest.approx(100 * (row["step_ms"] / 402 - 1), abs=0.2)
     assert row["inside"]
-    assert "Every measured step is between" in sentences_proposal.link_check(values.ledger())
+    assert "Every measured step is between" in proposal.link_check(values.ledger())
 
 
 @pytest.mark.parametrize("lasts", [300, 700])
@@ -168,13 +168,13 @@ def test_a_step_outside_both_cases_fails_the_link_model(study_root, lasts):
     add_campaign(study_root, "mini-1gbit", STEP_MS | {"ddp_2gpu": lasts})
     add_allreduce(study_root, "mini-1gbit", 0.12)
     assert not linkcheck.link_check()["inside"].any()
-    assert "there the model fails" in sentences_proposal.link_check(values.ledger())
+    assert "there the model fails" in proposal.link_check(values.ledger())
 
 
 def test_without_a_control_or_a_curve_nothing_is_checked(study_root):
     add_allreduce(study_root, "mini-1gbit", 0.12)
     assert linkcheck.link_check().empty and not list(linkcheck.values())
-    assert "No training step" in sentences_proposal.link_check(values.ledger())
+    assert "No training step" in proposal.link_check(values.ledger())
 
 
 # --------------------------------------------------------------------------- ledger

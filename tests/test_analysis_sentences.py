@@ -6,10 +6,9 @@ import re
 
 import pytest
 from fabricate import add_run
+from study_sentences import captions, ours, sentences, theirs
 
-from scalebook.analysis import exchange, sentences, sentences_captions
-from scalebook.analysis import sentences_measured as ours
-from scalebook.analysis import sentences_reported as theirs
+from scalebook.analysis import exchange
 from scalebook.analysis.phrases import apart, listed
 from scalebook.analysis.value import Value
 
@@ -271,21 +270,20 @@ def test_abstract_and_conclusion_blame_the_link_only_where_it_is_the_slower_one(
 
 
 def test_captions_turn_with_the_numbers():
-    worse = sentences_captions.scaling(link((23, 25, 26), (57, 62, 74)))
+    worse = captions.scaling(link((23, 25, 26), (57, 62, 74)))
     assert "slower the link" in worse
-    assert "Parallel efficiency" in sentences_captions.scaling(link((23, 25, 60), (57, 62, 74)))
+    assert "Parallel efficiency" in captions.scaling(link((23, 25, 60), (57, 62, 74)))
 
 
-def test_no_sentence_holds_a_number_of_its_own(monkeypatch):
+def test_no_sentence_holds_a_number_of_its_own():
     """Digits stand only in roles, code, labels, mathematics and names of formats."""
     ledger = reported() | link((23, 25, 26), (57, 62, 74)) | known(
         **{"modelled.2644.peak_share_cifar": 184.0, "modelled.2644.peak_share_imagenet": 12.0,
            "modelled.2650.peak_share_imagenet": 2.6, "reported.2650.speedup": 1.7}
     )  # fmt: skip
-    monkeypatch.setattr(sentences.values, "ledger", lambda: ledger)
     for name in ("two-bases", "stem", "half-precision", "link-effect", "abstract-results"):
         text = re.sub(
-            r"\{[a-z]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|FP\d\d", "", sentences.SENTENCES[name]()
+            r"\{[a-z]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|FP\d\d", "", sentences.SENTENCES[name](ledger)
         )
         assert not re.search(r"\d", text), (name, text)
 

@@ -121,6 +121,12 @@ def test_without_a_campaign_the_rules_of_evidence_say_what_runs(root):
     if study.detect_device() == "cpu":
         assert here["fp16"].state == "cannot run here"
         assert "precision" in here["fp16"].note
+        # A rule that names no experiment takes any, one that cannot run here too.
+        text = (root / "study.yaml").read_text()
+        rules = "evidence:\n  - {systems: [local]}\n"
+        (root / "study.yaml").write_text(text[: text.index("evidence:")] + rules)
+        here = {one.experiment: one for one in campaign.plan(root, "local")}
+        assert here["fp16"].state == "cannot run here" and here["baseline"].state == "to run"
 
 
 def test_unknown_campaigns_and_empty_ones_are_one_line(root):

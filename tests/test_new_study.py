@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from conftest import REPOSITORY
 
 from scalebook import contract, study
+from scalebook.analysis.value import Value
 from scalebook.cli import main
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.publish import new_study
+from scalebook.publish import new_study, texts
 
 #: Words of the study that Scalebook ships.
 OTHERS = re.compile(r"(?i)cifar.10|magic.castle|ddp_2gpu|ddp_baseline|\b26(44|49|50)\b")
@@ -44,6 +45,39 @@ def test_it_is_a_study_of_its_own(tmp_path):
         study.resolve(loaded, experiment, "local", None, {})
     assert os.access(root / "slurm/torch_env.sh", os.X_OK)
     assert not (root / "slurm/site.sh").exists()
+
+
+def test_its_sentence_follows_the_data(tmp_path):
+    said = texts.load(new_study.create(tmp_path / "lab")).SENTENCES["second-rank"]
+    assert "have not been compared" in said({})
+    for low, high, words in ((1.2, 1.4, "one pays"), (0.6, 0.8, "costs"), (0.9, 1.2, "not tell")):
+        ends = {"low": low, "median": (low + high) / 2, "high": high}
+        known = {
+            f"two.local.speedup.{end}": Value(f"two.local.speedup.{end}", one, "", "measured", "")
+            for end, one in ends.items()
+        }
+        assert words in said(known)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("def", "SyntaxError"),
+        ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+        ("X = 1", "has no SENTENCES"),
+        ("SENTENCES = {'a': lambda known: str(1 / 0)}", "text 'a' fails: ZeroDivisionError"),
+        ("SENTENCES = {'a': lambda known: known['x.y'].text}", "asks for the number 'x.y'"),
+        ("SENTENCES = {'b': str}", "no text 'a'; there are b"),
+    ],
+)
+def test_a_sentence_that_cannot_be_made_is_one_line(study_root, written, told):
+    (study_root / "book").mkdir()
+    (study_root / "book/sentences.py").write_text(written, encoding="utf-8")
+    texts.forget()
+    with pytest.raises(ScalebookError) as caught:
+        texts.text("a")
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+    texts.forget()
 
 
 def test_what_it_says_of_reported_numbers_and_machines_is_right(tmp_path, monkeypatch):

@@ -64,6 +64,7 @@ def built(tmp_path_factory) -> tuple[Path, tuple[str, ...]]:
     root = tmp_path_factory.mktemp("numbers everywhere")
     shutil.copytree(REPOSITORY / "data" / "reported", root / "data" / "reported")
     shutil.copy(REPOSITORY / "study.yaml", root)
+    shutil.copytree(REPOSITORY / "book" / "sentences", root / "book" / "sentences")
     stems = tuple(
         add_run(root, seed=seed, rate=1200 + 40 * seed, accuracy=(40.0, 45.0, 50.0 + seed))
         for seed in range(3)

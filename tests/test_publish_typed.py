@@ -88,7 +88,7 @@ def test_planted_numbers_are_found_with_their_line(tmp_path, text, line, number)
 
 
 def test_sentences_are_read_as_they_are_put_together(tmp_path):
-    folder = tmp_path / "src/scalebook/analysis"
+    folder = tmp_path / "book"
     folder.mkdir(parents=True)
     (folder / "sentences.py").write_text(
         '"""Documentation of 5 things."""\n\n'
@@ -100,7 +100,7 @@ def test_sentences_are_read_as_they_are_put_together(tmp_path):
         '    return f"at {key} it is 44 % of all"\n'
     )
     (finding,) = typed_numbers(tmp_path)
-    assert (finding.file, finding.line) == ("src/scalebook/analysis/sentences.py", 10)
+    assert (finding.file, finding.line) == ("book/sentences.py", 10)
     assert "44" in finding.text
 
 

@@ -147,9 +147,10 @@ def plan(
 
 
 def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
-    """Whether a rule names the experiment on the system, whatever its settings."""
+    """Whether a rule takes the experiment on the system, whatever its settings."""
     return any(
-        experiment in rule.experiments and (not rule.systems or system in rule.systems)
+        (not rule.experiments or experiment in rule.experiments)
+        and (not rule.systems or system in rule.systems)
         for rule in loaded.evidence
     )
 

@@ -125,8 +125,9 @@ def _execute_notebooks(app: Sphinx) -> None:
     root = Path(app.srcdir)
     os.environ["SCALEBOOK_ROOT"] = str(root)  # the study being built, whatever the directory
     os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
-    for kept in (plots.build, texts.text, values.ledger):
+    for kept in (plots.build, values.ledger):
         kept.cache_clear()
+    texts.forget()
     if gone := _without_page(app):
         messages.end(gone)
     names = [doc.partition("/")[2] for doc in _documents(app) if _is_notebook(app, doc)]

@@ -1,21 +1,74 @@
 """``{study-text} NAME``: sentences whose words depend on the data, parsed where they stand.
 
-They come from `scalebook.analysis.sentences` as MyST text, so that they hold ``{value}`` roles,
-citations and formulas as typed text does.
+A study writes them in Python, as ``book/sentences.py`` or a package ``book/sentences/``, with
+
+    SENTENCES: Mapping[str, Callable[[Ledger], str]]
+
+A function takes the numbers of `scalebook.analysis.ledger` by key and returns MyST text, which
+holds ``{value}`` roles, citations and formulas as typed text does. `scalebook.analysis.phrases`
+has the parts to make it of.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from scalebook import contract
+from scalebook.analysis import values
+from scalebook.analysis.phrases import Ledger
 from scalebook.contract import ScalebookError
 from scalebook.publish import inputs
 from scalebook.publish.closure import sha256
+
+#: Where a study has its sentences, relative to its root; the first that is there.
+PLACES = ("book/sentences/__init__.py", "book/sentences.py")
+_MODULE = "scalebook_study_sentences"
+
+
+def load(root: Path) -> ModuleType | None:
+    """Import the sentences of a study anew; None where it has none.
+
+    Raises
+    ------
+    ScalebookError
+        If they cannot be imported, or have no ``SENTENCES``.
+    """
+    place = next((place for place in PLACES if (root / place).is_file()), None)
+    if place is None:
+        return None
+    path = root / place
+    for name in [name for name in sys.modules if name.partition(".")[0] == _MODULE]:
+        del sys.modules[name]
+    parts = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(_MODULE, path, submodule_search_locations=parts)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ScalebookError(f"{place}: {type(error).__name__}: {error}") from None
+    if not isinstance(getattr(module, "SENTENCES", None), Mapping):
+        raise ScalebookError(f"{place}: has no SENTENCES, a mapping of names to functions")
+    return module
+
+
+@functools.lru_cache(maxsize=4)
+def _sentences(root: Path) -> Mapping[str, Callable[[Ledger], str]]:
+    module = load(root)
+    if module is None:
+        raise ScalebookError(f"no computed sentence is there: write one in {PLACES[1]}")
+    return module.SENTENCES
 
 
 @functools.lru_cache(maxsize=256)
@@ -25,19 +78,24 @@ def text(name: str) -> str:
     Raises
     ------
     ScalebookError
-        If there is no such sentence, or its numbers cannot be had.
+        If there is no such sentence, it fails, or its numbers cannot be had.
     """
+    known = _sentences(contract.find_root())
+    if name not in known:
+        raise ScalebookError(f"no text {name!r}; there are {', '.join(sorted(known))}")
+    numbers = values.ledger()
     try:
-        from scalebook.analysis import sentences
-    except ModuleNotFoundError as error:
-        if error.name != "scalebook.analysis.sentences":
-            raise
-        raise ScalebookError(f"no text {name!r}: scalebook.analysis.sentences is missing") from None
-    if name not in sentences.SENTENCES:
-        raise ScalebookError(
-            f"no text {name!r}; there are {', '.join(sorted(sentences.SENTENCES))}"
-        )
-    return sentences.SENTENCES[name]()
+        return known[name](numbers)
+    except KeyError as error:
+        raise ScalebookError(f"text {name!r} asks for the number {error}: there is none") from None
+    except Exception as error:
+        raise ScalebookError(f"text {name!r} fails: {type(error).__name__}: {error}") from None
+
+
+def forget() -> None:
+    """Read the sentences, and the numbers in them, again."""
+    _sentences.cache_clear()
+    text.cache_clear()
 
 
 def digest(app: Sphinx, name: str) -> str:

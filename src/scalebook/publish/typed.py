@@ -22,7 +22,7 @@ from scalebook.study.document import read_yaml, validated
 
 #: Pages that are read, and modules whose strings become sentences of them.
 PAGES = ("book/index.md", "book/paper.md", "book/proposal.md", "book/slides.md")
-SENTENCES = "src/scalebook/analysis/sentences*.py"
+SENTENCES = ("book/sentences.py", "book/sentences/*.py")
 ALLOWED = "data/typed_allowed.yaml"
 
 #: Directives whose content is code, a list of names, or set by Sphinx.
@@ -151,7 +151,7 @@ def typed_numbers(root: Path) -> list[Finding]:
         if path.is_file():
             text = _prose(_without_front_matter(path.read_text(encoding="utf-8")))
             found += [Finding(name, line, said) for line, said in _numbers(text, allowed)]
-    for path in sorted(root.glob(SENTENCES)):
+    for path in sorted(path for pattern in SENTENCES for path in root.glob(pattern)):
         name = path.relative_to(root).as_posix()
         for start, text in _strings(path, name):
             found += [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from scalebook.analysis import sentences_reported as theirs
 from scalebook.analysis.phrases import Ledger, apart, has, listed, measured, number, spread, value
-from scalebook.analysis.sentences_measured import MIDDLE, OPEN, SLOW
-from scalebook.analysis.sentences_reported import CLUSTER, ONE, TWO
+
+from . import reports as theirs
+from .reports import CLUSTER, ONE, TWO
+from .runs import MIDDLE, OPEN, SLOW
 
 #: The machine that is asked for, and those that could take its place.
 TARGET, OTHERS = "lumi-g", ("leonardo", "meluxina")

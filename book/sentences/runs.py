@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from scalebook.analysis.phrases import Ledger, apart, below, has, measured, number, spread, value
-from scalebook.analysis.sentences_reported import ONE, TWO
+
+from .reports import ONE, TWO
 
 #: Systems of the link experiment, from the slowest link; the last one is open.
 SLOW, MIDDLE, OPEN = "mini-200mbit", "mini-1gbit", "mini-open"

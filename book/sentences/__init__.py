@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from scalebook.analysis import sentences_captions as captions
-from scalebook.analysis import sentences_measured as ours
-from scalebook.analysis import sentences_proposal as proposal
-from scalebook.analysis import sentences_reported as theirs
-from scalebook.analysis import values
 from scalebook.analysis.phrases import Ledger, below, has, measured, spread, value
-from scalebook.analysis.sentences_measured import MIDDLE
-from scalebook.analysis.sentences_reported import TWO
+
+from . import captions, proposal
+from . import reports as theirs
+from . import runs as ours
+from .reports import TWO
+from .runs import MIDDLE
 
 
 def abstract_results(known: Ledger) -> str:
@@ -109,7 +108,8 @@ def own_gpu(known: Ledger) -> str:
     return "We made no measurement on a GPU: whatever is said here about GPUs is reported or cited."
 
 
-_PAPER: Mapping[str, Callable[[Ledger], str]] = {
+#: Every computed sentence by its name in ``{study-text} NAME``.
+SENTENCES: Mapping[str, Callable[[Ledger], str]] = {
     "abstract-results": abstract_results,
     "accuracies": ours.accuracies,
     "at-hand": at_hand,
@@ -132,14 +132,5 @@ _PAPER: Mapping[str, Callable[[Ledger], str]] = {
     "caption-profile": captions.profile,
     "caption-scaling": captions.scaling,
     "caption-throughput": captions.throughput,
-}
-
-
-def _asked(sentence: Callable[[Ledger], str]) -> Callable[[], str]:
-    return lambda: sentence(values.ledger())
-
-
-#: Every computed sentence by its name in ``{study-text} NAME``.
-SENTENCES: Mapping[str, Callable[[], str]] = {
-    name: _asked(sentence) for name, sentence in {**_PAPER, **proposal.SENTENCES}.items()
+    **proposal.SENTENCES,
 }

@@ -1,9 +1,10 @@
-"""Captions of the paper's figures: the message, then how to read it. See `sentences`."""
+"""Captions of the paper's figures: the message, then how to read it. See `__init__.py`."""
 
 from __future__ import annotations
 
 from scalebook.analysis.phrases import Ledger, apart, measured, number, spread, value
-from scalebook.analysis.sentences_measured import MIDDLE
+
+from .runs import MIDDLE
 
 
 def throughput(known: Ledger) -> str:
