@@ -144,20 +144,38 @@ def test_the_committed_narrow_drawing_is_taken_without_a_browser(study_root, tmp
     monkeypatch.setattr(pictures.messages, "say", said.append)
     monkeypatch.setattr(static, "_images", lambda drawn: [(b"", b"<svg></svg>")] * len(drawn))
     monkeypatch.setattr(static, "_with_dpi", lambda png: png)
+    monkeypatch.setattr(static, "browser", lambda: "a browser")
+    static.render(["throughput_comparison", "scaling_efficiency"])
     monkeypatch.setattr(static, "browser", lambda: None)
-    static.render(["overheads", "gantt"])
     committed = study_root / "results" / "plots"
-    narrow, wide, other = placed("overheads", "column"), placed("overheads"), placed("gantt")
+    narrow, wide, other = (
+        placed("throughput_comparison", "column"),
+        placed("throughput_comparison"),
+        placed("scaling_efficiency"),
+    )
 
     def found() -> list[str]:
         got = pictures._svgs([narrow, wide, other], {narrow}, tmp_path, study_root)
         return [path.name for path in got]
 
-    assert found() == ["overheads.column.svg", "overheads.svg", "gantt.svg"]
+    assert found() == [
+        "throughput_comparison.column.svg",
+        "throughput_comparison.svg",
+        "scaling_efficiency.svg",
+    ]
     assert said == []
-    assert pictures._png(committed / "overheads.column.svg") == committed / "overheads.png"
+    assert (
+        pictures._png(committed / "throughput_comparison.column.svg")
+        == committed / "throughput_comparison.png"
+    )
     # A study whose plots are older than the narrow drawings still prints the wide one.
-    (committed / "overheads.column.svg").unlink()
-    assert found() == ["overheads.svg", "overheads.svg", "gantt.svg"]
-    assert said == ["not current in results/plots: overheads; render with: scalebook figures"]
-    assert "overheads" in static.stale()
+    (committed / "throughput_comparison.column.svg").unlink()
+    assert found() == [
+        "throughput_comparison.svg",
+        "throughput_comparison.svg",
+        "scaling_efficiency.svg",
+    ]
+    assert said == [
+        "not current in results/plots: throughput_comparison; render with: scalebook figures"
+    ]
+    assert "throughput_comparison" in static.stale()

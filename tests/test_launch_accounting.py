@@ -30,6 +30,7 @@ class FakeJob:
         self.stem = Stem("baseline", self.id, 1, "cpu")
         self.folder = root / ".scalebook/jobs" / self.id
         contract.write_json(self.folder / "job.json", {"submitted": submitted})
+        self.resolved = {"training": {"profile": False, "untimed_steps": 1}}
         self.now = JobState.COMPLETED
 
     def leave(self, **changes):

@@ -92,10 +92,11 @@ def test_an_array_runs_one_task_after_the_other(root):
     assert len(jobs[1].files().csv.read_text().splitlines()) == 3
 
 
-def test_a_missing_data_set_is_named_with_the_command_that_mends_it(root):
+def test_a_missing_data_set_is_named_with_what_mends_it(root):
     job = launch.submit(resolved(dataset="folder", world_size=1))
     assert job.wait(60) is JobState.FAILED
-    assert "scalebook data get" in job.reason()
+    assert "data/NAME/train/CLASS/" in job.reason()
+    assert "--set dataset=synthetic" in job.reason()
 
 
 def test_a_refused_job_is_one_line_with_nothing_left(root):

@@ -143,7 +143,7 @@ def test_an_override_that_is_no_yaml_is_one_short_line(value):
 
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_is_a_small_number(write, seed):
-    with pytest.raises(UsageError, match=f"--seed {seed}: .* from 0 to 2147483647"):
+    with pytest.raises(UsageError, match=f"seed: {seed} is no whole number from 0 to 2147483647"):
         study.resolve(study.load(write()), "one", "local", seed=seed)
 
 

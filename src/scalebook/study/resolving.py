@@ -46,10 +46,11 @@ def check_seed(seed: Any) -> None:
     Raises
     ------
     UsageError
-        For anything but None and a whole number from 0.
+        For anything but None and a whole number from 0 to `LARGEST`.
     """
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
-        raise UsageError(f"seed: {seed!r} is no whole number from 0")
+    whole = isinstance(seed, int) and not isinstance(seed, bool)
+    if seed is not None and not (whole and 0 <= seed <= LARGEST):
+        raise UsageError(f"seed: {seed!r} is no whole number from 0 to {LARGEST}")
 
 
 def resolve(
@@ -100,8 +101,6 @@ def resolve(
             raise UsageError(f"--set: {said}") from None
         raise ScalebookError(f"study.yaml: experiments.{experiment}: {said}") from None
     seed = study.seeds[0] if seed is None else seed
-    if not 0 <= seed <= LARGEST:
-        raise UsageError(f"--seed {seed}: is not allowed: give a number from 0 to {LARGEST}")
     facts = study.facts(system)
     launcher = study.system(system).launcher
     if device is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,11 +198,13 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
         if plain in ("int", "float") and not _in_range(name, value):
             least = "from 1" if name in _AT_LEAST_1 else "above 0" if name in _ABOVE_0 else "from 0"
             raise ScalebookError(
-                f"{where}{name}: {value!r} is not allowed: it is a number {least} to {_LARGEST}"
+                f"{where}{name}: {value!r} is not allowed: it is a number {least}"
+                f"{f' to {_LARGEST}' if plain == 'int' else ', and finite'}"
             )
     return kind(**values)
 
 
 def _in_range(name: str, value: float) -> bool:
     least = 1 if name in _AT_LEAST_1 else 0
-    return least <= value <= _LARGEST and (value > 0 or name not in _ABOVE_0)
+    most = _LARGEST if isinstance(value, int) else sys.float_info.max
+    return least <= value <= most and (value > 0 or name not in _ABOVE_0)

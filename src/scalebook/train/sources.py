@@ -52,9 +52,10 @@ def find(settings: DatasetSettings, root: Path) -> Source:
         candidates = ["cifar10-images"]
     if not candidates:
         if settings.source == "folder":  # somebody's own images, which nothing can get
+            # Not `<name>/…`: what a manifest keeps of this must not look like a path from the root.
             none = (
-                f"put them into {shown}/<name>/train/<class>/ and {shown}/<name>/test/<class>/ as "
-                "JPEG or PNG, or take generated ones with --set dataset=synthetic"
+                f"put them into {shown}/NAME/train/CLASS/ and {shown}/NAME/test/CLASS/ as JPEG or "
+                "PNG, or take generated ones with --set dataset=synthetic"
             )
         raise ScalebookError(f"{shown}: holds no images: {none}")
     if len(candidates) > 1:
