@@ -79,14 +79,14 @@ def link_check(known: Ledger) -> str:
     """What became of the fitted link where it met training steps it had not seen."""
     rows = []
     for name in (OPEN, MIDDLE, SLOW):
-        step, parts = f"modelled.ddp_2gpu.{name}.step_ms", f"ddp_2gpu.{name}.control_ms"
-        if has(known, step) and measured(known, parts):
-            rows.append((name, step, f"ddp_2gpu.{name}.step_time_p50_ms.median"))
+        model, found = f"modelled.ddp_2gpu.{name}", f"ddp_2gpu.{name}.step_time_p50_ms.median"
+        if has(known, f"{model}.step_ms", found):
+            rows.append((name, f"{model}.step_ms", found, f"{model}.step_error"))
     if not rows:
         return "No training step has been measured yet that the model could be held against."
     against = [
         f"{value(step, ',.0f')} on `{name}` (measured: {value(found, ',.0f')})"
-        for name, step, found in rows
+        for name, step, found, _ in rows
     ]
     said = (
         "Then it met training steps that it had not seen, on two nodes. The control's step, and "
@@ -94,7 +94,7 @@ def link_check(known: Ledger) -> str:
     )
     outside = [
         f"`{name}`"
-        for name, step, found in rows
+        for name, step, found, _ in rows
         if not number(known, f"{step}.low") <= number(known, found) <= number(known, f"{step}.high")
     ]
     if outside:
@@ -107,10 +107,9 @@ def link_check(known: Ledger) -> str:
             "Every measured step is between the cases that all and that none of the exchange "
             "hides. "
         )
-    worst = max(rows, key=lambda row: abs(known[row[1].replace("step_ms", "step_error")].value))
+    worst = max((error for *_, error in rows), key=lambda error: abs(number(known, error)))
     return said + (
-        "The largest error of the sum is "
-        f"{value(worst[1].replace('step_ms', 'step_error'), '+.0f')}. More than two ranks, and "
+        f"The largest error of the sum is {value(worst, '+.0f')}. More than two ranks, and "
         "other networks, have not validated it."
     )
 

@@ -16,6 +16,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Largest whole number of a setting: counts and seeds end in 32-bit numbers of other programs.
+LARGEST = 2**31 - 1
+
 RESOLVED_SCHEMA = "scalebook.resolved/1"
 MANIFEST_SCHEMA = "scalebook.manifest/1"
 

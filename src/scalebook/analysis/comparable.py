@@ -172,6 +172,11 @@ def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     return (taken[real] if real.any() else taken).reset_index(drop=True)
 
 
+def by_stem(found: Iterable[Configuration]) -> dict[tuple[str, str], Configuration]:
+    """Configurations by kind and stem: a job that was reported and has a file has both kinds."""
+    return {(one.kind, stem): one for one in found for stem in one.stems}
+
+
 def configurations(runs: pd.DataFrame) -> list[Configuration]:
     """Group runs into configurations: measured ones first, experiments as the study orders them.
 

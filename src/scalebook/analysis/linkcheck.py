@@ -26,7 +26,7 @@ import pandas as pd
 from scalebook.analysis import linkmodel
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.step_parts import overheads
-from scalebook.analysis.value import Value
+from scalebook.analysis.value import Value, result_files
 
 COLUMNS = (
     "experiment", "system", "world_size", "n", "measured_ms", "control_ms", "exchange_ms",
@@ -107,8 +107,10 @@ def values() -> Iterator[Value]:
             low=float(row["step_ms_low"]),
             high=float(row["step_ms_high"]),
             runs=(*row["stems"], *row["curves"]),
-            files=tuple(f"results/steps/{stem}.csv.gz" for stem in row["stems"])
-            + tuple(f"results/allreduce/{stem}.csv" for stem in row["curves"]),
+            files=(
+                *result_files("steps", row["stems"], ".csv.gz"),
+                *result_files("allreduce", row["curves"], ".csv"),
+            ),
             where="column step_time_s, median of timed steps; columns bytes and latency_us",
             code="scalebook.analysis.linkcheck.link_check",
         )

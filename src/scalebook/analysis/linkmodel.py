@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.value import Value
+from scalebook.analysis.value import Value, result_files
 from scalebook.contract import ScalebookError
 
 #: Samples of the bootstrap, steps of a fit, and the smallest log residual that is told apart.
@@ -253,7 +253,7 @@ def values() -> Iterator[Value]:
                 low=table[system].get(f"{metric}_low"),
                 high=table[system].get(f"{metric}_high"),
                 runs=one.stems,
-                files=tuple(f"results/allreduce/{stem}.csv" for stem in one.stems),
+                files=result_files("allreduce", one.stems, ".csv"),
                 where="columns bytes and latency_us",
                 code="scalebook.analysis.linkmodel.fit",
             )

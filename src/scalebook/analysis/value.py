@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -57,6 +58,11 @@ class Value:
         """
         shown = f"{self.value:,.6g}" if self.kind == "reported" else number(self.value)
         return f"{shown} {self.unit}".strip()
+
+
+def result_files(folder: str, stems: Iterable[str], suffix: str) -> tuple[str, ...]:
+    """Files of runs below ``results``; a reported run without files, with a space, has none."""
+    return tuple(f"results/{folder}/{stem}{suffix}" for stem in stems if " " not in stem)
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -22,7 +22,7 @@ from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.analysis.step_parts import PARTS, overheads
 from scalebook.analysis.throughput import step_table
-from scalebook.analysis.value import Value
+from scalebook.analysis.value import Value, result_files
 
 STATS = ("median", "low", "high", "n", "min", "max", "mean")
 
@@ -100,17 +100,12 @@ def ambiguous() -> dict[str, str]:
     return found
 
 
-def _paths(folder: str, stems: Iterable[str], suffix: str) -> tuple[str, ...]:
-    """Files of runs, as far as they have a name: a reported run without files has none."""
-    return tuple(f"results/{folder}/{stem}{suffix}" for stem in stems if " " not in stem)
-
-
 def _csv(stems: Iterable[str]) -> tuple[str, ...]:
-    return _paths("csv", stems, ".csv")
+    return result_files("csv", stems, ".csv")
 
 
 def _steps(stems: Iterable[str]) -> tuple[str, ...]:
-    return _paths("steps", stems, ".csv.gz")
+    return result_files("steps", stems, ".csv.gz")
 
 
 # --------------------------------------------------------------------------- configurations
@@ -153,11 +148,11 @@ def _configured_in(one: Configuration) -> tuple[str, ...]:
     imported = one.runs["kind"] == "imported"
     own = one.runs[~imported]
     if not imported.any():
-        return _paths("manifests", own["stem"], ".json")
+        return result_files("manifests", own["stem"], ".json")
     table = results.reported()
     jobs = one.runs.loc[imported, "job_id"].astype(str)
     told = table.loc[table["job_id"].astype(str).isin(jobs), "source_file"].unique()
-    return (*_paths("manifests", own["stem"], ".json"), *map(str, told))
+    return (*result_files("manifests", own["stem"], ".json"), *map(str, told))
 
 
 def _stats(
@@ -260,7 +255,7 @@ def _of_overheads(known: set[str]) -> Iterator[Value]:
                 runs=tuple(row["stems"]),
                 files=(
                     f"data/systems/{row['system']}.yaml",
-                    *_paths("manifests", row["stems"][:1], ".json"),
+                    *result_files("manifests", row["stems"][:1], ".json"),
                 ),
                 where="link_gbit_s; model.parameters",
                 code="scalebook.analysis.step_parts.transfer_ms",
@@ -307,7 +302,7 @@ def _of_allreduce() -> Iterator[Value]:
             "source": f"all-reduce by {backend} on {system}, medians by message size",
             "n": len(runs),
             "runs": runs,
-            "files": _paths("allreduce", runs, ".csv"),
+            "files": result_files("allreduce", runs, ".csv"),
             "code": "scalebook.results.allreduce",
         }
         for metric, unit in (("busbw_gb_s", "GB/s"), ("latency_us", "µs")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from scalebook.analysis.comparable import configurations, documented
+from scalebook.analysis.comparable import by_stem, configurations, documented
 from scalebook.analysis.declared import declared_systems, link_rate, network
 from scalebook.analysis.scaling import scaling_table
 from scalebook.figures import theme
@@ -35,8 +35,7 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
     table = table[(table["kind"] == "reported") & table["speedup"].notna()]
     if table.empty:
         return theme.empty(SPEEDUP, "No reported run has a reference it can be compared with.")
-    # A job that was reported and whose file turned up has the same stem twice.
-    found = {(one.kind, stem): one for one in configurations(runs) for stem in one.stems}
+    found = by_stem(configurations(runs))
     labels = []
     for row in table.to_dict("records"):
         one = found[row["kind"], row["stems"][0]]
@@ -91,10 +90,8 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     """
     runs = documented() if runs is None else runs
     table = scaling_table(runs)
-    nodes = {
-        stem: one["nodes"] for one in configurations(runs) if one.kind == "measured"
-        for stem in one.stems
-    }  # fmt: skip
+    own = [one for one in configurations(runs) if one.kind == "measured"]
+    nodes = {stem: one["nodes"] for one in own for stem in one.stems}
     several = pd.Series([(nodes.get(stems[0]) or 1) > 1 for stems in table["stems"]], table.index)
     table = table[
         several & (table["kind"] == "measured") & (table["basis"] == "throughput")
@@ -144,8 +141,8 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         f"({row.efficiency_low:.1f} to {row.efficiency_high:.1f}, n = {row.n})"
         for row in table.itertuples()
     )
-    taken = [one for one in configurations(runs) if one.kind == "measured"
-             and one.stems[0] in {stems[0] for stems in table["stems"]}]  # fmt: skip
+    shown = {stems[0] for stems in table["stems"]}
+    taken = [one for one in own if one.stems[0] in shown]
     return theme.finish(
         figure,
         LINKS,

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook.analysis.checking import TOLERANCE
-from scalebook.analysis.comparable import Configuration, configurations, documented
+from scalebook.analysis.comparable import Configuration, by_stem, configurations, documented
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.value import number
 from scalebook.figures import theme
@@ -43,8 +43,8 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
             TITLE, "No two comparable runs with different numbers of ranks yet: run an experiment "
             "with a reference, and its reference, on the same system.",
         )  # fmt: skip
-    # A job that was reported and whose file turned up has the same stem twice.
-    found = {(one.kind, stem): one for one in configurations(runs) for stem in one.stems}
+    everyone = configurations(runs)
+    found = by_stem(everyone)
     rows = table.to_dict("records")
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
@@ -54,7 +54,7 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     used = {
         (row["kind"], stem) for row in rows for stem in (*row["stems"], *row["reference_stems"])
     }
-    taken = [one for one in configurations(runs) if (one.kind, one.stems[0]) in used]
+    taken = [one for one in everyone if (one.kind, one.stems[0]) in used]
     return theme.finish(
         _draw(list(groups.values()), behind),
         TITLE,

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from scalebook.contract import LARGEST
+
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME)]
-# Counts of ranks, threads, steps and the like end in 32-bit numbers of other programs.
-LARGEST = 2**31 - 1
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 
 

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.base import LARGEST
 from scalebook.study.document import one_line, parse_value
 from scalebook.study.model import Experiment, Study, merge
 from scalebook.study.systems import Facts
@@ -46,11 +45,11 @@ def check_seed(seed: Any) -> None:
     Raises
     ------
     UsageError
-        For anything but None and a whole number from 0 to `LARGEST`.
+        For anything but None and a whole number from 0 to `contract.LARGEST`.
     """
     whole = isinstance(seed, int) and not isinstance(seed, bool)
-    if seed is not None and not (whole and 0 <= seed <= LARGEST):
-        raise UsageError(f"seed: {seed!r} is no whole number from 0 to {LARGEST}")
+    if seed is not None and not (whole and 0 <= seed <= contract.LARGEST):
+        raise UsageError(f"seed: {seed!r} is no whole number from 0 to {contract.LARGEST}")
 
 
 def resolve(

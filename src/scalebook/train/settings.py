@@ -34,7 +34,6 @@ _AT_LEAST_1 = {
     "val_images", "epochs", "lr_reference_batch", "profile_steps", "global_batch",
 }  # fmt: skip
 _ABOVE_0 = {"lr", "timeout_s"}
-_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -199,12 +198,12 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
             least = "from 1" if name in _AT_LEAST_1 else "above 0" if name in _ABOVE_0 else "from 0"
             raise ScalebookError(
                 f"{where}{name}: {value!r} is not allowed: it is a number {least}"
-                f"{f' to {_LARGEST}' if plain == 'int' else ', and finite'}"
+                f"{f' to {contract.LARGEST}' if plain == 'int' else ', and finite'}"
             )
     return kind(**values)
 
 
 def _in_range(name: str, value: float) -> bool:
     least = 1 if name in _AT_LEAST_1 else 0
-    most = _LARGEST if isinstance(value, int) else sys.float_info.max
+    most = contract.LARGEST if isinstance(value, int) else sys.float_info.max
     return least <= value <= most and (value > 0 or name not in _ABOVE_0)
