@@ -190,8 +190,17 @@ def test_three_ranks_do_not_fit_on_two_nodes_of_one_gpu(write):
     (root / "data" / "systems" / "small.yaml").write_text("name: s\nnodes: 2\ngpus_per_node: 1\n")
     loaded = study.load(root)
     assert study.resolve(loaded, "two", "small")["layout"]["nodes"] == 2
-    with pytest.raises(UsageError, match="3 ranks need 3 nodes of 1 GPU, and it has 2"):
+    with pytest.raises(UsageError, match="3 ranks need 3 nodes of 1 GPU, and it has 2") as caught:
         study.resolve(loaded, "one", "small", overrides={"world_size": 3})
+    assert str(caught.value).startswith("--set world_size on system small: ")
+
+
+def test_fp16_on_a_cpu_names_file_key_and_what_is_allowed(study_root):
+    with pytest.raises(UsageError) as caught:
+        study.resolve(study.load(), "fp16", "local", device="cpu")
+    said = str(caught.value)
+    assert said.startswith("study.yaml: experiments.fp16.precision on system local: ")
+    assert "allowed on a CPU are fp32 and bf16" in said
 
 
 def facts_of(root, text):

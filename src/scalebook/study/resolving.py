@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
@@ -104,11 +105,16 @@ def resolve(
     launcher = study.system(system).launcher
     if device is None:
         device = detect_device() if launcher == "local" else _device_of(facts)
-    nodes = _nodes(settings, facts, launcher, f"experiment {experiment} on system {system}")
+
+    def where(key: str) -> str:
+        written = f"study.yaml: experiments.{experiment}.{key}"
+        return f"{f'--set {key}' if key in overrides else written} on system {system}"
+
+    nodes = _nodes(settings, facts, launcher, where)
     if device == "cpu" and settings.precision in ("fp16", "tf32"):
         raise UsageError(
-            f"experiment {experiment} on system {system}: precision {settings.precision} needs a "
-            "GPU and none is there; allowed on a CPU are fp32 and bf16"
+            f"{where('precision')}: precision {settings.precision} needs a GPU and none is there; "
+            "allowed on a CPU are fp32 and bf16"
         )
     subset = settings.train_images is not None or settings.val_images is not None
     datasets = sorted(
@@ -156,9 +162,12 @@ def resolve(
     }
 
 
-def _nodes(settings: Experiment, facts: Facts | None, launcher: str, where: str) -> int:
-    """Nodes for the ranks asked for, or why the machine cannot give them."""
+def _nodes(
+    settings: Experiment, facts: Facts | None, launcher: str, where: Callable[[str], str]
+) -> int:
+    """Nodes for the ranks asked for, or why the machine cannot give them; `where` names a key."""
     world = settings.world_size
+    asked = where("world_size" if settings.nodes is None else "nodes")
     gpus = facts.gpus_per_node if facts and facts.gpus_per_node else None
     # Without GPUs a node takes as many ranks as its facts say, or as an experiment puts on it.
     per_node = gpus or (facts.ranks_per_node if facts else None)
@@ -167,19 +176,29 @@ def _nodes(settings: Experiment, facts: Facts | None, launcher: str, where: str)
     if available and nodes > available:
         unit = "GPU" if gpus else "rank"
         raise UsageError(
-            f"{where}: {world} ranks need {nodes} nodes"
+            f"{asked}: {world} ranks need {nodes} nodes"
             + (f" of {per_node} {unit}{'s' if per_node > 1 else ''}" if per_node else "")
             + f", and it has {available}; allowed are up to {available * (per_node or world)} ranks"
         )
     if world % nodes:
-        raise UsageError(f"{where}: {world} ranks do not spread evenly over {nodes} nodes")
+        raise UsageError(
+            f"{asked}: {world} ranks do not spread evenly over {nodes} nodes; allowed are "
+            f"multiples of {nodes} ranks"
+        )
     ranks = world // nodes
     if gpus and ranks > gpus:
-        raise UsageError(f"{where}: {ranks} ranks a node, and a node has {gpus} GPU(s)")
+        raise UsageError(
+            f"{asked}: {ranks} ranks a node, and a node has {gpus} GPU(s); allowed is a "
+            "rank for each"
+        )
     cpus = facts.cpus_per_node if facts else None
     if cpus and ranks * (settings.threads_per_rank or 1) > cpus:
         threads = f" of {settings.threads_per_rank} threads" if settings.threads_per_rank else ""
-        raise UsageError(f"{where}: {ranks} ranks{threads} a node, and a node has {cpus} CPUs")
+        key = where("threads_per_rank") if settings.threads_per_rank else asked
+        raise UsageError(
+            f"{key}: {ranks} ranks{threads} a node, and a node has {cpus} CPUs; allowed is a "
+            "thread for each"
+        )
     return nodes
 
 
