@@ -33,7 +33,7 @@ test: setup
 	@env/test.sh
 
 lint: setup
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 figures: setup
 	@.venv/bin/scalebook figures

@@ -1,5 +1,5 @@
 #!/bin/sh
-# All tests: style, then pytest on both cores. What a missing system package deselects is said.
+# All tests: style, types, then pytest on both cores. What a missing system package deselects is said.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,4 +17,5 @@ fi
 [ -z "$out" ] || echo "test: left out are the tests marked $out (pyproject.toml says what each needs)"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
+.venv/bin/mypy
 exec .venv/bin/python -m pytest -n 2 --dist loadfile ${marks:+-m "$marks"} "$@"
