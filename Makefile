@@ -12,7 +12,7 @@ NODES = 2
 CPUS = 2
 LINK =
 VERSION =
-MINISLURM = .venv/bin/python -m scalebook.minislurm
+MINISLURM = .venv/bin/minislurm
 .DEFAULT_GOAL := help
 .PHONY: help setup book pdf test lint figures release lock clean cluster-up cluster-down cluster-status
 

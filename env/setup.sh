@@ -48,7 +48,7 @@ except OSError:
     pass  # a file system without locks: go on as if alone
 PY
 
-want=$({ cat requirements.txt requirements.lock pyproject.toml env/setup.sh; pwd
+want=$({ cat requirements.txt requirements.lock pyproject.toml packages/*/pyproject.toml env/setup.sh; pwd
          "$python" -VV; echo "$python"; echo "$torch"; } | cksum)
 made=$(sed -n 1p "$stamp" 2>/dev/null) || :
 if [ -x .venv/bin/scalebook ] && [ "$made" = "$want" ]; then exit 0; fi
@@ -83,7 +83,7 @@ if sys.prefix != sys.base_prefix: print(sysconfig.get_path("purelib"), sysconfig
 fi
 say() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 log=.venv/setup.log
-{ say install -r "$requirements" -c "$constraints" && say install --no-deps -e . ; } > "$log" 2>&1 || {
+{ say install -r "$requirements" -c "$constraints" && say install --no-deps -e . -e packages/minislurm ; } > "$log" 2>&1 || {
   # pip's last words after a lost network are of conflicts; what it tried before tells.
   if grep -q 'No space left on device' "$log"; then
     why="the disk is full (.venv takes some 6 GB with PyPI's torch, which brings CUDA)"

@@ -10,7 +10,7 @@ without() { marks="${marks:+$marks and }not $1" out="$out${out:+, }$1"; }
 for group in browser tex; do env/apt.sh --look $group || without $group; done
 [ -d ../shared/data ] || without shared
 # The small cluster needs root besides, and says so itself where the packages are there.
-if ! env/apt.sh --look slurm || ! .venv/bin/python -m scalebook.minislurm check > /dev/null; then
+if ! env/apt.sh --look slurm || ! .venv/bin/minislurm check > /dev/null; then
   [ -z "${CI:-}" ] || exit 1
   without slurm
 fi

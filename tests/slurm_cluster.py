@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from scalebook.minislurm import MiniCluster
+from minislurm import MiniCluster
 
 
 @pytest.fixture(scope="session")
@@ -32,16 +29,3 @@ def slurm_conf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("SLURM_CONF", running.env["SLURM_CONF"])
     else:
         monkeypatch.delenv("SLURM_CONF", raising=False)
-
-
-def own_name(suffix: str) -> str:
-    """Name of a cluster that no other test run has."""
-    return f"t{suffix}-{os.getpid()}"
-
-
-def command_line(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
-    """Run ``python -m scalebook.minislurm``."""
-    return subprocess.run(
-        [sys.executable, "-m", "scalebook.minislurm", *arguments],
-        capture_output=True, text=True, timeout=60, **options,
-    )  # fmt: skip

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import REPOSITORY
 
+from minislurm import MiniCluster
 from scalebook import cli, launch, study
 from scalebook.contract import ScalebookError
 from scalebook.launch import Job, JobState, poller
-from scalebook.minislurm import MiniCluster
 
 STUDY = """\
 name: provoked

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minislurm import Settings
 from scalebook import contract
 from scalebook.contract import ScalebookError, Stem, UsageError
 
@@ -72,6 +73,12 @@ def test_an_attempt_is_closed_once(tmp_path):
     assert not contract.close_attempt(path, "completed")
     attempt = contract.read_json(path)["attempts"][0]
     assert (attempt["ended"], attempt["reason"]) == ("killed", "killed by signal 9")
+
+
+def test_runs_on_the_small_cluster_are_told_apart_by_its_birth():
+    described = Settings(link="1gbit").born(subnet=3)
+    assert contract.slurm_run_id(described.cluster_name, "17") == f"t{described.birth}-17"
+    assert contract.slurm_run_id("lumi", "17", "3") == "17-3"
 
 
 def test_the_root_is_the_nearest_study_above(tmp_path, monkeypatch):

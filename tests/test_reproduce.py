@@ -290,7 +290,7 @@ def test_the_small_cluster_goes_up_trains_and_goes_down(small):
     try:
         said = run(small, script, MAKEFLAGS=f"NAME={name}")
     finally:
-        down = [sys.executable, "-m", "scalebook.minislurm", "down", "--name", name]
+        down = [sys.executable, "-m", "minislurm", "down", "--name", name]
         subprocess.run(down, capture_output=True, timeout=60)
     curves = (small / "results/allreduce").glob("*.json")
     assert any('"mini-1gbit"' in path.read_text() for path in curves), said

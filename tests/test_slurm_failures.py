@@ -23,9 +23,9 @@ from slurm_study import (
     until,
 )  # fmt: skip
 
+from minislurm import MiniCluster
 from scalebook import contract, launch
 from scalebook.launch import Job, JobState
-from scalebook.minislurm import MiniCluster
 
 pytestmark = pytest.mark.slurm
 

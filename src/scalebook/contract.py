@@ -157,6 +157,7 @@ def new_job_id(now: dt.datetime | None = None) -> str:
     return f"t{now:%y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
+#: ClusterName of the small cluster (`packages/minislurm`): link and birth.
 _SMALL_CLUSTER = re.compile(r"mini-[a-z0-9]+-(?P<birth>\d{6}-\d{6}-[0-9a-f]{2})")
 
 

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from minislurm import MiniCluster
 from scalebook.launch import slurm_commands as commands
-from scalebook.minislurm import MiniCluster
 
 HERE = Path(__file__).resolve().parent
 OOM = "srun python3 -c 'print(len(bytearray(600 << 20)))'"

@@ -1,6 +1,6 @@
 """A real Slurm, small, on one machine: for learning and for tests.
 
-`MiniCluster` brings it up and takes it away; ``python -m scalebook.minislurm`` does the same by
+`MiniCluster` brings it up and takes it away; ``python -m minislurm`` does the same by
 hand. Its processes, from the outside in:
 
 - the janitor (`janitor`) outlives everything below it and removes what the kernel does not;
@@ -9,10 +9,10 @@ hand. Its processes, from the outside in:
   munge, MariaDB, slurmdbd, slurmctld and, in a network namespace each, the nodes' slurmd.
 
 Network and mounts live in namespaces that only these processes hold, so the kernel takes them
-down with the last process. Nothing here imports more than `contract` and the standard library.
+down with the last process. Nothing here imports more than the standard library.
 """
 
-from scalebook.minislurm.cluster import MiniCluster
-from scalebook.minislurm.settings import Settings
+from minislurm.cluster import MiniCluster
+from minislurm.settings import ClusterError, Settings, UsageError
 
-__all__ = ["MiniCluster", "Settings"]
+__all__ = ["ClusterError", "MiniCluster", "Settings", "UsageError"]

@@ -1,4 +1,4 @@
-"""``python -m scalebook.minislurm up|down|status|env|check``: the small cluster by hand."""
+"""``python -m minislurm up|down|status|env|check``: the small cluster by hand."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import subprocess
 import sys
 import time
 
-from scalebook.contract import ScalebookError
-from scalebook.minislurm import cgroups, leftovers
-from scalebook.minislurm.cluster import MiniCluster
-from scalebook.minislurm.settings import Settings, check_machine
+from minislurm import cgroups, leftovers
+from minislurm.cluster import MiniCluster
+from minislurm.settings import ClusterError, Settings, check_machine
 
 
 def main() -> int:
     """Do what the command line says; one line and exit status 1 or 2 where that fails."""
     parser = argparse.ArgumentParser(
-        prog="python -m scalebook.minislurm", description="A real Slurm, small, on this machine."
+        prog="python -m minislurm", description="A real Slurm, small, on this machine."
     )
     parser.add_argument("do", choices=list(_ACTIONS))
     parser.add_argument("--name", default="default", help="tells several clusters apart")
@@ -33,7 +32,7 @@ def main() -> int:
             chosen.link or None, not chosen.no_accounting,
         )  # fmt: skip
         return _ACTIONS[chosen.do](cluster)
-    except ScalebookError as error:
+    except ClusterError as error:
         print(f"minislurm: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
@@ -62,7 +61,7 @@ def down(cluster: MiniCluster) -> int:
 def env(cluster: MiniCluster) -> int:
     """Print the line that makes Slurm's commands speak to it."""
     if not leftovers.living(cluster.run_dir):
-        raise ScalebookError(f"no small cluster named {cluster.settings.name} is up")
+        raise ClusterError(f"no small cluster named {cluster.settings.name} is up")
     print(f". {cluster.run_dir}/env")
     return 0
 

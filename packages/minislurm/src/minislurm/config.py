@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from scalebook.minislurm import placement
-from scalebook.minislurm.settings import Settings
+from minislurm import placement
+from minislurm.settings import Settings
 
 
 def write_files(settings: Settings, cgroups: Path | None, cores: Sequence[int]) -> None:

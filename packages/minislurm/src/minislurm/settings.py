@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 import os
 import platform
 import re
@@ -12,7 +13,18 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalebook.contract import ScalebookError, UsageError, read_json, write_json
+
+class ClusterError(Exception):
+    """A failure in one line: what, where, what to do. The command exits with 1."""
+
+    exit_status = 1
+
+
+class UsageError(ClusterError):
+    """A setting that cannot be. The command exits with 2."""
+
+    exit_status = 2
+
 
 #: Parent of every run directory. Sockets lie there, and their paths must stay short.
 RUN = Path("/run")
@@ -125,14 +137,29 @@ class Settings:
 
         Raises
         ------
-        ScalebookError
+        ClusterError
             If the folder holds no description of a cluster.
         """
         values = read_json(run_dir / "cluster.json")
         try:
             return cls(**values)
         except TypeError as error:
-            raise ScalebookError(f"{run_dir}/cluster.json: not of this version ({error})") from None
+            raise ClusterError(f"{run_dir}/cluster.json: not of this version ({error})") from None
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"{path}: cannot be read ({error})") from None
 
 
 def bits_per_second(rate: str) -> int:
@@ -155,11 +182,11 @@ def check_machine(accounting: bool = True) -> None:
 
     Raises
     ------
-    ScalebookError
+    ClusterError
         Off Linux, without root, or where a program is missing.
     """
     if platform.system() != "Linux":
-        raise ScalebookError(
+        raise ClusterError(
             f"the small cluster needs Linux, not {platform.system()}: "
             "use a virtual machine or a container with Debian"
         )
@@ -170,11 +197,11 @@ def check_machine(accounting: bool = True) -> None:
                 if shutil.which(program, path=search_path()) is None:
                     missing.setdefault(package, program)
     if missing:
-        raise ScalebookError(
+        raise ClusterError(
             f"the small cluster needs {', '.join(missing.values())}: "
             f"sudo apt-get install -y --no-install-recommends {' '.join(missing)}"
         )
     if os.geteuid() != 0:
-        raise ScalebookError(
+        raise ClusterError(
             "the small cluster makes network namespaces and needs root: run it with sudo"
         )

@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scalebook.contract import ScalebookError, read_json, write_json
-from scalebook.minislurm import cgroups
-from scalebook.minislurm.settings import RUN, Settings
+from minislurm import cgroups
+from minislurm.settings import RUN, ClusterError, Settings, read_json, write_json
 
 
 @contextlib.contextmanager
@@ -38,7 +37,7 @@ def note(run_dir: Path, **pids: int) -> None:
 
 def living(run_dir: Path, which: str = "main") -> int | None:
     """Pid of a cluster's main process, janitor or starter; None where it has ended."""
-    with contextlib.suppress(ScalebookError, KeyError, TypeError):
+    with contextlib.suppress(ClusterError, KeyError, TypeError):
         process = read_json(run_dir / "processes.json")[which]
         if process["since"] and _started(process["pid"]) == process["since"]:
             return process["pid"]
@@ -57,14 +56,14 @@ def remove(run_dir: Path, birth: str | None = None) -> None:
     """
     try:
         settings = Settings.load(run_dir)
-    except ScalebookError:
+    except ClusterError:
         settings = None
     if settings and birth in (None, settings.birth):
         end = time.monotonic() + 10
         while not cgroups.remove(settings) and time.monotonic() < end:
             time.sleep(0.05)
     with locked():
-        with contextlib.suppress(ScalebookError):
+        with contextlib.suppress(ClusterError):
             if birth and Settings.load(run_dir).birth != birth:
                 return
         shutil.rmtree(run_dir, ignore_errors=True)

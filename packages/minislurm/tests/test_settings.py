@@ -3,10 +3,9 @@
 import re
 
 import pytest
-from slurm_cluster import command_line, own_name
+from by_hand import command_line, own_name
 
-from scalebook.contract import ScalebookError, UsageError, slurm_run_id
-from scalebook.minislurm import MiniCluster, Settings, config, placement, settings
+from minislurm import ClusterError, MiniCluster, Settings, UsageError, config, placement, settings
 
 
 def test_settings_that_cannot_be_are_refused_in_one_line():
@@ -19,10 +18,9 @@ def test_settings_that_cannot_be_are_refused_in_one_line():
         assert "\n" not in str(refused.value)
 
 
-def test_the_cluster_name_gives_run_ids_their_birth():
+def test_the_cluster_name_tells_link_and_birth():
     described = Settings(link="1gbit").born(subnet=3)
     assert re.fullmatch(r"mini-1gbit-\d{6}-\d{6}-[0-9a-f]{2}", described.cluster_name)
-    assert slurm_run_id(described.cluster_name, "17") == f"t{described.birth}-17"
     assert Settings().born(1).cluster_name.startswith("mini-open-")
 
 
@@ -52,7 +50,7 @@ def test_a_missing_program_is_told_in_one_line_with_the_package(tmp_path):
 
 def test_another_system_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(settings.platform, "system", lambda: "Darwin")
-    with pytest.raises(ScalebookError, match="needs Linux, not Darwin"):
+    with pytest.raises(ClusterError, match="needs Linux, not Darwin"):
         settings.check_machine()
 
 
@@ -64,5 +62,5 @@ def test_down_and_status_of_a_cluster_that_is_not_there():
     assert (done.returncode, done.stdout) == (1, f"{name}: not up\n")
     done = command_line("env", "--name", name)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    with pytest.raises(ScalebookError, match="is up"):
+    with pytest.raises(ClusterError, match="is up"):
         MiniCluster(name=name).stop_node(1)

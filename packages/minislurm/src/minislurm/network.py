@@ -15,8 +15,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from scalebook.contract import ScalebookError
-from scalebook.minislurm.settings import Settings, bits_per_second
+from minislurm.settings import ClusterError, Settings, bits_per_second
 
 SWITCH = "switch"
 
@@ -91,7 +90,7 @@ def run(command: Sequence[str], may_fail: bool = False) -> None:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode and not may_fail:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ScalebookError(f"{' '.join(command)}: {said[-1]}")
+        raise ClusterError(f"{' '.join(command)}: {said[-1]}")
 
 
 def _cable(here: str, there: str, where: str) -> None:

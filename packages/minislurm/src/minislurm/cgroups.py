@@ -6,8 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from scalebook.minislurm.network import run
-from scalebook.minislurm.settings import Settings
+from minislurm.network import run
+from minislurm.settings import Settings
 
 _ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("memory", "freezer", "cpuacct")

@@ -2,7 +2,7 @@
 
 Started by the janitor through ``unshare``, never by hand::
 
-    python -m scalebook.minislurm.supervisor RUN_DIR REPORT_FD HOST_NETWORK_FD
+    python -m minislurm.supervisor RUN_DIR REPORT_FD HOST_NETWORK_FD
 
 It writes one line to REPORT_FD, ``ready`` or ``error: …``, then serves requests on the socket
 ``sock/control``, a JSON line each, until it is killed.
@@ -22,9 +22,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scalebook.contract import ScalebookError
-from scalebook.minislurm import cgroups, config, database, network
-from scalebook.minislurm.settings import Settings
+from minislurm import cgroups, config, database, network
+from minislurm.settings import ClusterError, Settings
 
 #: How long each daemon may take, on a machine under load.
 _PATIENCE_S = 60.0
@@ -105,7 +104,7 @@ class Supervisor:
     def start_controller(self) -> None:
         """The scheduler."""
         if self.is_running("slurmctld"):
-            raise ScalebookError("the controller is already up")
+            raise ClusterError("the controller is already up")
         self.daemon("slurmctld", "slurmctld", "-D")
         self.wait("slurmctld", lambda: succeeds("scontrol", "ping"), "slurmctld")
 
@@ -130,7 +129,7 @@ class Supervisor:
     def do_start_node(self, node: str) -> None:
         """A lost node comes back."""
         if self.is_running(f"slurmd-{node}"):
-            raise ScalebookError(f"{node} is already up")
+            raise ClusterError(f"{node} is already up")
         self.start_slurmd(node)
         self.wait(node, lambda: self.states(node) <= _USABLE)
 
@@ -162,7 +161,7 @@ class Supervisor:
             request = json.loads(line)
             action = getattr(self, "do_" + request.pop("do"))
             action(**request)
-        except ScalebookError as error:
+        except ClusterError as error:
             return json.dumps({"error": str(error)})
         except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
             return json.dumps({"error": f"{type(error).__name__}: {error}"})
@@ -210,7 +209,7 @@ class Supervisor:
         """End a daemon; it may save its state."""
         daemon = self.daemons.pop(name, None)
         if daemon is None or daemon.poll() is not None:
-            raise ScalebookError(f"{name} is not up")
+            raise ClusterError(f"{name} is not up")
         daemon.terminate()
         try:
             daemon.wait(10)
@@ -223,10 +222,10 @@ class Supervisor:
         end = time.monotonic() + _PATIENCE_S
         while not ready():
             if daemon and not self.is_running(daemon):
-                raise ScalebookError(f"{what} ended at once: {self.last_words(daemon)}")
+                raise ClusterError(f"{what} ended at once: {self.last_words(daemon)}")
             if time.monotonic() > end:
                 words = f": {self.last_words(daemon)}" if daemon else ""
-                raise ScalebookError(f"{what} did not come up in {_PATIENCE_S:.0f} s{words}")
+                raise ClusterError(f"{what} did not come up in {_PATIENCE_S:.0f} s{words}")
             time.sleep(0.02)
 
     def last_words(self, daemon: str) -> str:
@@ -272,7 +271,7 @@ def main() -> int:
         try:
             supervisor = Supervisor(Settings.load(Path(run_dir)), int(host_network))
             supervisor.start()
-        except (ScalebookError, OSError) as error:
+        except (ClusterError, OSError) as error:
             report.write(f"error: {error}\n")
             return 1
         os.chdir("/")  # hold no folder of the caller's busy

@@ -12,11 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-import scalebook
-from scalebook.contract import ScalebookError
-from scalebook.minislurm import leftovers
-from scalebook.minislurm.settings import (
+from minislurm import leftovers
+from minislurm.settings import (
     RUN,
+    ClusterError,
     Settings,
     bits_per_second,
     check_machine,
@@ -81,13 +80,13 @@ class MiniCluster:
 
         Raises
         ------
-        ScalebookError
+        ClusterError
             Where the machine cannot (`check_machine`), a cluster of this name is up, or a
             daemon does not start.
         """
         check_machine(self.settings.accounting)
         if leftovers.living(self.run_dir):
-            raise ScalebookError(
+            raise ClusterError(
                 f"a small cluster named {self.settings.name} is up: use it "
                 f"(. {self.run_dir}/env), take it down, or take another name"
             )
@@ -97,7 +96,7 @@ class MiniCluster:
             try:
                 self.run_dir.mkdir()
             except FileExistsError:
-                raise ScalebookError(f"{self.run_dir}: another one is coming up") from None
+                raise ClusterError(f"{self.run_dir}: another one is coming up") from None
             leftovers.note(self.run_dir, starter=os.getpid())
             self.settings.save()
         try:
@@ -108,7 +107,7 @@ class MiniCluster:
 
     def _start(self) -> None:
         report, write_end = os.pipe()
-        command = [sys.executable, "-m", "scalebook.minislurm.janitor", str(self.run_dir)]
+        command = [sys.executable, "-m", "minislurm.janitor", str(self.run_dir)]
         owner = os.getpid() if self.owned else 0
         with open(report, encoding="utf-8") as words:
             (self.run_dir / "log").mkdir()
@@ -125,7 +124,7 @@ class MiniCluster:
             os.close(write_end)
             word = words.readline().strip()
         if word != "ready":
-            raise ScalebookError(word.removeprefix("error: ") or self._last_words())
+            raise ClusterError(word.removeprefix("error: ") or self._last_words())
 
     def _last_words(self) -> str:
         """Why the supervisor ended without a word: most often it may not make namespaces."""
@@ -145,13 +144,13 @@ class MiniCluster:
             Whether it was up.
         """
         if leftovers.living(self.run_dir, "starter") not in (None, os.getpid()):
-            raise ScalebookError(f"{self.settings.name} is coming up: wait a moment")
+            raise ClusterError(f"{self.settings.name} is coming up: wait a moment")
         process = leftovers.living(self.run_dir)
         if process:
             try:
                 os.kill(process, signal.SIGKILL)
             except PermissionError:
-                raise ScalebookError(
+                raise ClusterError(
                     f"{self.settings.name} belongs to root: take it down with sudo"
                 ) from None
         end = time.monotonic() + 15
@@ -191,27 +190,26 @@ class MiniCluster:
             try:
                 connection.connect(str(self.run_dir / "sock" / "control"))
             except OSError:
-                raise ScalebookError(f"no small cluster named {self.settings.name} is up") from None
+                raise ClusterError(f"no small cluster named {self.settings.name} is up") from None
             with connection.makefile("rw") as stream:
                 stream.write(json.dumps({"do": action, **values}) + "\n")
                 stream.flush()
                 answer = json.loads(stream.readline() or '{"error": "the supervisor is gone"}')
         if "error" in answer:
-            raise ScalebookError(answer["error"])
+            raise ClusterError(answer["error"])
 
 
 def _daemon_environment() -> dict[str, str]:
-    """What the daemons see: no Slurm of the surroundings, and this very package."""
+    """What the daemons see: no Slurm of the surroundings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SLURM")}
-    source = str(Path(scalebook.__file__).resolve().parent.parent)
-    return {**environment, "PATH": search_path(), "PYTHONPATH": source}
+    return {**environment, "PATH": search_path()}
 
 
 def _free_subnet() -> int:
     """First network 10.77.k.0/24 that neither another cluster nor a route of the host uses."""
     taken = set()
     for run_dir in RUN.glob("scalebook-*"):
-        with contextlib.suppress(ScalebookError):
+        with contextlib.suppress(ClusterError):
             taken.add(Settings.load(run_dir).subnet)
     for line in Path("/proc/net/route").read_text().splitlines()[1:]:
         octets = bytes.fromhex(line.split()[1])[::-1]
@@ -219,5 +217,5 @@ def _free_subnet() -> int:
             taken.add(octets[2])
     free = set(range(1, 255)) - taken
     if not free:
-        raise ScalebookError("no network 10.77.*.0/24 is free: take other small clusters down")
+        raise ClusterError("no network 10.77.*.0/24 is free: take other small clusters down")
     return min(free)

@@ -2,7 +2,7 @@
 
 Started by `cluster.MiniCluster.up`, never by hand::
 
-    python -m scalebook.minislurm.janitor RUN_DIR REPORT_FD OWNER
+    python -m minislurm.janitor RUN_DIR REPORT_FD OWNER
 
 OWNER is a process with which the cluster shall end, or 0.
 """
@@ -17,8 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scalebook.minislurm import leftovers
-from scalebook.minislurm.settings import Settings
+from minislurm import leftovers
+from minislurm.settings import Settings
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -34,7 +34,7 @@ def main() -> int:
         [
             "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--uts",
             "--net", "sh", "-ec", 'hostname head; exec "$@"', "sh",
-            sys.executable, "-m", "scalebook.minislurm.supervisor", str(run_dir),
+            sys.executable, "-m", "minislurm.supervisor", str(run_dir),
             str(report), str(host_network),
         ],
         pass_fds=(report, host_network),

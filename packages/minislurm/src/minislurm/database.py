@@ -1,17 +1,11 @@
-"""MariaDB below the accounting daemon: prepared once, then copied for each cluster."""
+"""MariaDB below the accounting daemon: empty in each cluster."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
-from scalebook.contract import ScalebookError, find_root
-from scalebook.minislurm.network import run
+from minislurm.network import run
 
 _SCHEMA = (
     "create database if not exists slurm_acct_db;"
@@ -21,36 +15,8 @@ _SCHEMA = (
 
 
 def fill(folder: Path) -> None:
-    """Put an empty database into `folder`, in memory: it goes with the cluster.
-
-    The empty database takes a second or two to make, so a study keeps one in ``.scalebook/``.
-    """
+    """Put an empty database into `folder`, in memory: it goes with the cluster."""
     run(["mount", "-t", "tmpfs", "-o", "mode=700,size=2g", "database", str(folder)])
-    try:
-        cache = find_root() / ".scalebook"
-    except ScalebookError:
-        _install(folder)
-        return
-    version = subprocess.run(["mariadbd", "--version"], capture_output=True).stdout
-    template = cache / f"mariadb-{hashlib.sha256(version).hexdigest()[:8]}"
-    cache.mkdir(exist_ok=True)
-    handle = os.open(cache, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # two clusters may come up at once
-        if template.is_dir():
-            shutil.copytree(template, folder, dirs_exist_ok=True)
-            return
-        # Installed here and then copied, because the installer breaks where a path holds spaces.
-        _install(folder)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".mariadb.") as folder_to_be:
-            unfinished = Path(folder_to_be, "data")
-            shutil.copytree(folder, unfinished)
-            unfinished.rename(template)
-    finally:
-        os.close(handle)
-
-
-def _install(folder: Path) -> None:
     run([
         "mariadb-install-db", "--no-defaults", f"--datadir={folder}", "--user=root",
         "--auth-root-authentication-method=normal", "--skip-test-db",

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from slurm_cluster import command_line, own_name
+from by_hand import command_line, own_name
 
-from scalebook.contract import ScalebookError
-from scalebook.minislurm import MiniCluster, Settings, leftovers
+from minislurm import ClusterError, MiniCluster, Settings, leftovers
 
 pytestmark = pytest.mark.slurm
 
@@ -35,6 +34,12 @@ else:
             time.sleep(0.05)
     connection.sendall(bytes(size))
 """
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with MiniCluster(name=own_name("two"), owned=True) as running:
+        yield running
 
 
 def slurm(cluster, *command, timeout=60):
@@ -65,7 +70,7 @@ def processes_of(pid):
 def interfaces_of_others(described):
     taken = []
     for path in Path("/run").glob("scalebook-*"):
-        with contextlib.suppress(ScalebookError, OSError):  # it is just coming up, or going
+        with contextlib.suppress(ClusterError, OSError):  # it is just coming up, or going
             other = Settings.load(path)
             taken += [other.interface] if other != described else []
     return taken
@@ -86,7 +91,7 @@ def traces_of(described):
 
 def test_root_that_may_make_no_namespaces_is_told_in_one_line():
     limited = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
-    command = [*limited, sys.executable, "-m", "scalebook.minislurm", "up"]
+    command = [*limited, sys.executable, "-m", "minislurm", "up"]
     name = own_name("limited")
     done = subprocess.run([*command, "--name", name], capture_output=True, text=True)
     assert done.returncode == 1
@@ -97,7 +102,7 @@ def test_root_that_may_make_no_namespaces_is_told_in_one_line():
 
 def test_who_is_not_root_is_told_in_one_line():
     code = (
-        "import os, sys, scalebook.minislurm.__main__ as m; os.setuid(65534);"
+        "import os, sys, minislurm.__main__ as m; os.setuid(65534);"
         f"sys.argv = ['minislurm', 'up', '--name', '{own_name('nobody')}']; sys.exit(m.main())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -190,7 +195,7 @@ def test_a_link_has_the_rate_it_was_given(cluster, tmp_path):
 
 def test_a_node_and_the_controller_come_back(cluster):
     cluster.stop_node(2)
-    with pytest.raises(ScalebookError, match="node1 is already up"):
+    with pytest.raises(ClusterError, match="node1 is already up"):
         cluster.start_node(1)
     cluster.start_node(2)
     cluster.stop_controller()
@@ -258,7 +263,7 @@ def test_the_next_command_removes_what_one_left_whose_janitor_was_killed_too():
 def test_an_owned_one_ends_with_its_owner():
     name = own_name("owned")
     code = (
-        "import sys, time; from scalebook.minislurm import MiniCluster;"
+        "import sys, time; from minislurm import MiniCluster;"
         f"MiniCluster(name={name!r}, accounting=False, owned=True).up();"
         "print('up', flush=True); time.sleep(600)"
     )
