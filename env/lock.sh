@@ -1,8 +1,21 @@
 #!/bin/sh
-# Resolve requirements.txt anew into requirements.lock, as PyPI serves it: with what its build of
-# torch for GPUs brings, and without local versions such as +cpu, which no other index has.
+# Make requirements.txt of the extras in pyproject.toml, and resolve it anew into requirements.lock
+# as PyPI serves it: with what its build of torch for GPUs brings, and without local versions such
+# as +cpu, which no other index has.
+#   env/lock.sh --list    only print what requirements.txt has to be
 set -eu
 cd "$(dirname "$0")/.."
+
+list() {
+  echo '# Made from pyproject.toml by `make lock`: change it there.'
+  echo '# requirements.lock beside this file pins everything these bring.'
+  sed -n '/^\[project\.optional-dependencies\]/,/^$/{
+    s/^\([a-z]*\) = \[$/# \1/p
+    s/^    "\(.*\)",/\1  /p
+  }' pyproject.toml
+}
+[ "${1:-}" != --list ] || { list; exit 0; }
+list > requirements.txt
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/venv"

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import tomllib
 from conftest import REPOSITORY
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -20,16 +21,27 @@ from scalebook import doctor
 def pins(name):
     lines = (REPOSITORY / name).read_text().splitlines()
     wanted = [line.split("#")[0].strip() for line in lines]
-    return {
-        re.sub("[-_.]+", "-", line.split("==")[0]).lower(): line.split("==")[1]
-        for line in wanted
-        if line
-    }
+    return dict(pin(line) for line in wanted if line)
+
+
+def pin(text):
+    """Name and version of a pinned requirement."""
+    name, version = text.split("==")
+    return canonicalize_name(name), version
 
 
 def test_every_direct_requirement_is_pinned_as_the_lock_pins_it():
     direct, lock = pins("requirements.txt"), pins("requirements.lock")
     assert {name: lock.get(name) for name in direct} == direct
+
+
+def test_requirements_are_those_of_pyproject():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert project["dependencies"] == [] and list(extras) == ["train", "book", "dev"]
+    assert pins("requirements.txt") == dict(pin(text) for one in extras.values() for text in one)
+    made = subprocess.run(["env/lock.sh", "--list"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (REPOSITORY / "requirements.txt").read_text() == made.stdout, "run `make lock`"
 
 
 def test_the_lock_holds_no_local_versions_and_no_files():
