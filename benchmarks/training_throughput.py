@@ -26,11 +26,12 @@ from pathlib import Path
 import torch
 
 from scalebook import contract, study
-from scalebook.train import dataset, distributed, loop, machine, model, precision
+from scalebook.train import distributed, loop, machine, model, precision
 from scalebook.train import settings as train_settings
 from scalebook.train.epoch import STEP_TIME, EpochSoFar
+from scalebook.train.images import dataset
+from scalebook.train.images.sampling import epoch_order
 from scalebook.train.profiler import StepProfiler
-from scalebook.train.sampling import epoch_order
 from scalebook.train.torchvision_fix import import_torchvision
 
 Batch = tuple[torch.Tensor, torch.Tensor]

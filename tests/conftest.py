@@ -6,10 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from paths import REPOSITORY, SHARED
 from slurm_cluster import cluster, slurm_conf  # noqa: F401
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SHARED = REPOSITORY.parent / "shared"
 
 
 @pytest.fixture

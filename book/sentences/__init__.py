@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from scalebook.analysis.phrases import Ledger, below, has, measured, spread, value
+from scalebook.values.sentences import Ledger, below, has, measured, spread, value
 
 from . import captions, proposal
 from . import reports as theirs

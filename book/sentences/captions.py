@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalebook.analysis.phrases import Ledger, apart, measured, number, spread, value
+from scalebook.values.sentences import Ledger, apart, measured, number, spread, value
 
 from .runs import MIDDLE
 

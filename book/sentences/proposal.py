@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from scalebook.analysis.phrases import Ledger, apart, has, listed, measured, number, spread, value
+from scalebook.values.sentences import Ledger, apart, has, listed, measured, number, spread, value
 
 from . import reports as theirs
 from .reports import CLUSTER, ONE, TWO

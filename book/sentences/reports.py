@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from scalebook.analysis import checking, recorded
-from scalebook.analysis.phrases import (
-    Ledger,
-    agree,
-    has,
-    listed,
-    measured,
-    number,
-    value,
-)
+from scalebook.values.sentences import Ledger, agree, has, listed, measured, number, value
 
 #: Reported jobs the paper is about: one GPU, two GPUs, half precision, profile.
 ONE, TWO, HALF, PROFILE = "2644", "2649", "2650", "2915"

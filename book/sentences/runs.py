@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalebook.analysis.phrases import Ledger, apart, below, has, measured, number, spread, value
+from scalebook.values.sentences import Ledger, apart, below, has, measured, number, spread, value
 
 from .reports import ONE, TWO
 

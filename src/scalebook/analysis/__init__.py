@@ -19,8 +19,6 @@ from scalebook.analysis.throughput import (
     configuration_table,
     step_table,
 )
-from scalebook.analysis.value import Value
-from scalebook.analysis.values import ledger, lookup
 
 __all__ = [
     "ACCURACY_HEADERS",
@@ -32,14 +30,11 @@ __all__ = [
     "THROUGHPUT_HEADERS",
     "Configuration",
     "Summary",
-    "Value",
     "check",
     "compare",
     "configuration_table",
     "configurations",
     "documented",
-    "ledger",
-    "lookup",
     "modelled",
     "overheads",
     "refused",

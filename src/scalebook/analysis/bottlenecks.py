@@ -22,8 +22,8 @@ from scalebook.analysis.checking import CONTRADICTED, HOLDS, UNDETERMINED, row
 from scalebook.analysis.declared import link_rate
 from scalebook.analysis.reported import Job
 from scalebook.analysis.step_parts import overheads
-from scalebook.analysis.value import number
 from scalebook.contract import ScalebookError, Stem
+from scalebook.values.value import number
 
 NETWORK = "network"
 

@@ -34,10 +34,10 @@ from scalebook.analysis.comparable import count, documented, plain
 from scalebook.analysis.expressions import evaluate
 from scalebook.analysis.linkmodel import NOT_VALIDATED
 from scalebook.analysis.reported import Job, reference_of
-from scalebook.analysis.resources import request_table
-from scalebook.analysis.steptime import the_plan
-from scalebook.analysis.value import number
 from scalebook.contract import ScalebookError
+from scalebook.proposal.resources import request_table
+from scalebook.proposal.steptime import the_plan
+from scalebook.values.value import number
 
 #: Points of accuracy within which two final accuracies count as similar where a claim tells
 #: none. The 95 % interval of the difference of two accuracies near 77 % on 10,000 test images,

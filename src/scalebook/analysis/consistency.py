@@ -26,7 +26,7 @@ from scalebook.analysis.claims import claim_rows
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.flops import training_gflop
 from scalebook.analysis.reported import Job, peak_of, reference_of, reported_jobs, stems_of
-from scalebook.analysis.value import number
+from scalebook.values.value import number
 
 #: Columns of `check` for a reader.
 CHECK_HEADERS = {

@@ -23,8 +23,8 @@ from scalebook import results
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.reported import Job, reference_of, reported_jobs
 from scalebook.analysis.step_parts import BYTES_PER_PARAMETER, transfer_ms
-from scalebook.analysis.value import Value
 from scalebook.contract import ScalebookError
+from scalebook.values.value import Value
 
 #: Rates of Ethernet links that are common, in Gbit/s.
 LINKS = (1, 10, 25)

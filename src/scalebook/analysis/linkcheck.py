@@ -26,7 +26,7 @@ import pandas as pd
 from scalebook.analysis import linkmodel
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.step_parts import overheads
-from scalebook.analysis.value import Value, result_files
+from scalebook.values.value import Value, result_files
 
 COLUMNS = (
     "experiment", "system", "world_size", "n", "measured_ms", "control_ms", "exchange_ms",

@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.value import Value, result_files
 from scalebook.contract import ScalebookError
+from scalebook.values.value import Value, result_files
 
 #: Samples of the bootstrap, steps of a fit, and the smallest log residual that is told apart.
 SAMPLES = 1000

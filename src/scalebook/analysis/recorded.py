@@ -24,8 +24,8 @@ import pandas as pd
 from scalebook import results
 from scalebook.analysis.checking import agree
 from scalebook.analysis.reported import Job, reported_jobs
-from scalebook.analysis.value import Value, number
 from scalebook.contract import ScalebookError
+from scalebook.values.value import Value, number
 
 ALL_IMAGES, MULTIPLIED, UNTIMED, SLOWER = "all-images", "multiplied", "untimed", "slower"
 

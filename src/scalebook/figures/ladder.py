@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 from scalebook import study
 from scalebook.analysis.declared import system_title
 from scalebook.analysis.linkmodel import NOT_VALIDATED
-from scalebook.analysis.resources import ladder_table
-from scalebook.analysis.value import number
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
+from scalebook.proposal.resources import ladder_table
 from scalebook.study.plan import FILE
+from scalebook.values.value import number
 
 TITLE = "Modelled scaling on the target, not yet validated"
 

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from scalebook import results
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.declared import declared_systems
-from scalebook.analysis.value import number
 from scalebook.figures import column, theme
+from scalebook.values.value import number
 
 TITLE = "Bus bandwidth of an all-reduce"
 

@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 
 from scalebook.analysis.comparable import Configuration, count
 from scalebook.analysis.declared import declared_experiments, system_title
-from scalebook.analysis.phrases import listed
+from scalebook.values.sentences import listed
 
 #: Okabe–Ito without yellow and black, which vanish on a light or a dark page.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -17,7 +17,7 @@ from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import registry
 from scalebook.launch.collecting import collect
 from scalebook.launch.job import Job, JobState
-from scalebook.launch.poller import shared
+from scalebook.launch.slurm.poller import shared
 from scalebook.launch.watch import watch
 from scalebook.study.model import merge
 from scalebook.train.privacy import clean

@@ -12,7 +12,7 @@ from typing import Any
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
-from scalebook.launch.accounting import COLUMNS
+from scalebook.launch.slurm.accounting import COLUMNS
 from scalebook.results import files as reading
 from scalebook.results import manifests, schema
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalebook.contract import RunFiles, ScalebookError
-from scalebook.launch import accounting
 from scalebook.launch.job import Job, JobState
+from scalebook.launch.slurm import accounting
 
 
 @dataclass(frozen=True)

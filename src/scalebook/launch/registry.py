@@ -9,11 +9,12 @@ from pathlib import Path
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch import local, slurm_submit
+from scalebook.launch import local
 from scalebook.launch.job import Job, job_folder
-from scalebook.launch.notes import system_of
-from scalebook.launch.poller import shared
-from scalebook.launch.slurm import SlurmJob
+from scalebook.launch.slurm import submit as slurm_submit
+from scalebook.launch.slurm.poller import shared
+from scalebook.launch.slurm.slurm_job import SlurmJob
+from scalebook.launch.store import system_of
 
 
 def pick_system(loaded: study.Study, system: str = "auto") -> str:

@@ -17,8 +17,8 @@ def ledger_digest(short: bool = False) -> str:
     short : bool
         Only the first `SHORT` characters, as the documents show it.
     """
-    from scalebook.analysis import ledger
     from scalebook.results import queries
+    from scalebook.values.ledger import ledger
 
     rows = {
         key: [value.value, value.unit, value.kind, value.low, value.high, value.n]

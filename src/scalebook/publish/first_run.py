@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scalebook import launch, results, study
 from scalebook.contract import ScalebookError
-from scalebook.train import download, sources
+from scalebook.train.images import download, sources
 from scalebook.train.settings import DatasetSettings
 
 #: Longest the notebook's cell may follow its run.

@@ -92,7 +92,7 @@ def _stopped(folder: Path) -> list[str]:
 
 
 def _slides(root: Path, say: Callable[[str], None]) -> list[Path]:
-    from scalebook.publish import deck
+    from scalebook.publish.slides import deck
 
     if not (root / f"{deck.PAGE}.md").is_file():
         return []

@@ -29,7 +29,7 @@ from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.publish import digests, downloads, inputs, provenance_html, values
 
 if TYPE_CHECKING:
-    from scalebook.analysis import Value
+    from scalebook.values.value import Value
 
 PARTS = ("numbers", "runs", "drawn")
 

@@ -13,8 +13,8 @@ from sphinx.application import Sphinx
 from scalebook.publish import downloads, values
 
 if TYPE_CHECKING:
-    from scalebook.analysis import Value
     from scalebook.publish.provenance import Entry, Run
+    from scalebook.values.value import Value
 
 #: More files or runs than this are folded away.
 FOLD = 2

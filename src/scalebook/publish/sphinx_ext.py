@@ -37,13 +37,12 @@ from scalebook.publish import (
     plots,
     printing,
     provenance,
-    slides,
-    slides_deck,
     tables,
     texts,
     values,
 )
 from scalebook.publish.closure import sha256
+from scalebook.publish.slides import chapters, slide_nodes
 
 STATIC = Path(__file__).parent / "static"
 _TAG = re.compile(r"<[^>]*>")
@@ -52,7 +51,7 @@ _TAG = re.compile(r"<[^>]*>")
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
     for part in (downloads, html_nodes, latex, mathml, mathvalues, pictures, plots, printing,
-                 provenance, slides, slides_deck, tables, texts, values):  # fmt: skip
+                 provenance, chapters, slide_nodes, tables, texts, values):  # fmt: skip
         part.setup(app)
     # The theme extends the writers that are registered, and its own only where none is: ours for
     # LaTeX and slides would leave the pages without scrolling tables.
@@ -107,7 +106,7 @@ def _read_only_the_toc(app: Sphinx, config: Config) -> None:
 
 
 def _bring_static_files(app: Sphinx) -> None:
-    if app.builder.format != "html" or app.builder.name == slides.BUILDER:
+    if app.builder.format != "html" or app.builder.name == chapters.BUILDER:
         return
     import plotly
 

@@ -152,7 +152,7 @@ def _row(env: BuildEnvironment, cells: list[Any]) -> nodes.row:
 
 
 def _cell(env: BuildEnvironment, cell: Any) -> nodes.Node:
-    from scalebook.analysis import Value
+    from scalebook.values.value import Value
 
     if isinstance(cell, Value):
         cell = values.Shown(cell)

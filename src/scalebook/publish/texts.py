@@ -4,8 +4,8 @@ A study writes them in Python, as ``book/sentences.py`` or a package ``book/sent
 
     SENTENCES: Mapping[str, Callable[[Ledger], str]]
 
-A function takes the numbers of `scalebook.analysis.ledger` by key and returns MyST text, which
-holds ``{value}`` roles, citations and formulas as typed text does. `scalebook.analysis.phrases`
+A function takes the numbers of `scalebook.values.ledger.ledger` by key and returns MyST text, which
+holds ``{value}`` roles, citations and formulas as typed text does. `scalebook.values.sentences`
 has the parts to make it of.
 """
 
@@ -24,11 +24,11 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from scalebook import contract
-from scalebook.analysis import values
-from scalebook.analysis.phrases import Ledger
 from scalebook.contract import ScalebookError
 from scalebook.publish import inputs
 from scalebook.publish.closure import sha256
+from scalebook.values import ledger
+from scalebook.values.sentences import Ledger
 
 #: Where a study has its sentences, relative to its root; the first that is there.
 PLACES = ("book/sentences/__init__.py", "book/sentences.py")
@@ -83,7 +83,7 @@ def text(name: str) -> str:
     known = _sentences(contract.find_root())
     if name not in known:
         raise ScalebookError(f"no text {name!r}; there are {', '.join(sorted(known))}")
-    numbers = values.ledger()
+    numbers = ledger.ledger()
     try:
         return known[name](numbers)
     except KeyError as error:

@@ -23,7 +23,7 @@ from scalebook.publish import inputs
 if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
-    from scalebook.analysis import Value
+    from scalebook.values.value import Value
 
 #: The part of Python's format language that prose needs.
 _FORMAT = re.compile(r"[+]?,?(\.\d{1,2})?[efgd%]?")
@@ -131,7 +131,7 @@ def shown(value: Any, spec: str = "", with_unit: bool = False) -> str:
 
     Parameters
     ----------
-    value : scalebook.analysis.value.Value
+    value : scalebook.values.value.Value
         The number.
     spec : str
         Of Python's format language: sign, comma, precision and type. Left out, three
@@ -188,16 +188,16 @@ def anchor(key: str, prefix: str = "num") -> str:
 @functools.lru_cache(maxsize=1)
 def ledger() -> dict[str, Value]:
     """All numbers of the study, read once a build."""
-    from scalebook.analysis import values
+    from scalebook.values import ledger
 
-    return values.ledger()
+    return ledger.ledger()
 
 
 def _lookup(key: str) -> Value:
-    from scalebook.analysis import values
+    from scalebook.values import ledger
 
     known = ledger()
-    return known[key] if key in known else values.lookup(key)  # which says what is wrong
+    return known[key] if key in known else ledger.lookup(key)  # which says what is wrong
 
 
 def _digest(value: Any) -> str:

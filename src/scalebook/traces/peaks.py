@@ -70,14 +70,14 @@ def known(device: str) -> Peak | None:
 
 def measured_cpu() -> Peak:
     """Measure this machine's CPU, with the threads that PyTorch takes here."""
-    from scalebook.train import cpu_peak
+    from scalebook.train.tools import cpu_peak
 
     said = cpu_peak.measure()
     return cpu(said, "this machine's CPU", "measured here", time.strftime("%Y-%m-%d"))
 
 
 def cpu(said: Mapping[str, float], whose: str, source: str, date: str) -> Peak:
-    """Peak of a CPU from what `scalebook.train.cpu_peak.measure` answered."""
+    """Peak of a CPU from what `scalebook.train.tools.cpu_peak.measure` answered."""
     threads = round(said["threads"])
     device = f"{threads} thread{'s' * (threads != 1)} of {whose}"
     rates = {"fp32": float(said["fp32_tflops"])}

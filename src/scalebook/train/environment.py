@@ -146,7 +146,7 @@ def _gpus() -> list[str]:
 
 def _data(root: Path) -> str:
     """Name the images that a training would take, and how many files they are here."""
-    from scalebook.train import sources
+    from scalebook.train.images import sources
     from scalebook.train.settings import DatasetSettings
 
     source = sources.find(DatasetSettings("auto", "data", None, None, None), root)

@@ -20,14 +20,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.train import checkpoint, metrics, precision, stop
-from scalebook.train.dataset import Batches, Dataset
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import STEP_TIME, WARMUP, EpochSoFar
 from scalebook.train.failures import Watchdog, first_line
+from scalebook.train.images.dataset import Batches, Dataset
+from scalebook.train.images.sampling import epoch_order, rank_share, step_size, steps_per_epoch
 from scalebook.train.model import batch_norms, set_training
 from scalebook.train.profiler import StepProfiler
 from scalebook.train.records import Progress
-from scalebook.train.sampling import epoch_order, rank_share, step_size, steps_per_epoch
 from scalebook.train.settings import Settings, TrainingSettings
 
 # Images a rank validates at once; it does not change the result.

@@ -12,8 +12,8 @@ from typing import Any
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
-from scalebook.train.dataset import Dataset
 from scalebook.train.distributed import Ranks
+from scalebook.train.images.dataset import Dataset
 from scalebook.train.machine import code_version, versions
 from scalebook.train.privacy import clean, clean_text
 from scalebook.train.settings import Settings

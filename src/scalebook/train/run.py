@@ -14,25 +14,17 @@ import torch
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
-from scalebook.train import (
-    checkpoint,
-    cpu_peak,
-    dataset,
-    machine,
-    manifest,
-    model,
-    precision,
-    records,
-    stop,
-)
+from scalebook.train import checkpoint, machine, manifest, model, precision, records, stop
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import EpochSoFar
 from scalebook.train.failures import Shared, Watchdog, first_line, known
+from scalebook.train.images import dataset
 from scalebook.train.loop import Epoch, Trainer
 from scalebook.train.privacy import clean_text
 from scalebook.train.profiler import StepProfiler
-from scalebook.train.sampler import Sampler
 from scalebook.train.settings import Settings
+from scalebook.train.tools import cpu_peak
+from scalebook.train.tools.sampler import Sampler
 
 
 @dataclass

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from minislurm import MiniCluster
-from scalebook.launch import slurm_commands as commands
+from scalebook.launch.slurm import commands
 
 HERE = Path(__file__).resolve().parent
 OOM = "srun python3 -c 'print(len(bytearray(600 << 20)))'"

@@ -1,0 +1,5 @@
+"""Run the command as ``python -m scalebook.cli``."""
+
+from scalebook.cli.main import main
+
+main()

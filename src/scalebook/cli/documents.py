@@ -1,0 +1,109 @@
+"""Commands that make documents; `scalebook.cli` adds each of `COMMANDS` to its group."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from scalebook import contract
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--title", default="", help="Of the study and its book; the folder's name if none.")
+def new(folder, title) -> None:
+    """Start a study of your own in FOLDER, which is new or empty."""
+    from scalebook.project import new_study
+
+    click.echo(new_study.create(folder, title))
+
+
+@click.command()
+@click.argument("part", default="")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def values(part, as_json) -> None:
+    """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
+    from scalebook.cli.parts import print_rows
+    from scalebook.values import ledger as numbers
+
+    rows = [
+        {"key": key, "value": one.value if as_json else one.text, "unit": one.unit,
+         "kind": one.kind}
+        for key, one in sorted(numbers.ledger().items())
+        if part in key
+    ]  # fmt: skip
+    for row in [] if as_json else rows:
+        del row["unit"]  # the text has it
+    print_rows(rows, as_json, f"no key holds {part!r}" if part else "there is no number yet")
+
+
+@click.command()
+def slides() -> None:
+    """Build the slides: a deck for a browser, and a PDF of it."""
+    from scalebook.publish.slides import deck
+
+    root = contract.find_root()
+    for path in deck.build(root, lambda line: click.echo(line, err=True)):
+        click.echo(path)
+
+
+@click.command()
+def pdf() -> None:
+    """Typeset the documents as PDFs, and copy those to release to docs/."""
+    from scalebook.publish import pdf as typesetting
+
+    sys.exit(typesetting.build_pdfs(contract.find_root()))
+
+
+@click.command()
+def specification() -> None:
+    """Make the tables of docs/SYSTEM.md anew, from the facts about machines and the runs."""
+    from scalebook.project import specification as page
+
+    changed = page.refresh(contract.find_root())
+    click.echo(f"{page.FILE}: {'written' if changed else 'current'}")
+
+
+@click.command()
+@click.argument("run")
+@click.option("--out", type=click.Path(path_type=Path), help="Instead of _build/reports/.")
+def report(run, out) -> None:
+    """Write RUN (stem, job id, or how it begins) as one HTML file to mail."""
+    from scalebook.publish import report as reporting
+
+    click.echo(reporting.write(run, contract.find_root(), out))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def check(as_json) -> None:
+    """List what is to be handed over: there and current, or what to do about it."""
+    from scalebook.project import deliverables
+
+    found = deliverables.check(contract.find_root())
+    if as_json:
+        click.echo(json.dumps([one._asdict() for one in found], indent=2))
+    else:
+        width = max(len(one.name) for one in found)
+        for one in found:
+            click.echo(f"{one.status:<7}  {one.name:<{width}}  {one.found}")
+            if one.mend:
+                click.echo(f"{'':<7}  {'':<{width}}  -> {one.mend}")
+    sys.exit(any(one.status != deliverables.OK for one in found))
+
+
+@click.command()
+@click.argument("version")
+def release(version) -> None:
+    """Check everything, tag VERSION, and pack book, PDFs, results and their checksums."""
+    from scalebook.project import release as releasing
+
+    click.echo(
+        releasing.release(contract.find_root(), version, lambda line: click.echo(line, err=True))
+    )
+
+
+COMMANDS: list[click.Command] = [new, values, pdf, slides, specification, report, check, release]

@@ -1,0 +1,266 @@
+"""Commands that run jobs; `scalebook.cli` adds each of `COMMANDS` to its group."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+
+from scalebook import contract, study
+from scalebook.cli.parts import (
+    json_option,
+    print_rows,
+    seed_option,
+    set_option,
+    shown,
+    system_option,
+)
+from scalebook.contract import ScalebookError, UsageError
+
+
+@click.command()
+@click.argument("experiment", required=False)
+@click.option("--resume", "resume_job", metavar="JOB", help="Go on from a job's last checkpoint.")
+@click.option("--all", "everything", is_flag=True,
+              help="Every experiment that is evidence on the system, with every seed; what is "
+                   "finished is not run again.")  # fmt: skip
+@click.option("--campaign", metavar="NAME", help="With --all: a campaign of study.yaml instead.")
+@click.option("--dry-run", is_flag=True, help="With --all: list what would run.")
+@click.option("--arrays", is_flag=True, help="With --all on Slurm: one job array an experiment.")
+@system_option
+@seed_option
+@set_option
+@json_option
+def run(
+    experiment, resume_job, everything, campaign, dry_run, arrays, system, seed, overrides, as_json
+) -> None:
+    """Submit EXPERIMENT, watch it, collect its files."""
+    from scalebook import launch
+
+    if [bool(experiment), bool(resume_job), everything].count(True) != 1:
+        raise UsageError("run: name an experiment, a job to resume, or --all")
+    if everything:
+        return _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json)
+    if campaign or dry_run or arrays:
+        raise UsageError("run: --campaign, --dry-run and --arrays go with --all")
+    if resume_job:
+        job = launch.resume(resume_job)
+    else:
+        job = launch.submit(_resolve(experiment, system, seed, overrides))
+    click.echo(f"job {job.id}", err=True)
+    if not launch.watch(job).finished:
+        return
+    collected = launch.collect(job)
+    files = collected.files
+    if as_json:
+        click.echo(json.dumps({"job": job.id, "stem": str(files.stem), "csv": shown(files.csv)}))
+    else:
+        click.echo(f"done: {shown(files.csv)}")
+    if collected.note:
+        click.echo(f"note: {collected.note}", err=True)
+
+
+@click.command()
+@click.argument("experiment")
+@system_option
+@seed_option
+@set_option
+@click.option("--job", "in_job", is_flag=True, help="Note it for this Slurm job; print its path.")
+def resolve(experiment, system, seed, overrides, in_job) -> None:
+    """Print the JSON one training process reads."""
+    if in_job:
+        from scalebook.launch import store
+
+        settings = study.parse_overrides((*store.environment_overrides(), *overrides))
+        root = contract.find_root()
+        path = store.Allocation.here().resolve(root, experiment, system, seed, settings)
+        click.echo(path.relative_to(root))
+        return
+    click.echo(json.dumps(_resolve(experiment, system, seed, overrides), indent=2))
+
+
+@click.command()
+@click.argument("experiment")
+@system_option
+@seed_option
+@set_option
+@json_option
+def submit(experiment, system, seed, overrides, as_json) -> None:
+    """Submit EXPERIMENT and return at once."""
+    from scalebook import launch
+
+    job = launch.submit(_resolve(experiment, system, seed, overrides))
+    if as_json:
+        click.echo(json.dumps({"job": job.id, "stem": str(job.stem)}))
+    else:
+        click.echo(f"job {job.id}; follow it with: scalebook watch {job.id}")
+
+
+@click.command()
+@click.argument("job")
+def watch(job) -> None:
+    """Follow JOB to its end. Ctrl-C detaches; the job goes on."""
+    from scalebook import launch
+
+    found = launch.find(job)
+    if launch.watch(found).finished:
+        click.echo(f"done: {found.collect()}")
+
+
+@click.command()
+@click.argument("job", required=False)
+@json_option
+def status(job, as_json) -> None:
+    """State of JOB, or of every job submitted from this study."""
+    from scalebook import launch
+    from scalebook.launch.watch import describe
+
+    damaged: list[str] = []
+    found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
+    rows = [
+        {
+            "job": one.id,
+            "experiment": one.resolved["experiment"],
+            "system": one.resolved["system"],
+            "state": one.state().value,
+            "progress": describe(one.progress(), one.state()),
+            "reason": one.reason(),
+        }
+        for one in found
+    ]
+    print_rows(rows, as_json, "no job was submitted from this study")
+    for line in damaged:
+        click.echo(f"error: {line}", err=True)
+    sys.exit(bool(damaged))
+
+
+@click.command()
+@click.argument("job")
+def cancel(job) -> None:
+    """End every rank of JOB."""
+    from scalebook import launch
+
+    found = launch.find(job)
+    found.cancel()
+    state = found.state()
+    if state.finished:
+        click.echo(f"job {found.id} {state.value}")
+    else:
+        click.echo(f"job {found.id} was asked to end and is still {state.value}")
+
+
+@click.command()
+@click.argument("job")
+@click.option("-n", "--lines", default=40, show_default=True, help="How many lines.")
+def logs(job, lines) -> None:
+    """Last lines of what JOB printed."""
+    from scalebook import launch
+
+    click.echo(launch.find(job).logs(lines))
+
+
+@click.command()
+@click.argument("job", required=False)
+def collect(job) -> None:
+    """Check the files of JOB, or of every completed job; put Slurm's accounting beside them."""
+    from scalebook import launch
+    from scalebook.launch import JobState
+
+    damaged: list[str] = []
+    found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
+    for line in damaged:
+        click.echo(f"scalebook: {line}", err=True)
+    failed = bool(damaged)
+    for one in found:
+        if not job and one.state() is not JobState.COMPLETED:
+            continue
+        try:
+            collected = launch.collect(one)
+        except ScalebookError as error:
+            failed = True
+            click.echo(f"scalebook: {error}", err=True)
+            continue
+        click.echo(str(collected.files.stem))
+        if collected.note:
+            click.echo(f"note: {collected.note}", err=True)
+    sys.exit(failed)
+
+
+@click.command()
+@click.argument("source", metavar="USER@HOST:DIR")
+@click.option("--ssh-option", "ssh_options", multiple=True, metavar="KEY=VALUE",
+              help="An option of ssh, such as Port=2222.")  # fmt: skip
+@click.option("--trials", is_flag=True, help="Bring results/local too.")
+@json_option
+def fetch(source, ssh_options, trials, as_json) -> None:
+    """Bring the results of the study in DIR on HOST: rsync over ssh, checked, nothing lost."""
+    from scalebook.launch import fetch as bring
+
+    said = bring.fetch(source, contract.find_root(), ssh_options, trials)
+    click.echo(json.dumps(vars(said), indent=2) if as_json else bring.as_text(said))
+    sys.exit(bool(said.left))
+
+
+@click.command()
+@system_option
+def system(system) -> None:
+    """Print what the study knows of a system, as JSON."""
+    from scalebook import launch
+    from scalebook.launch import store
+
+    loaded = study.load()
+    in_job = system == "auto" and os.environ.get("SLURM_CLUSTER_NAME")
+    name = store.system_of(loaded, in_job) if in_job else None
+    name = name or launch.pick_system(loaded, system)
+    facts = loaded.facts(name)
+    known = facts.model_dump(mode="json") if facts else None
+    click.echo(json.dumps({"system": name, "facts": known}, indent=2))
+
+
+def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> None:
+    """Run a campaign to its end; exit status 1 and a line for each run that failed."""
+    from scalebook import launch
+    from scalebook.launch import campaign as campaigns
+
+    root = contract.find_root()
+    settings = study.parse_overrides(overrides)
+    planned = campaigns.plan(
+        root, launch.pick_system(study.load(root), system), campaign, seed, settings
+    )
+    if dry_run:
+        print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
+        return
+    try:
+        outcomes = campaigns.run(
+            planned, root, arrays, tell=lambda line: click.echo(line, err=True)
+        )
+    except KeyboardInterrupt:
+        raise ScalebookError(
+            "interrupted; what was submitted goes on: call the same command again, what is "
+            "finished is not run again"
+        ) from None
+    done = [one.stem for one in outcomes if one.stem]
+    if as_json:
+        finished = [one.stem for one in planned if one.stem]
+        failed = {str(one.planned): one.problem for one in outcomes if one.problem}
+        click.echo(json.dumps({"finished": finished, "ran": done, "failed": failed}, indent=2))
+    else:
+        for stem in done:
+            click.echo(f"done: {stem}")
+    for one in outcomes:
+        if one.problem:
+            click.echo(f"scalebook: {one.planned}: {one.problem}", err=True)
+    sys.exit(any(one.problem for one in outcomes))
+
+
+def _resolve(experiment: str, system: str, seed: int | None, overrides: tuple[str, ...]) -> dict:
+    from scalebook import launch
+
+    loaded = study.load()
+    settings = study.parse_overrides(overrides)
+    return study.resolve(loaded, experiment, launch.pick_system(loaded, system), seed, settings)
+
+
+COMMANDS = (run, resolve, submit, watch, status, cancel, logs, collect, fetch, system)

@@ -1,0 +1,241 @@
+"""The ``scalebook`` command: thin, every answer comes from a room of the package."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalebook import __version__, contract, study
+from scalebook.cli import documents, jobs
+from scalebook.cli.parts import json_option, print_rows, shown
+from scalebook.contract import ScalebookError
+
+
+class Cli(click.Group):
+    """Turns an expected failure into one line and its exit status."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; a `ScalebookError` becomes one line on standard error."""
+        try:
+            return super().invoke(context)
+        except ScalebookError as error:
+            click.echo(f"scalebook: {error}", err=True)
+            context.exit(error.exit_status)
+        except BrokenPipeError:
+            context.exit(1)
+        except OSError as error:  # a full disk, a folder that may not be written
+            if error.filename is None:
+                raise
+            click.echo(f"scalebook: {error.filename}: {error.strerror}", err=True)
+            context.exit(1)
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="scalebook")
+def main() -> None:
+    """A scaling study you can read, rerun and defend."""
+
+
+for _command in (*jobs.COMMANDS, *documents.COMMANDS):
+    main.add_command(_command)
+
+
+# --------------------------------------------------------------------------- data
+
+
+@main.group()
+def data() -> None:
+    """The data set."""
+
+
+@data.command()
+def get() -> None:
+    """Download CIFAR-10 from its authors' site and check it."""
+    from tqdm import tqdm
+
+    from scalebook.train.images import download
+
+    root = contract.find_root()
+    with tqdm(unit="B", unit_scale=True, desc="CIFAR-10", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        where = download.get(root / "data", progress=progress)
+    click.echo(f"CIFAR-10 is in {shown(where)}")
+
+
+# --------------------------------------------------------------------------- results
+
+
+@main.command()
+@click.option("--all", "everything", is_flag=True, help="Trials in results/local too.")
+@json_option
+def runs(everything, as_json) -> None:
+    """List the runs in results/ and what is wrong with any file."""
+    from scalebook import results
+
+    table = results.runs() if everything else results.runs(local=False)
+    columns = [
+        "stem",
+        "kind",
+        "status",
+        "evidence",
+        "system",
+        "dataset",
+        "epochs_done",
+        "throughput",
+        "final_val_acc",
+    ]
+    rows = json.loads(table[columns].to_json(orient="records"))
+    print_rows(rows, as_json, "no run is in results/; start one with: scalebook run EXPERIMENT")
+    _tell_problems()
+
+
+@main.group()
+def trace() -> None:
+    """Profiler traces."""
+
+
+@trace.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--measure-cpu", is_flag=True, help="Hold the trace against this machine's CPU.")
+@json_option
+def summary(files, measure_cpu, as_json) -> None:
+    """Say where the time of a trace goes; several files are compared as ranks of one job."""
+    from scalebook import traces
+
+    peak = traces.measured_cpu() if measure_cpu else None
+    answer = traces.summary(files[0], peak) if len(files) == 1 else traces.summaries(files, peak)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+        return
+    for one in answer.get("files", [answer]):
+        click.echo(traces.as_text(one) + "\n" * (len(files) > 1))
+    if len(files) > 1:
+        job = answer["job"]
+        click.echo(traces.job_as_text(job) if job else f"no ranks: {answer['job_problem']}")
+
+
+@trace.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--by",
+    type=click.Choice(["operator", "kernel", "family", "module", "phase"]),
+    default="operator",
+    show_default=True,
+    help="What is compared.",
+)
+@json_option
+def diff(before, after, by, as_json) -> None:
+    """Say what became faster or slower, appeared or vanished from BEFORE to AFTER, per step."""
+    from scalebook import traces
+
+    answer = traces.diff(before, after, by)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+    else:
+        click.echo(traces.diff_as_text(answer))
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Instead of results/plots.")
+def figures(out) -> None:
+    """Render the study's figures that are not current, as PNG (300 dpi) and SVG."""
+    from scalebook.figures import static
+
+    out = out or static.folder()
+    names = static.stale(out)
+    if not names:
+        click.echo(f"every figure in {shown(out)} is current")
+        return
+    for path in static.render(names, out):
+        click.echo(shown(path))
+
+
+@main.command()
+@click.option("--rules", "by_rule", is_flag=True, help="The twelve rules of Hoefler and Belli.")
+@json_option
+def claims(by_rule, as_json) -> None:
+    """Hold what was reported against itself, the data and the machine's limits."""
+    from scalebook.analysis import consistency, rules
+
+    if by_rule:
+        table, columns, empty = rules.rules(), rules.COLUMNS, "nothing is reported or measured"
+    else:
+        table, empty = consistency.check(), "nothing is reported in data/reported/"
+        columns = tuple(consistency.CHECK_HEADERS)
+    table = table if as_json else table[list(columns)]
+    print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
+
+
+# --------------------------------------------------------------------------- book
+
+
+@main.command()
+@click.option(
+    "--run",
+    "experiment",
+    metavar="EXPERIMENT",
+    help="First run EXPERIMENT through notebook 01_run, unless a finished run exists; auto: the "
+    "one that study.yaml gives this notebook, else quick, else its first.",
+)
+def book(experiment) -> None:
+    """Build the HTML book; notebooks that are not current are executed."""
+    from scalebook import launch
+    from scalebook.figures import static
+    from scalebook.publish import build, first_run
+
+    root = contract.find_root()
+    with build.alone(root):
+        if experiment:
+            loaded = study.load(root)
+            chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
+            first_run.ensure(root, chosen, launch.pick_system(loaded))
+        failed = build.build_book(root)
+    if not failed:
+        _tell_problems()
+        if notice := static.stale_notice():
+            click.echo(notice)
+    sys.exit(failed)
+
+
+@main.command()
+@json_option
+def doctor(as_json) -> None:
+    """List what is here and what is missing, each with the command that mends it."""
+    from scalebook.project import doctor as checks
+
+    found = checks.examine()
+    if as_json:
+        click.echo(json.dumps([check.__dict__ for check in found], indent=2))
+        return
+    for check in found:
+        mark = {True: "yes", False: "no "}[check.here]
+        click.echo(f"{mark}  {check.name:<12} {check.found}")
+        if check.mend:
+            click.echo(f"     {'':<12} -> {check.mend}")
+
+
+def _tell_problems() -> None:
+    """Name every file of results that is left out or was mended, and why."""
+    from scalebook import results
+
+    for problem in results.problems().itertuples():
+        place = ", ".join(
+            f"{what} {value}"
+            for what, value in (("row", problem.row), ("column", problem.column))
+            if value is not None and value == value
+        )
+        said = f"{problem.file}{': ' + place if place else ''}: {problem.problem}"
+        click.echo(f"{problem.severity}: {said}", err=True)
+
+
+if __name__ == "__main__":
+    main()

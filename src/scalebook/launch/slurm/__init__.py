@@ -1,0 +1,1 @@
+"""Jobs on Slurm: submitting, asking, and what its answers mean."""

@@ -1,0 +1,1 @@
+"""What is checked, made and handed over around a study."""

@@ -1,0 +1,207 @@
+"""What this machine has and lacks, each with the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+
+#: Makes .venv anew: `make setup` alone leaves one be that it made before and others changed.
+REMAKE = "rm -rf .venv && make setup"
+#: Brings up Slurm on this machine, and lets this shell's commands find it.
+SMALL_CLUSTER = "make cluster-up && . /run/scalebook-default/env"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked for.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    here : bool
+        Whether it is usable.
+    found : str
+        What was found, or what its absence costs.
+    mend : str
+        The command that mends it; empty where there is nothing to mend.
+    """
+
+    name: str
+    here: bool
+    found: str
+    mend: str = ""
+
+
+def examine() -> list[Check]:
+    """Look for everything the project can use."""
+    return [_python(), _torch(), _gpu(), _study(), _dataset(), _slurm(), _browser(), _tex()]
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    if sys.version_info < (3, 11):
+        return Check(
+            "Python",
+            False,
+            f"{version}; the workbench needs 3.11 or newer",
+            "make book PYTHON=python3.11",
+        )
+    return Check(
+        "Python",
+        True,
+        f"{version} in {'a venv' if sys.prefix != sys.base_prefix else 'the system'}",
+    )
+
+
+def _torch() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("PyTorch", False, "not installed: nothing can train here", REMAKE)
+    try:
+        import numpy as np
+        import torch
+
+        from scalebook.train.torchvision_fix import import_torchvision
+
+        # An old torch beside a new NumPy imports, and fails here.
+        torch.from_numpy(np.zeros(1))
+        torchvision = import_torchvision()
+    except Exception as error:
+        return Check("PyTorch", False, f"does not import: {error}".splitlines()[0], REMAKE)
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
+    hip = getattr(torch.version, "hip", None)
+    build = f"ROCm {hip}" if hip else build
+    return Check(
+        "PyTorch", True, f"{torch.__version__} ({build}), torchvision {torchvision.__version__}"
+    )
+
+
+def _gpu() -> Check:
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+            return Check("GPU", True, f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")
+        cpu_build = torch.version.cuda is None and getattr(torch.version, "hip", None) is None
+    except Exception:
+        cpu_build = False
+    from scalebook.study import detect_device
+
+    if detect_device() == "gpu" and cpu_build:
+        return Check(
+            "GPU",
+            False,
+            "a driver is loaded, but this PyTorch is a CPU build",
+            "module load your cluster's PyTorch, then: make setup TORCH=system",
+        )
+    return Check(
+        "GPU",
+        False,
+        "none: training runs on the CPU; fp16 and tf32 need a GPU",
+        "run on a machine with a GPU: scalebook run EXPERIMENT --system NAME",
+    )
+
+
+def _study() -> Check:
+    from scalebook import study
+
+    try:
+        loaded = study.load()
+    except ScalebookError as error:
+        broken = str(error).startswith("study.yaml")
+        mend = "edit study.yaml" if broken else "change into a study, or set SCALEBOOK_ROOT"
+        return Check("study", False, str(error), mend)
+    return Check(
+        "study",
+        True,
+        f"{loaded.name}: experiments {', '.join(loaded.experiments)}; "
+        f"systems {', '.join(loaded.systems) or 'none'}",
+    )
+
+
+def _dataset() -> Check:
+    try:
+        root = contract.find_root()
+        from scalebook.train.images import download, sources
+        from scalebook.train.settings import DatasetSettings
+
+        found = sources.find(DatasetSettings("auto", "data", None, None, None), root)
+    except ScalebookError as error:
+        return Check("data set", False, str(error), "scalebook data get")
+    except ImportError:
+        return Check("data set", False, "cannot be looked for without PyTorch", REMAKE)
+    if isinstance(found, sources.OfficialBatches):
+        try:
+            download.check(found.folder)
+        except ScalebookError as error:
+            again = f"rm -r data/{download.FOLDER} && scalebook data get"
+            return Check("data set", False, str(error), again)
+    return Check("data set", True, f"{type(found).__name__} under data/")
+
+
+def _slurm() -> Check:
+    from scalebook.launch import slurm_answers
+
+    if shutil.which("sbatch") is None:
+        return Check(
+            "Slurm",
+            False,
+            "no sbatch: jobs run on this machine",
+            f"use a cluster's login node, or here, as root: env/apt.sh slurm && {SMALL_CLUSTER}",
+        )
+    if not slurm_answers():
+        return Check(
+            "Slurm",
+            False,
+            "installed, but no controller answers: jobs run on this machine",
+            f"ask its administrator (scontrol ping), or here, as root: {SMALL_CLUSTER}",
+        )
+    return Check("Slurm", True, _first_line(["sbatch", "--version"]) + ", the controller answers")
+
+
+def _browser() -> Check:
+    from scalebook.figures import static
+
+    path = static.browser()
+    if path is None and os.environ.get("BROWSER_PATH"):
+        named = f"BROWSER_PATH={os.environ['BROWSER_PATH']}: no program is there"
+        return Check("browser", False, named, "unset BROWSER_PATH")
+    if path is None:
+        return Check(
+            "browser",
+            False,
+            "none: committed figures are used, stale ones are named",
+            "sudo apt-get install --no-install-recommends chromium",
+        )
+    return Check("browser", True, _first_line([path, "--version"]))
+
+
+def _tex() -> Check:
+    from scalebook.publish import tex
+
+    gone = tex.missing()
+    if not gone:
+        return Check("TeX", True, _first_line(["xelatex", "--version"]))
+    return Check(
+        "TeX",
+        False,
+        f"no {', '.join(gone)}: no PDF export",
+        tex.install_line(),
+    )
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=15)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{command[0]} does not answer"
+    return (answer.stdout or answer.stderr).strip().splitlines()[0]

@@ -1,0 +1,1 @@
+"""The slides: a deck for a browser, and its PDF."""

@@ -1,0 +1,245 @@
+"""``scalebook slides``: the page of slides as a deck for a browser, and as a PDF.
+
+The deck lies in ``_build/deck`` and needs no network: reveal.js is brought along, figures are
+pictures. Chromium prints it, a page a slide, into ``_build/latex/chapters.pdf``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+from scalebook.publish.build import telling
+from scalebook.publish.messages import PREFIX
+from scalebook.publish.slides import chapters, slide_nodes
+
+#: The page whose sections are the slides.
+PAGE = "book/slides"
+STATIC = Path(__file__).parent / "deck_static"
+#: What a deck needs of reveal.js: the rest of what comes with it stays out.
+REVEAL = ("dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE")
+#: Longest the browser may take to open the deck, and to print it, in milliseconds.
+TIMEOUT_MS = 60_000
+#: Whether reveal.js has put every slide on a page: while it does, the slides are nowhere.
+LAID_OUT = """() => {
+  const pages = document.querySelectorAll(".pdf-page").length;
+  return Reveal.isReady() && pages && pages === document.querySelectorAll(".slides section").length
+    && document.fonts.status === "loaded" && [...document.images].every((one) => one.complete);
+}"""
+
+
+def build_deck(root: Path, say: Callable[[str], None]) -> Path:
+    """Build the deck of a study.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the study.
+    say : callable
+        Told each line worth showing.
+
+    Returns
+    -------
+    Path
+        The page to open.
+
+    Raises
+    ------
+    ScalebookError
+        If there are no chapters, or the page cannot be built.
+    """
+    if not (root / f"{PAGE}.md").is_file():
+        raise ScalebookError(f"{PAGE}.md: not there, so there are no slides to build")
+    out = root / "_build" / chapters.FOLDER
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "scalebook.publish.slides.deck", str(root), str(out)]
+    environment = {**os.environ, "SCALEBOOK_ROOT": str(root), "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, cwd=root, env=environment, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    lines = [click.unstyle(line) for line in done.stdout.splitlines()]
+    for line in lines:
+        if line.startswith(PREFIX):
+            say(line.removeprefix(PREFIX))
+    if done.returncode:
+        shutil.rmtree(out, ignore_errors=True)
+        for line in telling(lines):
+            say(line)
+        raise ScalebookError(f"{PAGE}.md: the deck was not built, for the reason above")
+    _keep_what_is_needed(out)
+    contract.write_whole(
+        out / "index.html",
+        f'<!doctype html><meta charset="utf-8"><title>Slides</title>'
+        f'<meta http-equiv="refresh" content="0; url={PAGE}.html">'
+        f'<a href="{PAGE}.html">Slides</a>\n',
+    )
+    return out / f"{PAGE}.html"
+
+
+def settings(root: Path) -> dict[str, Any]:
+    """Configuration of Sphinx for the deck; the book's own is for the book."""
+    from scalebook import study
+
+    width, height = slide_nodes.SLIDE
+    return {
+        "extensions": ["myst_parser", "sphinx_revealjs", "scalebook.publish.sphinx_ext"],
+        "project": study.load(root).title,
+        "root_doc": PAGE,
+        "include_patterns": [f"{PAGE}.md"],
+        "source_suffix": {".md": "markdown"},
+        "language": "en",
+        "myst_enable_extensions": ["attrs_inline", "colon_fence", "deflist", "dollarmath"],
+        "html_copy_source": False,
+        "html_use_index": False,
+        "html_permalinks": False,
+        "revealjs_static_path": [str(STATIC)],
+        "revealjs_style_theme": "deck.css",
+        "revealjs_script_plugins": [
+            {"src": "revealjs/plugin/notes/notes.js", "name": "RevealNotes"}
+        ],
+        "revealjs_script_conf": {
+            "width": width, "height": height, "margin": 0, "center": False, "hash": True,
+            "slideNumber": "c/t", "transition": "none", "totalTime": 0,
+            "pdfSeparateFragments": False, "pdfMaxPagesPerSlide": 1,
+        },
+    }  # fmt: skip
+
+
+def _keep_what_is_needed(out: Path) -> None:
+    """Drop what Sphinx and reveal.js bring and a deck never asks for."""
+    reveal = out / "_static" / "revealjs"
+    for path in sorted(reveal.rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(reveal).as_posix() not in REVEAL:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    for name in (".doctrees", "_sources"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("objects.inv", ".buildinfo", "searchindex.js", "search.html", "genindex.html"):
+        (out / name).unlink(missing_ok=True)
+
+
+# --------------------------------------------------------------------------- PDF
+
+
+def print_deck(page: Path, target: Path, metadata: dict[str, str] | None = None) -> int:
+    """Print a deck as PDF, a page a slide; the same deck gives the same bytes.
+
+    Parameters
+    ----------
+    page : Path
+        HTML of the deck.
+    target : Path
+        The PDF to write.
+    metadata : dict, optional
+        Entries of its information, such as ``{"/Title": …}``.
+
+    Returns
+    -------
+    int
+        Number of pages.
+
+    Raises
+    ------
+    ScalebookError
+        If there is no browser, it fails, or a slide does not fit its page.
+    """
+    from scalebook.figures import static
+
+    program = static.browser()
+    if program is None:
+        raise ScalebookError(
+            "slides: no browser to print with: install chromium, or set BROWSER_PATH"
+        )
+    # In a thread of its own: playwright refuses one that runs an event loop, as a notebook's does.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        raw, expected = thread.submit(_print, program, page).result()
+    content, pages = _settled(raw, metadata or {})
+    if pages != expected:
+        raise ScalebookError(
+            f"{PAGE}.md: {expected} slides take {pages} pages: shorten the one that does not fit"
+        )
+    contract.write_whole(target, content)
+    return pages
+
+
+def _print(program: str, page: Path) -> tuple[bytes, int]:
+    """The deck as the browser prints it, and the number of its slides."""
+    from playwright.sync_api import Error, sync_playwright
+
+    arguments = ["--disable-gpu", "--disable-quic"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=arguments)
+            try:
+                width, height = slide_nodes.SLIDE
+                tab = browser.new_page(viewport={"width": width, "height": height})
+                tab.set_default_timeout(TIMEOUT_MS)
+                tab.goto(f"{page.resolve().as_uri()}?print-pdf", wait_until="load")
+                tab.wait_for_function(LAID_OUT)
+                slides = tab.locator(".slides section").count()
+                raw = tab.pdf(prefer_css_page_size=True, print_background=True, tagged=True,
+                              outline=True)  # fmt: skip
+            finally:
+                browser.close()
+    except Error as error:
+        said = str(error).strip().splitlines()[0][:200]
+        raise ScalebookError(f"slides: {program} could not print the deck ({said})") from None
+    return raw, slides
+
+
+def _settled(raw: bytes, metadata: dict[str, str]) -> tuple[bytes, int]:
+    """The PDF with its information in place of the time it was made, and its number of pages."""
+    from pypdf import PdfReader, PdfWriter
+
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(raw)))
+    writer.metadata = {"/Producer": "Chromium, pypdf", **metadata}
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue(), len(writer.pages)
+
+
+def build(root: Path, say: Callable[[str], None]) -> list[Path]:
+    """Build the deck and its PDF; returns the page to open, and the PDF."""
+    from scalebook import study
+    from scalebook.publish import ledger_digest
+
+    page = build_deck(root, say)
+    pdf = root / "_build" / "latex" / "slides.pdf"
+    title = study.load(root).title
+    information = {"/Title": title, "/Subject": "Slides", "/Keywords": f"ledger {ledger_digest()}"}
+    print_deck(page, pdf, information)
+    shutil.copyfile(pdf, root / "_build" / chapters.FOLDER / "slides.pdf")
+    return [page, pdf]
+
+
+def _main(root: Path, out: Path) -> int:
+    """Run Sphinx alone, without the book's theme and furniture; warnings fail."""
+    from sphinx.application import Sphinx
+
+    doctrees = root / "_build" / "scalebook" / "deck-doctrees"
+    shutil.rmtree(doctrees, ignore_errors=True)
+    app = Sphinx(
+        srcdir=root, confdir=None, outdir=out, doctreedir=doctrees, buildername=chapters.BUILDER,
+        confoverrides=settings(root), warningiserror=True, keep_going=True,
+    )  # fmt: skip
+    app.build()
+    return app.statuscode
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main(Path(sys.argv[1]), Path(sys.argv[2])))

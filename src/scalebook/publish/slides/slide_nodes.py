@@ -1,0 +1,170 @@
+"""One page of Markdown as a page of the book and as a deck of slides: the deck.
+
+Works with the builder of `sphinx_revealjs`, of which it asks for the template and the notes:
+one section is one slide, figures are pictures, numbers are words.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxTranslator
+
+from scalebook import contract
+from scalebook.contract import ScalebookError
+from scalebook.publish import messages, plots, values
+from scalebook.publish.slides.chapters import (
+    BUILDER,
+    MADE_FROM,
+    deck_link,
+    made_from,
+    speaker_notes,
+)
+
+#: Width and height of a slide, and of a figure on it by its class, in CSS pixels.
+SLIDE = (1280, 720)
+FIGURES = {"deck-full": (1160, 500), "deck-wide": (1160, 380), "deck-half": (570, 400),
+           "deck-tall": (570, 500)}  # fmt: skip
+#: How much larger than on a page the letters of a figure are.
+ZOOM = 24 / 13
+
+
+class DeckPlots(SphinxPostTransform):
+    """Put pictures, drawn at the size they have on a slide, in the place of figures."""
+
+    default_priority = 5
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace every figure of the deck."""
+        found = list(self.document.findall(plots.study_plot))
+        if self.app.builder.name != BUILDER or not found:
+            return
+        folder = Path(self.app.outdir).parent / "scalebook" / "pictures"
+        for plot, picture in zip(found, _pictures(found, folder, Path(self.app.srcdir))):
+            if picture is None:
+                plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
+                continue
+            uri = os.path.relpath(picture, self.app.srcdir).replace(os.sep, "/")
+            self.env.images.add_file(self.env.docname, uri)
+            plot.replace_self(nodes.image(uri=uri, candidates={"*": uri}, alt=plot["alt"]))
+
+
+def _pictures(found: list[plots.study_plot], folder: Path, root: Path) -> list[Path | None]:
+    """SVG of each figure; drawn together, because starting the browser takes seconds."""
+    import plotly.graph_objects as go
+
+    from scalebook.figures import static
+
+    drawn = {}
+    for plot in found:
+        figure = go.Figure(json.loads(plot["figure"]))
+        drawn[plot] = for_slide(figure, figure_size(plot))
+    paths = {plot: folder / f"deck-{static.digest(figure)[:24]}.svg"
+             for plot, figure in drawn.items()}  # fmt: skip
+    missing = [plot for plot in found if not paths[plot].is_file()]
+    if missing and static.browser() is not None:
+        try:
+            for plot, svg in zip(missing, static.svgs([drawn[plot] for plot in missing])):
+                contract.write_whole(paths[plot], svg)
+        except ScalebookError as error:
+            messages.say(f"note: {error}")
+    committed = {plot: root / "results" / "plots" / f"{plot.get('name')}.svg" for plot in found}
+    return [
+        next((path for path in (paths[plot], committed[plot]) if path.is_file()), None)
+        for plot in found
+    ]
+
+
+def figure_size(plot: plots.study_plot) -> tuple[int, int]:
+    """Width and height of a figure on its slide, by the class of the figure around it."""
+    classes = plot.parent.get("classes", []) if plot.parent is not None else []
+    return next((FIGURES[name] for name in classes if name in FIGURES), FIGURES["deck-full"])
+
+
+def for_slide(figure: Any, size: tuple[int, int]) -> Any:
+    """The same drawing without its title, laid out for a slide: large letters in little space."""
+    figure.update_layout(
+        title_text=None, width=round(size[0] / ZOOM), height=round(size[1] / ZOOM),
+        margin_t=14, margin_r=figure.layout.margin.r or 16,
+    )  # fmt: skip
+    return figure
+
+
+def _only_slides(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Drop what stands before the first slide of a deck: the page's title and words about it."""
+    if app.builder.name != BUILDER:
+        return
+    for top in [child for child in doctree.children if isinstance(child, nodes.section)]:
+        for child in list(top.children):
+            if not isinstance(child, nodes.section):
+                top.remove(child)
+
+
+def _note_origin(app: Sphinx, error: Exception | None) -> None:
+    """Write down what a deck was made from."""
+    if error is None and app.builder.name == BUILDER:
+        docname = app.config.root_doc
+        contract.write_json(Path(app.outdir) / MADE_FROM, made_from(app.env, docname))
+
+
+def visit_value_deck(self: SphinxTranslator, node: values.study_value) -> None:
+    """Write the number alone: a slide has no room for notes, and leads nowhere."""
+    self.body.append(html.escape(node.astext()))
+    raise nodes.SkipNode
+
+
+def visit_notes_deck(self: SphinxTranslator, node: speaker_notes) -> None:
+    """Write the notes for reveal's speaker view."""
+    self.body.append('<aside class="notes">\n')
+
+
+def depart_notes_deck(self: SphinxTranslator, node: speaker_notes) -> None:
+    """End them."""
+    self.body.append("</aside>\n")
+
+
+def _translate_decks(app: Sphinx) -> None:
+    """Let one section be one slide, where the builder of decks is used."""
+    if app.builder.name != BUILDER:
+        return
+    from sphinx_revealjs.writers import RevealjsSlideTranslator
+
+    class Translator(RevealjsSlideTranslator):
+        """A slide for each second-level section, with the time its notes name."""
+
+        def visit_section(self, node: nodes.section) -> None:
+            self.section_level += 1
+            if self.section_level == 2:
+                seconds = [one["seconds"] for one in node.findall(speaker_notes)]
+                timing = f' data-timing="{sum(seconds)}"' if seconds else ""
+                self.body.append(f'<section id="{html.escape(node["ids"][0])}"{timing}>\n')
+
+        def depart_section(self, node: nodes.section) -> None:
+            self.section_level -= 1
+            if self.section_level == 1:
+                self.body.append("</section>\n")
+
+    app.set_translator(BUILDER, Translator, override=True)
+
+
+def _skip(self: SphinxTranslator, node: nodes.Element) -> None:
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Register what makes a deck of a page."""
+    handlers = app.registry.add_translation_handlers
+    handlers(speaker_notes, **{BUILDER: (visit_notes_deck, depart_notes_deck)})
+    handlers(deck_link, **{BUILDER: (_skip, None)})
+    handlers(values.study_value, **{BUILDER: (visit_value_deck, None)})
+    app.add_post_transform(DeckPlots)
+    app.connect("builder-inited", _translate_decks)
+    app.connect("doctree-resolved", _only_slides, priority=100)
+    app.connect("build-finished", _note_origin)

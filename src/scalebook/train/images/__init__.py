@@ -1,0 +1,1 @@
+"""From image files on disk to arrays that ranks share."""

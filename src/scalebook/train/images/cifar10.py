@@ -1,0 +1,94 @@
+"""The official CIFAR-10 files: checked before they are unpickled, and unpickled warily."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalebook.contract import ScalebookError
+from scalebook.train.images import download
+from scalebook.train.images.identity import Arrays, Progress, digest_files, entry
+
+
+class OfficialBatches:
+    """The official CIFAR-10 files, ``cifar-10-batches-py``."""
+
+    name = "cifar10"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def listing(self) -> list[list[Any]]:
+        """Relative path, size in bytes and time of change of each file."""
+        return [entry(self.folder / name, name) for name in sorted(download.FILE_MD5)]
+
+    def digest(self, progress: Progress) -> str:
+        """Check every MD5, then hash the files.
+
+        Raises
+        ------
+        ScalebookError
+            Naming a file that is not the official one.
+        """
+        download.check(self.folder)
+        return digest_files(self.folder, sorted(download.FILE_MD5), progress)
+
+    def known_as(self, digest: str) -> str:
+        """Name for people and for the evidence rules."""
+        return self.name
+
+    def decode(self, image_size: int | None, progress: Progress) -> tuple[Arrays, list[str]]:
+        """Arrays of all images, and the names of the classes."""
+        if image_size not in (None, 32):
+            raise ScalebookError(
+                f"image_size {image_size}: the official CIFAR-10 files hold 32 x 32 pixels; "
+                "leave image_size out"
+            )
+        # The digest may come from the listing's cache: check again before unpickling.
+        download.check(self.folder)
+        arrays: Arrays = {}
+        parts = {
+            "train": [f"data_batch_{number}" for number in range(1, 6)],
+            "val": ["test_batch"],
+        }
+        for split, names in parts.items():
+            batches = [_unpickle(self.folder / name) for name in names]
+            images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
+            arrays[f"{split}_images"] = images.reshape(-1, 3, 32, 32)
+            labels = [np.asarray(batch["labels"], np.int64) for batch in batches]
+            arrays[f"{split}_labels"] = np.concatenate(labels)
+            progress(len(arrays), 4)
+        return arrays, [str(c) for c in _unpickle(self.folder / "batches.meta")["label_names"]]
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds numpy arrays, strings, numbers and containers, and nothing else."""
+
+    _ALLOWED = {
+        (module, name)
+        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+        for name in ("_reconstruct",)
+    } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+        if name == "_reconstruct":  # its module was renamed in numpy 2
+            return np.ndarray.__reduce__(np.empty(0))[0]
+        return super().find_class(module, name)
+
+
+def _unpickle(path: Path) -> dict[str, Any]:
+    try:
+        value = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except Exception as error:  # a pickle can fail in any way
+        raise ScalebookError(
+            f"{path.parent.name}/{path.name}: cannot be read ({type(error).__name__}: {error})"
+        ) from None
+    if not isinstance(value, dict):
+        raise ScalebookError(f"{path.parent.name}/{path.name}: holds no batch")
+    return value

@@ -1,0 +1,127 @@
+"""A folder of pictures, ``<train|test>/<class>/*.jpg|jpeg|png``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalebook.contract import ScalebookError
+from scalebook.train.images.identity import Arrays, Progress, digest_files, entry
+
+#: Digests of known image folders (see `ImageFolder.digest`) and their names.
+KNOWN_FOLDERS = {
+    "78086fc20c1b1c15a635979bf92b1d16ebc3ca6a8a061ac1b650bc528adcbf13": "cifar10-jpeg",
+}
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class ImageFolder:
+    """Pictures in ``<train|test>/<class>/*.jpg|jpeg|png``."""
+
+    def __init__(self, folder: Path, shown: str) -> None:
+        self.folder = folder
+        self.shown = shown
+        self.splits = {"train": _pictures(folder, "train"), "val": _pictures(folder, "test")}
+        self.classes = sorted({path.split("/")[1] for path in self.splits["train"]})
+        for split, paths in self.splits.items():
+            if not paths:
+                raise ScalebookError(
+                    f"{shown}/{'train' if split == 'train' else 'test'}: holds no class folder "
+                    "with .jpg or .png pictures; expected <train|test>/<class>/*.jpg|png"
+                )
+        strange = {path.split("/")[1] for path in self.splits["val"]} - set(self.classes)
+        if strange:
+            raise ScalebookError(
+                f"{shown}/test/{sorted(strange)[0]}: this class is not among the training images"
+            )
+
+    def _paths(self) -> list[str]:
+        return sorted(self.splits["train"] + self.splits["val"])
+
+    def listing(self) -> list[list[Any]]:
+        """Relative path, size in bytes and time of change of each picture."""
+        return [entry(self.folder / path, path) for path in self._paths()]
+
+    def digest(self, progress: Progress) -> str:
+        """SHA-256 over the sorted relative paths and the SHA-256 of each file."""
+        return digest_files(self.folder, self._paths(), progress)
+
+    def known_as(self, digest: str) -> str:
+        """Name for people and for the evidence rules."""
+        return KNOWN_FOLDERS.get(digest, f"folder-{digest[:12]}")
+
+    def decode(self, image_size: int | None, progress: Progress) -> tuple[Arrays, list[str]]:
+        """Arrays of all images, and the names of the classes.
+
+        Raises
+        ------
+        ScalebookError
+            Naming a picture that cannot be decoded, or whose size differs from the others'.
+        """
+        total = sum(map(len, self.splits.values()))
+        size = (image_size, image_size) if image_size else None
+        arrays: Arrays = {}
+        done = 0
+        for split, paths in self.splits.items():
+            images = None
+            labels = np.empty(len(paths), np.int64)
+            for position, path in enumerate(paths):
+                pixels = self._decode_one(path, image_size)
+                size = size or pixels.shape[:2]
+                if pixels.shape[:2] != size:
+                    raise ScalebookError(
+                        f"{self.shown}/{path}: is {_by(pixels.shape)} pixels and others are "
+                        f"{_by(size)}: give one size, as --set image_size={min(size)}"
+                    )
+                if images is None:
+                    images = np.empty((len(paths), 3, *size), np.uint8)
+                images[position] = pixels.transpose(2, 0, 1)
+                labels[position] = self.classes.index(path.split("/")[1])
+                done += 1
+                if done % 256 == 0 or done == total:
+                    progress(done, total)
+            arrays[f"{split}_images"] = images
+            arrays[f"{split}_labels"] = labels
+        return arrays, self.classes
+
+    def _decode_one(self, path: str, image_size: int | None) -> np.ndarray:
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(self.folder / path) as picture:
+                picture = picture.convert("RGB")
+                if image_size and picture.size != (image_size, image_size):
+                    # Shorter side to size, centre cropped.
+                    picture = ImageOps.fit(picture, (image_size, image_size), Image.BILINEAR)
+                return np.asarray(picture)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            said = "is no picture" if "cannot identify" in str(error) else f"is damaged ({error})"
+            raise ScalebookError(f"{self.shown}/{path}: {said}: remove or replace it") from None
+
+
+def is_image_folder(folder: Path) -> bool:
+    """Whether a folder is laid out as an image folder."""
+    return (folder / "train").is_dir() and (folder / "test").is_dir()
+
+
+def _pictures(folder: Path, split: str) -> list[str]:
+    """Sorted paths, relative to the image folder, with ``/`` between their parts."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for kind in os.scandir(folder / split):
+            if kind.is_dir() and kind.name[0] != ".":
+                found += [
+                    f"{split}/{kind.name}/{picture.name}"
+                    for picture in os.scandir(kind.path)
+                    if picture.name.lower().endswith(_SUFFIXES) and picture.name[0] != "."
+                ]
+    return sorted(found)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}"

@@ -1,0 +1,1 @@
+"""Programs beside the training loop: all-reduce, peak of the processor, utilisation of devices."""

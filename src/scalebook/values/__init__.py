@@ -1,0 +1,1 @@
+"""The ledger: every number a document may quote, by key, with where it came from."""

@@ -1,0 +1,193 @@
+"""The timeline as a reader has it: drawn, zoomed, pointed at; and a trace given to a viewer."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import plotly
+import pytest
+from docutils import nodes
+from profile_traces import add
+from test_drawing import HOSTILE
+from trace_events import kernel, launch, operator
+
+from scalebook.figures import traceview
+from scalebook.figures.timeline import timeline
+from scalebook.publish import plots, sphinx_ext
+
+pytestmark = pytest.mark.browser
+
+#: A viewer that answers as Perfetto's does, and shows in its title what it was given.
+VIEWER = """<!doctype html><title>viewer</title><script>
+setTimeout(() => addEventListener("message", (event) => {
+  if (event.data === "PING") event.source.postMessage("PONG", "*");
+  else if (event.data.perfetto) {
+    const { buffer, fileName } = event.data.perfetto;
+    document.title = `${fileName} ${buffer.byteLength}`;
+  }
+}), 300);
+</script>"""
+
+#: Middle of the bar in the view that matches, in CSS pixels of the page: [x, y, text].
+BAR = """name => {
+  const plot = document.querySelector(".sb-plot"), { xaxis, yaxis } = plot._fullLayout;
+  const at = plot.getBoundingClientRect(), [low, high] = xaxis.range;
+  for (const trace of plot._fullData) for (let i = 0; i < trace.x.length; i++) {
+    const middle = trace.base[i] + trace.x[i] / 2;
+    if (middle < low || middle > high || !trace.customdata[i].includes(name)) continue;
+    return [at.left + xaxis._offset + xaxis.d2p(middle), at.top + yaxis._offset +
+      yaxis.d2p(trace.y[i]), trace.customdata[i]];
+  }
+}"""
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def site(study_root, monkeypatch) -> Iterator[str]:
+    """Address of a page with the timeline of 6,001 events and the links to its file."""
+    events = [operator("ProfilerStep#1", 0, 100_000, cat="user_annotation")]
+    for n in range(2000):
+        name = HOSTILE if n == 1999 else f"aten::conv{n}d"
+        shapes = {"Input Dims": [[64, n, 8, 8]]}
+        events += [operator(name, 50.0 * n, 40, args=shapes), launch(50.0 * n + 5, n),
+                   kernel(f"volta_scudnn_{n}", 50.0 * n + 8, 40, n)]  # fmt: skip
+    file = add(study_root, "profile_1_1gpu_1_rank0", events)
+    shown: list[str] = []
+    monkeypatch.setattr(traceview, "display", lambda one: shown.append(one.data))
+    traceview.show_traces()
+    written = SimpleNamespace(body=[])
+    figure = json.loads(timeline(file).to_json())
+    with pytest.raises(nodes.SkipNode):
+        plots.visit_html(written, plots.plot_node(figure))
+    folder = study_root / "notebooks"
+    folder.mkdir()
+    bundle = Path(plotly.__file__).parent / "package_data/plotly.min.js"
+    for script in (bundle, sphinx_ext.STATIC / "scalebook.js"):
+        shutil.copy(script, folder / script.name)
+    (folder / "viewer.html").write_text(VIEWER)
+    (folder / "page.html").write_text(
+        '<!doctype html><meta charset="utf-8"><script defer src="plotly.min.js"></script>'
+        '<script defer src="scalebook.js"></script><link rel="icon" href="data:,">'
+        + "".join([*written.body, *shown])
+    )
+    handler = functools.partial(_Quiet, directory=str(study_root))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/notebooks/"
+        server.shutdown()
+
+
+@pytest.fixture
+def page(site, browser):
+    """The page, opened; it asks no other host for anything."""
+    wrong: list[str] = []
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.route(
+        lambda url: not url.startswith((site.partition("/notebooks")[0], "data:", "blob:")),
+        lambda route: (wrong.append(route.request.url), route.abort()),
+    )
+    page = context.new_page()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"{site}page.html")
+    page.wait_for_selector(".sb-plot .barlayer path")
+    yield page
+    assert wrong == []
+    context.close()
+
+
+def zoomed(page) -> tuple[float, float]:
+    low, high = page.evaluate("document.querySelector('.sb-plot')._fullLayout.xaxis.range")
+    return low, high
+
+
+def hover(page, name: str) -> str:
+    """Point at the first bar in view whose text holds `name`; what is shown then."""
+    x, y, _ = page.evaluate(BAR, name)
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y)
+    page.wait_for_selector(".hoverlayer .hovertext")
+    return page.locator(".hoverlayer .hovertext").text_content()
+
+
+def test_a_timeline_is_zoomed_by_dragging_and_names_what_is_pointed_at(page):
+    assert page.locator(".barlayer path").count() == 6001
+    box = page.locator(".sb-plot .nsewdrag").bounding_box()
+    y = box["y"] + box["height"] / 2
+    before = zoomed(page)
+    page.mouse.move(box["x"] + 0.50 * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.55 * box["width"], y, steps=4)
+    page.mouse.up()
+    page.wait_for_function(
+        "high => document.querySelector('.sb-plot')._fullLayout.xaxis.range[1] < high",
+        arg=0.6 * before[1],
+    )
+    low, high = zoomed(page)
+    assert 0 < high - low < 0.08 * (before[1] - before[0])
+    # What is in the middle of the step is in view now, and can be read.
+    said = hover(page, "volta_scudnn_")
+    assert "launched by aten::conv" in said and "64×" in said and "40 µs" in said
+    assert "convolution" in said
+    assert page.locator(".sb-plot").get_attribute("tabindex") == "0"
+    # Many redraws in little time: dragging must stay fluid with thousands of events.
+    took = page.evaluate(
+        "async () => { const plot = document.querySelector('.sb-plot'), began = performance.now();"
+        " for (let i = 0; i < 5; i++)"
+        " await Plotly.relayout(plot, { 'xaxis.range': [i, 50 + i] });"
+        " return (performance.now() - began) / 5; }"
+    )
+    assert took < 1500
+
+
+def test_hostile_names_are_text_where_they_are_pointed_at(page):
+    end = "{ 'xaxis.range': [99.9, 100] }"
+    page.evaluate(f"Plotly.relayout(document.querySelector('.sb-plot'), {end})")
+    said = hover(page, "launched by &lt;script")
+    assert "<script>alert(1)</script>" in said and "%{x}" in said
+    assert page.locator(".hoverlayer script, .hoverlayer a").count() == 0
+
+
+def test_a_trace_is_given_to_a_viewer_only_when_asked(page, study_root):
+    link = page.locator("a[data-perfetto]")
+    assert link.get_attribute("href") == "https://ui.perfetto.dev"
+    page.evaluate("document.querySelector('a[data-perfetto]').href = 'viewer.html'")
+    with page.context.expect_page() as opened:
+        link.focus()
+        page.keyboard.press("Enter")
+    name = "profile_1_1gpu_1_rank0.pt.trace.json"
+    size = (study_root / "results/profiling" / name).stat().st_size
+    opened.value.wait_for_function(f"document.title === '{name} {size}'")
+    # Where the file cannot be had the page says what to do.
+    (study_root / "results/profiling" / name).unlink()
+    link.click()
+    page.wait_for_function("document.querySelector('.sb-perfetto').textContent.includes('drag it')")
+    assert page.locator("a[download]").get_attribute("href") == f"../results/profiling/{name}"
+
+
+def test_a_viewer_that_does_not_answer_is_told(page):
+    # As where the machine is offline: a window opens, and nothing listens in it.
+    page.clock.install()
+    page.evaluate("document.querySelector('a[data-perfetto]').href = 'nowhere.html'")
+    with page.context.expect_page():
+        page.locator("a[data-perfetto]").click()
+    status = page.locator(".sb-perfetto")
+    page.clock.run_for(5_000)
+    assert status.text_content() == ""
+    for _ in range(100):  # its patience begins once the trace has been read
+        page.clock.run_for(1_000)
+        if status.text_content():
+            break
+        time.sleep(0.05)
+    assert "does not answer" in status.text_content() and "Download" in status.text_content()

@@ -1,0 +1,14 @@
+"""The computed sentences of this study, as its book loads them."""
+
+from paths import REPOSITORY
+
+from scalebook.publish import texts
+
+sentences = texts.load(REPOSITORY)
+assert sentences is not None
+captions, ours, proposal, theirs = (
+    sentences.captions,
+    sentences.ours,
+    sentences.proposal,
+    sentences.theirs,
+)

@@ -1,0 +1,271 @@
+"""A campaign runs each experiment with each seed once, in rounds, and goes on where it stopped."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from fabricate import add_run
+
+from scalebook import contract, study
+from scalebook.contract import RunFiles, Stem, UsageError
+from scalebook.launch import JobState, campaign, registry
+from scalebook.launch.slurm import accounting
+
+CAMPAIGN = """
+campaigns:
+  tiny:
+    seeds: [4, 5]
+    set: {dataset: synthetic, train_images: 64, val_images: 32, epochs: 1, untimed_steps: 1,
+          threads_per_rank: 1, global_batch: 16}
+    experiments:
+      baseline:
+      ddp_2gpu: {train_images: 128}
+"""
+
+
+@pytest.fixture
+def root(study_root):
+    text = (study_root / "study.yaml").read_text()
+    before, _, rest = text.partition("\ncampaigns:\n")
+    after = rest[rest.index("\n# A run stands behind") :]
+    (study_root / "study.yaml").write_text(before + CAMPAIGN + after)
+    return study_root
+
+
+def finish(root, resolved, job, local=True, **changes):
+    """Put the files of a finished run of these settings into the results."""
+    layout = resolved["layout"]
+    return add_run(
+        root, resolved["experiment"], resolved["seed"], local=local, world=layout["world_size"],
+        accuracy=(40.0,) * resolved["training"]["epochs"], job_id=job, resolved=resolved,
+        system=resolved["system"], dataset={"name": "synthetic"}, **changes,
+    )  # fmt: skip
+
+
+class FakeJob:
+    """A job that has ended by the time anybody looks."""
+
+    def __init__(self, root, resolved, number, fails=False):
+        self.root, self.resolved, self.id = root, resolved, f"j{number}"
+        self.slurm_id, self.over, self.fails = str(number), False, fails
+        layout = resolved["layout"]
+        self.stem = Stem(resolved["experiment"], self.id, layout["world_size"], "cpu")
+
+    def state(self):
+        if not self.over:
+            return JobState.RUNNING
+        return JobState.FAILED if self.fails else JobState.COMPLETED
+
+    def reason(self):
+        return "it broke"
+
+    def files(self):
+        return RunFiles(self.root / "results/local", self.stem)
+
+    def end(self):
+        self.over = True
+        if not self.fails:
+            finish(self.root, self.resolved, self.id)
+        return self.state()
+
+
+@pytest.fixture
+def queue(root, monkeypatch):
+    """Stands in for the launchers: keeps what was submitted, and after what."""
+    submitted = []
+
+    def submit(resolved, root, after=()):
+        job = FakeJob(root, resolved, len(submitted), fails=resolved["seed"] == 13)
+        submitted.append((job, [f"j{number}" for number in after]))
+        return job
+
+    def submit_array(documents, root, after=(), limit=None):
+        assert limit == 1
+        return [submit(one, root, after) for one in documents]
+
+    nothing = accounting.Recorded(None, "no accounting here")
+    monkeypatch.setattr(accounting, "record", lambda job: nothing)
+    monkeypatch.setattr(registry, "submit", submit)
+    monkeypatch.setattr(registry, "submit_array", submit_array)
+    monkeypatch.setattr(
+        registry, "jobs", lambda root: [job for job, _ in submitted if not job.over]
+    )
+    return submitted
+
+
+def names(planned):
+    return [(one.experiment, one.seed, one.state) for one in planned]
+
+
+def quiet(line):
+    pass
+
+
+def test_runs_go_in_rounds_with_the_campaigns_settings(root):
+    planned = campaign.plan(root, "local", "tiny")
+    assert names(planned) == [
+        ("baseline", 4, "to run"), ("ddp_2gpu", 4, "to run"),
+        ("baseline", 5, "to run"), ("ddp_2gpu", 5, "to run"),
+    ]  # fmt: skip
+    assert [one.resolved["dataset"]["train_images"] for one in planned[:2]] == [64, 128]
+    one = campaign.plan(root, "local", "tiny", seed=9, overrides={"epochs": 3})
+    assert {item.seed for item in one} == {9}
+    assert one[0].resolved["training"]["epochs"] == 3
+
+
+def test_without_a_campaign_the_rules_of_evidence_say_what_runs(root):
+    planned = campaign.plan(root, "magic-castle")
+    assert {one.experiment for one in planned} == {"baseline", "ddp_2gpu", "fp16", "profile"}
+    assert {one.seed for one in planned} == {0, 1, 2}
+    here = {one.experiment: one for one in campaign.plan(root, "local")}
+    if study.detect_device() == "cpu":
+        assert here["fp16"].state == "cannot run here"
+        assert "precision" in here["fp16"].note
+        # A rule that names no experiment takes any, one that cannot run here too.
+        text = (root / "study.yaml").read_text()
+        rules = "evidence:\n  - {systems: [local]}\n"
+        (root / "study.yaml").write_text(text[: text.index("evidence:")] + rules)
+        here = {one.experiment: one for one in campaign.plan(root, "local")}
+        assert here["fp16"].state == "cannot run here" and here["baseline"].state == "to run"
+
+
+def test_unknown_campaigns_and_empty_ones_are_one_line(root):
+    with pytest.raises(UsageError, match="tiny"):
+        campaign.plan(root, "local", "huge")
+    text = (root / "study.yaml").read_text()
+    (root / "study.yaml").write_text(text[: text.index("evidence:")])
+    with pytest.raises(UsageError, match="name a campaign"):
+        campaign.plan(root, "local")
+
+
+def test_what_is_finished_is_not_run_again_and_what_failed_is(root, queue):
+    outcomes = campaign.run(
+        campaign.plan(root, "local", "tiny"), root, tell=quiet, follow=FakeJob.end
+    )
+    assert [bool(one.stem) for one in outcomes] == [True] * 4
+    assert len(queue) == 4
+    again = campaign.plan(root, "local", "tiny")
+    assert {one.state for one in again} == {"finished"}
+    assert campaign.run(again, root, tell=quiet, follow=FakeJob.end) == []
+    assert len(queue) == 4
+    for _ in range(2):
+        failed = campaign.run(
+            campaign.plan(root, "local", "tiny", seed=13), root, tell=quiet, follow=FakeJob.end
+        )
+        assert all("it broke" in one.problem for one in failed)
+    assert len(queue) == 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 2}, {"lr": 0.2}, {"train_images": 96}, {"threads_per_rank": 2}, {"stem": "cifar"}],
+)
+def test_a_run_with_other_settings_is_another_run(root, change):
+    for one in campaign.plan(root, "local", "tiny"):
+        finish(root, one.resolved, f"s{one.experiment[:3]}{one.seed}")
+    assert {one.state for one in campaign.plan(root, "local", "tiny")} == {"finished"}
+    harmless = campaign.plan(root, "local", "tiny", overrides={"timeout_s": 5.0})
+    assert {one.state for one in harmless} == {"finished"}
+    other = campaign.plan(root, "local", "tiny", seed=4, overrides=change)
+    assert any(one.state == "to run" for one in other)
+
+
+def test_a_trial_does_not_stand_for_evidence(root):
+    one = campaign.plan(root, "local", seed=0)[0]
+    real = {"name": "cifar10", "sha256": "0" * 64, "subset": False, "train_images": 50000}
+    shared = {"world": 1, "resolved": one.resolved, "dataset": real}
+    epochs = (40.0,) * one.resolved["training"]["epochs"]
+    add_run(root, "baseline", 0, accuracy=epochs, local=True, job_id="trial", **shared)
+    assert campaign.plan(root, "local", seed=0)[0].state == "to run"
+    stem = add_run(root, "baseline", 0, accuracy=epochs, job_id="counts", **shared)
+    assert campaign.plan(root, "local", seed=0)[0].stem == stem
+
+
+def test_a_job_that_is_at_work_is_followed_and_comes_first(root, queue):
+    second = campaign.plan(root, "local", "tiny")[1]
+    under_way = registry.submit(second.resolved, root)
+    planned = campaign.plan(root, "local", "tiny")
+    assert planned[1].job is under_way
+    followed = []
+
+    def follow(job):
+        followed.append(job)
+        return job.end()
+
+    campaign.run(planned, root, tell=quiet, follow=follow)
+    assert followed[0] is under_way
+    assert len(queue) == 4
+
+
+def test_a_job_of_a_cluster_that_is_gone_is_run_again(root, queue, monkeypatch):
+    one = campaign.plan(root, "mini-open", "tiny")[0]
+    job = registry.submit(one.resolved, root)
+    job.cluster = "mini-open-260101-000000-aa"
+    here = SimpleNamespace(cluster_now=lambda: job.cluster)
+    monkeypatch.setattr(campaign, "shared", lambda: here)
+    assert campaign.plan(root, "mini-open", "tiny")[0].state == "under way"
+    here.cluster_now = lambda: "mini-open-260202-000000-bb"
+    assert campaign.plan(root, "mini-open", "tiny")[0].state == "to run"
+
+
+def test_detaching_starts_nothing_more_here(root, queue):
+    outcomes = campaign.run(
+        campaign.plan(root, "local", "tiny"), root, tell=quiet, follow=FakeJob.state
+    )
+    assert outcomes == []
+    assert len(queue) == 1
+
+
+def test_on_slurm_each_run_waits_for_the_one_before(root, queue):
+    planned = campaign.plan(root, "magic-castle", "tiny")
+    campaign.run(planned, root, tell=quiet, follow=FakeJob.state)
+    order = [(job.resolved["experiment"], job.resolved["seed"], after) for job, after in queue]
+    assert order == [
+        ("baseline", 4, []), ("ddp_2gpu", 4, ["j0"]), ("baseline", 5, ["j1"]),
+        ("ddp_2gpu", 5, ["j2"]),
+    ]  # fmt: skip
+    assert {one.state for one in campaign.plan(root, "magic-castle", "tiny")} == {"under way"}
+    campaign.run(campaign.plan(root, "magic-castle", "tiny"), root, tell=quiet, follow=FakeJob.end)
+    assert len(queue) == 4
+
+
+def test_arrays_of_seeds_follow_one_another(root, queue):
+    planned = campaign.plan(root, "magic-castle", "tiny")
+    campaign.run(planned, root, arrays=True, tell=quiet, follow=FakeJob.state)
+    assert [(job.resolved["experiment"], after) for job, after in queue] == [
+        ("baseline", []), ("baseline", []), ("ddp_2gpu", ["j0", "j1"]), ("ddp_2gpu", ["j0", "j1"]),
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="job arrays"):
+        campaign.run(campaign.plan(root, "local", "tiny"), root, arrays=True, tell=quiet)
+
+
+@pytest.mark.slow
+def test_the_command_runs_it_for_real_and_then_has_nothing_to_do(root):
+    command = [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
+               "--system", "local", "--seed", "4"]  # fmt: skip
+    listing = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, timeout=60)
+    assert listing.stdout.count("to run") == 2
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done: ") == 2
+    assert "[2/2] ddp_2gpu, seed 4" in done.stderr
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 runs are finished" in again.stderr
+    manifests = list((root / "results/local/manifests").glob("*.json"))
+    assert len(manifests) == 2
+    for path in manifests:
+        assert contract.read_json(path)["seed"] == 4
+
+
+def test_a_failed_run_is_one_line_and_exit_status_1(root):
+    done = subprocess.run(
+        [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
+         "--system", "local", "--seed", "4", "--set", "dataset=auto", "--json"],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 1
+    failures = [line for line in done.stderr.splitlines() if line.startswith("scalebook: ")]
+    assert len(failures) == 2
+    assert "scalebook data get" in failures[0]

@@ -1,0 +1,294 @@
+"""Jobs on this machine: they outlive their submitter, are found again, and end whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from tqdm import tqdm
+
+from scalebook import contract, launch, results, study
+from scalebook.cli.main import main
+from scalebook.contract import ScalebookError, UsageError
+from scalebook.launch import JobState, Progress, supervise
+from scalebook.launch.local import failure_line
+from scalebook.launch.watch import bar_format, describe
+
+SMALL = {
+    "dataset": "synthetic",
+    "train_images": 64,
+    "val_images": 32,
+    "global_batch": 16,
+    "epochs": 1,
+    "untimed_steps": 1,
+    "threads_per_rank": 1,
+}
+
+
+def resolved(world_size=1, **overrides):
+    settings = {**SMALL, "world_size": world_size, **overrides}
+    return study.resolve(study.load(), "quick", "local", overrides=settings, device="cpu")
+
+
+def wait_until(condition, seconds=60.0, what="it"):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not happen in {seconds} s")
+
+
+def ended(job):
+    return contract.read_json(job.files().manifest)["attempts"][-1]["ended"]
+
+
+def training(job):
+    return job.progress().phase in ("train", "validate") and job.progress().step > 0
+
+
+def test_a_job_outlives_its_submitter_and_is_found_again(study_root):
+    document = study_root / "r.json"
+    contract.write_json(document, resolved())
+    code = (
+        "import json, pathlib, scalebook.launch as l;"
+        f"print(l.submit(json.loads(pathlib.Path({str(document)!r}).read_text())).id)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    job = launch.find(done.stdout.strip())
+    assert job.wait(120) is JobState.COMPLETED, job.logs()
+    assert job.collect() == job.stem
+    assert job.files().csv.is_file()
+    assert job.progress().fraction == 1.0
+    assert [one.id for one in launch.jobs()] == [job.id]
+
+    damaged = job.folder.parent / "t1-damaged"
+    damaged.mkdir()
+    (damaged / "job.json").write_text("{", encoding="utf-8")
+    said = CliRunner().invoke(main, ["status"])
+    assert said.exit_code == 1 and job.id in said.stdout
+    assert said.stderr.startswith("error: ") and said.stderr.count("\n") == 1
+    assert "t1-damaged" in said.stderr
+    with pytest.raises(ScalebookError, match=f"the newest are {job.id}"):
+        launch.find("t2-unknown")
+
+
+def test_a_path_that_cannot_be_written_is_one_line(study_root):
+    (study_root / "taken").write_text("", encoding="utf-8")
+    said = CliRunner().invoke(main, ["figures", "--out", str(study_root / "taken" / "deeper")])
+    assert said.exit_code == 1 and said.stderr.count("\n") == 1 and "taken" in said.stderr
+
+
+def test_cancel_ends_every_rank_and_resume_goes_on(study_root):
+    job = launch.submit(resolved(world_size=2, epochs=400))
+    wait_until(lambda: training(job) and job.progress().epoch >= 2, 120, "training")
+    ranks = job.ranks()
+    assert len(ranks) >= 2
+    job.cancel()
+    assert job.state() is JobState.CANCELLED
+    assert not job.ranks()
+    assert not any(rank.is_running() for rank in ranks)
+    assert ended(job) in ("cancelled", "interrupted")
+    with pytest.raises(ScalebookError, match="cancelled"):
+        job.collect()
+    again = launch.resume(job.id)
+    wait_until(lambda: training(again), 120, "resumed training")
+    assert again.progress().epoch >= 2
+    again.cancel()
+    attempts = contract.read_json(job.files().manifest)["attempts"]
+    assert [attempt["number"] for attempt in attempts] == [1, 2]
+
+
+def test_a_killed_rank_ends_the_job_at_once_with_one_line(study_root):
+    job = launch.submit(resolved(world_size=2, epochs=400))
+    wait_until(lambda: training(job), 120, "training")
+    ranks = [rank for rank in job.ranks() if "RANK" in rank.environ()]
+    next(rank for rank in ranks if rank.environ()["RANK"] == "1").kill()
+    assert job.wait(30) is JobState.FAILED
+    assert not job.ranks()
+    assert job.reason()
+    assert "\n" not in job.reason()
+    assert ended(job) in ("failed", "killed")
+
+
+def test_a_job_whose_supervisor_was_killed_can_still_be_cancelled(study_root):
+    job = launch.submit(resolved(epochs=400))
+    wait_until(lambda: training(job), 120, "training")
+    os.kill(contract.read_json(job.folder / "job.json")["pid"], signal.SIGKILL)
+    wait_until(lambda: job._supervisor() is None, 10)
+    assert job.state() is JobState.RUNNING
+    job.cancel()
+    assert job.state() is JobState.CANCELLED
+    assert not job.ranks()
+
+
+def test_a_run_that_outlived_its_supervisor_has_the_end_it_wrote_itself(study_root):
+    job = launch.submit(resolved())
+    supervisor = psutil.Process(contract.read_json(job.folder / "job.json")["pid"])
+    assert job.wait(120) is JobState.COMPLETED, job.logs()
+    psutil.wait_procs([supervisor], timeout=30)
+    last = contract.read_json(job.folder / "progress.json")
+    assert last["images_per_s"] == pytest.approx(
+        results.epochs(str(job.stem))["throughput"].iloc[-1], abs=0.1
+    )
+    # As if it had been killed before its last word.
+    (job.folder / "state.json").unlink()
+    assert job.state() is JobState.COMPLETED and job.reason() == ""
+    assert job.collect() == job.stem
+    document = contract.read_json(job.files().manifest)
+    document["attempts"][-1].update(ended=None, end=None, reason=None)
+    contract.write_json(job.files().manifest, document)
+    assert job.state() is JobState.FAILED and "--resume" in job.reason()
+    # Its manifest no longer says that it runs.
+    job.cancel()
+    assert ended(job) == "failed"
+    assert job.state() is JobState.FAILED and "--resume" in job.reason()
+
+
+def test_a_job_of_a_study_that_was_moved_is_found_and_cancelled(study_root):
+    job = launch.submit(resolved(epochs=400))
+    wait_until(lambda: training(job), 120, "training")
+    os.kill(contract.read_json(job.folder / "job.json")["pid"], signal.SIGKILL)
+    moved = study_root.with_name(f"{study_root.name}-moved")
+    study_root.rename(moved)
+    again = launch.find(job.id, moved)
+    try:
+        wait_until(lambda: again._supervisor() is None, 10)
+        assert again.state() is JobState.RUNNING
+    finally:
+        again.cancel()
+    assert again.state() is JobState.CANCELLED
+    assert not again.ranks()
+
+
+def test_a_supervisor_told_to_end_before_it_began_starts_no_training(study_root, monkeypatch):
+    job = launch.submit(resolved(epochs=400))
+    job.cancel()
+    (job.folder / "state.json").unlink(missing_ok=True)
+    began = []
+
+    def popen(*arguments, **more):
+        # The signal arrives after its handler is there and before the child is.
+        os.kill(os.getpid(), signal.SIGTERM)
+        began.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return began[0]
+
+    monkeypatch.setattr(supervise, "subprocess", SimpleNamespace(Popen=popen))
+    monkeypatch.setattr(supervise, "_adopt_orphans", lambda: None)
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(study_root))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    start = time.monotonic()
+    try:
+        supervise.main([str(job.folder)])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert time.monotonic() - start < 30
+    assert job.state() is JobState.CANCELLED
+
+
+def test_a_failing_job_says_why_in_the_training_process_words(study_root):
+    job = launch.submit(resolved(dataset="auto"))
+    assert job.wait(120) is JobState.FAILED
+    assert "scalebook data get" in job.reason()
+    with pytest.raises(ScalebookError, match=f"scalebook logs {job.id}"):
+        job.collect()
+
+
+def test_a_reused_process_number_is_not_taken_for_the_job(study_root):
+    job = launch.submit(resolved())
+    supervisor = psutil.Process(contract.read_json(job.folder / "job.json")["pid"])
+    job.wait(120)
+    noted = contract.read_json(job.folder / "job.json")
+    # The supervisor writes its last word a moment before it is gone.
+    psutil.wait_procs([supervisor], timeout=30)
+    contract.write_json(job.folder / "job.json", {**noted, "pid": os.getpid()})
+    (job.folder / "state.json").unlink()
+    job.files().manifest.unlink()
+    assert job.state() is JobState.FAILED
+    assert "scalebook run --resume" in job.reason()
+    job.cancel()
+    assert psutil.pid_exists(os.getpid())
+
+
+def test_a_book_build_cannot_submit(study_root, monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_NO_SUBMIT", "1")
+    with pytest.raises(UsageError, match="never trains"):
+        launch.submit(resolved())
+    assert not launch.jobs()
+
+
+@pytest.mark.parametrize("job", ["nope", "../../etc/passwd", "a;b"])
+def test_an_unknown_job_is_one_line(study_root, job):
+    with pytest.raises(ScalebookError) as caught:
+        launch.find(job)
+    assert "\n" not in str(caught.value)
+
+
+def test_progress_counts_steps_within_epochs():
+    progress = Progress("train", epoch=2, epochs=4, step=5, steps=10)
+    assert progress.fraction == pytest.approx(0.375)
+    assert Progress().fraction == 0.0
+    assert Progress(phase="done").fraction == 1.0
+    text = describe(
+        Progress("train", 2, 4, 5, 10, images_per_s=1234.5, val_acc=61.24, remaining_s=3671)
+    )
+    assert text == "epoch 2/4, 1,234 images/s, accuracy 61.2 %, 1:01:11 left"
+    ended = Progress("done", 4, 4, 10, 10, images_per_s=900.0, val_acc=70.0, remaining_s=0.0)
+    assert describe(ended, JobState.COMPLETED) == "completed, 900 images/s, accuracy 70.0 %"
+    stopped = Progress("train", 2, 4, 5, 10, remaining_s=60.0)
+    assert describe(stopped, JobState.CANCELLED) == "cancelled, epoch 2/4"
+    assert describe(stopped, JobState.CANCELLED, "cancelled") == "cancelled, epoch 2/4"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (120, "quick  38% |####1      | epoch 2/4, 1,234 images/s, accuracy 61.2 %, 1:01:11 left"),
+        (70, "quick  38% epoch 2/4, 1,234 images/s, accuracy 61.2 %, 1:01:11 left"),
+        (40, "quick  38% 2/4, 1,234/s, 61.2 %, 1:01:11"),
+    ],
+)
+def test_a_narrow_terminal_shows_less_and_cuts_nothing(columns, expected):
+    progress = Progress("train", 2, 4, 5, 10, images_per_s=1234.5, val_acc=61.24, remaining_s=3671)
+    form = bar_format("quick", progress, JobState.RUNNING, "", columns + 1)
+    shown = tqdm.format_meter(
+        37.5, 100, 1, ncols=columns + 1, prefix="quick", bar_format=form, ascii=True
+    )
+    assert len(shown) <= columns + 1
+    assert "#" not in expected or "|" in shown
+    assert shown.replace(": ", "  ").endswith(expected.split("%", 1)[1].split("| ")[-1])
+
+
+def test_a_reason_with_braces_is_shown_as_it_is():
+    form = bar_format("quick", Progress(), JobState.FAILED, "KeyError: {'a': {}}", 100)
+    shown = tqdm.format_meter(0, 100, 1, ncols=100, bar_format=form, prefix="quick")
+    assert shown.endswith("failed (KeyError: {'a': {}})")
+
+
+def test_the_reason_is_the_line_that_training_wrote_for_it():
+    output = "Traceback\nValueError: inner\nscalebook.train: data/: no data set\n[W] torch noise\n"
+    assert failure_line(output) == "data/: no data set"
+    assert failure_line("noise\nRuntimeError: it broke\nmore noise") == "RuntimeError: it broke"
+    assert failure_line("") == "it printed nothing"
+
+
+def test_run_from_the_command_line_shows_each_epoch_and_names_the_csv(study_root):
+    command = [sys.executable, "-m", "scalebook.cli", "run", "quick", "--json"]
+    settings = {**SMALL, "world_size": 1}
+    done = subprocess.run(
+        [*command, *(f"--set={key}={value}" for key, value in settings.items())],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (study_root / answer["csv"]).is_file()
+    assert "epoch 1/1" in done.stderr

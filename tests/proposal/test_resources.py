@@ -1,0 +1,195 @@
+"""The computed request against arithmetic done by hand, in a study that is not this one."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from conftest import REPOSITORY
+from fabricate import add_allreduce
+
+from scalebook.contract import ScalebookError
+from scalebook.proposal import request, resources, steptime
+
+PLAN = """
+name: small
+months: 3
+machines: [theirs]
+ladder: [1, 2, 8]
+workload: {training_images: 1000, parameters: 1000000, strong_global_batch: 800,
+           weak_batch_per_gpu: 100, bucket_mib: 1, first_bucket_mib: 1}
+step_time:
+  rate: {job: a1, metric: throughput}
+  fixed: {job: a2, metric: throughput}
+  batch: 100
+  reference_system: old
+  alpha_systems: [mini-1gbit]
+  pessimistic_efficiency: 0.5
+phases:
+  - name: first
+    title: First
+    measurements:
+      - {what: timing, scaling: weak, gpus: [8], repetitions: 6, steps: 3000, overhead_minutes: 10}
+      - {what: training, scaling: weak, gpus: [1], variants: 2, repetitions: 3, epochs: 7,
+         overhead_minutes: 1}
+contingency: 0.5
+reported_request:
+  entry: asked
+  total: total
+  rows: [{phase: first, metric: hours, first_factor: 3, runs: 4, hours: 2},
+         {phase: rest, metric: rest}]
+"""
+REPORT = """
+source: a talk
+date: "2026-01-01"
+system: old
+jobs:
+  - {job_id: a1, experiment: one, values: {throughput: {value: 1000, unit: images/s}}}
+  - {job_id: a2, experiment: half, values: {throughput: {value: 2000, unit: images/s}}}
+entries:
+  - {id: asked, values: {hours: {value: 24, unit: h}, rest: {value: 6, unit: h},
+                         total: {value: 30, unit: h}}}
+"""
+OLD = "name: old\ngpu: {name: g, bandwidth_gb_s: 100.0, peak_tflops: {fp32: 10.0}}\n"
+THEIRS = """
+name: theirs
+gpus_per_node: 4
+gpu: {name: h, bandwidth_gb_s: 400.0, peak_tflops: {fp32: 20.0}}
+link_gbit_s: 80.0
+accounting: {unit: points, units_per_node_hour: 12.0}
+"""
+
+
+@pytest.fixture
+def small(study_root):
+    (study_root / "data/plan.yaml").write_text(PLAN)
+    (study_root / "data/reported/magic-castle-2025.yaml").unlink()
+    (study_root / "data/reported/talk.yaml").write_text(REPORT)
+    (study_root / "data/systems/old.yaml").write_text(OLD)
+    (study_root / "data/systems/theirs.yaml").write_text(THEIRS)
+    # Two ranks at 200 µs and 0.12 GB/s: a hop of 100 µs, 96 % of the link.
+    add_allreduce(study_root, "mini-1gbit", 0.12)
+    return study_root
+
+
+def test_seconds_of_a_step_by_hand(small):
+    model = steptime.model_of("theirs")
+    # t = 100 ms, f = 50 ms; twice the arithmetic, four times the bandwidth.
+    assert list(model.compute(100)) == pytest.approx([0.025, 0.025 + 0.0375, 0.1])
+    # A smaller batch: F = 50 ms is the worse end; a larger one: F = 0.
+    assert model.compute(10).high == pytest.approx(0.05 + 0.005)
+    assert model.compute(1000).high == pytest.approx(1.0)
+    assert model.compute(1000).low == pytest.approx(0.05 + 0.5 / 4)
+    assert model.exchange(1) == steptime.Range(0, 0, 0)
+    # 4 MB over 8 ranks: 7 MB a link; 20 Gbit/s a GPU is 2.5 GB/s.
+    exchange = model.exchange(8)
+    efficiency = 0.96
+    assert exchange.low == pytest.approx(7e6 / (10e9 * efficiency), rel=0.01)
+    assert exchange.mid == pytest.approx(14 * 1e-4 + 7e6 / (2.5e9 * efficiency), rel=0.01)
+    # Four buckets of 1 MiB, half of the link.
+    assert exchange.high == pytest.approx(14 * 4 * model.alpha.high + 7e6 / 1.25e9, rel=0.01)
+    step = model.seconds(8, 100)
+    assert step.low == pytest.approx(0.025)
+    assert step.high == pytest.approx(0.1 + exchange.high)
+
+
+def test_hours_by_hand(small):
+    table = request.request_table("theirs").set_index("phase")
+    step = steptime.model_of("theirs").seconds(8, 100)
+    timing = 6 * (3000 * step.high + 600) / 3600
+    # 10 steps an epoch; 70 steps of 100 ms and a minute.
+    training = 6 * (70 * 0.1 + 60) / 3600
+    row = table.loc["first"]
+    assert row["runs"] == 12
+    assert row["gpu_hours_high"] == pytest.approx(8 * timing + training)
+    assert row["node_hours_high"] == pytest.approx(2 * timing + training)
+    assert row["billed_high"] == pytest.approx(12 * row["node_hours_high"])
+    assert row["overhead_node_hours"] == pytest.approx(2 * 6 * 600 / 3600 + 6 * 60 / 3600)
+    assert table.loc["contingency", "node_hours"] == pytest.approx(row["node_hours"] / 2)
+    assert table.loc["total", "node_hours_low"] == pytest.approx(1.5 * row["node_hours_low"])
+    need = table.loc["total", "node_hours_high"]
+    asked = resources.asked("theirs")
+    assert asked["node_hours"] % 10 == 0 and 0 <= asked["node_hours"] - need < 10
+    assert asked["billed"] == 12 * asked["node_hours"]
+
+
+def test_a_ladder_is_relative_to_its_first_rung(small):
+    strong = resources.ladder_table("theirs", "strong")
+    assert strong["global_batch"].tolist() == [800, 800, 800]
+    assert strong["nodes"].tolist() == [1, 1, 2]
+    assert strong.loc[0, ["speedup", "efficiency"]].tolist() == [1, 100]
+    last = strong.iloc[-1]
+    assert last["speedup"] == pytest.approx(strong["step_ms"][0] / last["step_ms"])
+    assert last["step_ms"] == pytest.approx(last["compute_ms"] + last["exchange_ms"])
+    assert last["step_ms_low"] <= last["step_ms"] <= last["step_ms_high"]
+    assert last["speedup_low"] <= last["speedup"] <= last["speedup_high"]
+    weak = resources.ladder_table("theirs", "weak")
+    assert weak["global_batch"].tolist() == [100, 200, 800]
+    assert weak["efficiency"].iloc[-1] == pytest.approx(
+        100 * weak["step_ms"][0] / weak["step_ms"].iloc[-1]
+    )
+    assert weak["efficiency_high"].max() <= 100 + 1e-9
+    with pytest.raises(ScalebookError, match="strong or weak"):
+        resources.ladder_table("theirs", "other")
+
+
+def test_the_reported_request_and_its_missing_factor(small):
+    table = resources.compared().set_index("request")
+    assert table.loc["as reported, rows added up", "node_hours"] == 30
+    nodes = table.loc["first factor read as nodes"]
+    assert nodes["gpu_hours"] == 30 * 4
+    configurations = table.loc["first factor read as configurations"]
+    # 1 + 2 + 8 GPUs × 4 runs × 2 h, and the rest in its share of 6 of 24.
+    assert configurations["gpu_hours"] == pytest.approx(11 * 4 * 2 * 1.25)
+    assert configurations["node_hours"] == pytest.approx((1 + 1 + 2) * 4 * 2 * 1.25)
+    assert "GPUs" in configurations["note"]
+    assert table.loc["asked for", "billed"] == resources.asked("theirs")["billed"]
+
+
+def test_keys_of_the_ledger(small):
+    found = {value.key: value for value in resources.values()}
+    total = found["modelled.request.theirs.total.billed"]
+    assert total.unit == "points" and total.low <= total.value <= total.high
+    assert "not yet validated" in total.source
+    assert found["modelled.request.theirs.first.runs"].value == 12
+    assert found["modelled.request.reported.hours"].value == 30
+    assert found["modelled.ladder.theirs.weak.8.efficiency"].unit == "%"
+    assert all(value.kind == "modelled" and value.code for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("data/plan.yaml", "data/plan.yaml: no such file"),
+        ("data/systems/theirs.yaml", "data/systems/theirs.yaml: no such file"),
+        ("data/reported/talk.yaml", "tells throughput of a1"),
+        ("results/allreduce", "no all-reduce curve"),
+    ],
+)
+def test_what_is_missing_is_named(small, file, said):
+    path = small / file
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(ScalebookError, match=said):
+        resources.request_table("theirs")
+    assert not [one for one in resources.values() if ".theirs." in one.key]
+
+
+def test_an_unknown_gpu_is_taken_as_no_faster(small):
+    (small / "data/systems/old.yaml").write_text("name: old\n")
+    model = steptime.model_of("theirs")
+    assert model.speed == steptime.Range(1, 1, 1)
+    assert model.compute(100) == steptime.Range(0.1, 0.1, 0.1)
+
+
+def test_this_projects_request_is_below_what_was_reported(study_root):
+    shutil.copy(REPOSITORY / "data/plan.yaml", study_root / "data/plan.yaml")
+    for name, rate in (("mini-1gbit", 0.12), ("mini-200mbit", 0.024)):
+        link = {"link_gbit_s": 1.0 if name == "mini-1gbit" else 0.2}
+        add_allreduce(study_root, name, rate, **link)
+    reported = resources.reported_hours()
+    assert sum(reported["parts"].values()) == 502 and reported["total"] == 500
+    for machine in steptime.the_plan().machines:
+        total = resources.request_table(machine).set_index("phase").loc["total"]
+        assert total["node_hours_low"] < total["node_hours"] < total["node_hours_high"]
+    lumi = resources.request_table("lumi-g").set_index("phase").loc["total"]
+    assert lumi["billed"] == pytest.approx(4 * lumi["node_hours"])

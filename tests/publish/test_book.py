@@ -1,0 +1,263 @@
+"""The project's own book, built whole and opened in a browser."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+from paths import REPOSITORY
+
+from scalebook.publish import build
+
+PAGES = [
+    "book/index", "book/paper", "book/proposal", "book/slides", "book/system", "book/reproduce",
+    "book/provenance",
+    "notebooks/01_run", "notebooks/02_throughput", "notebooks/03_accuracy",
+    "notebooks/04_scaling", "notebooks/05_profile",
+]  # fmt: skip
+#: Figures that must be on a page; further ones may be.
+DRAWN = {
+    "book/index": 1, "book/paper": 4, "book/slides": 6, "notebooks/02_throughput": 1,
+    "notebooks/03_accuracy": 1, "notebooks/04_scaling": 1, "notebooks/05_profile": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory) -> Path:
+    """The book of what git sees of this project, built once without a warning."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    root = tmp_path_factory.mktemp("the book")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, root / name)
+    told: list[str] = []
+    assert build.build_book(root, told.append) == 0, "\n".join(told)
+    return root / "_build" / "html"
+
+
+def test_every_page_is_there_and_every_inner_link_leads_somewhere(html):
+    for name in PAGES:
+        path = html / f"{name}.html"
+        assert path.is_file()
+        for link in re.findall(r'<a [^>]*href="([^"]+)"', path.read_text()):
+            target, fragment = urldefrag(link)
+            if re.match(r"[a-z]+:", target):
+                continue
+            to = (path.parent / unquote(target)).resolve() if target else path
+            assert to.is_file(), f"{name}: {link}"
+            if fragment and to.suffix == ".html":
+                assert f'id="{fragment}"' in to.read_text(), f"{name}: {link}"
+
+
+def test_no_page_shows_where_it_was_built(html):
+    for path in html.rglob("*.html"):
+        assert str(html.parent.parent) not in path.read_text(), path.name
+
+
+# --------------------------------------------------------------------------- in a browser
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def site(html) -> Iterator[str]:
+    """Address of the book on this machine."""
+    handler = functools.partial(_Quiet, directory=str(html))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class Visit:
+    """One window onto the book that notes whatever goes wrong."""
+
+    def __init__(
+        self, browser, site: str, width: int = 1280, scheme: str = "light", touch: bool = False
+    ):
+        self.site = site
+        self.wrong: list[str] = []
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme,
+            has_touch=touch, is_mobile=touch,
+        )  # fmt: skip
+        self.context.route(lambda url: not url.startswith(site), self._refuse)
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("console", self._console)
+        self.page.on("requestfailed", self._failed)
+
+    def _refuse(self, route) -> None:
+        if not route.request.url.startswith(("data:", "blob:")):
+            self.wrong.append(f"asked {route.request.url}")
+        route.abort()
+
+    def _failed(self, request) -> None:
+        # Leaving a page cuts short what it still asks for; a missing file answers 404 instead.
+        if request.failure != "net::ERR_ABORTED":
+            self.wrong.append(f"failed: {request.url}")
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"console: {message.text}")
+
+    def open(self, name: str) -> None:
+        self.page.goto(f"{self.site}{name}.html", wait_until="load")
+        self.page.wait_for_function(
+            "[...document.querySelectorAll('.sb-plot')].every(e => e.querySelector('.main-svg'))"
+        )
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.context.close()
+
+
+@pytest.mark.browser
+def test_every_figure_is_drawn_and_no_other_host_is_asked(site, browser):
+    with Visit(browser, site) as visit:
+        for name in PAGES:
+            visit.open(name)
+            plots = visit.page.locator(".sb-plot.js-plotly-plot")
+            assert plots.count() >= DRAWN.get(name, 0), name
+            assert plots.count() == visit.page.locator("script.sb-plot-data").count(), name
+            for plot in plots.all():
+                assert plot.get_attribute("role") == "figure"  # "img" would hide its buttons
+                assert len(plot.get_attribute("aria-label")) > 20
+        assert visit.wrong == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_no_page_is_wider_than_the_screen(site, browser, scheme):
+    with Visit(browser, site, width=390, scheme=scheme) as visit:
+        for name in PAGES:
+            visit.open(name)
+            wide, window = visit.page.evaluate(
+                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            )
+            assert wide <= window, name
+        assert visit.wrong == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_letter_of_a_figure_is_cut_at_its_edge(site, browser, width):
+    cut = """[...document.querySelectorAll('.sb-plot')].flatMap(plot => {
+        const { right, top } = plot.getBoundingClientRect();
+        return [...plot.querySelectorAll('.main-svg text')].filter(text => {
+            const box = text.getBoundingClientRect();
+            return box.width && (box.right > right + 1 || box.top < top - 1);
+        }).map(text => text.textContent);
+    })"""
+    with Visit(browser, site, width=width) as visit:
+        for name in DRAWN:
+            visit.open(name)
+            visit.page.wait_for_timeout(300)  # figures are given room after they are drawn
+            assert visit.page.evaluate(cut) == [], name
+            wide, box = visit.page.evaluate(
+                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            )
+            assert wide <= box, name
+
+
+@pytest.mark.browser
+def test_figures_follow_the_theme(site, browser):
+    title = "getComputedStyle(document.querySelector('.sb-plot .gtitle')).fill"
+    with Visit(browser, site) as visit:
+        visit.open("book/index")
+        light = visit.page.evaluate(title)
+        visit.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        visit.page.wait_for_function(f"{title} !== '{light}'")
+        background = (
+            "getComputedStyle(document.querySelector('.sb-plot .main-svg')).backgroundColor"
+        )
+        assert visit.page.evaluate(background) == "rgba(0, 0, 0, 0)"
+        assert _luminance(visit.page.evaluate(title)) > 0.6 > 0.3 > _luminance(light)
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.browser
+def test_a_number_says_where_it_came_from_to_the_keyboard(site, browser):
+    with Visit(browser, site) as visit:
+        visit.open("book/paper")
+        value = visit.page.locator(".sb-value .sb-number").last
+        note = visit.page.locator(".sb-value .sb-note").last
+        assert not note.is_visible()
+        value.focus()  # scrolls there
+        assert note.is_visible() and note.inner_text()
+        visit.page.wait_for_function(
+            "note => { const box = note.getBoundingClientRect();"
+            " return box.top >= 0 && box.bottom <= window.innerHeight; }",
+            arg=note.element_handle(),
+        )
+        assert value.get_attribute("aria-describedby") == note.get_attribute("id")
+        visit.page.keyboard.press("Escape")
+        assert not note.is_visible()
+
+
+@pytest.mark.browser
+def test_a_finger_opens_the_note_of_a_number_and_closes_it(site, browser):
+    with Visit(browser, site, width=390, touch=True) as visit:
+        visit.open("book/paper")
+        value = visit.page.locator(".sb-value .sb-number").nth(1)
+        note = visit.page.locator(".sb-value .sb-note").nth(1)
+        for close in (value.tap, lambda: visit.page.touchscreen.tap(4, 450),
+                      lambda: visit.page.keyboard.press("Escape")):  # fmt: skip
+            value.tap()
+            assert note.is_visible()
+            box = note.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+            close()
+            assert not note.is_visible()
+        value.tap()
+        note.locator("a").tap()
+        visit.page.wait_for_url("**/provenance.html#num-*")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_number_leads_to_its_row_which_can_be_searched(site, browser, width):
+    with Visit(browser, site, width=width) as visit:
+        visit.open("book/paper")
+        value = visit.page.locator(".sb-value a.sb-number").first
+        target = value.get_attribute("href").partition("#")[2]
+        shown = value.inner_text().replace("\u00a0", " ")
+        value.focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_url(f"**/provenance.html#{target}")
+        row = visit.page.locator(f"#{target}")
+        assert shown in row.inner_text().replace("\u00a0", " ")
+        visit.page.wait_for_function(
+            "row => { const box = row.getBoundingClientRect();"
+            " return box.top >= 0 && box.top < window.innerHeight; }",
+            arg=row.element_handle(),
+        )
+        rows = visit.page.locator("table.sb-ledger tbody tr")
+        everything = rows.count()
+        visit.page.locator(".sb-filter select").select_option("reported")
+        visit.page.locator(".sb-filter input").fill("2649 epoch_time_s")
+        assert 0 < rows.locator("visible=true").count() < everything
+        assert "shown" in visit.page.locator(".sb-filter output").inner_text()
+        assert visit.wrong == []

@@ -1,0 +1,236 @@
+"""Plain ``jb build .`` of a small study: what it executes, what it refuses, what it leaves."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from book_helpers import jb, put_back
+from paths import REPOSITORY
+
+from scalebook.publish import build
+
+CONFIG = """\
+title: Small
+author: Nobody
+logo: ""
+only_build_toc_files: true
+execute: {execute_notebooks: "off"}
+latex: {latex_engine: xelatex, use_jupyterbook_latex: false}
+sphinx: {extra_extensions: [scalebook.publish.sphinx_ext]}
+"""
+
+TOC = """\
+format: jb-book
+root: book/index
+chapters:
+  - file: notebooks/drawn
+  - file: notebooks/asked
+"""
+
+INDEX = """\
+# Small
+
+Rate {value}`reported.2644.throughput|,.0f|unit`, with $E = 1$.
+
+```{study-table} runs
+:name: tab-runs
+Runs.
+```
+
+See {numref}`tab-runs`.
+"""
+
+DRAWN = """\
+# %% [markdown]
+# # Drawn
+
+# %%
+import plotly.graph_objects as go
+
+go.Figure(
+    go.Bar(y=[1, 2]),
+    {"title": "</script><img src=x onerror=alert(1)>", "meta": {"caption": "A <i>caption</i>"}},
+)
+"""
+
+ASKED = """\
+# %% [markdown]
+# # Asked
+
+# %%
+from scalebook import results
+
+print(results.reported().value.iloc[0])
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, str]:
+    """A study in a path with spaces, built once with ``jb build .``."""
+    root = tmp_path_factory.mktemp("a small study")
+    shutil.copytree(REPOSITORY / "data" / "reported", root / "data" / "reported")
+    shutil.copy(REPOSITORY / "study.yaml", root)
+    for name, text in {
+        "_config.yml": CONFIG, "_toc.yml": TOC, "book/index.md": INDEX,
+        "notebooks/drawn.py": DRAWN, "notebooks/asked.py": ASKED,
+    }.items():  # fmt: skip
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    done = jb(root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root, done.stdout
+
+
+@pytest.fixture
+def study(built) -> Iterator[Path]:
+    """The study, to change and build again; its files are put back, its build is not."""
+    root, _ = built
+    with put_back(root):
+        yield root
+
+
+def page(root: Path, name: str) -> str:
+    return (root / "_build" / "html" / f"{name}.html").read_text()
+
+
+def pages(root: Path) -> dict[str, bytes]:
+    html = root / "_build" / "html"
+    return {str(path.relative_to(html)): path.read_bytes() for path in html.rglob("*.html")}
+
+
+def test_both_notebooks_are_executed_and_shown(built):
+    root, output = built
+    assert len(re.findall(r"^scalebook: (drawn|asked) +executed +[\d.]+ s", output, re.M)) == 2
+    assert "90.0" in page(root, "notebooks/asked") or "4460" in page(root, "notebooks/asked")
+    assert "sb-plot-data" in page(root, "notebooks/drawn")
+
+
+def test_a_page_shows_where_a_number_came_from(built):
+    text = page(built[0], "book/index")
+    assert re.search(
+        r'sb-reported"><span class="sb-number" aria-describedby="sb-note-\d+" tabindex="0">4,460',
+        text,
+    )  # without a page of origins, no link
+    assert 'role="tooltip"' in text and "job 2644" in text
+    assert "<math" in text and "Table 1" in text
+
+
+def test_titles_and_captions_cannot_become_markup(built):
+    text = page(built[0], "notebooks/drawn")
+    assert "<img src=x" not in text and "A &lt;i&gt;caption" in text
+    assert "\\u003c/script\\u003e" in text
+
+
+def test_plotly_is_loaded_where_there_is_a_figure_and_nothing_from_elsewhere(built):
+    root, _ = built
+    assert "plotly.min.js" in page(root, "notebooks/drawn")
+    assert "plotly.min.js" not in page(root, "book/index")
+    for name, content in pages(root).items():
+        text = content.decode()
+        assert not re.search(r"""(src|href)=["'](https?:)?//""", re.sub(r"<a [^>]*>", "", text))
+        assert "thebe" not in text.lower(), name
+        assert not re.search(r"<script[^>]*mathjax", text, re.I), name
+
+
+def test_a_changed_answer_executes_one_notebook_and_renews_the_page(study):
+    assert jb(study).returncode == 0
+    report = study / "data" / "reported" / "magic-castle-2025.yaml"
+    text = report.read_text()
+    for path in study.rglob("*.py"):
+        path.touch()
+    report.write_text(text.replace("value: 4460", "value: 4461"))
+    done = jb(study)
+    assert done.returncode == 0, done.stderr
+    assert "the answer of reported() changed" in done.stdout
+    assert re.search(r"drawn +current", done.stdout)
+    assert "4,461" in page(study, "book/index")
+
+
+def test_an_ipynb_beside_its_source_is_no_second_page(study):
+    beside = study / "notebooks" / "drawn.ipynb"
+    beside.write_text("{}")
+    assert build.build_book(study, lambda _: None) == 0
+    beside.unlink()
+
+
+def test_a_failing_notebook_fails_the_build_and_leaves_the_pages(study):
+    before = pages(study)
+    (study / "notebooks" / "asked.py").write_text(ASKED + "\n# %%\n1 / 0\n")
+    (study / "notebooks" / "drawn.py").write_text(DRAWN.replace("[1, 2]", "[1, 3]"))
+    (study / "book" / "index.md").write_text("# Changed\n")
+    done = jb(study)
+    assert done.returncode == 1
+    assert "notebooks/asked.py: code cell 2: ZeroDivisionError: division by zero" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert re.search(r"drawn +executed", done.stdout)
+    assert pages(study) == before
+
+    told = []
+    assert build.build_book(study, told.append) == 1
+    assert any("code cell 2: ZeroDivisionError" in line for line in told)
+    assert not any("Traceback" in line for line in told)
+
+
+def test_what_cannot_be_shown_fails_the_build_by_page_and_line(study):
+    before = pages(study)
+    (study / "book" / "index.md").write_text(
+        "# Small\n\n"
+        "{value}`reported.2644.throughputt`\n\n"
+        "{value}`reported.2644.throughput|x`\n\n"
+        "```{study-figure} nothing\n```\n\n"
+        "```{study-table} nothing\n```\n"
+    )
+    done = jb(study)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for message in (
+        "book/index.md:3: value 'reported.2644.throughputt': no number",
+        "book/index.md:5: value 'reported.2644.throughput': format 'x'",
+        "book/index.md:7: study-figure: no figure 'nothing'",
+        "book/index.md:10: study-table: no table 'nothing'",
+    ):
+        assert message in done.stderr
+    assert pages(study) == before
+
+
+def test_after_mending_the_build_is_whole_again(study):
+    index = study / "book" / "index.md"
+    index.write_text(INDEX.replace("2644", "0000"))
+    assert jb(study).returncode == 1
+    index.write_text(INDEX.replace("Rate", "Mended"))
+    assert jb(study).returncode == 0
+    assert "Mended" in page(study, "book/index") and "0000" not in page(study, "book/index")
+
+
+def test_builders_that_print_get_no_warning(study):
+    done = jb(study, "-W", "--keep-going", "--builder", "latex")
+    assert done.returncode == 0, done.stderr
+    (tex,) = (study / "_build" / "latex").glob("*.tex")
+    assert "4,460\u00a0images/s" in tex.read_text() or "4,460~images/s" in tex.read_text()
+
+
+def test_scalebook_book_says_little_and_names_the_page(study):
+    told = []
+    assert build.build_book(study, told.append) == 0
+    assert told[-1] == str(study / "_build" / "html" / "index.html")
+    assert len(told) == 3
+
+
+def test_a_second_build_of_the_same_study_waits_for_the_first(tmp_path, capsys):
+    second_in = threading.Event()
+
+    def second():
+        with build.alone(tmp_path):
+            second_in.set()
+
+    with build.alone(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not second_in.wait(0.3)
+    thread.join(10)
+    assert second_in.is_set()
+    assert "waiting for it" in capsys.readouterr().err

@@ -1,0 +1,244 @@
+"""Numbers in every place of a page, their notes, and the page that says where they come from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from book_helpers import jb, put_back
+from fabricate import add_run
+from paths import REPOSITORY
+
+from scalebook.publish import ledger_digest
+
+CONFIG = """\
+title: Small
+author: Nobody
+logo: ""
+only_build_toc_files: true
+execute: {execute_notebooks: "off"}
+parse: {myst_enable_extensions: [amsmath, colon_fence, dollarmath]}
+latex: {latex_engine: xelatex, use_jupyterbook_latex: false}
+sphinx: {extra_extensions: [scalebook.publish.sphinx_ext]}
+"""
+TOC = """\
+format: jb-book
+root: book/index
+chapters:
+  - {file: book/other}
+  - {file: book/origins}
+"""
+
+#: Where a number can stand, with ``@`` for what asks for it: in text, or in a formula.
+PLACES = {
+    "prose": "Reached @.",
+    "list-table": ":::{list-table} Title\n* - a\n  - @\n:::",
+    "table": "| a |\n|---|\n| @ |",
+    "table-title": "```{study-table} runs\nWith @ in its title.\n```",
+    "figure-caption": "```{study-figure} throughput_comparison\nWith @ in its caption.\n```",
+    "admonition": ":::{note}\n- An item with @.\n:::",
+    "math": "So $x = @$ holds.",
+    "math-block": "$$\nx = @\n$$",
+    "math-labelled": "$$\nx = @\n$$ (eq-one)",
+    "amsmath": "\\begin{align}\nx &= @ \\\\\ny &= 1\n\\end{align}",
+    "math-directive": "```{math}\nx = @\n```",
+}
+RATE = "baseline.local.throughput.median"
+ACCURACY = "baseline.local.final_val_acc.median"
+
+
+def asked(place: str, key: str, rest: str = "|,.0f|unit") -> str:
+    """Text of a place that asks for a number."""
+    rest = rest.replace("|", r"\|") if place == "table" else rest
+    text = rf"\val{{{key}{rest}}}" if "math" in place else f"{{value}}`{key}{rest}`"
+    return PLACES[place].replace("@", text)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, tuple[str, ...]]:
+    """A small study with a number in every place, built once; and the stems of its runs."""
+    root = tmp_path_factory.mktemp("numbers everywhere")
+    shutil.copytree(REPOSITORY / "data" / "reported", root / "data" / "reported")
+    shutil.copy(REPOSITORY / "study.yaml", root)
+    shutil.copytree(REPOSITORY / "book" / "sentences", root / "book" / "sentences")
+    stems = tuple(
+        add_run(root, seed=seed, rate=1200 + 40 * seed, accuracy=(40.0, 45.0, 50.0 + seed))
+        for seed in range(3)
+    )
+    index = "# Small\n\n" + "\n\n".join(asked(place, RATE) for place in PLACES)
+    for name, text in {
+        "_config.yml": CONFIG,
+        "_toc.yml": TOC,
+        "book/index.md": index + "\n\n```{study-text} own-gpu\n```\n",
+        "book/other.md": f"# Other\n\nIt is {{value}}`{ACCURACY}|.1f|unit`, not 50.0 %.\n",
+        "book/origins.md": "# Origins\n\nDigest {ledger-digest}`sha256`.\n\n"
+        + "".join(
+            f"```{{study-provenance}} {part}\n```\n\n" for part in ("numbers", "runs", "drawn")
+        ),
+    }.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    done = jb(root, "-W", "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root, stems
+
+
+@pytest.fixture
+def study(built) -> Iterator[Path]:
+    """The study, to change and build again; its files are put back, its build is not."""
+    root, _ = built
+    with put_back(root):
+        yield root
+
+
+def page(root: Path, name: str) -> str:
+    return (root / "_build" / "html" / "book" / f"{name}.html").read_text()
+
+
+def words(markup: str) -> list[str]:
+    """What a reader of a page sees, word by word."""
+    article = markup.partition("<article")[2].partition("</article>")[0]
+    return re.sub(r"<[^>]+>", " ", article).split()
+
+
+# --------------------------------------------------------------------------- in every place
+
+
+def test_a_number_stands_in_every_place_with_note_and_link(built):
+    text = page(built[0], "index")
+    entry = "origins.html#num-baseline--local--throughput--median"
+    # The table of runs shows each run by itself, and so not this number.
+    in_text = re.findall(rf'<a class="sb-number" aria-describedby="(sb-note-\d+)" href="{entry}">'
+                         "1,240\u00a0images/s</a>", text)  # fmt: skip
+    in_maths = re.findall(
+        r'<mrow class="sb-mathnumber sb-measured" tabindex="0" role="link" '
+        r'aria-describedby="(sb-note-\d+)"><mn>1,240</mn><mtext>\u00a0images/s</mtext></mrow>',
+        text,
+    )
+    maths = [place for place in PLACES if "math" in place]
+    assert len(in_maths) == len(maths) and len(in_text) == len(PLACES) - len(maths)
+    for name in in_text + in_maths:
+        note = text.partition(f'id="{name}">')[2].partition("</span></span>")[0]
+        assert "3 runs of baseline on local" in note and "1,200 to 1,280 images/s" in note
+        assert entry in note
+    assert r"x = {1{,}240\,\text{images/s}}" in text and "sbval" not in text
+
+
+def test_computed_sentences_stand_in_the_page(built):
+    assert "We made no measurement on a GPU" in page(built[0], "index")
+
+
+def test_a_number_of_a_table_keeps_its_origin(built):
+    root, stems = built
+    text = page(root, "index")
+    assert f"origins.html#num-run--{stems[0]}--throughput" in text
+    assert "origins.html#num-reported--2649--epoch_time_s" in text
+
+
+def test_the_page_of_origins_lists_number_run_and_files(built):
+    root, stems = built
+    text = page(root, "origins")
+    row = text.partition('<tr id="num-baseline--local--throughput--median"')[2].partition("</tr>")[
+        0
+    ]
+    for part in (
+        'data-kind="measured"', "1,240\u00a0images/s", "n = 3", "column throughput",
+        "scalebook.<wbr>analysis.<wbr>configuration_<wbr>table", 'href="index.html"',
+    ):  # fmt: skip
+        assert part in row, part
+    for stem in stems:
+        assert f'href="#run-{stem}"' in row
+        run = text.partition(f'<tr id="run-{stem}">')[2].partition("</tr>")[0]
+        links = re.findall(r'href="\.\./([^"]+)"', run)
+        assert f"results/csv/{stem}.csv" in links and len(links) >= 3
+        for link in links:
+            copied = (root / "_build" / "html" / link).read_bytes()
+            assert copied == (root / link).read_bytes()
+    reported = text.partition('<tr id="num-reported--2649--epoch_time_s"')[2].partition("</tr>")[0]
+    assert "jobs.2649.values.epoch_time_s" in reported
+    assert 'href="../data/reported/magic-castle-2025.yaml"' in reported
+    for name in ("throughput_comparison", "runs", "own-gpu"):
+        assert f"<code>{name}</code>" in text
+
+
+def test_the_digest_of_the_ledger_is_shown(built, monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(built[0]))
+    assert ledger_digest(short=True) in page(built[0], "origins")
+
+
+# --------------------------------------------------------------------------- and only where
+
+
+def test_one_changed_value_changes_its_number_and_nothing_else(study, built):
+    assert jb(study).returncode == 0
+    before = {name: page(study, name) for name in ("index", "other", "origins")}
+    csv = study / f"results/csv/{built[1][1]}.csv"
+    assert ",51.0," in csv.read_text()
+    csv.write_text(csv.read_text().replace(",51.0,", ",51.5,"))
+    done = jb(study)
+    assert done.returncode == 0, done.stderr
+    after = {name: page(study, name) for name in before}
+    assert before["other"].count("51.0\u00a0%") == 1 and after["other"].count("51.5\u00a0%") == 1
+    changed = [
+        pair for pair in zip(words(before["other"]), words(after["other"])) if len(set(pair)) > 1
+    ]
+    assert changed == [("51.0", "51.5")]
+    # The table of runs on this page shows the run itself.
+    changed = [
+        pair for pair in zip(words(before["index"]), words(after["index"])) if len(set(pair)) > 1
+    ]
+    assert changed == [("51.00", "51.50")]
+    gone = set(words(before["origins"])) - set(words(after["origins"]))
+    assert {"51.0", "51.00"} <= gone and not any("1,240" in word for word in gone)
+
+
+# --------------------------------------------------------------------------- what fails
+
+
+def test_a_missing_number_fails_in_every_place_with_file_and_line(study):
+    index, lines = "# Small\n\n", []
+    for place in PLACES:
+        text = asked(place, "reported.2644.nothing")
+        lines.append(index.count("\n") + 1)
+        index += text + "\n\n"
+    index += "$x = \\val y$\n\n```{study-text} nothing\n```\n\n```{study-provenance} all\n```\n"
+    (study / "book" / "index.md").write_text(index)
+    done = jb(study)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    told = re.findall(
+        r"book/index\.md:(\d+): value 'reported\.2644\.nothing': no number", done.stderr
+    )
+    assert len(told) == len(PLACES), done.stderr
+    for start, end in zip(lines, [*lines[1:], 10**6]):
+        assert any(start <= int(line) <= end for line in told), (start, told)
+    assert r"\val: write \val{key}" in done.stderr
+    assert "study-text: no text 'nothing'" in done.stderr
+    assert "study-provenance: no part 'all'" in done.stderr
+
+
+def test_an_ambiguous_number_fails_in_every_place(study):
+    stem = add_run(study, seed=7, versions={"torch": "2.0.1"})
+    try:
+        done = jb(study)
+    finally:
+        for path in study.rglob(f"{stem}*"):
+            path.unlink()
+    assert done.returncode == 1
+    told = re.findall(
+        r"book/index\.md:\d+: value 'baseline\.local\.\S+': \S+ ambiguous", done.stderr
+    )
+    assert len(told) == len(PLACES), done.stderr
+
+
+# --------------------------------------------------------------------------- in print
+
+
+def test_print_gets_numbers_in_formulas_and_a_table_of_origins(study):
+    done = jb(study, "-W", "--keep-going", "--builder", "latex")
+    assert done.returncode == 0, done.stdout + done.stderr
+    tex = "".join(path.read_text() for path in (study / "_build" / "latex").glob("*.tex"))
+    assert tex.count(r"{1{,}240\,\text{images/s}}") == 5 and "sbval" not in tex
+    assert "Where it comes from" in tex and "3 runs of baseline on local" in tex

@@ -1,0 +1,106 @@
+"""One run as one HTML file: everything in it, nothing asked for, every text escaped."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import REPOSITORY
+from fabricate import add_run
+
+from scalebook.cli import main
+from scalebook.contract import ScalebookError
+from scalebook.publish import report
+
+HOSTILE = "<script>document.title = 'taken'</script> & <b>bold</b>"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A study with two runs, one of which printed markup."""
+    root = tmp_path_factory.mktemp("a study")
+    shutil.copy(REPOSITORY / "study.yaml", root)
+    shutil.copytree(REPOSITORY / "data/systems", root / "data/systems")
+    return root
+
+
+@pytest.fixture(scope="module")
+def stems(root) -> list[str]:
+    stems = [add_run(root, job_id=f"t261123-050102-{tail}") for tail in ("7f3a", "80bc")]
+    (root / "results/logs").mkdir(exist_ok=True)
+    (root / f"results/logs/{stems[0]}.log").write_text(f"first\n{HOSTILE}\nlast line\n")
+    (root / f"results/logs/{stems[0]}.sacct.csv").write_text(
+        "JobID,JobName,State,Elapsed,MaxRSS\n17,baseline,COMPLETED,00:00:30,4152K\n"
+    )
+    return stems
+
+
+@pytest.fixture
+def here(root, stems, monkeypatch) -> Path:
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(root))
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(root, stems) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCALEBOOK_ROOT", str(root))
+        return report.write(stems[0], root)
+
+
+def test_a_run_is_found_by_stem_by_job_and_by_how_it_begins(here, stems):
+    assert report.find(stems[0]) == stems[0]
+    assert report.find("t261123-050102-7f3a") == stems[0]
+    assert report.find("t261123-050102-8") == stems[1]
+    with pytest.raises(ScalebookError, match="begins the names of 2 runs"):
+        report.find("baseline")
+    with pytest.raises(ScalebookError, match="list them with: scalebook runs"):
+        report.find("")
+
+
+def test_an_unknown_run_is_one_line(here):
+    said = CliRunner().invoke(main.main, ["report", "nobody"])
+    assert said.exit_code == 1
+    assert said.output == (
+        "scalebook: report: no run is called 'nobody'; list them with: scalebook runs --all\n"
+    )
+
+
+def test_the_page_holds_the_run_and_escapes_what_it_printed(page, root, stems):
+    assert page == root / "_build/reports" / f"{stems[0]}.html"
+    text = re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.S)
+    assert "last line" in text and "COMPLETED" in text and "4152K" in text
+    assert HOSTILE not in text and "&lt;script&gt;document.title" in text
+    assert "layout.nodes" in text and "versions.torch" in text
+    for place in ("cdn", "mathjax", "require.min.js", "unpkg"):
+        assert place not in text.casefold()
+    assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]", text)
+
+
+@pytest.mark.browser
+def test_it_opens_offline_with_its_figures(page, browser):
+    context = browser.new_context(offline=True, color_scheme="dark")
+    tab = context.new_page()
+    asked, wrong = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("console", lambda message: wrong.append(message.text))
+    tab.goto(page.as_uri())
+    tab.wait_for_selector(".js-plotly-plot .main-svg")
+    assert tab.locator(".js-plotly-plot").count() == 2
+    assert (asked, wrong) == ([page.as_uri()], [])
+    assert tab.title().startswith("Run baseline_")
+    context.close()
+
+
+def test_an_imported_run_has_a_report_though_it_has_no_record(study_root):
+    path = study_root / "results/csv/baseline_2644_1gpu_2644.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("epoch,val_acc\n1,60.5\n2,77.4\n")
+    text = report.write("2644", study_root, study_root / "out.html").read_text()
+    assert "77.4 % validation accuracy" in text
+    assert "This run was imported" in text and "recorded no steps" in text
+    assert "repeat it with" not in text

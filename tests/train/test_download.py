@@ -1,0 +1,181 @@
+"""The official archive: checked, unpacked whole or not at all, never unpickled unchecked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalebook.contract import ScalebookError
+from scalebook.train.images import cifar10, dataset, download
+from scalebook.train.settings import DatasetSettings
+
+
+def batch(count: int) -> bytes:
+    rng = np.random.default_rng(count)
+    return pickle.dumps(
+        {
+            "data": rng.integers(0, 256, (count, 3072), dtype=np.uint8),
+            "labels": [number % 10 for number in range(count)],
+        },
+        protocol=2,
+    )
+
+
+def contents() -> dict[str, bytes]:
+    files = {f"data_batch_{number}": batch(20 + number) for number in range(1, 6)}
+    files["test_batch"] = batch(12)
+    files["batches.meta"] = pickle.dumps(
+        {"label_names": [f"kind{number}" for number in range(10)]}, protocol=2
+    )
+    return files
+
+
+def archive(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """A small archive that passes for the official one, served by a web server on this host."""
+    served = tmp_path / "served"
+    served.mkdir()
+    files = contents()
+    tricks = {
+        f"{download.FOLDER}/../escaped": b"x", "/absolute": b"x", f"{download.FOLDER}/extra": b"x",
+    }  # fmt: skip
+    path = served / "cifar.tar.gz"
+    archive(path, {**tricks, **{f"{download.FOLDER}/{n}": c for n, c in files.items()}})
+
+    class Handler(SimpleHTTPRequestHandler):
+        asked = 0
+
+        def do_GET(self):
+            type(self).asked += 1
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(served)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(download, "URL", f"http://127.0.0.1:{server.server_port}/cifar.tar.gz")
+    monkeypatch.setattr(download, "ARCHIVE_MD5", md5(path.read_bytes()))
+    monkeypatch.setattr(download, "FILE_MD5", {name: md5(c) for name, c in files.items()})
+    yield path, Handler
+    server.shutdown()
+    server.server_close()
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".cifar10.lock")
+
+
+def test_downloads_once_and_only_what_is_known(official, tmp_path):
+    data = tmp_path / "data"
+    told = []
+    threads = [threading.Thread(target=download.get, args=(data,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    download.get(data, lambda done, total: told.append((done, total)))
+    assert official[1].asked == 1 and not told
+    assert left(data) == [download.FOLDER]
+    assert sorted(path.name for path in (data / download.FOLDER).iterdir()) == sorted(
+        download.FILE_MD5
+    )
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_progress_counts_bytes(official, tmp_path):
+    told = []
+    download.get(tmp_path / "data", lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] == official[0].stat().st_size
+
+
+def test_the_dataset_is_what_the_files_hold(official, tmp_path):
+    download.get(tmp_path / "data")
+    settings = DatasetSettings("auto", "data", None, None, None)
+    data = dataset.load(settings, tmp_path, lambda *_: None)
+    assert data.name == "cifar10" and not data.subset and data.image_size == 32
+    assert (len(data.train), len(data.val)) == (21 + 22 + 23 + 24 + 25, 12)
+    assert data.classes[3] == "kind3"
+    first = pickle.loads(contents()["data_batch_1"])
+    assert (data.train.images[:21].reshape(21, -1).numpy() == first["data"]).all()
+    assert data.train.labels[:21].tolist() == first["labels"]
+
+
+def test_wrong_archive_leaves_nothing(official, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ARCHIVE_MD5", "0" * 32)
+    with pytest.raises(ScalebookError, match=r"not the official archive .*synthetic"):
+        download.get(tmp_path / "data")
+    assert left(tmp_path / "data") == []
+
+
+def test_wrong_file_in_the_archive_leaves_nothing(official, tmp_path, monkeypatch):
+    monkeypatch.setitem(download.FILE_MD5, "test_batch", "0" * 32)
+    with pytest.raises(ScalebookError, match="test_batch: is not the official file"):
+        download.get(tmp_path / "data")
+    assert left(tmp_path / "data") == []
+
+
+def test_no_network_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "URL", "http://127.0.0.1:9/cifar.tar.gz")
+    with pytest.raises(ScalebookError, match="cannot download .* dataset=synthetic") as caught:
+        download.get(tmp_path / "data")
+    assert "\n" not in str(caught.value) and left(tmp_path / "data") == []
+
+
+def test_archive_fetched_by_hand_is_used(official, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "cifar-10-python.tar.gz").write_bytes(official[0].read_bytes())
+    download.get(data)
+    assert official[1].asked == 0 and (data / download.FOLDER / "test_batch").is_file()
+
+
+def test_changed_file_is_not_unpickled(official, tmp_path, monkeypatch):
+    download.get(tmp_path / "data")
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (marker,))
+
+    (tmp_path / "data" / download.FOLDER / "data_batch_2").write_bytes(pickle.dumps(Evil()))
+    settings = DatasetSettings("auto", "data", None, None, None)
+    with pytest.raises(ScalebookError, match="data_batch_2: is not the official file"):
+        dataset.load(settings, tmp_path, lambda *_: None)
+    # Even with its checksum known, such a pickle is refused.
+    monkeypatch.setitem(download.FILE_MD5, "data_batch_2", md5(pickle.dumps(Evil())))
+    with pytest.raises(ScalebookError, match=r"data_batch_2: cannot be read .*not allowed"):
+        dataset.load(settings, tmp_path, lambda *_: None)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_arrays_of_any_protocol_are_read(tmp_path, protocol):
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps({"data": np.arange(4), "labels": [1, 2]}, protocol=protocol))
+    if protocol == 5:  # numpy then names a function that is not on the list
+        with pytest.raises(ScalebookError, match="not allowed"):
+            cifar10._unpickle(path)
+    else:
+        assert cifar10._unpickle(path)["data"].tolist() == [0, 1, 2, 3]
