@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from conftest import REPOSITORY
 from fabricate import add_allreduce, add_campaign, add_run, add_trace
+from paths import REPOSITORY
 from study_sentences import theirs
 
 from scalebook.analysis import consistency

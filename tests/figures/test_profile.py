@@ -6,8 +6,8 @@ import json
 import shutil
 
 import pytest
-from conftest import REPOSITORY
 from fabricate import add_trace
+from paths import REPOSITORY
 from profile_traces import add, add_cpu, add_gpu, add_job, gpu_events
 from test_drawing import HOSTILE, meta, texts
 from trace_events import kernel, launch, operator, write

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook import contract, launch, study
 from scalebook.contract import ScalebookError

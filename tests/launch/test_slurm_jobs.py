@@ -15,7 +15,7 @@ import jupytext
 import numpy as np
 import papermill
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 from slurm_study import (
     at_work,
     learnt,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook.cli.main import main
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook import results
 

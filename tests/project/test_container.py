@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 from test_setup import pins
 
 RECIPE = (REPOSITORY / "env" / "project.def").read_text()

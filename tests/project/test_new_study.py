@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 from click.testing import CliRunner
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook import contract, study
 from scalebook.cli.main import main

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.project import deliverables, release

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import click
 import pytest
 import yaml
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook import study
 from scalebook.cli import main

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 from PIL import Image
 
 STUDY = """

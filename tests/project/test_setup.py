@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import tomllib
-from conftest import REPOSITORY
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from paths import REPOSITORY
 
 from scalebook.project import doctor
 

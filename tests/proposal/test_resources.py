@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from conftest import REPOSITORY
 from fabricate import add_allreduce
+from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError
 from scalebook.proposal import request, resources, steptime

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from book_helpers import jb
-from conftest import REPOSITORY
 from docutils import nodes
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError
 from scalebook.figures import static

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import REPOSITORY
 from fabricate import add_run
+from paths import REPOSITORY
 
 from scalebook.cli import main
 from scalebook.contract import ScalebookError

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import yaml
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook import study
 from scalebook.contract import ScalebookError, UsageError

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
 from scalebook import study
 from scalebook.contract import ScalebookError, UsageError
