@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv as requirements.txt and requirements.lock say, or leave it be if it is so already.
+# Make .venv as pyproject.toml and requirements.lock say, or leave it be if it is so already.
 #   PYTHON=python3.12   another interpreter
 #   TORCH=system        build on the torch that is already there (a cluster's module)
 # Without them, a .venv that is there keeps its interpreter and its torch.
@@ -48,7 +48,7 @@ except OSError:
     pass  # a file system without locks: go on as if alone
 PY
 
-want=$({ cat requirements.txt requirements.lock pyproject.toml packages/*/pyproject.toml env/setup.sh; pwd
+want=$({ cat requirements.lock pyproject.toml packages/*/pyproject.toml env/setup.sh; pwd
          "$python" -VV; echo "$python"; echo "$torch"; } | cksum)
 made=$(sed -n 1p "$stamp" 2>/dev/null) || :
 if [ -x .venv/bin/scalebook ] && [ "$made" = "$want" ]; then exit 0; fi
@@ -69,21 +69,20 @@ said=$("$python" -m venv $options .venv 2>&1) || {
     *) fail "$python cannot make .venv: $(echo "$said" | tail -1)" ;;
   esac
 }
-requirements=requirements.txt constraints=requirements.lock
+extras=train,book,dev constraints=requirements.lock
 if [ "$torch" = system ]; then
   # Whatever came with the machine's torch stays: only what stands beside it is pinned.
-  requirements=.venv/requirements.txt constraints=.venv/constraints.txt
+  extras=book,dev constraints=.venv/constraints.txt
   kept='^(torch|torchvision|numpy|pillow|sympy|mpmath|networkx|filelock|fsspec|typing_extensions)=='
-  grep -Ev '^(torch|torchvision|numpy)==' requirements.txt > "$requirements"
   grep -Eiv "$kept" requirements.lock > "$constraints"
   # `--system-site-packages` of an interpreter that is itself a venv's leads past that venv.
   "$python" -c 'import sys, sysconfig
 if sys.prefix != sys.base_prefix: print(sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sep="\n")' \
     > "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/system.pth"
 fi
-say() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 log=.venv/setup.log
-{ say install -r "$requirements" -c "$constraints" && say install --no-deps -e . -e packages/minislurm ; } > "$log" 2>&1 || {
+.venv/bin/python -m pip --disable-pip-version-check install -c "$constraints" \
+    -e ".[$extras]" -e packages/minislurm > "$log" 2>&1 || {
   # pip's last words after a lost network are of conflicts; what it tried before tells.
   if grep -q 'No space left on device' "$log"; then
     why="the disk is full (.venv takes some 6 GB with PyPI's torch, which brings CUDA)"
