@@ -21,7 +21,7 @@ HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & ]]>"
 @pytest.fixture(autouse=True)
 def _another_build():
     """Numbers are read once a build; each test stands for one."""
-    values.ledger.cache_clear()
+    values.numbers.cache_clear()
 
 
 def figure(**layout) -> dict:

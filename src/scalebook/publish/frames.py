@@ -215,7 +215,7 @@ def number(
     key: str, spec: str, otherwise: str = NOTHING, unit: bool = False, interval: bool = False
 ) -> Shown | str:
     """A number of the ledger, or `otherwise` where it has none of that name."""
-    value = values.ledger().get(key)
+    value = values.numbers().get(key)
     return otherwise if value is None else Shown(value, spec, unit, interval)
 
 

@@ -44,7 +44,7 @@ def _facts(machine: str) -> Facts:
 
 def number(key: str, spec: str, unit: bool = False, interval: bool = False) -> Shown | str:
     """A number of the ledger as a cell; a dash where it has none of that name."""
-    value = values.ledger().get(key)
+    value = values.numbers().get(key)
     return NOTHING if value is None else Shown(value, spec, unit, interval)
 
 

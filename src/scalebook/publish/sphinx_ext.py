@@ -124,7 +124,7 @@ def _execute_notebooks(app: Sphinx) -> None:
     root = Path(app.srcdir)
     os.environ["SCALEBOOK_ROOT"] = str(root)  # the study being built, whatever the directory
     os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
-    for kept in (plots.build, values.ledger):
+    for kept in (plots.build, values.numbers):
         kept.cache_clear()
     texts.forget()
     if gone := _without_page(app):

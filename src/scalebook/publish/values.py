@@ -19,11 +19,11 @@ from sphinx.util.docutils import SphinxRole, SphinxTranslator
 
 from scalebook.contract import ScalebookError
 from scalebook.publish import inputs
+from scalebook.values import ledger
+from scalebook.values.value import Value
 
 if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
-
-    from scalebook.values.value import Value
 
 #: The part of Python's format language that prose needs.
 _FORMAT = re.compile(r"[+]?,?(\.\d{1,2})?[efgd%]?")
@@ -186,17 +186,13 @@ def anchor(key: str, prefix: str = "num") -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def ledger() -> dict[str, Value]:
+def numbers() -> dict[str, Value]:
     """All numbers of the study, read once a build."""
-    from scalebook.values import ledger
-
     return ledger.ledger()
 
 
 def _lookup(key: str) -> Value:
-    from scalebook.values import ledger
-
-    known = ledger()
+    known = numbers()
     return known[key] if key in known else ledger.lookup(key)  # which says what is wrong
 
 
