@@ -67,6 +67,10 @@ def processes_of(pid):
     return found
 
 
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def interfaces_of_others(described):
     taken = []
     for path in Path("/run").glob("scalebook-*"):
@@ -239,7 +243,7 @@ def test_killed_it_leaves_nothing():
         slurm(cluster, "sbatch", "-N2", "-o", "/dev/null", "--wrap", "srun sleep 600")
         wait_until(lambda: slurm(cluster, "squeue", "-h", "-o", "%T").strip() == "RUNNING")
         time.sleep(0.5)
-        main = leftovers.living(cluster.run_dir)
+        main = leftovers.main_process(cluster.run_dir)
         alive = processes_of(main)
         assert len(alive) > 5
         assert len(traces_of(cluster.settings)) > 1
@@ -252,9 +256,10 @@ def test_killed_it_leaves_nothing():
 def test_the_next_command_removes_what_one_left_whose_janitor_was_killed_too():
     cluster = MiniCluster(name=own_name("both"), accounting=False)
     with cluster:
-        for who in ("janitor", "main"):
-            os.kill(leftovers.living(cluster.run_dir, who), signal.SIGKILL)
-        wait_until(lambda: leftovers.living(cluster.run_dir) is None)
+        main = leftovers.main_process(cluster.run_dir)
+        for pid in (parent_of(main), main):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not leftovers.is_up(cluster.run_dir))
         assert cluster.run_dir.exists()
         assert command_line("status", "--name", own_name("other")).returncode == 1
         wait_until(lambda: traces_of(cluster.settings) == [])

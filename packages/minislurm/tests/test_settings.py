@@ -5,7 +5,7 @@ import re
 import pytest
 from by_hand import command_line, own_name
 
-from minislurm import ClusterError, MiniCluster, Settings, UsageError, config, placement, settings
+from minislurm import ClusterError, MiniCluster, Settings, UsageError, config, machine, placement
 
 
 def test_settings_that_cannot_be_are_refused_in_one_line():
@@ -49,9 +49,9 @@ def test_a_missing_program_is_told_in_one_line_with_the_package(tmp_path):
 
 
 def test_another_system_is_told_in_one_line(monkeypatch):
-    monkeypatch.setattr(settings.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
     with pytest.raises(ClusterError, match="needs Linux, not Darwin"):
-        settings.check_machine()
+        machine.check_machine()
 
 
 def test_down_and_status_of_a_cluster_that_is_not_there():

@@ -1,4 +1,4 @@
-"""``python -m minislurm up|down|status|env|check``: the small cluster by hand."""
+"""``minislurm up|down|status|env|check``: the small cluster by hand."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import time
 
 from minislurm import cgroups, leftovers
 from minislurm.cluster import MiniCluster
-from minislurm.settings import ClusterError, Settings, check_machine
+from minislurm.machine import ClusterError, check_machine
+from minislurm.settings import Settings
 
 
 def main() -> int:
-    """Do what the command line says; one line and exit status 1 or 2 where that fails."""
+    """Do what the command line asks; one line and exit status 1 or 2 where that fails."""
     parser = argparse.ArgumentParser(
-        prog="python -m minislurm", description="A real Slurm, small, on this machine."
+        prog="minislurm", description="A real Slurm, small, on this machine."
     )
-    parser.add_argument("do", choices=list(_ACTIONS))
+    parser.add_argument("action", choices=list(_ACTIONS))
     parser.add_argument("--name", default="default", help="tells several clusters apart")
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--cpus", type=int, default=2, help="of each node")
-    parser.add_argument("--mem", type=int, default=4000, metavar="MB", help="of each node")
+    parser.add_argument(
+        "--mem", type=int, default=4000, dest="memory_mb", metavar="MB", help="of each node"
+    )
     parser.add_argument("--gpus", type=int, default=2, help="of each node; scheduled, not there")
     parser.add_argument("--link", metavar="RATE", help="rate of each node's cable, as 1gbit")
-    parser.add_argument("--no-accounting", action="store_true", help="no slurmdbd, no sacct")
-    chosen = parser.parse_args()
+    parser.add_argument(
+        "--no-accounting", action="store_false", dest="accounting", help="no slurmdbd, no sacct"
+    )
+    chosen = vars(parser.parse_args())
+    action = _ACTIONS[chosen.pop("action")]
     try:
-        cluster = MiniCluster(
-            chosen.name, chosen.nodes, chosen.cpus, chosen.mem, chosen.gpus,
-            chosen.link or None, not chosen.no_accounting,
-        )  # fmt: skip
-        return _ACTIONS[chosen.do](cluster)
+        return action(MiniCluster(**{**chosen, "link": chosen["link"] or None}))
     except ClusterError as error:
         print(f"minislurm: {error}", file=sys.stderr)
         return error.exit_status
@@ -60,14 +62,14 @@ def down(cluster: MiniCluster) -> int:
 
 def env(cluster: MiniCluster) -> int:
     """Print the line that makes Slurm's commands speak to it."""
-    if not leftovers.living(cluster.run_dir):
+    if not leftovers.is_up(cluster.run_dir):
         raise ClusterError(f"no small cluster named {cluster.settings.name} is up")
     print(f". {cluster.run_dir}/env")
     return 0
 
 
 def check(cluster: MiniCluster) -> int:
-    """Say whether this machine can have one."""
+    """Check that this machine can have one."""
     check_machine(cluster.settings.accounting)
     print("a small cluster can come up here")
     return 0
@@ -75,15 +77,15 @@ def check(cluster: MiniCluster) -> int:
 
 def status(cluster: MiniCluster) -> int:
     """Show it; exit status 1 if it is not up."""
-    pid = leftovers.living(cluster.run_dir)
-    if pid is None:
+    if not leftovers.is_up(cluster.run_dir):
         cluster.down()
         print(f"{cluster.settings.name}: not up")
         return 1
     settings = Settings.load(cluster.run_dir)
     seconds = int(time.time() - (cluster.run_dir / "cluster.json").stat().st_mtime)
     print(
-        f"{settings.cluster_name}: up {seconds // 60} min {seconds % 60} s, pid {pid}, "
+        f"{settings.cluster_name}: up {seconds // 60} min {seconds % 60} s, "
+        f"pid {leftovers.main_process(cluster.run_dir)}, "
         f"link {settings.link or 'open'}; . {cluster.run_dir}/env"
     )
     for command in (["sinfo", "-N", "-p", "main", "-o", "%N %T %c %m %G"], ["squeue"]):

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from minislurm.network import run
+from minislurm.machine import run
 from minislurm.settings import Settings
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -20,7 +20,7 @@ def available() -> bool:
 
 
 def mount(settings: Settings) -> Path | None:
-    """Make the cluster's cgroups and mount them below the run directory; tells where.
+    """Make the cluster's cgroups and mount them below the run directory.
 
     Slurm names a node's cgroup after the node, and every small cluster has a node1. So each
     gets a folder of its own in every controller, which its processes see as the whole. The
@@ -29,30 +29,30 @@ def mount(settings: Settings) -> Path | None:
     Returns
     -------
     Path or None
-        None where the machine has no cgroups of version 1.
+        Where they are mounted; None where the machine has no cgroups of version 1.
     """
     if not available():
         return None
     top = settings.run_dir / "cgroup"
-    top.mkdir(exist_ok=True)
+    top.mkdir()
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "cgroups", str(top)])
     for name in _CONTROLLERS:
         own = _ROOT / name / _folder(settings)
-        own.mkdir(exist_ok=True)
+        own.mkdir()
         (top / name).mkdir()
         run(["mount", "--bind", str(own), str(top / name)])
     return top
 
 
 def remove(settings: Settings) -> bool:
-    """Remove the cluster's empty cgroups; tells whether none is left."""
-    left = False
+    """Remove the cluster's empty cgroups; returns whether all are gone."""
+    all_gone = True
     for own in _ROOT.glob(f"*/{_folder(settings)}"):
         for folder, _, _ in os.walk(own, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        left = left or own.exists()
-    return not left
+        all_gone = all_gone and not own.exists()
+    return all_gone
 
 
 def _folder(settings: Settings) -> str:

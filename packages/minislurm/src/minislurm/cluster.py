@@ -1,26 +1,17 @@
-"""Bring a small cluster up, look at it, take it down."""
+"""Bring a small cluster up, disturb it, take it down."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from minislurm import leftovers
-from minislurm.settings import (
-    RUN,
-    ClusterError,
-    Settings,
-    bits_per_second,
-    check_machine,
-    search_path,
-)
+from minislurm.machine import ClusterError, check_machine, daemon_environment
+from minislurm.settings import RUN, Settings, bits_per_second
 
 
 class MiniCluster:
@@ -58,7 +49,7 @@ class MiniCluster:
 
     @property
     def run_dir(self) -> Path:
-        """Folder of its sockets, logs and state."""
+        """Folder of its configuration, sockets, logs and state."""
         return self.settings.run_dir
 
     @property
@@ -85,55 +76,50 @@ class MiniCluster:
             daemon does not start.
         """
         check_machine(self.settings.accounting)
-        if leftovers.living(self.run_dir):
-            raise ClusterError(
-                f"a small cluster named {self.settings.name} is up: use it "
-                f"(. {self.run_dir}/env), take it down, or take another name"
-            )
-        self.down()
         with leftovers.locked():
+            if leftovers.is_up(self.run_dir):
+                raise ClusterError(
+                    f"a small cluster named {self.settings.name} is up: use it "
+                    f"(. {self.run_dir}/env), take it down, or take another name"
+                )
+            leftovers.remove(self.run_dir)
+            leftovers.sweep()
             self.settings = self.settings.born(_free_subnet())
-            try:
-                self.run_dir.mkdir()
-            except FileExistsError:
-                raise ClusterError(f"{self.run_dir}: another one is coming up") from None
-            leftovers.note(self.run_dir, starter=os.getpid())
+            held = leftovers.make(self.run_dir)
             self.settings.save()
         try:
-            self._start()
+            self._start(held)
         except BaseException:
+            os.close(held)
             self.down()
             raise
+        os.close(held)
 
-    def _start(self) -> None:
-        report, write_end = os.pipe()
-        command = [sys.executable, "-m", "minislurm.janitor", str(self.run_dir)]
+    def _start(self, held: int) -> None:
+        """Start the janitor, which starts all else, and wait until it is ready."""
         owner = os.getpid() if self.owned else 0
-        with open(report, encoding="utf-8") as words:
-            (self.run_dir / "log").mkdir()
-            with open(self.run_dir / "log" / "supervisor.out", "wb") as log:
-                subprocess.Popen(
-                    [*command, str(write_end), str(owner)],
-                    pass_fds=(write_end,),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=_daemon_environment(),
-                    start_new_session=True,
-                )
-            os.close(write_end)
-            word = words.readline().strip()
-        if word != "ready":
-            raise ClusterError(word.removeprefix("error: ") or self._last_words())
-
-    def _last_words(self) -> str:
-        """Why the supervisor ended without a word: most often it may not make namespaces."""
-        log = self.run_dir / "log" / "supervisor.out"
-        lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
-        said = next((line for line in reversed(lines) if line.strip()), "it was killed")
-        if "not permitted" in said:
-            said += "; root of a container needs it to be started with --privileged"
-        return f"the small cluster did not come up: {said}"
+        janitor = subprocess.Popen(
+            [sys.executable, "-m", "minislurm.janitor", str(self.run_dir), str(held), str(owner)],
+            pass_fds=[held],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=daemon_environment(),
+            start_new_session=True,
+        )
+        assert janitor.stdout
+        last = "it was killed"
+        with janitor.stdout as output:
+            for line in filter(str.strip, output):
+                last = line.strip()
+                if last == "ready":
+                    return
+        if last.startswith("error: "):
+            raise ClusterError(last.removeprefix("error: "))
+        if "not permitted" in last:
+            last += "; root of a container needs it to be started with --privileged"
+        raise ClusterError(f"the small cluster did not come up: {last}")
 
     def down(self) -> bool:
         """Take it down and remove all of it, also what a killed one left; may be repeated.
@@ -143,66 +129,67 @@ class MiniCluster:
         bool
             Whether it was up.
         """
-        if leftovers.living(self.run_dir, "starter") not in (None, os.getpid()):
-            raise ClusterError(f"{self.settings.name} is coming up: wait a moment")
-        process = leftovers.living(self.run_dir)
-        if process:
+        was_up = leftovers.is_up(self.run_dir)
+        end = time.monotonic() + 15
+        while leftovers.is_up(self.run_dir):
             try:
-                os.kill(process, signal.SIGKILL)
+                leftovers.kill(self.run_dir)
             except PermissionError:
                 raise ClusterError(
                     f"{self.settings.name} belongs to root: take it down with sudo"
                 ) from None
-        end = time.monotonic() + 15
-        while leftovers.living(self.run_dir, "janitor") and time.monotonic() < end:
+            if time.monotonic() > end:
+                raise ClusterError(f"{self.settings.name}: its processes did not end in 15 s")
             time.sleep(0.02)
-        if self.run_dir.is_dir():
-            leftovers.remove(self.run_dir)
-        leftovers.sweep()
-        return process is not None
+        with leftovers.locked():
+            leftovers.sweep()
+        return was_up
 
     # ------------------------------------------------------------------- while it is up
 
     def set_link(self, rate: str | None) -> None:
-        """Change the rate of every node's cable; ClusterName keeps telling the first one."""
+        """Change the rate of every node's cable; ClusterName keeps the first one."""
         if rate is not None:
             bits_per_second(rate)
-        self._ask("set_link", rate=rate)
+        self._inside("set_link", rate or "open")
 
     def stop_node(self, number: int) -> None:
         """Lose a node: all its processes are killed. Slurm notices within SlurmdTimeout."""
-        self._ask("stop_node", node=f"node{number}")
+        self._inside("stop_node", f"node{number}")
 
     def start_node(self, number: int) -> None:
         """Bring a lost node back; returns when Slurm uses it again."""
-        self._ask("start_node", node=f"node{number}")
+        self._inside("start_node", f"node{number}")
 
     def stop_controller(self) -> None:
         """Lose slurmctld; jobs go on, commands do not get an answer."""
-        self._ask("stop_controller")
+        self._inside("stop_controller")
 
     def start_controller(self) -> None:
         """Bring slurmctld back."""
-        self._ask("start_controller")
+        self._inside("start_controller")
 
-    def _ask(self, action: str, **values: object) -> None:
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(str(self.run_dir / "sock" / "control"))
-            except OSError:
-                raise ClusterError(f"no small cluster named {self.settings.name} is up") from None
-            with connection.makefile("rw") as stream:
-                stream.write(json.dumps({"do": action, **values}) + "\n")
-                stream.flush()
-                answer = json.loads(stream.readline() or '{"error": "the supervisor is gone"}')
-        if "error" in answer:
-            raise ClusterError(answer["error"])
-
-
-def _daemon_environment() -> dict[str, str]:
-    """What the daemons see: no Slurm of the surroundings."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SLURM")}
-    return {**environment, "PATH": search_path()}
+    def _inside(self, *request: str) -> None:
+        """Run a request of `supervisor` in the namespaces of ``head``."""
+        main = leftovers.main_process(self.run_dir) if leftovers.is_up(self.run_dir) else None
+        try:
+            head = Path(f"/proc/{main}/task/{main}/children").read_text().split()[0]
+        except (OSError, IndexError):
+            raise ClusterError(f"no small cluster named {self.settings.name} is up") from None
+        done = subprocess.run(
+            [
+                *["nsenter", f"--target={head}", "--mount", "--uts", "--net", "--pid"],
+                *[sys.executable, "-m", "minislurm.supervisor", str(self.run_dir), *request],
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=daemon_environment(),
+        )
+        if done.returncode:
+            complaints = done.stderr.strip().splitlines() or ["it was killed"]
+            raise ClusterError(complaints[-1].removeprefix("error: "))
 
 
 def _free_subnet() -> int:

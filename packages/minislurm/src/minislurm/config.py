@@ -23,40 +23,35 @@ def write_files(settings: Settings, cgroups: Path | None, cores: Sequence[int]) 
         The machine's cores. Tasks are bound to them where there are as many as a node has.
     """
     run = settings.run_dir
-    for folder in ("etc", "log", "state", "sock", "dev", "spool", "mysql", "net", "sys-cgroup"):
-        (run / folder).mkdir(exist_ok=True)
-    for node in settings.node_names:
-        (run / "spool" / node).mkdir(exist_ok=True)
-    key = run / "etc" / "munge.key"
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o400)
+    for folder in ("etc", "log", "state", "sock", "dev", "mysql", "sys-cgroup"):
+        (run / folder).mkdir()
+    for node in settings.node_addresses:
+        (run / "spool" / node).mkdir(parents=True)
     for number in range(settings.gpus):
         # A character device is all that Slurm asks of a GPU; 195 is NVIDIA's major number.
         os.mknod(run / "dev" / f"nvidia{number}", 0o20666, os.makedev(195, number))
-    files = {
-        "hosts": hosts(settings),
-        "slurm.conf": slurm_conf(settings, cgroups is not None, len(cores) >= settings.cpus),
-        "cgroup.conf": cgroup_conf(cgroups),
-        "gres.conf": gres_conf(settings),
-        "slurmdbd.conf": slurmdbd_conf(settings),
-        "task_prolog": placement.task_prolog(cores, settings.nodes),
-    }
-    for name, text in files.items():
+    bind = len(cores) >= settings.cpus
+    for name, mode, content in (
+        ("munge.key", 0o400, os.urandom(128)),
+        ("slurmdbd.conf", 0o600, slurmdbd_conf(settings)),
+        ("slurm.conf", 0o644, slurm_conf(settings, cgroups is not None, bind)),
+        ("cgroup.conf", 0o644, cgroup_conf(cgroups)),
+        ("gres.conf", 0o644, gres_conf(settings)),
+        ("hosts", 0o644, hosts(settings)),
+        ("task_prolog", 0o755, placement.task_prolog(cores, settings.nodes)),
+    ):
         path = run / "etc" / name
-        path.write_text(text, encoding="utf-8")
-        path.chmod({"slurmdbd.conf": 0o600, "task_prolog": 0o755}.get(name, 0o644))
-    (run / "env").write_text(f"export SLURM_CONF={settings.slurm_conf}\n", encoding="utf-8")
+        path.touch(0o600)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+    (run / "env").write_text(f"export SLURM_CONF={settings.slurm_conf}\n")
 
 
 def hosts(settings: Settings) -> str:
     """Names every host of the cluster knows."""
-    lines = [
-        "127.0.0.1 localhost",
-        f"{settings.address(1)} head",
-        f"{settings.address(254)} login",
-        *(f"{settings.address(10 + n)} node{n}" for n in range(1, settings.nodes + 1)),
-    ]
-    return "\n".join(lines) + "\n"
+    named = {"head": settings.address(1), "login": settings.address(254)}
+    lines = [f"{address} {name}" for name, address in {**named, **settings.node_addresses}.items()]
+    return "\n".join(["127.0.0.1 localhost", *lines, ""])
 
 
 def gres_conf(settings: Settings) -> str:
@@ -71,15 +66,14 @@ def cgroup_conf(cgroups: Path | None) -> str:
     """Memory limits by cgroup, where there are any."""
     if cgroups is None:
         return ""
-    lines = [
-        "CgroupPlugin=cgroup/v1",
-        f"CgroupMountpoint={cgroups}",
-        "CgroupAutomount=no",
-        "ConstrainRAMSpace=yes",
-    ]
+    text = f"""CgroupPlugin=cgroup/v1
+CgroupMountpoint={cgroups}
+CgroupAutomount=no
+ConstrainRAMSpace=yes
+"""
     if (cgroups / "memory" / "memory.memsw.limit_in_bytes").exists():
-        lines += ["ConstrainSwapSpace=yes", "AllowedSwapSpace=0"]
-    return "\n".join(lines) + "\n"
+        text += "ConstrainSwapSpace=yes\nAllowedSwapSpace=0\n"
+    return text
 
 
 def slurmdbd_conf(settings: Settings) -> str:
@@ -104,9 +98,9 @@ def slurm_conf(settings: Settings, cgroups: bool, bind: bool) -> str:
     run = settings.run_dir
     gpus = f" Gres=gpu:{settings.gpus}" if settings.gpus else ""
     nodes = "\n".join(
-        f"NodeName=node{n} NodeAddr={settings.address(10 + n)}"
-        for n in range(1, settings.nodes + 1)
+        f"NodeName={node} NodeAddr={address}" for node, address in settings.node_addresses.items()
     )
+    plugins = ["task/cgroup"] * cgroups + ["task/affinity"] * bind
     return f"""ClusterName={settings.cluster_name}
 SlurmctldHost=head({settings.address(1)})
 SlurmUser=root
@@ -129,8 +123,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 DefMemPerCPU={max(1, settings.memory_mb // settings.cpus)}
 EnforcePartLimits=ALL
-{_process_control(cgroups)}
-{_placement(settings, cgroups, bind)}
+{_CGROUPS if cgroups else _NO_CGROUPS}
+TaskPlugin={",".join(plugins) or "task/none"}
+{f"TaskProlog={run}/etc/task_prolog" if bind else ""}
 JobAcctGatherFrequency=task=1
 
 # Answers in seconds, where a large cluster spares its controller.
@@ -155,29 +150,16 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 State=UP
 """
 
 
-def _process_control(cgroups: bool) -> str:
-    if cgroups:
-        return "ProctrackType=proctrack/cgroup\nJobAcctGatherType=jobacct_gather/cgroup"
-    return (
-        "ProctrackType=proctrack/linuxproc\n"
-        "JobAcctGatherType=jobacct_gather/linux\n"
-        "JobAcctGatherParams=OverMemoryKill"
-    )
-
-
-def _placement(settings: Settings, cgroups: bool, bind: bool) -> str:
-    plugins = ["task/cgroup"] * cgroups + ["task/affinity"] * bind
-    plugin = f"TaskPlugin={','.join(plugins) or 'task/none'}"
-    return plugin + (f"\nTaskProlog={settings.run_dir}/etc/task_prolog" if bind else "")
+_CGROUPS = "ProctrackType=proctrack/cgroup\nJobAcctGatherType=jobacct_gather/cgroup"
+_NO_CGROUPS = """ProctrackType=proctrack/linuxproc
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherParams=OverMemoryKill"""
 
 
 def _accounting(settings: Settings) -> str:
-    run = settings.run_dir
     if not settings.accounting:
         return "AccountingStorageType=accounting_storage/none"
-    return (
-        "AccountingStorageType=accounting_storage/slurmdbd\n"
-        f"AccountingStorageHost={settings.address(1)}\n"
-        f"AccountingStoragePass={run}/sock/munge"
-        + ("\nAccountingStorageTRES=gres/gpu" if settings.gpus else "")
-    )
+    return f"""AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={settings.address(1)}
+AccountingStoragePass={settings.run_dir}/sock/munge
+{"AccountingStorageTRES=gres/gpu" if settings.gpus else ""}"""

@@ -1,11 +1,11 @@
-"""MariaDB below the accounting daemon: empty in each cluster."""
+"""The database below the accounting daemon: MariaDB, in memory, gone with the cluster."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from minislurm.network import run
+from minislurm.machine import run
 
 _SCHEMA = (
     "create database if not exists slurm_acct_db;"
@@ -14,25 +14,32 @@ _SCHEMA = (
 )
 
 
-def fill(folder: Path) -> None:
-    """Put an empty database into `folder`, in memory: it goes with the cluster."""
+def install(run_dir: Path) -> None:
+    """Make an empty database."""
+    folder = run_dir / "mysql"
     run(["mount", "-t", "tmpfs", "-o", "mode=700,size=2g", "database", str(folder)])
-    run([
-        "mariadb-install-db", "--no-defaults", f"--datadir={folder}", "--user=root",
-        "--auth-root-authentication-method=normal", "--skip-test-db",
-        "--innodb-log-file-size=8M",
-    ])  # fmt: skip
+    command = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}", "--user=root"]
+    command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    run([*command, "--innodb-log-file-size=8M"])
 
 
 def server_command(run_dir: Path) -> list[str]:
     """Command line of the server: small, and careless about losing power."""
     return [
-        "mariadbd", "--no-defaults", f"--datadir={run_dir}/mysql", "--user=root",
-        f"--socket={run_dir}/sock/mysql", "--bind-address=127.0.0.1",
-        f"--pid-file={run_dir}/mysql.pid", "--skip-log-bin", "--skip-name-resolve",
-        "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M",
-        "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=900",
-    ]  # fmt: skip
+        "mariadbd",
+        "--no-defaults",
+        f"--datadir={run_dir}/mysql",
+        "--user=root",
+        f"--socket={run_dir}/sock/mysql",
+        "--bind-address=127.0.0.1",
+        f"--pid-file={run_dir}/mysql.pid",
+        "--skip-log-bin",
+        "--skip-name-resolve",
+        "--innodb-buffer-pool-size=64M",
+        "--innodb-log-file-size=8M",
+        "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-lock-wait-timeout=900",
+    ]
 
 
 def prepare(run_dir: Path) -> bool:

@@ -1,4 +1,8 @@
-"""Which clusters are there, and removing what one left."""
+"""Which clusters are up, and removing what the others left.
+
+A run directory holds a file ``pid``: the main process's number, locked as long as one of the
+cluster's own processes lives.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from minislurm import cgroups
-from minislurm.settings import RUN, ClusterError, Settings, read_json, write_json
+from minislurm.machine import ClusterError
+from minislurm.settings import RUN, Settings
 
 
 @contextlib.contextmanager
@@ -25,62 +31,53 @@ def locked() -> Iterator[None]:
         os.close(handle)
 
 
-def identity(pid: int) -> dict[str, int]:
-    """A process, told apart from a later one that got its number."""
-    return {"pid": pid, "since": _started(pid) or 0}
+def make(run_dir: Path) -> int:
+    """Make a run directory; its cluster is up while a process holds the returned descriptor."""
+    run_dir.mkdir()
+    handle = os.open(run_dir / "pid", os.O_CREAT | os.O_WRONLY, 0o644)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
 
 
-def note(run_dir: Path, **pids: int) -> None:
-    """Write down which processes a cluster has: ``starter``, then ``main`` and ``janitor``."""
-    write_json(run_dir / "processes.json", {name: identity(pid) for name, pid in pids.items()})
+def is_up(run_dir: Path) -> bool:
+    """Whether a process of the cluster lives: one that comes up or goes counts."""
+    try:
+        with open(run_dir / "pid", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
-def living(run_dir: Path, which: str = "main") -> int | None:
-    """Pid of a cluster's main process, janitor or starter; None where it has ended."""
-    with contextlib.suppress(ClusterError, KeyError, TypeError):
-        process = read_json(run_dir / "processes.json")[which]
-        if process["since"] and _started(process["pid"]) == process["since"]:
-            return process["pid"]
+def main_process(run_dir: Path) -> int | None:
+    """Pid of a cluster's main process; None before it has one, and after."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return int((run_dir / "pid").read_text())
     return None
 
 
-def remove(run_dir: Path, birth: str | None = None) -> None:
-    """Remove a dead cluster's cgroups and run directory.
+def kill(run_dir: Path) -> None:
+    """Kill a cluster's main process, if it has one."""
+    main = main_process(run_dir)
+    if main:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(main, signal.SIGKILL)
 
-    Parameters
-    ----------
-    run_dir : Path
-        The run directory.
-    birth : str, optional
-        Leave it alone if it belongs to a cluster of another birth by now.
-    """
-    try:
+
+def remove(run_dir: Path) -> None:
+    """Remove the cgroups and the run directory of a cluster that is not up."""
+    with contextlib.suppress(ClusterError):
         settings = Settings.load(run_dir)
-    except ClusterError:
-        settings = None
-    if settings and birth in (None, settings.birth):
         end = time.monotonic() + 10
         while not cgroups.remove(settings) and time.monotonic() < end:
             time.sleep(0.05)
-    with locked():
-        with contextlib.suppress(ClusterError):
-            if birth and Settings.load(run_dir).birth != birth:
-                return
-        shutil.rmtree(run_dir, ignore_errors=True)
+    shutil.rmtree(run_dir, ignore_errors=True)
 
 
 def sweep() -> None:
     """Remove what clusters of any name left whose processes were all killed."""
-    for run_dir in RUN.glob("scalebook-*"):
-        known = (run_dir / "processes.json").is_file()
-        if known and not any(living(run_dir, who) for who in ("main", "janitor", "starter")):
-            remove(run_dir)
-
-
-def _started(pid: int) -> int | None:
-    """When a process started, in clock ticks after boot; None if it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    for file in RUN.glob("scalebook-*/pid"):
+        if not is_up(file.parent):
+            remove(file.parent)

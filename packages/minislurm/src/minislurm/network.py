@@ -11,41 +11,28 @@ they, and with the switch's end of a cable its other end, the host's included.
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
-from minislurm.settings import ClusterError, Settings, bits_per_second
+from minislurm.machine import run
+from minislurm.settings import Settings, bits_per_second
 
-SWITCH = "switch"
 
-
-def build(settings: Settings, host: str) -> None:
-    """Make switch, nodes and cables. Runs in the network namespace of head.
-
-    Parameters
-    ----------
-    settings : Settings
-        The cluster.
-    host : str
-        Path of the host's network namespace.
-    """
-    ip("link", "set", "lo", "up")
-    ip("link", "add", SWITCH, "type", "bridge")
-    ip("addr", "add", f"{settings.address(1)}/24", "dev", SWITCH)
-    ip("link", "set", SWITCH, "up")
-    _cable("login", settings.interface, host)
-    inside(host, "ip", "addr", "add", f"{settings.address(254)}/24", "dev", settings.interface)
-    inside(host, "ip", "link", "set", settings.interface, "up")
-    for number, node in enumerate(settings.node_names, start=1):
+def build(settings: Settings) -> None:
+    """Make switch, nodes and cables. Runs in the network namespace of head."""
+    _ip(
+        "link set lo up",
+        "link add switch type bridge",
+        f"addr add {settings.address(1)}/24 dev switch",
+        "link set switch up",
+    )
+    _cable("login", settings.interface, namespace(settings, "host"), settings.address(254))
+    for node, address in settings.node_addresses.items():
         there = namespace(settings, node)
         Path(there).touch()
-        run(["unshare", f"--net={there}", "true"])
-        _cable(node, "eth0", there)
-        inside(there, "ip", "link", "set", "lo", "up")
-        inside(there, "ip", "addr", "add", f"{settings.address(10 + number)}/24", "dev", "eth0")
-        inside(there, "ip", "link", "set", "eth0", "up")
-    limit(settings, settings.link)
+        run(["unshare", f"--net={there}", "ip", "link", "set", "lo", "up"])
+        _cable(node, "eth0", there, address)
+    if settings.link:
+        limit(settings, settings.link)
 
 
 def limit(settings: Settings, rate: str | None) -> None:
@@ -56,46 +43,35 @@ def limit(settings: Settings, rate: str | None) -> None:
     over; a larger one would let small messages pass unlimited. What waits longer than 50 ms is
     dropped, as in a switch with a full buffer; TCP then slows down.
     """
-    for node in settings.node_names:
-        for where, device in ((None, node), (namespace(settings, node), "eth0")):
-            target = ("dev", device, "root")
+    for node in settings.node_addresses:
+        for device, there in ((node, None), ("eth0", namespace(settings, node))):
+            target = ["dev", device, "root"]
             if rate is None:
-                inside(where, "tc", "qdisc", "del", *target, may_fail=True)
+                run([*_inside(there), "tc", "qdisc", "del", *target], may_fail=True)
                 continue
             burst = max(2 * 65536, bits_per_second(rate) // 8 // 500)
-            bucket = ("tbf", "rate", rate, "burst", str(burst), "latency", "50ms")
-            inside(where, "tc", "qdisc", "replace", *target, *bucket)
+            bucket = ["tbf", "rate", rate, "burst", str(burst), "latency", "50ms"]
+            run([*_inside(there), "tc", "qdisc", "replace", *target, *bucket])
 
 
-def namespace(settings: Settings, node: str) -> str:
-    """Path of a node's network namespace; only the supervisor and its kind see it mounted."""
-    return f"{settings.run_dir}/net/{node}"
+def namespace(settings: Settings, host: str) -> str:
+    """Path of a host's network namespace; only the supervisor and its children see it mounted."""
+    return f"{settings.run_dir}/net/{host}"
 
 
-def ip(*arguments: str) -> None:
-    """Run ``ip`` here."""
-    run(["ip", *arguments])
+def _cable(here: str, there: str, where: str, address: str) -> None:
+    """A pair of interfaces: `here` at the switch, `there` in the namespace at `where`."""
+    _ip(
+        f"link add {here} type veth peer name {there} netns {where}",
+        f"link set {here} master switch up",
+    )
+    _ip(f"addr add {address}/24 dev {there}", f"link set {there} up", where=where)
 
 
-def inside(where: str | None, *command: str, may_fail: bool = False) -> None:
-    """Run a command in the network namespace at a path, or here.
-
-    Not by ``ip netns exec``, which hides /sys/fs/cgroup.
-    """
-    run([*(["nsenter", f"--net={where}"] if where else []), *command], may_fail)
+def _ip(*lines: str, where: str | None = None) -> None:
+    run([*_inside(where), "ip", "-batch", "-"], "\n".join(lines))
 
 
-def run(command: Sequence[str], may_fail: bool = False) -> None:
-    """Run a command and raise what it said if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode and not may_fail:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ClusterError(f"{' '.join(command)}: {said[-1]}")
-
-
-def _cable(here: str, there: str, where: str) -> None:
-    """A pair of interfaces: `here` in the switch, `there` in the namespace at `where`."""
-    ip("link", "add", here, "type", "veth", "peer", "name", "cable")
-    ip("link", "set", here, "master", SWITCH, "up")
-    ip("link", "set", "cable", "netns", where)
-    inside(where, "ip", "link", "set", "cable", "name", there)
+def _inside(where: str | None) -> list[str]:
+    """What runs a command in a network namespace; ``ip netns exec`` would hide /sys/fs/cgroup."""
+    return ["nsenter", f"--net={where}"] if where else []

@@ -35,8 +35,8 @@ def moved(bound: Collection[int], cores: Sequence[int], node: int, nodes: int) -
 
 def task_prolog(cores: Sequence[int], nodes: int) -> str:
     """The script that Slurm runs before a task."""
-    words = [sys.executable, "-I", "-S", __file__, ",".join(map(str, cores)), str(nodes)]
-    return f"#!/bin/sh\nexec {shlex.join(words)}\n"
+    command = [sys.executable, "-I", "-S", __file__, ",".join(map(str, cores)), str(nodes)]
+    return f"#!/bin/sh\nexec {shlex.join(command)}\n"
 
 
 def main() -> None:

@@ -1,30 +1,16 @@
-"""What a small cluster is made of, where its files lie, and what it needs of the machine."""
+"""What a small cluster is made of, its names and addresses."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
 import json
-import os
-import platform
 import re
 import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class ClusterError(Exception):
-    """A failure in one line: what, where, what to do. The command exits with 1."""
-
-    exit_status = 1
-
-
-class UsageError(ClusterError):
-    """A setting that cannot be. The command exits with 2."""
-
-    exit_status = 2
-
+from minislurm.machine import ClusterError, UsageError
 
 #: Parent of every run directory. Sockets lie there, and their paths must stay short.
 RUN = Path("/run")
@@ -32,18 +18,6 @@ RUN = Path("/run")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 _RATE = re.compile(r"([1-9][0-9]{0,5})(kbit|mbit|gbit)")
 _UNITS = {"kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
-
-_PROGRAMS = {
-    "slurm-wlm": ("slurmctld", "slurmd", "sinfo", "scontrol"),
-    "munge": ("munged",),
-    "iproute2": ("ip", "tc"),
-    "util-linux": ("unshare", "nsenter", "mount"),
-}
-_ACCOUNTING = {
-    "slurmdbd": ("slurmdbd",),
-    "slurm-wlm": ("sacctmgr",),
-    "mariadb-server": ("mariadbd", "mariadb-install-db", "mariadb"),
-}
 
 
 @dataclass(frozen=True)
@@ -94,12 +68,12 @@ class Settings:
 
     @property
     def run_dir(self) -> Path:
-        """Folder of its sockets, logs and state."""
+        """Folder of its configuration, sockets, logs and state."""
         return RUN / f"scalebook-{self.name}"
 
     @property
     def cluster_name(self) -> str:
-        """Slurm's ClusterName: tells the link and, for `contract.slurm_run_id`, the birth."""
+        """Slurm's ClusterName: ``mini-<link>-<birth>``."""
         return f"mini-{self.link or 'open'}-{self.birth}"
 
     @property
@@ -112,14 +86,14 @@ class Settings:
         """The host's end of the cable to the cluster."""
         return f"scalebook{self.subnet}"
 
-    @property
-    def node_names(self) -> list[str]:
-        """Names of the nodes: node1, node2 and so on."""
-        return [f"node{n}" for n in range(1, self.nodes + 1)]
-
     def address(self, host: int) -> str:
         """Address in the cluster's network: 1 is head, 10 + n is node n, 254 the login node."""
         return f"10.77.{self.subnet}.{host}"
+
+    @property
+    def node_addresses(self) -> dict[str, str]:
+        """Addresses of node1, node2 and so on."""
+        return {f"node{n}": self.address(10 + n) for n in range(1, self.nodes + 1)}
 
     def born(self, subnet: int) -> Settings:
         """The same cluster, given a birth and a network."""
@@ -129,7 +103,8 @@ class Settings:
 
     def save(self) -> None:
         """Write it into its run directory."""
-        write_json(self.run_dir / "cluster.json", dataclasses.asdict(self))
+        text = json.dumps(dataclasses.asdict(self), indent=2)
+        (self.run_dir / "cluster.json").write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, run_dir: Path) -> Settings:
@@ -140,26 +115,11 @@ class Settings:
         ClusterError
             If the folder holds no description of a cluster.
         """
-        values = read_json(run_dir / "cluster.json")
+        path = run_dir / "cluster.json"
         try:
-            return cls(**values)
-        except TypeError as error:
-            raise ClusterError(f"{run_dir}/cluster.json: not of this version ({error})") from None
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file whole or not at all."""
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def read_json(path: Path) -> dict:
-    """Read a JSON object."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ClusterError(f"{path}: cannot be read ({error})") from None
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ClusterError(f"{path}: describes no cluster of this version ({error})") from None
 
 
 def bits_per_second(rate: str) -> int:
@@ -168,40 +128,3 @@ def bits_per_second(rate: str) -> int:
     if not match:
         raise UsageError(f"link={rate}: write it as 200mbit or 1gbit")
     return int(match[1]) * _UNITS[match[2]]
-
-
-def search_path() -> str:
-    """PATH with the folders of the daemons, which a user's PATH may lack."""
-    return os.pathsep.join(
-        [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/sbin", "/sbin"]
-    )
-
-
-def check_machine(accounting: bool = True) -> None:
-    """Refuse, in one line, where a small cluster cannot be.
-
-    Raises
-    ------
-    ClusterError
-        Off Linux, without root, or where a program is missing.
-    """
-    if platform.system() != "Linux":
-        raise ClusterError(
-            f"the small cluster needs Linux, not {platform.system()}: "
-            "use a virtual machine or a container with Debian"
-        )
-    missing: dict[str, str] = {}
-    for wanted in (_PROGRAMS, _ACCOUNTING) if accounting else (_PROGRAMS,):
-        for package, programs in wanted.items():
-            for program in programs:
-                if shutil.which(program, path=search_path()) is None:
-                    missing.setdefault(package, program)
-    if missing:
-        raise ClusterError(
-            f"the small cluster needs {', '.join(missing.values())}: "
-            f"sudo apt-get install -y --no-install-recommends {' '.join(missing)}"
-        )
-    if os.geteuid() != 0:
-        raise ClusterError(
-            "the small cluster makes network namespaces and needs root: run it with sudo"
-        )

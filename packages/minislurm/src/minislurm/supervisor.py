@@ -2,20 +2,19 @@
 
 Started by the janitor through ``unshare``, never by hand::
 
-    python -m minislurm.supervisor RUN_DIR REPORT_FD HOST_NETWORK_FD
+    python -m minislurm.supervisor RUN_DIR
 
-It writes one line to REPORT_FD, ``ready`` or ``error: …``, then serves requests on the socket
-``sock/control``, a JSON line each, until it is killed.
+It prints one line, ``ready`` or ``error: …``, and then takes in orphans until it is killed.
+`cluster.MiniCluster` runs it a second time, in the same namespaces, for each request::
+
+    python -m minislurm.supervisor RUN_DIR stop_node node2
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minislurm import cgroups, config, database, network
-from minislurm.settings import ClusterError, Settings
+from minislurm.machine import ClusterError, run
+from minislurm.settings import Settings
 
 #: How long each daemon may take, on a machine under load.
 _PATIENCE_S = 60.0
@@ -33,227 +33,186 @@ _USABLE = {"idle", "mixed", "allocated", "completing"}
 
 # A node's host name and view of the kernel (its own interfaces, but the machine's cgroups), then
 # slurmd in place of the shell.
-_ON_NODE = """
+_NODE = """
 hostname "$1"
 mount -t sysfs node /sys
 mount --rbind "$2/sys-cgroup" /sys/fs/cgroup
-shift 2
-exec "$@"
+exec slurmd -D -N "$1"
 """
 
 
 class Supervisor:
-    """The daemons of one cluster.
+    """Starts and ends the daemons of one cluster.
 
     Parameters
     ----------
     settings : Settings
         The cluster.
-    host_network : int
-        Descriptor of the host's network namespace.
     """
 
-    def __init__(self, settings: Settings, host_network: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.host_network = host_network
-        self.run = settings.run_dir
-        self.daemons: dict[str, subprocess.Popen] = {}
+        self.run_dir = settings.run_dir
+        self.cores = sorted(os.sched_getaffinity(1))
         os.environ["SLURM_CONF"] = str(settings.slurm_conf)
+        if len(self.cores) >= settings.cpus:
+            # Slurm sees a machine of as many cores as the node has, whatever lies below.
+            own = ",".join(map(str, self.cores[: settings.cpus]))
+            os.environ["HWLOC_SYNTHETIC"] = f"pack:1 core:{settings.cpus} pu:1(indexes={own})"
 
     # ------------------------------------------------------------------- coming up
 
     def start(self) -> None:
         """Bring everything up, in the order in which it depends on each other."""
-        cgroup_root = cgroups.mount(self.settings)
-        cores = sorted(os.sched_getaffinity(0))
-        config.write_files(self.settings, cgroup_root, cores)
-        if len(cores) >= self.settings.cpus:
-            # Slurm sees a machine of as many cores as the node has, whatever lies below.
-            own = ",".join(map(str, cores[: self.settings.cpus]))
-            os.environ["HWLOC_SYNTHETIC"] = f"pack:1 core:{self.settings.cpus} pu:1(indexes={own})"
-        network.run(["mount", "--bind", str(self.run / "etc" / "hosts"), "/etc/hosts"])
-        network.run(["mount", "--rbind", "/sys/fs/cgroup", str(self.run / "sys-cgroup")])
-        network.build(self.settings, f"/proc/1/fd/{self.host_network}")
+        config.write_files(self.settings, cgroups.mount(self.settings), self.cores)
+        run(["mount", "--bind", str(self.run_dir / "etc" / "hosts"), "/etc/hosts"])
+        run(["mount", "--rbind", "/sys/fs/cgroup", str(self.run_dir / "sys-cgroup")])
+        network.build(self.settings)
         self.start_munge()
         if self.settings.accounting:
             self.start_accounting()
-        self.start_controller()
-        for node in self.settings.node_names:
+        self.start_slurmctld()
+        for node in self.settings.node_addresses:
             self.start_slurmd(node)
-        self.wait("the nodes", lambda: self.states() == {"idle"})
+        wait("the nodes", lambda: node_states() == {"idle"})
 
     def start_munge(self) -> None:
-        """The daemon that signs what the others say; its key is this cluster's own."""
-        run = self.run
-        self.daemon(
-            "munged", "munged", "--foreground", "--force",
-            f"--key-file={run}/etc/munge.key", f"--socket={run}/sock/munge",
-            f"--pid-file={run}/munged.pid", f"--log-file={run}/log/munged.log",
-            f"--seed-file={run}/state/munge.seed",
-        )  # fmt: skip
-        self.wait("munged", lambda: (run / "sock" / "munge").exists(), "munged")
+        """The daemon that signs messages between the others; its key is this cluster's own."""
+        top = self.run_dir
+        options = [
+            f"--key-file={top}/etc/munge.key",
+            f"--socket={top}/sock/munge",
+            f"--pid-file={top}/munged.pid",
+            f"--log-file={top}/log/munged.log",
+            f"--seed-file={top}/state/munge.seed",
+        ]
+        ready = (top / "sock" / "munge").exists
+        self.start_daemon("munged", ["munged", "--foreground", "--force", *options], ready)
 
     def start_accounting(self) -> None:
         """The database, then the daemon that keeps the jobs' records in it."""
-        database.fill(self.run / "mysql")
-        self.daemon("mariadbd", *database.server_command(self.run))
-        self.wait("mariadbd", lambda: database.prepare(self.run), "mariadbd")
-        self.daemon("slurmdbd", "slurmdbd", "-D")
-        self.wait("slurmdbd", lambda: succeeds("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
+        database.install(self.run_dir)
+        self.start_daemon(
+            "mariadbd",
+            database.server_command(self.run_dir),
+            lambda: database.prepare(self.run_dir),
+        )
+        self.start_daemon(
+            "slurmdbd", ["slurmdbd", "-D"], lambda: succeeds("sacctmgr", "-n", "show", "cluster")
+        )
 
-    def start_controller(self) -> None:
+    def start_slurmctld(self) -> None:
         """The scheduler."""
-        if self.is_running("slurmctld"):
-            raise ClusterError("the controller is already up")
-        self.daemon("slurmctld", "slurmctld", "-D")
-        self.wait("slurmctld", lambda: succeeds("scontrol", "ping"), "slurmctld")
-
-    def stop_controller(self) -> None:
-        """End the scheduler; jobs go on."""
-        self.end("slurmctld")
+        self.start_daemon("slurmctld", ["slurmctld", "-D"], lambda: succeeds("scontrol", "ping"))
 
     def start_slurmd(self, node: str) -> None:
-        """Start a node."""
-        self.daemon(
-            f"slurmd-{node}", "nsenter", f"--net={network.namespace(self.settings, node)}",
-            "unshare", "--uts", "--mount", "sh", "-ec", _ON_NODE, "sh", node, str(self.run),
-            "slurmd", "-D", "-N", node,
-        )  # fmt: skip
+        """Start a node, without waiting for it."""
+        inside = ["nsenter", f"--net={network.namespace(self.settings, node)}"]
+        unshare = ["unshare", "--uts", "--mount", "sh", "-ec", _NODE, "sh"]
+        self.start_daemon(f"slurmd-{node}", [*inside, *unshare, node, str(self.run_dir)])
+
+    def start_daemon(
+        self, name: str, command: list[str], ready: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Start a daemon in the foreground, its output in ``log/<name>.out``, and wait for it."""
+        with open(self.run_dir / "log" / f"{name}.out", "ab") as output:
+            daemon = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                start_new_session=True,
+            )
+
+        def ready_or_ended() -> bool:
+            if daemon.poll() is not None:
+                raise ClusterError(f"{name} ended at once: {self.last_line(name)}")
+            return ready()
+
+        wait(name, ready_or_ended, lambda: f": {self.last_line(name)}")
+
+    def last_line(self, daemon: str) -> str:
+        """Last line a daemon wrote."""
+        for suffix in ("log", "out"):
+            path = self.run_dir / "log" / f"{daemon}.{suffix}"
+            if path.is_file() and (lines := path.read_text(errors="replace").split("\n")[-2:-1]):
+                return lines[0]
+        return "it wrote nothing"
 
     # ------------------------------------------------------------------- requests
 
-    def do_set_link(self, rate: str | None) -> None:
-        """Another rate for every cable."""
-        network.limit(self.settings, rate)
+    def set_link(self, rate: str) -> None:
+        """Give every cable another rate, or none: ``open``."""
+        network.limit(self.settings, None if rate == "open" else rate)
 
-    def do_start_node(self, node: str) -> None:
-        """A lost node comes back."""
-        if self.is_running(f"slurmd-{node}"):
+    def stop_node(self, node: str) -> None:
+        """Lose a node: every process in its network namespace is killed."""
+        for _ in range(3):  # a process may fork while we look
+            for pid in self.node_processes(node):
+                kill(pid, signal.SIGKILL)
+
+    def start_node(self, node: str) -> None:
+        """Bring a lost node back."""
+        if self.node_processes(node):
             raise ClusterError(f"{node} is already up")
         self.start_slurmd(node)
-        self.wait(node, lambda: self.states(node) <= _USABLE)
+        wait(node, lambda: node_states(node) <= _USABLE)
 
-    def do_stop_node(self, node: str) -> None:
-        """A node is lost: every process in its network namespace is killed."""
+    def stop_controller(self) -> None:
+        """End the scheduler, which saves its state; jobs go on."""
+        pids = slurmctld_processes()
+        if not pids:
+            raise ClusterError("slurmctld is not up")
+        for pid in pids:
+            kill(pid, signal.SIGTERM)
+        wait("slurmctld to end", lambda: not slurmctld_processes())
+
+    def start_controller(self) -> None:
+        """Bring the scheduler back; it reads its state and hears from every node that is up."""
+        if slurmctld_processes():
+            raise ClusterError("the controller is already up")
+        self.start_slurmctld()
+        up = [node for node in self.settings.node_addresses if self.node_processes(node)]
+        wait("the nodes", lambda: node_states(",".join(up)) <= _USABLE)
+
+    def node_processes(self, node: str) -> list[int]:
+        """Every process of a node."""
         here = os.stat(network.namespace(self.settings, node)).st_ino
-        self.daemons.pop(f"slurmd-{node}", None)
-        for _ in range(3):  # a process may fork while we look
-            for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-                try:
-                    if os.stat(f"/proc/{pid}/ns/net").st_ino == here:
-                        os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    continue
+        return processes(lambda folder: (folder / "ns" / "net").stat().st_ino == here)
 
-    def do_start_controller(self) -> None:
-        """The scheduler comes back, reads its state and hears from every node that is up."""
-        self.start_controller()
-        up = [node for node in self.settings.node_names if self.is_running(f"slurmd-{node}")]
-        self.wait("the nodes", lambda: self.states(",".join(up)) <= _USABLE)
 
-    def do_stop_controller(self) -> None:
-        """The scheduler is gone for a while."""
-        self.stop_controller()
+# --------------------------------------------------------------------------- processes
 
-    def answer(self, line: str) -> str:
-        """Serve one request: ``{"do": "stop_node", "node": "node2"}``; None or what failed."""
-        try:
-            request = json.loads(line)
-            action = getattr(self, "do_" + request.pop("do"))
-            action(**request)
-        except ClusterError as error:
-            return json.dumps({"error": str(error)})
-        except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-            return json.dumps({"error": f"{type(error).__name__}: {error}"})
-        return json.dumps({})
 
-    def serve(self) -> None:
-        """Answer requests and take in orphans, until killed."""
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self.run / "sock" / "control"))
-        listener.listen()
-        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake)
-        waiting = selectors.DefaultSelector()
-        waiting.register(listener, selectors.EVENT_READ)
-        waiting.register(woken, selectors.EVENT_READ)
-        while True:
-            for key, _ in waiting.select():
-                if key.fileobj is listener:
-                    connection, _ = listener.accept()
-                    connection.settimeout(10)
-                    with contextlib.suppress(OSError), connection:
-                        stream = connection.makefile("rw")
-                        stream.write(self.answer(stream.readline()) + "\n")
-                        stream.close()
-                else:
-                    os.read(woken, 4096)
-                    self.reap()
+def slurmctld_processes() -> list[int]:
+    """The scheduler's process, if it is up."""
+    return processes(lambda folder: (folder / "comm").read_text() == "slurmctld\n")
 
-    # ------------------------------------------------------------------- processes
 
-    def daemon(self, name: str, *command: str) -> subprocess.Popen:
-        """Start a daemon in the foreground, its words in ``log/<name>.out``."""
-        with open(self.run / "log" / f"{name}.out", "ab") as out:
-            self.daemons[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/"
-            )
-        return self.daemons[name]
+def processes(wanted: Callable[[Path], bool]) -> list[int]:
+    """Processes of the cluster whose folder in /proc passes a test."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            if wanted(folder):
+                found.append(int(folder.name))
+    return found
 
-    def is_running(self, name: str) -> bool:
-        """Whether a daemon is there."""
-        return name in self.daemons and self.daemons[name].poll() is None
 
-    def end(self, name: str) -> None:
-        """End a daemon; it may save its state."""
-        daemon = self.daemons.pop(name, None)
-        if daemon is None or daemon.poll() is not None:
-            raise ClusterError(f"{name} is not up")
-        daemon.terminate()
-        try:
-            daemon.wait(10)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            daemon.wait()
+def kill(pid: int, number: signal.Signals) -> None:
+    """Signal a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
-    def wait(self, what: str, ready: Callable[[], bool], daemon: str | None = None) -> None:
-        """Wait until something is ready; a daemon that ended meanwhile will never be."""
-        end = time.monotonic() + _PATIENCE_S
-        while not ready():
-            if daemon and not self.is_running(daemon):
-                raise ClusterError(f"{what} ended at once: {self.last_words(daemon)}")
-            if time.monotonic() > end:
-                words = f": {self.last_words(daemon)}" if daemon else ""
-                raise ClusterError(f"{what} did not come up in {_PATIENCE_S:.0f} s{words}")
-            time.sleep(0.02)
 
-    def last_words(self, daemon: str) -> str:
-        """Last line a daemon wrote."""
-        for suffix in ("log", "out"):
-            path = self.run / "log" / f"{daemon}.{suffix}"
-            if path.is_file() and (lines := path.read_text(errors="replace").split("\n")[-2:-1]):
-                return lines[0]
-        return "it said nothing"
-
-    def states(self, node: str | None = None) -> set[str]:
-        """States of the nodes, or of one; empty while the controller does not answer."""
-        where = ["-n", node] if node else []
-        done = subprocess.run(
-            ["sinfo", "-h", "-N", "-p", "main", "-o", "%T", *where],
-            capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        return set(done.stdout.split()) if done.returncode == 0 and done.stdout else {"unknown"}
-
-    @staticmethod
-    def reap() -> None:
-        """Take in children that ended, most of them orphans of jobs."""
-        while True:
-            try:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    return
-            except ChildProcessError:
-                return
+def wait(what: str, ready: Callable[[], bool], why: Callable[[], str] = str) -> None:
+    """Wait until something is ready; `why` adds to the error when that takes too long."""
+    end = time.monotonic() + _PATIENCE_S
+    while not ready():
+        if time.monotonic() > end:
+            raise ClusterError(f"waited {_PATIENCE_S:.0f} s for {what}{why()}")
+        time.sleep(0.02)
 
 
 def succeeds(*command: str) -> bool:
@@ -262,22 +221,39 @@ def succeeds(*command: str) -> bool:
     return subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet).returncode == 0
 
 
+def node_states(nodes: str = "") -> set[str]:
+    """States of the nodes, or of some; ``unknown`` while the controller does not answer."""
+    command = ["sinfo", "-h", "-N", "-p", "main", "-o", "%T", *(["-n", nodes] if nodes else [])]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return set(done.stdout.split()) if done.returncode == 0 and done.stdout else {"unknown"}
+
+
+_REQUESTS: dict[str, Callable[..., None]] = {
+    "set_link": Supervisor.set_link,
+    "stop_node": Supervisor.stop_node,
+    "start_node": Supervisor.start_node,
+    "stop_controller": Supervisor.stop_controller,
+    "start_controller": Supervisor.start_controller,
+}
+
+
 def main() -> int:
-    """Bring the cluster up, say so, keep it."""
-    run_dir, report_fd, host_network = sys.argv[1:]
-    os.set_inheritable(int(host_network), False)
-    with open(int(report_fd), "w", encoding="utf-8") as report:
-        os.set_inheritable(report.fileno(), False)
-        try:
-            supervisor = Supervisor(Settings.load(Path(run_dir)), int(host_network))
-            supervisor.start()
-        except (ClusterError, OSError) as error:
-            report.write(f"error: {error}\n")
-            return 1
-        os.chdir("/")  # hold no folder of the caller's busy
-        report.write("ready\n")
-    supervisor.serve()
-    return 0
+    """Bring the cluster up and keep it, or serve one request."""
+    run_dir, *request = sys.argv[1:]
+    try:
+        supervisor = Supervisor(Settings.load(Path(run_dir)))
+        if request:
+            _REQUESTS[request[0]](supervisor, *request[1:])
+            return 0
+        supervisor.start()
+    except (ClusterError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("ready", flush=True)
+    os.chdir("/")  # hold no folder of the caller's busy
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes in ended children, orphans too
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":
