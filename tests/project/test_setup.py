@@ -135,8 +135,12 @@ def test_root_installs_what_is_missing(bare, tmp_path):
 def fresh(tmp_path):
     """What env/setup.sh reads, in a folder with a space in its name."""
     root = tmp_path / "my study"
-    for name in ("env/setup.sh", "requirements.lock", "pyproject.toml",
-                 "packages/minislurm/pyproject.toml"):  # fmt: skip
+    for name in (
+        "env/setup.sh",
+        "requirements.lock",
+        "pyproject.toml",
+        "packages/minislurm/pyproject.toml",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, root / name)
     return root

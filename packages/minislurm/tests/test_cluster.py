@@ -15,7 +15,7 @@ from minislurm import ClusterError, MiniCluster, Settings, leftovers
 
 pytestmark = pytest.mark.slurm
 
-#: Two ranks of a step: the second sends as many bytes as it is told to the first.
+#: Two ranks of a step: the second sends as many bytes as asked to the first.
 TRANSFER = """
 import os, socket, sys, time
 size = int(sys.argv[1])
@@ -93,7 +93,7 @@ def traces_of(described):
     ]
 
 
-def test_root_that_may_make_no_namespaces_is_told_in_one_line():
+def test_root_that_may_make_no_namespaces_is_refused_in_one_line():
     limited = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
     command = [*limited, sys.executable, "-m", "minislurm", "up"]
     name = own_name("limited")
@@ -104,7 +104,7 @@ def test_root_that_may_make_no_namespaces_is_told_in_one_line():
     assert not Path(f"/run/scalebook-{name}").exists()
 
 
-def test_who_is_not_root_is_told_in_one_line():
+def test_who_is_not_root_is_refused_in_one_line():
     code = (
         "import os, sys, minislurm.__main__ as m; os.setuid(65534);"
         f"sys.argv = ['minislurm', 'up', '--name', '{own_name('nobody')}']; sys.exit(m.main())"
@@ -221,8 +221,8 @@ def test_a_second_one_by_hand_beside_the_first(cluster):
         assert (done.returncode, done.stdout) == (0, f". /run/scalebook-{name}/env\n"), done.stderr
         assert time.monotonic() - start < 30  # under 5 s on an idle machine
         shell = f". /run/scalebook-{name}/env && srun -N3 hostname"
-        told = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60)
-        assert sorted(told.stdout.split()) == ["node1", "node2", "node3"], told.stderr
+        done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60)
+        assert sorted(done.stdout.split()) == ["node1", "node2", "node3"], done.stderr
         assert sorted(slurm(cluster, "srun", "-N2", "hostname").split()) == ["node1", "node2"]
         shown = command_line("status", "--name", name)
         assert shown.returncode == 0

@@ -1,4 +1,4 @@
-"""What a small cluster may be, and what it says where it cannot be. No root needed."""
+"""What a small cluster may be, and the message where it cannot be. No root needed."""
 
 import re
 
@@ -9,13 +9,17 @@ from minislurm import ClusterError, MiniCluster, Settings, UsageError, config, m
 
 
 def test_settings_that_cannot_be_are_refused_in_one_line():
-    for wrong in (
-        {"name": "a b"}, {"name": "../x"}, {"name": "x" * 25}, {"nodes": 0}, {"cpus": 0},
-        {"gpus": -1}, {"link": "fast"}, {"link": "1gbit; reboot"}, {"link": "0mbit"},
-    ):  # fmt: skip
-        with pytest.raises(UsageError) as refused:
-            Settings(**wrong)
-        assert "\n" not in str(refused.value)
+    for field, values in {
+        "name": ("a b", "../x", "x" * 25),
+        "nodes": (0,),
+        "cpus": (0,),
+        "gpus": (-1,),
+        "link": ("fast", "1gbit; reboot", "0mbit"),
+    }.items():
+        for value in values:
+            with pytest.raises(UsageError) as refused:
+                Settings(**{field: value})
+            assert "\n" not in str(refused.value)
 
 
 def test_the_cluster_name_tells_link_and_birth():
@@ -41,14 +45,14 @@ def test_without_cgroups_slurm_watches_memory_itself():
     assert "TaskPlugin=task/none" in text
 
 
-def test_a_missing_program_is_told_in_one_line_with_the_package(tmp_path):
+def test_a_missing_program_is_named_in_one_line_with_the_package(tmp_path):
     done = command_line("up", "--name", own_name("path"), env={"PATH": str(tmp_path)})
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "apt-get install" in done.stderr
 
 
-def test_another_system_is_told_in_one_line(monkeypatch):
+def test_another_system_is_named_in_one_line(monkeypatch):
     monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
     with pytest.raises(ClusterError, match="needs Linux, not Darwin"):
         machine.check_machine()
