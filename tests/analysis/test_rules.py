@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from fabricate import add_allreduce, add_campaign, add_run
 
 from scalebook.analysis import rules
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 from scalebook.values import verdicts
 
 

@@ -129,7 +129,7 @@ def slurm(*command: str) -> str:
 
 def scalebook(*arguments: str, **options: object) -> Result:
     """Run the command line in this process."""
-    return CliRunner().invoke(main.main, list(arguments), **options)
+    return CliRunner().invoke(main, list(arguments), **options)
 
 
 def start_scalebook(*arguments: str) -> subprocess.Popen:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from fabricate import add_run
 
 from scalebook import contract
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch.fetch import fetch
 from scalebook.launch.rsync import Source

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tqdm import tqdm
 
 from scalebook import contract, launch, results, study
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import JobState, Progress, supervise
 from scalebook.launch.local import failure_line

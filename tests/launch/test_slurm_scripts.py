@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from paths import REPOSITORY
 
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 
 SCRIPTS = sorted((REPOSITORY / "slurm").glob("*.sbatch"))
 SHELL = [*SCRIPTS, *sorted((REPOSITORY / "slurm").glob("*.sh"))]

@@ -179,13 +179,13 @@ def test_what_is_too_large_is_named(study_root):
 
 def test_exit_status_and_json(study_root, monkeypatch):
     shutil.copytree(REPOSITORY / "docs", study_root / "docs")
-    said = CliRunner().invoke(main.main, ["check", "--json"])
+    said = CliRunner().invoke(main, ["check", "--json"])
     assert said.exit_code == 1
     assert {"name", "status", "found", "mend"} == set(json.loads(said.output)[0])
     monkeypatch.setattr(
         deliverables, "check", lambda root: [deliverables.Deliverable("a", "ok", "there")]
     )
-    said = CliRunner().invoke(main.main, ["check"])
+    said = CliRunner().invoke(main, ["check"])
     assert (said.exit_code, said.output) == (0, "ok       a  there\n")
 
 

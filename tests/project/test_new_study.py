@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from paths import REPOSITORY
 
 from scalebook import contract, study
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.project import new_study
 from scalebook.publish import texts

@@ -77,7 +77,7 @@ def test_only_programs_that_are_checked_here_are_called():
 
 def parsed(arguments: list[str]) -> tuple[click.Command, dict]:
     """Command of the `scalebook` line and its parameters; fails as the command would."""
-    command: click.Command = main.main
+    command: click.Command = main
     while isinstance(command, click.Group):
         name, command, arguments = command.resolve_command(click.Context(command), arguments)
         assert command is not None, name

@@ -62,7 +62,7 @@ def test_a_run_is_found_by_stem_by_job_and_by_how_it_begins(here, stems):
 
 
 def test_an_unknown_run_is_one_line(here):
-    said = CliRunner().invoke(main.main, ["report", "nobody"])
+    said = CliRunner().invoke(main, ["report", "nobody"])
     assert said.exit_code == 1
     assert said.output == (
         "scalebook: report: no run is called 'nobody'; list them with: scalebook runs --all\n"

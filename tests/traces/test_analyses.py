@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trace_events import kernel, launch, operator, write
 
 from scalebook import traces
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.traces import attribution, intervals, peaks, times, work
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from trace_events import kernel, launch, operator, write
 
 from scalebook import traces
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 from scalebook.contract import ScalebookError
 from scalebook.traces import matching
 

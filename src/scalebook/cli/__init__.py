@@ -1,5 +1,5 @@
 """The ``scalebook`` command."""
 
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 
 __all__ = ["main"]

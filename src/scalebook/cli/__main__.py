@@ -1,5 +1,5 @@
 """Run the command as ``python -m scalebook.cli``."""
 
-from scalebook.cli.main import main
+from scalebook.cli.command import main
 
 main()
