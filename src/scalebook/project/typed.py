@@ -1,10 +1,10 @@
 r"""Numbers typed by hand in the documents, which no key stands behind.
 
-`typed_numbers` reads the MyST sources as text and blanks what is no prose: roles, code, labels,
-options and names of directives, targets of links, comments. What is left of prose, tables,
-captions and formulas holds digits only if somebody typed them, or `data/typed_allowed.yaml`
-names them with a reason. Digits joined to a word belong to a name (``A100``, ``ResNet-18``).
-Numbers written as words (twice, half, one) are not looked for.
+`typed_numbers` parses the MyST sources into tokens, in which roles, code, labels, targets of links
+and comments are tokens of their own. What is left of prose, tables, captions and formulas holds
+digits only if somebody typed them, or `data/typed_allowed.yaml` names them with a reason. Digits
+joined to a word belong to a name (``A100``, ``ResNet-18``). Numbers written as words (twice, half,
+one) are not looked for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from myst_parser.config.main import MdParserConfig
+from myst_parser.parsers.mdit import create_md_parser
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalebook.contract import ScalebookError
@@ -36,28 +40,17 @@ _TITLED = frozenset(
      "topic", "sidebar", "slide"}
 )  # fmt: skip
 
-_FENCE = re.compile(r"^(\s*)(`{3,}|~{3,}|:{3,})\s*(?:\{([^}\s]+)\})?(.*)$")
-_OPTION = re.compile(r"^\s*:[A-Za-z][\w-]*:(\s|$)")
-_BLANKED = (
-    re.compile(r"<!--.*?-->", re.S),
-    re.compile(r"\{[A-Za-z][\w:-]*\}(`+)(?:(?!\1).|\n)+?\1"),  # roles
-    re.compile(r"(?<!`)(`+)(?!`)(?:(?!\1)[^\n]|\n(?!\n))+?\1(?!`)"),  # code
-    re.compile(r"\\val\s*\{[^{}]*\}"),
-    re.compile(r"(?<=\])\([^()\s]*(?:\s+\"[^\"]*\")?\)"),  # targets of links
-    re.compile(r"https?://[^\s)>\]]+|<[^>\s]+@[^>\s]+>"),
-    re.compile(r"(?m)^\s*\([\w:.-]+\)=\s*$"),  # labels
-    re.compile(r"\{[#.][^}\n]*\}"),  # attributes
-    re.compile(r"\[\^[\w-]+\]:?"),  # footnotes
-    re.compile(r"(?m)^\s*\d+[.)](?=\s)"),  # numbers of a list
-    re.compile(r"(?m)^%.*$"),  # comments of MyST
-    re.compile(r"&#?\w+;"),
+_PARSER = create_md_parser(
+    MdParserConfig(
+        enable_extensions={"amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"}
+    ),
+    RendererHTML,
 )
-_MATH = re.compile(
-    r"(?<![\\$])\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<line>[^$\n]+?(?:\n[^$\n]+?)*)\$(?!\d)"
-    r"|\\begin\{(?P<name>equation|align|gather|alignat|multline)\*?\}(?P<env>.+?)"
-    r"\\end\{(?P=name)\*?\}",
-    re.S,
-)
+_DIRECTIVE = re.compile(r"\{([^}\s]+)\}(.*)")
+_OPTION = re.compile(r"\s*(:[A-Za-z][\w-]*:(\s|$)|---$|$)")
+_TAG = re.compile(r"<!--.*?-->|<[^>]*>", re.S)
+_ADDRESS = re.compile(r"https?://[^\s)>\]]+|\S+@\S+")
+_VALUE = re.compile(r"\\val\s*\{[^{}]*\}")
 #: Within formulas these are names and layout, not values: indices, powers, spaces, commands.
 _LAYOUT = re.compile(
     r"[_^]\s*(?:\{[^{}]*\}|\w)|\\(?:hspace|vspace|\\)\s*[{\[][^}\]]*[}\]]|\\[A-Za-z]+"
@@ -103,7 +96,7 @@ class Entry(BaseModel):
         return self
 
     @property
-    def expression(self) -> re.Pattern:
+    def expression(self) -> re.Pattern[str]:
         """What it takes out of a text; words of `text` may stand on two lines."""
         if self.pattern is not None:
             return re.compile(self.pattern, re.M)
@@ -145,19 +138,17 @@ def typed_numbers(root: Path) -> list[Finding]:
         If the list of what is allowed is wrong.
     """
     allowed = load_allowed(root)
-    found = []
-    for name in PAGES:
-        path = root / name
-        if path.is_file():
-            text = _prose(_without_front_matter(path.read_text(encoding="utf-8")))
-            found += [Finding(name, line, said) for line, said in _numbers(text, allowed)]
-    for path in sorted(path for pattern in SENTENCES for path in root.glob(pattern)):
+    sources = [(name, 1, (root / name).read_text(encoding="utf-8"))
+               for name in PAGES if (root / name).is_file()]  # fmt: skip
+    for path in (path for pattern in SENTENCES for path in root.glob(pattern)):
         name = path.relative_to(root).as_posix()
-        for start, text in _strings(path, name):
-            found += [
-                Finding(name, start + line - 1, said)
-                for line, said in _numbers(_prose(text), allowed)
-            ]
+        sources += [(name, line, text) for line, text in _strings(path, name)]
+    found = [
+        Finding(name, line, number)
+        for name, first, source in sources
+        for part in _texts(source, first)
+        for line, number in _numbers(part, allowed)
+    ]
     return sorted(found, key=lambda one: (one.file, one.line))
 
 
@@ -170,49 +161,55 @@ def load_allowed(root: Path) -> Allowed:
 # --------------------------------------------------------------------------- what is prose
 
 
-def _without_front_matter(text: str) -> str:
-    match = re.match(r"---\n.*?\n---\n", text, re.S)
-    return _blank(match[0]) + text[match.end() :] if match else text
+class Text(NamedTuple):
+    """Words of a page, or a formula, with the line on which they begin."""
+
+    line: int
+    text: str
+    is_formula: bool = False
 
 
-def _blank(text: str) -> str:
-    """As many lines, and nothing on them."""
-    return re.sub(r"[^\n]", " ", text)
+def _texts(source: str, first: int = 1) -> Iterator[Text]:
+    """What a reader sees of a MyST source that begins on line `first`: its own words."""
+    for token in _PARSER.parse(source):
+        line = first + (token.map[0] if token.map else 0)
+        if token.type == "inline":
+            yield from _inline(token.children or [], line)
+        elif token.type in ("math_block", "math_block_label", "amsmath"):
+            yield Text(line, token.content, is_formula=True)
+        elif token.type == "html_block":
+            yield Text(line, _blanked(_TAG, token.content))
+        elif token.type in ("fence", "colon_fence"):
+            yield from _directive(token, line)
 
 
-def _prose(text: str) -> str:
-    """The text with all that is no prose blanked, line for line."""
-    lines = []
-    fences: list[tuple[str, str]] = []  # marks of the open fences, and their directives
-    options = False
-    for line in text.split("\n"):
-        match = _FENCE.match(line)
-        code = bool(fences) and (fences[-1][1] in _CODE or fences[-1][1] == "")
-        if match and fences and _closes(match, fences[-1][0]):
-            fences.pop()
-            lines.append("")
-        elif code:
-            lines.append("")
-        elif match and (match[3] or match[2][0] != ":"):
-            name = match[3] or ""
-            fences.append((match[2], name))
-            options = True
-            lines.append(match[4] if name in _TITLED else "")
-        elif options and (_OPTION.match(line) or line.strip() == "---"):
-            lines.append("")
+def _inline(children: list[Token], line: int) -> Iterator[Text]:
+    """The words of a paragraph, a heading or a cell, line for line, and its formulas."""
+    words = ""
+    for child in children:
+        if child.type == "math_inline":
+            yield Text(line + words.count("\n"), child.content, is_formula=True)
+        if child.type in ("text", "image"):
+            words += child.content
         else:
-            options = options and not line.strip()
-            maths = bool(fences) and fences[-1][1] == "math" and line.strip()
-            lines.append(f"${line}$" if maths else line)
-    joined = "\n".join(lines)
-    for pattern in _BLANKED:
-        joined = pattern.sub(lambda found: _blank(found[0]), joined)
-    return joined
+            words += " " + "\n" * (child.type.endswith("break") + child.content.count("\n"))
+    yield Text(line, words)
 
 
-def _closes(match: re.Match, mark: str) -> bool:
-    same = match[2][0] == mark[0] and len(match[2]) >= len(mark)
-    return same and not match[3] and not match[4].strip()
+def _directive(token: Token, line: int) -> Iterator[Text]:
+    """The title and the content of a directive, each where it is prose."""
+    match = _DIRECTIVE.match(token.info)
+    name, argument = match.groups() if match else ("code", "")
+    if name in _TITLED:
+        yield from _texts(argument, line)
+    content = token.content.split("\n")
+    while content and _OPTION.match(content[0]):
+        line += 1
+        del content[0]
+    if name == "math":
+        yield Text(line + 1, "\n".join(content), is_formula=True)
+    elif name not in _CODE:
+        yield from _texts("\n".join(content), line + 1)
 
 
 def _strings(path: Path, name: str) -> Iterator[tuple[int, str]]:
@@ -246,29 +243,25 @@ def _strings(path: Path, name: str) -> Iterator[tuple[int, str]]:
 # --------------------------------------------------------------------------- what is a number
 
 
-def _numbers(text: str, allowed: Allowed) -> Iterator[tuple[int, str]]:
-    """Line and words of each number that is left."""
-    formulas: list[tuple[int, str]] = []
-
-    def take(match: re.Match) -> str:
-        formulas.append((match.start(), match[0]))
-        return _blank(match[0])
-
-    prose = _MATH.sub(take, text)
-    for entry in allowed.prose:
-        prose = entry.expression.sub(lambda found: _blank(found[0]), prose)
-    for match in _NUMBER.finditer(prose):
-        yield prose.count("\n", 0, match.start()) + 1, _words(prose, match)
-    for start, formula in formulas:
-        bare = _LAYOUT.sub(lambda found: _blank(found[0]), formula)
-        for entry in (*allowed.prose, *allowed.maths):
-            bare = entry.expression.sub(lambda found: _blank(found[0]), bare)
-        for match in _NUMBER.finditer(bare):
-            before = text.count("\n", 0, start) + bare.count("\n", 0, match.start())
-            yield before + 1, f"{match[0]} in {' '.join(formula.split())[:60]}"
+def _numbers(part: Text, allowed: Allowed) -> Iterator[tuple[int, str]]:
+    """Line and words of each number that is typed in a text."""
+    names = (_VALUE, _LAYOUT) if part.is_formula else (_ADDRESS,)
+    entries = (*allowed.prose, *allowed.maths) if part.is_formula else allowed.prose
+    left = part.text
+    for pattern in (*names, *(entry.expression for entry in entries)):
+        left = _blanked(pattern, left)
+    for match in _NUMBER.finditer(left):
+        line = part.line + left.count("\n", 0, match.start())
+        formula = " ".join(part.text.split())[:60]
+        yield line, f"{match[0]} in ${formula}$" if part.is_formula else _words(left, match)
 
 
-def _words(prose: str, match: re.Match) -> str:
+def _blanked(pattern: re.Pattern[str], text: str) -> str:
+    """The text with spaces in the place of what matches, line for line."""
+    return pattern.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+
+
+def _words(prose: str, match: re.Match[str]) -> str:
     """The number with what stands around it on its line."""
     first = prose.rfind("\n", 0, match.start()) + 1
     last = prose.find("\n", match.end())
