@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from scalebook import contract, study
-from scalebook.train import distributed, loop, machine, model, precision
+from scalebook.train import distributed, loop, machine, model
 from scalebook.train import settings as train_settings
 from scalebook.train.epoch import STEP_TIME, EpochSoFar
 from scalebook.train.images import dataset
@@ -82,7 +82,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         settings = train_settings.read(path)
     training = settings.training
     ranks = distributed.start(settings.layout, training.timeout_s)
-    precision.set_up(training.precision, ranks.device)
+    model.set_up_precision(training.precision, ranks.device)
     data = dataset.load(settings.dataset, root, lambda *_: None)
     torch.manual_seed(settings.seed)
     network = model.build(training, len(data.classes), data.image_size)

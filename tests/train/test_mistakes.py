@@ -11,7 +11,7 @@ import torch
 import train_helpers as helpers
 
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.train import checkpoint, failures, loop, precision
+from scalebook.train import checkpoint, failures, loop, model
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_torch_that_cannot_compile_at_all(root, capfd, monkeypatch):
 @pytest.mark.parametrize("module", ["torch._inductor.exc", "torch._dynamo.exc"])
 def test_a_machine_without_a_compiler(module):
     kind = type("InductorError", (RuntimeError,), {"__module__": module})
-    said = failures.known(kind("InvalidCxxCompiler: none found\nlong story"), "epoch 1")
+    said = failures.known_cause(kind("InvalidCxxCompiler: none found\nlong story"), "epoch 1")
     assert said == (
         "epoch 1: torch.compile cannot compile here (InvalidCxxCompiler: none found): "
         "set compile=false"
@@ -72,7 +72,7 @@ def test_a_machine_without_a_compiler(module):
 
 def test_a_disk_that_fills_up_under_an_array():
     error = OSError("2304000 requested and 1044352 written")
-    assert "dataset: the disk is full: free space" in failures.known(error, "dataset")
+    assert "dataset: the disk is full: free space" in failures.known_cause(error, "dataset")
 
 
 def test_a_state_that_is_none(root):
@@ -93,7 +93,7 @@ def test_tf32_is_refused_where_it_would_be_fp32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla V100")
     with pytest.raises(UsageError, match="tf32 needs an Ampere or newer GPU; this is Tesla V100"):
-        precision.set_up("tf32", torch.device("cuda", 0))
+        model.set_up_precision("tf32", torch.device("cuda", 0))
 
 
 def test_two_ranks_on_one_gpu_are_no_lost_rank():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from scalebook import results
-from scalebook.train import environment
+from scalebook.train.tools import environment
 
 
 def ranks(module, root, count, *arguments, **changes):
@@ -68,7 +68,7 @@ def test_every_node_is_in_the_table_and_each_fault_is_a_line(study_root):
     for split in ("train", "test"):
         (images / split / "class").mkdir(parents=True)
         (images / split / "class" / "1.png").touch()
-    module = "scalebook.train.environment"
+    module = "scalebook.train.tools.environment"
     done = ranks(module, study_root, 2, "--patience", "60")
     assert [status for status, _, _ in done] == [0, 0], done
     assert done[0][1].count("data/set: 2 files") == 2 and "all 2 nodes" in done[0][1]
@@ -87,7 +87,7 @@ def test_every_node_is_in_the_table_and_each_fault_is_a_line(study_root):
 
 def test_a_node_that_does_not_report_is_missed(study_root):
     lost = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    done = ranks("scalebook.train.environment", study_root, 2, "--patience", "8", r1=lost)
+    done = ranks("scalebook.train.tools.environment", study_root, 2, "--patience", "8", r1=lost)
     assert [status for status, _, _ in done] == [1, 1]
     assert "node 1: did not report to 127.0.0.1" in done[0][2]
     assert "cannot reach 127.0.0.1:1" in done[1][2]

@@ -12,7 +12,7 @@ import pytest
 import scalebook
 
 ROOM = Path(scalebook.__file__).parent / "train"
-SOURCES = [*sorted(ROOM.glob("*.py")), ROOM.parent / "contract.py", ROOM.parent / "__init__.py"]
+SOURCES = [*sorted(ROOM.rglob("*.py")), ROOM.parent / "contract.py", ROOM.parent / "__init__.py"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
@@ -31,7 +31,8 @@ def test_is_python_39(path):
 
 def test_imports_only_what_a_compute_node_has():
     """Every module of the room imports where the workbench's packages are missing."""
-    modules = [f"scalebook.train.{path.stem}" for path in sorted(ROOM.glob("*.py"))]
+    paths = sorted(path.relative_to(ROOM).with_suffix("") for path in ROOM.rglob("*.py"))
+    modules = [".".join(("scalebook.train", *path.parts)) for path in paths]
     program = f"""
 import builtins, importlib, sys
 allowed = {{"torch", "torchvision", "numpy", "PIL", *sys.stdlib_module_names}}

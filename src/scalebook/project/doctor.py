@@ -131,15 +131,15 @@ def _study() -> Check:
 def _dataset() -> Check:
     try:
         root = contract.find_root()
-        from scalebook.train.images import download, sources
+        from scalebook.train.images import download, finding
         from scalebook.train.settings import DatasetSettings
 
-        found = sources.find(DatasetSettings("auto", "data", None, None, None), root)
+        found = finding.find(DatasetSettings("auto", "data", None, None, None), root)
     except ScalebookError as error:
         return Check("data set", False, str(error), "scalebook data get")
     except ImportError:
         return Check("data set", False, "cannot be looked for without PyTorch", REMAKE)
-    if isinstance(found, sources.OfficialBatches):
+    if isinstance(found, finding.OfficialBatches):
         try:
             download.check(found.folder)
         except ScalebookError as error:

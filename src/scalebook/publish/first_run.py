@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scalebook import launch, results, study
 from scalebook.contract import ScalebookError
-from scalebook.train.images import download, sources
+from scalebook.train.images import download, finding
 from scalebook.train.settings import DatasetSettings
 
 #: Longest the notebook's cell may follow its run.
@@ -83,7 +83,7 @@ def _overrides(root: Path, loaded: study.Study, experiment: str) -> dict:
         return {}
     settings = DatasetSettings(declared.dataset, declared.data_dir, None, None, None)
     try:
-        sources.find(settings, root)
+        finding.find(settings, root)
         return {}
     except ScalebookError:
         pass

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         ranks = distributed.start(configured.layout, configured.training.timeout_s)
         stop.listen()
     except ScalebookError as error:
-        return _say(error)
+        return _print_error(error)
 
     command = ["python", "-m", "scalebook.train", "--experiment",
                privacy.clean_path(str(resolved.resolve()), root)]  # fmt: skip
@@ -92,9 +92,9 @@ def _failed(attempt: Attempt, error: BaseException) -> int:
         return 1
     if isinstance(error, SystemExit):
         raise error
-    known = failures.known(error, attempt.where)
-    if known:
-        _end(attempt, "failed", known)
+    cause = failures.known_cause(error, attempt.where)
+    if cause:
+        _end(attempt, "failed", cause)
         return getattr(error, "exit_status", 1)
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     _end(
@@ -140,7 +140,7 @@ def _write_end(attempt: Attempt, ended: str, reason: str, trace: str) -> None:
     print(f"scalebook.train: {reason}", file=sys.stderr, flush=True)
 
 
-def _say(error: ScalebookError) -> int:
+def _print_error(error: ScalebookError) -> int:
     """Tell a failure before there is a run; of several ranks on one node the first speaks."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"scalebook.train: {error}", file=sys.stderr, flush=True)

@@ -94,7 +94,9 @@ class Folder:
         if payload is None:
             return None
         try:
-            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(payload), map_location="cpu", weights_only=True
+            )
             if not {"epoch", "step", "model"} <= state.keys():
                 raise KeyError
             return state

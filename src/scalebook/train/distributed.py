@@ -83,7 +83,8 @@ class Ranks:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
-        return tensor.tolist()
+        largest: list[float] = tensor.tolist()
+        return largest
 
     def gather(self, values: Tensor) -> list[Tensor]:
         """Tensors of all ranks, all of one shape, in order of rank; on the CPU."""
@@ -139,12 +140,12 @@ class Ranks:
     def part(self) -> None:
         """Let all ranks leave; rank 0, which keeps the store, goes last."""
 
-        def gone() -> int:
-            return self.store.add("scalebook/parted", 0)
+        def parted(more: int) -> int:
+            return int(self.store.add("scalebook/parted", more))
 
-        self._ask(lambda: self.store.add("scalebook/parted", 1))
+        self._ask(lambda: parted(1))
         end = time.monotonic() + _LAST_WORDS_S
-        while self.first and (self._ask(gone) or self.world_size) < self.world_size:
+        while self.first and (self._ask(lambda: parted(0)) or self.world_size) < self.world_size:
             if time.monotonic() > end:
                 return
             time.sleep(0.002)

@@ -32,14 +32,16 @@ class PeerLost(ScalebookError):
 
 
 class Shared(ScalebookError):
-    """A failure that all ranks know of, so that they can end in good order.
+    """A failure that all ranks know of, so that they end together.
 
     Parameters
     ----------
     line : str
-        What is said of it.
+        The message.
+    exit_status : int
+        Of the process.
     ours : bool
-        Whether this rank is the one to say it.
+        Whether this rank is the one that reports it.
     """
 
     def __init__(self, line: str, exit_status: int, ours: bool) -> None:
@@ -69,7 +71,7 @@ def as_peer_lost(error: BaseException, ranks: Ranks, where: str) -> PeerLost | N
     )
 
 
-def known(error: BaseException, where: str) -> str | None:
+def known_cause(error: BaseException, where: str) -> str | None:
     """One line for a failure that has a known cause, or None.
 
     Parameters

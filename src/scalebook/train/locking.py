@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from typing import IO
+from typing import IO, Any
 
 # Some cluster file systems are mounted without locks. Writing whole files by renaming keeps
 # them safe there too; work may then be done twice.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
-def acquire(file: IO, wait: bool) -> bool:
+def acquire(file: IO[Any], wait: bool) -> bool:
     """Lock an open file until it is closed.
 
     Parameters

@@ -19,13 +19,13 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.train import checkpoint, metrics, precision, stop
+from scalebook.train import checkpoint, stop
 from scalebook.train.distributed import Ranks
-from scalebook.train.epoch import STEP_TIME, WARMUP, EpochSoFar
+from scalebook.train.epoch import STEP_TIME, WARMUP, EpochSoFar, epoch_rates, step_rows
 from scalebook.train.failures import Watchdog, first_line
 from scalebook.train.images.dataset import Batches, Dataset
 from scalebook.train.images.sampling import epoch_order, rank_share, step_size, steps_per_epoch
-from scalebook.train.model import batch_norms, set_training
+from scalebook.train.model import autocast, batch_norms, loss_scaler, set_training
 from scalebook.train.profiler import StepProfiler
 from scalebook.train.records import Progress
 from scalebook.train.settings import Settings, TrainingSettings
@@ -116,7 +116,7 @@ class Trainer:
             nesterov=training.nesterov and training.momentum > 0,
             weight_decay=training.weight_decay,
         )
-        self.scaler = precision.loss_scaler(training.precision)
+        self.scaler = loss_scaler(training.precision)
 
     def _settle_buckets(self, forward: DistributedDataParallel) -> None:
         """Let DDP order its gradient buckets before the first step instead of after it.
@@ -203,7 +203,7 @@ class Trainer:
         table = so_far.table()
 
         train_loss, train_acc = so_far.sums.read(self.images, epoch, ranks)
-        rates = metrics.rates(table[:, STEP_TIME], sizes, table[:, WARMUP].bool(), ranks)
+        rates = epoch_rates(table[:, STEP_TIME], sizes, table[:, WARMUP].bool(), ranks)
         progress.update(phase="validate", epoch=epoch, step=self.steps, steps=self.steps, now=True)
         val_started = time.perf_counter()
         val_loss, val_acc = self.validate(epoch, watchdog)
@@ -221,7 +221,7 @@ class Trainer:
             "attempt": so_far.attempt, "warmup_images": rates.warmup_images,
             "loss_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
         }  # fmt: skip
-        return Epoch(row, metrics.step_rows(ranks.gather(table), epoch))
+        return Epoch(row, step_rows(ranks.gather(table), epoch))
 
     def _train_step(
         self,
@@ -247,7 +247,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self._batch_norm_for(len(own)):
-            with profiler.phase("forward"), precision.autocast(training.precision, ranks.device):
+            with profiler.phase("forward"), autocast(training.precision, ranks.device):
                 output = self.forward(images)
                 loss_sum = cross_entropy(
                     output, labels, reduction="sum", label_smoothing=training.label_smoothing
@@ -308,7 +308,7 @@ class Trainer:
                 sums[2] = 1
                 break
             images, labels = self.batches.gather(split, own[start : start + _VALIDATION_BATCH])
-            with precision.autocast(self.settings.training.precision, ranks.device):
+            with autocast(self.settings.training.precision, ranks.device):
                 output = self.evaluate(self.batches.normalise(images))
                 sums[0] += cross_entropy(output, labels, reduction="sum")
             sums[1] += (output.argmax(1) == labels).sum()

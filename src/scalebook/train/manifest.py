@@ -58,9 +58,9 @@ def compose(
     settings: Settings,
     stem: Stem,
     ranks: Ranks,
-    dataset: dict | None,
-    model: dict | None,
-    machines: list[dict],
+    dataset: dict[str, Any] | None,
+    model: dict[str, Any] | None,
+    machines: list[dict[str, Any]],
     command: list[str],
     root: Path,
 ) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def compose(
 
     `machines` holds what `machine.describe` said on each rank; `dataset` and `model` are None
     for a run that failed before it knew them.
-    """  # fmt: skip
+    """
     nodes = {machine["node"]["index"]: machine["node"] for machine in machines}
     return {
         "schema": contract.MANIFEST_SCHEMA,
@@ -168,7 +168,7 @@ def set_start(files: RunFiles, epoch: int, step: int) -> None:
     contract.write_json(files.manifest, document)
 
 
-def set_said(files: RunFiles, key: str, said: dict[str, Any]) -> None:
+def add_to_attempt(files: RunFiles, key: str, measured: dict[str, Any]) -> None:
     """Add to the open attempt what a profiled run measured.
 
     Parameters
@@ -176,16 +176,16 @@ def set_said(files: RunFiles, key: str, said: dict[str, Any]) -> None:
     files : RunFiles
         Of the run.
     key : {"profiler", "cpu_peak"}
-        What `said` is: of `profiler.StepProfiler.cost`, or of `cpu_peak.measure`.
-    said : dict
-        The values.
+        What was measured.
+    measured : dict
+        The answer of `profiler.StepProfiler.cost`, or of `cpu_peak.measure`.
     """
     document = contract.read_json(files.manifest)
-    document["attempts"][-1][key] = said
+    document["attempts"][-1][key] = measured
     contract.write_json(files.manifest, document)
 
 
-def complete(files: RunFiles, dataset: dict, model: dict) -> None:
+def complete(files: RunFiles, dataset: dict[str, Any], model: dict[str, Any]) -> None:
     """Add what an attempt that failed early did not know."""
     document = contract.read_json(files.manifest)
     if document.get("dataset") is None:
@@ -203,9 +203,9 @@ def refuse_changes(files: RunFiles, settings: Settings, dataset: Dataset, root: 
     """
     document = contract.read_json(files.manifest)
     before, now = _flat(document["resolved"]), _flat(clean(settings.document, root))
-    known = document.get("dataset")
-    if known:
-        before["dataset.sha256"], now["dataset.sha256"] = known["sha256"], dataset.sha256
+    trained_on = document.get("dataset")
+    if trained_on:
+        before["dataset.sha256"], now["dataset.sha256"] = trained_on["sha256"], dataset.sha256
     for key in sorted(before.keys() | now.keys()):
         if key in _MAY_CHANGE or key.split(".")[0] in _MAY_CHANGE:
             continue
@@ -219,7 +219,7 @@ def refuse_changes(files: RunFiles, settings: Settings, dataset: Dataset, root: 
 def finished(files: RunFiles) -> bool:
     """Whether the last attempt completed the run."""
     attempts = contract.read_json(files.manifest).get("attempts") or [{}]
-    return attempts[-1].get("ended") == "completed"
+    return bool(attempts[-1].get("ended") == "completed")
 
 
 def _submitted(root: Path) -> list[str] | None:

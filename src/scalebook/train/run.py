@@ -8,16 +8,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
-from scalebook.train import checkpoint, machine, manifest, model, precision, records, stop
+from scalebook.train import checkpoint, machine, manifest, model, records, stop
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import EpochSoFar
-from scalebook.train.failures import Shared, Watchdog, first_line, known
+from scalebook.train.failures import Shared, Watchdog, first_line, known_cause
 from scalebook.train.images import dataset
 from scalebook.train.loop import Epoch, Trainer
 from scalebook.train.privacy import clean_text
@@ -25,6 +25,8 @@ from scalebook.train.profiler import StepProfiler
 from scalebook.train.settings import Settings
 from scalebook.train.tools import cpu_peak
 from scalebook.train.tools.sampler import Sampler
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -48,8 +50,20 @@ class Attempt:
     checkpoints: checkpoint.Folder | None = None
     where: str = "start"
 
+    @property
+    def run_files(self) -> RunFiles:
+        """Files of the run, once it has a manifest."""
+        assert self.files is not None
+        return self.files
 
-def execute(attempt: Attempt, expired: Any) -> None:
+    @property
+    def checkpoint_folder(self) -> checkpoint.Folder:
+        """Folder of the checkpoints, once it is locked."""
+        assert self.checkpoints is not None
+        return self.checkpoints
+
+
+def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
     """Train to the end.
 
     Parameters
@@ -67,25 +81,25 @@ def execute(attempt: Attempt, expired: Any) -> None:
     settings, ranks, root = attempt.settings, attempt.ranks, attempt.root
     training = settings.training
     progress = records.Progress(ranks.first, training.epochs)
-    precision.set_up(training.precision, ranks.device)
+    model.set_up_precision(training.precision, ranks.device)
 
     attempt.where = "choice of the run's name"
-    stem, place = _on_first(attempt, lambda: _which_run(attempt))
+    stem, place = _on_first(attempt, lambda: _find_run(attempt))
     progress.update(stem=stem, now=True)
-    files = None if place is None else manifest.files_of(root, stem, place)
-    if files and _on_first(attempt, lambda: manifest.finished(files)):
+    known = None if place is None else manifest.files_of(root, stem, place)
+    if known and _on_first(attempt, lambda: manifest.finished(known)):
         if ranks.first:
             print(f"run {stem} is finished: nothing to continue", flush=True)
         return
     attempt.where = "checkpoint folder"
     attempt.checkpoints = checkpoint.Folder(root, stem)
     _on_first(attempt, attempt.checkpoints.lock)
-    if files:
-        _on_first(attempt, lambda: manifest.close_dead_attempt(files))
-    attempt.files = files  # not before it is locked: another process may be writing them
+    if known:
+        _on_first(attempt, lambda: manifest.close_dead_attempt(known))
+    attempt.files = known  # not before it is locked: another process may be writing them
 
     data, network, number = _prepare(attempt, stem, progress)
-    files = attempt.files
+    files = attempt.run_files
     progress.update(results=str(files.results.relative_to(root)), now=True)
     trainer, so_far = _trainer(attempt, data, network, number, continued=place is not None)
     if ranks.first:
@@ -121,9 +135,9 @@ def execute(attempt: Attempt, expired: Any) -> None:
             watchdog.beat()
             # What the last half second did is not what the epoch did, and the CSV says.
             rate = result.row["throughput"]
-            told = {"images_per_s": round(rate, 1)} if rate else {}
+            shown = {"images_per_s": round(rate, 1)} if rate else {}
             progress.update(
-                phase="train", val_acc=round(result.row["val_acc"], 3), now=True, **told
+                phase="train", val_acc=round(result.row["val_acc"], 3), now=True, **shown
             )
         attempt.where = "utilisation of the nodes"
         sampler.merge()
@@ -149,13 +163,13 @@ def _trainer(
     torch.manual_seed(settings.seed * ranks.world_size + ranks.rank + 1)
     trainer = Trainer(settings, ranks, dataset.place(data, ranks.device), network)
     attempt.where = "checkpoint"
-    state = attempt.checkpoints.load(ranks) if continued else None
+    state = attempt.checkpoint_folder.load(ranks) if continued else None
     so_far = EpochSoFar(1 + (state["epoch"] if state else 0), trainer.steps, number, ranks)
     if state is not None:
         trainer.restore(state, so_far)
     if ranks.first:
-        records.cut(attempt.files, so_far.number - 1)
-        manifest.set_start(attempt.files, so_far.number, so_far.done + 1)
+        records.cut(attempt.run_files, so_far.number - 1)
+        manifest.set_start(attempt.run_files, so_far.number, so_far.done + 1)
     return trainer, so_far
 
 
@@ -172,7 +186,7 @@ def _stopped(
     attempt.where = f"checkpoint of {place}"
     if trainer.done and so_far.done:
         state = trainer.capture(so_far.number - 1, so_far)
-        _on_first(attempt, lambda: attempt.checkpoints.save(state))
+        _on_first(attempt, lambda: attempt.checkpoint_folder.save(state))
     # Ranks may have been asked for different reasons; rank 0's is the run's.
     ended = attempt.ranks.from_first(stopped.ended)
     return stop.Stopped(ended, True, place if trainer.done else None)
@@ -182,9 +196,9 @@ def _keep(
     attempt: Attempt, result: Epoch, state: dict[str, Any], cost: dict[str, Any] | None
 ) -> None:
     """Write an epoch down: rows first, then the checkpoint that a resume cuts them by."""
-    records.append_steps(attempt.files, result.steps)
-    records.append_epoch(attempt.files, result.row)
-    attempt.checkpoints.save(state)
+    records.append_steps(attempt.run_files, result.steps)
+    records.append_epoch(attempt.run_files, result.row)
+    attempt.checkpoint_folder.save(state)
     row = result.row
     rate = f"{row['throughput']:9.1f}" if row["throughput"] is not None else "        -"
     _log(
@@ -201,7 +215,7 @@ def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
     """Write down what the profiler cost."""
     if cost is None:
         return
-    manifest.set_said(attempt.files, "profiler", cost)
+    manifest.add_to_attempt(attempt.run_files, "profiler", cost)
     _log(
         attempt,
         f"profiler: a step took {cost['recorded_step_time_s']:.4g} s under it and "
@@ -213,7 +227,7 @@ def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
 def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:
     """Write down what the CPU can do at best, of the first rank."""
     if attempt.ranks.first:
-        manifest.set_said(attempt.files, "cpu_peak", peak)
+        manifest.add_to_attempt(attempt.run_files, "cpu_peak", peak)
         _log(
             attempt,
             f"peak of the CPU: {peak['fp32_tflops']:.4g} TFLOP/s in fp32 and "
@@ -222,12 +236,12 @@ def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:
 
 
 def _complete(attempt: Attempt) -> None:
-    contract.close_attempt(attempt.files.manifest, "completed")
-    attempt.checkpoints.release_reserve()
-    _log(attempt, f"run {attempt.files.stem} completed")
+    contract.close_attempt(attempt.run_files.manifest, "completed")
+    attempt.checkpoint_folder.release_reserve()
+    _log(attempt, f"run {attempt.run_files.stem} completed")
 
 
-def _which_run(attempt: Attempt) -> tuple[str, str | None]:
+def _find_run(attempt: Attempt) -> tuple[str, str | None]:
     """Stem of this run, and its place below ``results`` where it is continued, else None.
 
     A job that Slurm or torchrun started again continues by itself: it has the same job id and
@@ -273,21 +287,22 @@ def _prepare(
         progress.update(phase="data", step=done, steps=total)
 
     error: Exception | None = None
-    described: list[dict | None] = [None, None]
+    about_data: dict[str, Any] | None = None
+    about_model: dict[str, Any] | None = None
     try:
         attempt.where = "dataset"
         data = dataset.load(settings.dataset, root, report)
         attempt.where = "model"
         torch.manual_seed(settings.seed)  # the same weights on every rank
         network = model.build(settings.training, len(data.classes), data.image_size)
-        described = [data.describe(), model.describe(settings.training, network)]
+        about_data, about_model = data.describe(), model.describe(settings.training, network)
     except Exception as raised:
         error = raised
     outcome = {
         "machine": machine.describe(ranks),
-        "failure": error and _told(error, attempt),
+        "failure": error and _message(error, attempt),
         "status": getattr(error, "exit_status", 1),
-        "unforeseen": error is not None and known(error, attempt.where) is None,
+        "unforeseen": error is not None and known_cause(error, attempt.where) is None,
         "stopped": error.ended if isinstance(error, stop.Stopped) else None,
     }
     outcomes = ranks.gather_objects(outcome)
@@ -295,8 +310,8 @@ def _prepare(
     failure = failed[0]["failure"] if failed else None
 
     if attempt.files is None:
-        real = described[0] is not None and described[0]["name"] != "synthetic"
-        names = {described[0]["name"], "*"} if real else {"synthetic"}
+        name = about_data["name"] if about_data else "synthetic"
+        names = {name} if name == "synthetic" else {name, "*"}
         evidence = failure is None and names & set(settings.evidence_datasets)
         place = manifest.EVIDENCE if evidence else manifest.LOCAL
         files = manifest.files_of(root, stem, place)
@@ -304,49 +319,55 @@ def _prepare(
         _on_first(
             attempt,
             lambda: manifest.create(
-                files, manifest.compose(settings, files.stem, ranks, *described, machines,
-                                        attempt.command, root)
+                files,
+                manifest.compose(
+                    settings, files.stem, ranks, about_data, about_model, machines,
+                    attempt.command, root,
+                ),
             ),
         )  # fmt: skip
         attempt.files = files
-    elif failure is None:
-        _on_first(attempt, lambda: manifest.refuse_changes(attempt.files, settings, data, root))
-        _on_first(attempt, lambda: manifest.complete(attempt.files, *described))
-    number = _on_first(attempt, lambda: manifest.open_attempt(attempt.files))
+    elif about_data and about_model and failure is None:
+        files = attempt.files
+        _on_first(attempt, lambda: manifest.refuse_changes(files, settings, data, root))
+        _on_first(attempt, lambda: manifest.complete(files, about_data, about_model))
+    number: int = _on_first(attempt, lambda: manifest.open_attempt(attempt.run_files))
     if failure:
         stopped = [one["stopped"] for one in failed if one["stopped"]]
         if stopped:
             raise stop.Stopped(stopped[0], together=True)
-        if failed[0]["unforeseen"] and outcomes[ranks.rank] is failed[0]:
+        if error is not None and failed[0]["unforeseen"] and outcomes[ranks.rank] is failed[0]:
             raise error  # with its traceback
         ours = ranks.first and not failed[0]["unforeseen"]
         raise Shared(failure, failed[0]["status"], ours) from None
     return data, network, number
 
 
-def _told(error: Exception, attempt: Attempt) -> str:
+def _message(error: Exception, attempt: Attempt) -> str:
     where = f"rank {attempt.ranks.rank}, {attempt.where}"
-    return known(error, where) or f"{where}: {type(error).__name__}: {first_line(error)}"
+    return known_cause(error, where) or f"{where}: {type(error).__name__}: {first_line(error)}"
 
 
-def _on_first(attempt: Attempt, action: Callable[[], Any]) -> Any:
+def _on_first(attempt: Attempt, action: Callable[[], Answer]) -> Answer:
     """Do something on rank 0 and give its answer to all, or why there is none."""
     ranks = attempt.ranks
     if ranks.world_size == 1:
         return action()
-    answer, failure = None, None
+    answer: Answer | None = None
+    failure: tuple[str, int] | None = None
     if ranks.first:
         try:
             answer = action()
         except Exception as error:
-            told = known(error, attempt.where)
-            if told is None:
+            line = known_cause(error, attempt.where)
+            if line is None:
                 raise  # with its traceback; the others miss rank 0
-            failure = (told, getattr(error, "exit_status", 1))
-    answer, failure = ranks.from_first((answer, failure))
-    if failure:
-        raise Shared(*failure, ours=ranks.first)
-    return answer
+            failure = (line, getattr(error, "exit_status", 1))
+    outcome: tuple[Answer, tuple[str, int] | None] = ranks.from_first((answer, failure))
+    if outcome[1]:
+        line, status = outcome[1]
+        raise Shared(line, status, ours=ranks.first)
+    return outcome[0]
 
 
 def _header(attempt: Attempt, data: dataset.Dataset, number: int) -> list[str]:
@@ -357,7 +378,7 @@ def _header(attempt: Attempt, data: dataset.Dataset, number: int) -> list[str]:
     dirty = " with changes" if code["dirty"] else ""
     training = " ".join(f"{key}={value}" for key, value in vars(settings.training).items())
     return [
-        f"{contract.utc_now()} run {attempt.files.stem} attempt {number}",
+        f"{contract.utc_now()} run {attempt.run_files.stem} attempt {number}",
         f"settings: seed={settings.seed} global_batch={settings.global_batch} {training}",
         "versions: " + " ".join(f"{key}={value}" for key, value in versions.items() if value),
         f"dataset: {data.name} sha256={data.sha256[:12]} train={len(data.train)} "
@@ -373,12 +394,12 @@ def _note(attempt: Attempt, text: str) -> None:
     if attempt.ranks.first:
         _log(attempt, text)
     else:
-        said = clean_text(f"node {attempt.ranks.node}: {text}", attempt.root)
-        print(said, file=sys.stderr, flush=True)
+        line = clean_text(f"node {attempt.ranks.node}: {text}", attempt.root)
+        print(line, file=sys.stderr, flush=True)
 
 
 def _log(attempt: Attempt, text: str) -> None:
     """Write to the run's log and to standard output."""
     text = clean_text(text, attempt.root)
-    records.append_log(attempt.files, text)
+    records.append_log(attempt.run_files, text)
     print(text, flush=True)

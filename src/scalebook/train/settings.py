@@ -124,9 +124,9 @@ class Settings:
     global_batch: int
     dataset: DatasetSettings
     training: TrainingSettings
-    evidence_datasets: list
-    overrides: dict
-    document: dict = dataclasses.field(default_factory=dict, compare=False)
+    evidence_datasets: list[str]
+    overrides: dict[str, Any]
+    document: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
 def read(path: Path, profile: bool = False) -> Settings:
@@ -162,7 +162,8 @@ def read(path: Path, profile: bool = False) -> Settings:
             part = {**part, "profile": True}
             document = {**document, "training": part}
         values[key] = _build(kind, part, f"{where}: {key}.")
-    return _build(Settings, {**values, "document": document}, f"{where}: ")
+    settings: Settings = _build(Settings, {**values, "document": document}, f"{where}: ")
+    return settings
 
 
 def _build(kind: type, values: dict[str, Any], where: str) -> Any:
@@ -181,7 +182,7 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
                 f"{where}{name}: is missing; resolve the experiment again with this version"
             )
         written = str(field.type)
-        plain = written.replace(" | None", "")
+        plain = written.replace(" | None", "").partition("[")[0]
         value = values[name]
         if value is None and plain != written:
             continue

@@ -6,7 +6,6 @@ SIGTERM comes from a cancellation or a preemption and leaves a few seconds, SIGU
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 from types import FrameType
@@ -14,8 +13,8 @@ from types import FrameType
 from scalebook import contract
 from scalebook.contract import ScalebookError
 
-# How the manifest says that an attempt ended on each signal; Windows has no SIGUSR1.
-_TIME_LIMIT = {getattr(signal, "SIGUSR1", None): "timeout"}
+# How the manifest says that an attempt ended on each signal.
+_TIME_LIMIT = {signal.SIGUSR1: "timeout"}
 _ENDED = {signal.SIGTERM: "cancelled", signal.SIGINT: "interrupted", **_TIME_LIMIT}
 
 _requested: str | None = None
@@ -71,8 +70,7 @@ def listen(early: bool = False) -> None:
     """
     if threading.current_thread() is threading.main_thread():
         for number in _TIME_LIMIT if early else _ENDED:
-            with contextlib.suppress(TypeError):  # no SIGUSR1 here
-                signal.signal(number, _note)
+            signal.signal(number, _note)
 
 
 def requested() -> str | None:
@@ -93,8 +91,7 @@ def forget() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in _ENDED:
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            with contextlib.suppress(TypeError):
-                signal.signal(number, default)
+            signal.signal(number, default)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

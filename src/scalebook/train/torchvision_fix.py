@@ -9,6 +9,7 @@ never declared. Declaring them is enough for models, datasets and transforms;
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import types
 from pathlib import Path
@@ -26,9 +27,7 @@ def import_torchvision() -> types.ModuleType:
         _declared = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             _declared.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision
-
-    return torchvision
+    return importlib.import_module("torchvision")
 
 
 def _compiled_half_loads() -> bool:

@@ -25,8 +25,7 @@ import numpy as np
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.train import locking, stop
-from scalebook.train.images.identity import Arrays
-from scalebook.train.images.sources import Source
+from scalebook.train.images.source import Arrays, Source
 
 _VERSION = 1
 _ARRAYS = ("train_images", "train_labels", "val_images", "val_labels")
@@ -50,7 +49,7 @@ class Decoded:
     mean, std : list of float
         Of the training images' channels, as fractions of 255.
     arrays : dict of str to ndarray
-        Memory-mapped, see `scalebook.train.images.identity.Arrays`.
+        Memory-mapped, see `scalebook.train.images.source.Arrays`.
     """
 
     name: str
@@ -72,7 +71,7 @@ def load(source: Source, image_size: int | None, cache_dir: Path, report: Report
     sha256 = _identity(source, cache_dir, report)
     key = hashlib.sha256(f"{_VERSION} {sha256} {image_size}".encode()).hexdigest()[:16]
     folder = cache_dir / key
-    name = source.known_as(sha256)
+    name = source.name_of(sha256)
     decoded = _open(folder, name)
     if decoded is None:
         with _locked(cache_dir / f"{key}.lock"):

@@ -11,19 +11,19 @@ import numpy as np
 
 from scalebook.contract import ScalebookError
 from scalebook.train.images import download
-from scalebook.train.images.identity import Arrays, Progress, digest_files, entry
+from scalebook.train.images.source import Arrays, Progress, Source, digest_files, entry
 
 
-class OfficialBatches:
+class OfficialBatches(Source):
     """The official CIFAR-10 files, ``cifar-10-batches-py``."""
 
-    name = "cifar10"
+    folder: Path
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def listing(self) -> list[list[Any]]:
-        """Relative path, size in bytes and time of change of each file."""
+        """The seven files that the archive holds."""
         return [entry(self.folder / name, name) for name in sorted(download.FILE_MD5)]
 
     def digest(self, progress: Progress) -> str:
@@ -37,12 +37,12 @@ class OfficialBatches:
         download.check(self.folder)
         return digest_files(self.folder, sorted(download.FILE_MD5), progress)
 
-    def known_as(self, digest: str) -> str:
-        """Name for people and for the evidence rules."""
-        return self.name
+    def name_of(self, digest: str) -> str:
+        """Always ``cifar10``."""
+        return "cifar10"
 
     def decode(self, image_size: int | None, progress: Progress) -> tuple[Arrays, list[str]]:
-        """Arrays of all images, and the names of the classes."""
+        """Unpickle the batches, after every MD5 was checked."""
         if image_size not in (None, 32):
             raise ScalebookError(
                 f"image_size {image_size}: the official CIFAR-10 files hold 32 x 32 pixels; "

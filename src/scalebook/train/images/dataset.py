@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from scalebook.contract import UsageError
-from scalebook.train.images import cache, sources
+from scalebook.train.images import cache, finding
 from scalebook.train.images.sampling import augment, hash_integers
 from scalebook.train.settings import DatasetSettings
 
@@ -68,7 +69,7 @@ class Dataset:
         height, width = self.train.images.shape[2:]
         return height if height == width else [height, width]
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         """Return what the manifest says of a dataset."""
         return {
             "name": self.name, "sha256": self.sha256, "train_images": len(self.train),
@@ -94,7 +95,7 @@ def load(settings: DatasetSettings, root: Path, report: cache.Report) -> Dataset
     ScalebookError
         One line: nothing found, a damaged file, or fewer images than asked for.
     """
-    source = sources.find(settings, root)
+    source = finding.find(settings, root)
     decoded = cache.load(source, settings.image_size, root / "data" / "cache", report)
     splits, subset = {}, False
     for split, wanted in (("train", settings.train_images), ("val", settings.val_images)):

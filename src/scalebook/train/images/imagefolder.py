@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scalebook.contract import ScalebookError
-from scalebook.train.images.identity import Arrays, Progress, digest_files, entry
+from scalebook.train.images.source import Arrays, Progress, Source, digest_files, entry
 
 #: Digests of known image folders (see `ImageFolder.digest`) and their names.
 KNOWN_FOLDERS = {
@@ -20,8 +20,10 @@ KNOWN_FOLDERS = {
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-class ImageFolder:
+class ImageFolder(Source):
     """Pictures in ``<train|test>/<class>/*.jpg|jpeg|png``."""
+
+    folder: Path
 
     def __init__(self, folder: Path, shown: str) -> None:
         self.folder = folder
@@ -44,31 +46,25 @@ class ImageFolder:
         return sorted(self.splits["train"] + self.splits["val"])
 
     def listing(self) -> list[list[Any]]:
-        """Relative path, size in bytes and time of change of each picture."""
+        """Every picture."""
         return [entry(self.folder / path, path) for path in self._paths()]
 
     def digest(self, progress: Progress) -> str:
         """SHA-256 over the sorted relative paths and the SHA-256 of each file."""
         return digest_files(self.folder, self._paths(), progress)
 
-    def known_as(self, digest: str) -> str:
-        """Name for people and for the evidence rules."""
+    def name_of(self, digest: str) -> str:
+        """A known digest has a name, any other is ``folder-<hex>``."""
         return KNOWN_FOLDERS.get(digest, f"folder-{digest[:12]}")
 
     def decode(self, image_size: int | None, progress: Progress) -> tuple[Arrays, list[str]]:
-        """Arrays of all images, and the names of the classes.
-
-        Raises
-        ------
-        ScalebookError
-            Naming a picture that cannot be decoded, or whose size differs from the others'.
-        """
+        """Decode every picture, scaled and cropped to `image_size`."""
         total = sum(map(len, self.splits.values()))
         size = (image_size, image_size) if image_size else None
         arrays: Arrays = {}
         done = 0
         for split, paths in self.splits.items():
-            images = None
+            images = np.empty((0, 3, 0, 0), np.uint8)
             labels = np.empty(len(paths), np.int64)
             for position, path in enumerate(paths):
                 pixels = self._decode_one(path, image_size)
@@ -78,7 +74,7 @@ class ImageFolder:
                         f"{self.shown}/{path}: is {_by(pixels.shape)} pixels and others are "
                         f"{_by(size)}: give one size, as --set image_size={min(size)}"
                     )
-                if images is None:
+                if not len(images):
                     images = np.empty((len(paths), 3, *size), np.uint8)
                 images[position] = pixels.transpose(2, 0, 1)
                 labels[position] = self.classes.index(path.split("/")[1])
@@ -89,15 +85,17 @@ class ImageFolder:
             arrays[f"{split}_labels"] = labels
         return arrays, self.classes
 
-    def _decode_one(self, path: str, image_size: int | None) -> np.ndarray:
+    def _decode_one(self, path: str, image_size: int | None) -> np.ndarray[Any, Any]:
         from PIL import Image, ImageOps
 
         try:
-            with Image.open(self.folder / path) as picture:
-                picture = picture.convert("RGB")
+            with Image.open(self.folder / path) as file:
+                picture = file.convert("RGB")
                 if image_size and picture.size != (image_size, image_size):
                     # Shorter side to size, centre cropped.
-                    picture = ImageOps.fit(picture, (image_size, image_size), Image.BILINEAR)
+                    picture = ImageOps.fit(
+                        picture, (image_size, image_size), Image.Resampling.BILINEAR
+                    )
                 return np.asarray(picture)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             said = "is no picture" if "cannot identify" in str(error) else f"is damaged ({error})"

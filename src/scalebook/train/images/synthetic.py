@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from scalebook.train.images.identity import Arrays, Progress
 from scalebook.train.images.sampling import hash_integers
+from scalebook.train.images.source import Arrays, Progress, Source
 
 TRAIN_IMAGES, VAL_IMAGES, CLASSES, SIZE = 50_000, 10_000, 10, 32
 
 
-class Synthetic:
+class Synthetic(Source):
     """Generated images of ten learnable classes, named for what they are.
 
     Each class is a smooth random pattern; an image is its class's pattern, shifted around the
     border, fainter or stronger, under noise. All of it is read off `hash_integers`.
     """
-
-    name = "synthetic"
 
     def __init__(self, train_images: int | None, val_images: int | None) -> None:
         self.counts = {"train": train_images or TRAIN_IMAGES, "val": val_images or VAL_IMAGES}
@@ -34,12 +32,12 @@ class Synthetic:
         """SHA-256 of the parameters."""
         return hashlib.sha256(repr(self.listing()).encode()).hexdigest()
 
-    def known_as(self, digest: str) -> str:
-        """Name for people and for the evidence rules."""
-        return self.name
+    def name_of(self, digest: str) -> str:
+        """Always ``synthetic``."""
+        return "synthetic"
 
     def decode(self, image_size: int | None, progress: Progress) -> tuple[Arrays, list[str]]:
-        """Arrays of all images, and the names of the classes."""
+        """Compute the images."""
         size = image_size or SIZE
         arrays: Arrays = {}
         first, total = 0, sum(self.counts.values())
@@ -55,7 +53,7 @@ class Synthetic:
         return arrays, [f"pattern-{number}" for number in range(CLASSES)]
 
 
-def _generate(numbers: torch.Tensor, size: int) -> np.ndarray:
+def _generate(numbers: torch.Tensor, size: int) -> np.ndarray[Any, Any]:
     """Synthetic images of the given numbers, uint8, shape (N, 3, size, size).
 
     Integers throughout, so that they are the same on every machine.
@@ -79,4 +77,6 @@ def _generate(numbers: torch.Tensor, size: int) -> np.ndarray:
     noise = (hash_integers(pixels, 13) & 0xFF).view_as(images)
     # The pattern shows through at 30 to 80 percent.
     strength = (77 + ((choice >> 32) & 0x7F)).view(-1, 1, 1, 1)
-    return ((strength * images + (256 - strength) * noise + 128) >> 8).to(torch.uint8).numpy()
+    mixed = (strength * images + (256 - strength) * noise + 128) >> 8
+    generated: np.ndarray[Any, Any] = mixed.to(torch.uint8).numpy()
+    return generated

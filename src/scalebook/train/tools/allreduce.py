@@ -191,7 +191,7 @@ def _write(
 
 
 def _on_gpu(ranks: Ranks) -> bool:
-    return ranks.device.type == "cuda"
+    return bool(ranks.device.type == "cuda")
 
 
 def _cells(values: Any) -> list[str]:

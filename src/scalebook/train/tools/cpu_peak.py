@@ -52,7 +52,8 @@ def measure() -> dict[str, float]:
 def _best(work: Callable[[], object]) -> float:
     """Shortest time of one round, in seconds."""
     work()
-    times, end = [], time.perf_counter() + _SECONDS
+    times: list[float] = []
+    end = time.perf_counter() + _SECONDS
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
         work()

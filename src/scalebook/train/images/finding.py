@@ -1,23 +1,17 @@
-"""Where images come from: the official CIFAR-10 files, a folder of pictures, or a formula.
-
-A source lists its files, says what they are (identity) and decodes them into
-uint8 arrays. `scalebook.train.images.cache` keeps what it decodes.
-"""
+"""Which images a run takes: the official CIFAR-10 files, an image folder, or generated ones."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Union
 
 from scalebook.contract import ScalebookError
 from scalebook.train.images import download
 from scalebook.train.images.cifar10 import OfficialBatches
 from scalebook.train.images.imagefolder import ImageFolder, is_image_folder
+from scalebook.train.images.source import Source
 from scalebook.train.images.synthetic import Synthetic
 from scalebook.train.settings import DatasetSettings
-
-Source = Union[OfficialBatches, ImageFolder, Synthetic]
 
 
 def find(settings: DatasetSettings, root: Path) -> Source:

@@ -1,4 +1,4 @@
-"""What every node has: ``python -m scalebook.train.environment --system SYSTEM.json``.
+"""What every node has: ``python -m scalebook.train.tools.environment --system SYSTEM.json``.
 
 Run with one task a node under ``slurm/torch_env.sh``. Each task looks around and tells the first
 one over a socket, at the address and port where the ranks of a training would meet: that way
@@ -76,7 +76,8 @@ def look(node: int, root: Path, gpus: int) -> dict[str, Any]:
     dict
         ``faults`` holds a line for each thing that is wrong.
     """
-    packages, faults = {}, []
+    packages: dict[str, str | None] = {}
+    faults: list[str] = []
     for name in PACKAGES:
         try:
             packages[name] = _version(name)
@@ -146,11 +147,12 @@ def _gpus() -> list[str]:
 
 def _data(root: Path) -> str:
     """Name the images that a training would take, and how many files they are here."""
-    from scalebook.train.images import sources
+    from scalebook.train.images import finding
     from scalebook.train.settings import DatasetSettings
 
-    source = sources.find(DatasetSettings("auto", "data", None, None, None), root)
-    return f"{source.folder.relative_to(root)}: {len(source.listing())} files"
+    source = finding.find(DatasetSettings("auto", "data", None, None, None), root)
+    folder = source.folder.relative_to(root) if source.folder else "generated"
+    return f"{folder}: {len(source.listing())} files"
 
 
 # --------------------------------------------------------------------------- between nodes
@@ -242,7 +244,7 @@ def _number(name: str, default: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scalebook.train.environment",
+        prog="python -m scalebook.train.tools.environment",
         description="Check that every node has what a rank needs.",
     )
     parser.add_argument(
