@@ -28,9 +28,9 @@ overrides = {}  # settings that a run started here changes, as {"epochs": 3}
 submit = False
 
 # %%
-from scalebook import figures
+from scalebook import figures, live
 
-run = figures.run_or_attach(
+run = live.run_or_attach(
     experiment, system=system, seed=seed, submit=submit, overrides=overrides, study_root=study
 )
 

@@ -11,7 +11,8 @@ from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
 from scalebook import figures, results, study
 from scalebook.contract import UsageError
-from scalebook.figures import live, profiling, theme
+from scalebook.figures import runs, theme
+from scalebook.figures.profile import shares
 
 HOSTILE = "<script>alert(1)</script>\x00\n<a href='javascript:x'>b</a> & \"q\" %{x}"
 
@@ -289,28 +290,28 @@ def test_both_groupings_of_a_trace_are_shown(study_root):
         {"volta_sgemm_128x64_nn": 300, "cudnn::bn_fw_tr_1C11": 100},
     )  # fmt: skip
     add_trace(study_root, "profile_2_1gpu_2_rank0", {"volta_sgemm": 1}, local=True)
-    found = profiling.breakdowns()
+    found = shares.breakdowns()
     assert [one.grouping for one in found if one.kind == "measured"] == [
         "grouped by kernel name", "grouped by launching operator",
     ]  # fmt: skip
     by_name, by_operator = (one.shares for one in found if one.kind == "measured")
     assert by_name["GEMM"] == pytest.approx(75) and by_name["batch norm"] == pytest.approx(25)
     assert by_operator == {"convolution": pytest.approx(100)}
-    assert len(profiling.trace_table()) == 1 and len(profiling.trace_table(everything=True)) == 2
+    assert len(shares.trace_table()) == 1 and len(shares.trace_table(everything=True)) == 2
 
 
 def test_a_damaged_trace_is_named_and_the_rest_is_drawn(study_root):
     path = add_trace(study_root, "profile_1_1gpu_1_rank0", {"volta_sgemm": 1})
     path.write_text('{"traceEvents": [')
-    assert [one.kind for one in profiling.breakdowns()] == ["reported"]
-    table = profiling.trace_table()
+    assert [one.kind for one in shares.breakdowns()] == ["reported"]
+    table = shares.trace_table()
     assert "profile_1_1gpu_1_rank0" in table["verdict"].iloc[0]
 
 
 def test_small_groups_are_drawn_together():
-    shares = profiling._shares({"a": 990.0, "b": 5.0, "other": 2.0, "c": 3.0})
-    assert list(shares) == ["a", "other"] and shares["other"] == pytest.approx(1.0)
-    assert profiling._shares({}) == profiling._shares({"a": 0.0}) == {}
+    found = shares._shares({"a": 990.0, "b": 5.0, "other": 2.0, "c": 3.0})
+    assert list(found) == ["a", "other"] and found["other"] == pytest.approx(1.0)
+    assert shares._shares({}) == shares._shares({"a": 0.0}) == {}
 
 
 @pytest.mark.parametrize("name", ["throughput_comparison", "accuracy_curves", "scaling_efficiency"])
@@ -345,7 +346,7 @@ def test_hostile_names_are_shown_as_text(study_root):
         assert figure.data
         for text in texts(figure):
             assert "<script" not in text and "<a " not in text and "<b>x" not in text
-    for frame in (results.runs(), profiling.breakdown_table()):
+    for frame in (results.runs(), shares.breakdown_table()):
         assert "<script" not in figures.show_table_html(frame)
 
 
@@ -379,39 +380,39 @@ def test_many_configurations_of_one_experiment_are_told_apart(study_root):
 
 def test_a_live_curve_follows_a_run(study_root):
     stem = add_run(study_root, local=True, dataset={"name": "synthetic"})
-    figure = live.live_curve(stem)
+    figure = runs.live_curve(stem)
     assert {trace.name for trace in figure.data} == {"training", "validation", "throughput"}
     assert "SYNTHETIC DATA" in figure.layout.title.text
     assert meta(figure)["caption"].startswith("SYNTHETIC DATA")
     csv = study_root / f"results/local/csv/{stem}.csv"
     csv.write_text(csv.read_text().splitlines()[0] + "\n")
-    assert "No epoch has ended yet" in texts(live.live_curve(stem))[1]
+    assert "No epoch has ended yet" in texts(runs.live_curve(stem))[1]
     csv.unlink()
-    assert not live.live_curve(stem).data
+    assert not runs.live_curve(stem).data
 
 
 def test_a_live_curve_needs_only_epoch_and_accuracy(study_root):
     path = study_root / "results/csv/baseline_2644_1gpu_2644.csv"
     path.parent.mkdir(parents=True)
     path.write_text("epoch,val_acc\n1,60\n")
-    assert [trace.name for trace in live.live_curve(path.stem).data] == ["validation"]
+    assert [trace.name for trace in runs.live_curve(path.stem).data] == ["validation"]
 
 
 def test_a_live_curve_of_nothing_is_a_sentence(study_root):
-    assert "no run" in texts(live.live_curve("nothing"))[1]
+    assert "no run" in texts(runs.live_curve("nothing"))[1]
 
 
 def test_the_explorer_shows_trials_and_keeps_kinds_of_data_apart(study_root):
-    assert not live.explorer().data
+    assert not runs.explorer().data
     add_run(study_root, "quick", seed=1, local=True, dataset={"name": "synthetic"})
-    assert "SYNTHETIC" in meta(live.explorer())["caption"]
+    assert "SYNTHETIC" in meta(runs.explorer())["caption"]
     add_run(study_root, seed=2)
     add_run(study_root, seed=3, local=True)
-    figure = live.explorer()
+    figure = runs.explorer()
     assert sum(len(trace.x) for trace in figure.data) == 2
     assert set(figure.data[0].marker.symbol) == {"square", "square-open"}
-    assert sum(len(t.x) for t in live.explorer(dataset="synthetic").data) == 1
-    assert len(live.explorer_table()) == 3 + len(results.runs(kind="reported"))
+    assert sum(len(t.x) for t in runs.explorer(dataset="synthetic").data) == 1
+    assert len(runs.explorer_table()) == 3 + len(results.runs(kind="reported"))
 
 
 def test_tables_are_escaped_and_say_when_they_are_empty():

@@ -11,7 +11,7 @@ from paths import REPOSITORY
 from scalebook import figures, study
 from scalebook.analysis.model_sizes import FILE, model_sizes
 from scalebook.contract import ScalebookError
-from scalebook.figures import ladder, models, pitch, planned
+from scalebook.figures import ladder, models, pitch, plan
 from scalebook.proposal.resources import ladder_table
 from scalebook.values.ledger import ledger
 
@@ -90,7 +90,7 @@ def test_every_risk_stands_in_its_cell(project):
 
 
 def test_levels_follow_the_product():
-    assert [planned.level(*pair) for pair in ((1, 4), (1, 5), (3, 3), (2, 5), (5, 5))] == [
+    assert [plan.level(*pair) for pair in ((1, 4), (1, 5), (3, 3), (2, 5), (5, 5))] == [
         "low", "medium", "medium", "high", "high",
     ]  # fmt: skip
 

@@ -14,10 +14,10 @@ from trace_events import kernel, launch, operator, write
 
 from scalebook import figures, results, traces
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.figures import breakdown, families, idle, profiling, rankview, traceview
-from scalebook.figures.roofline import roofline
-from scalebook.figures.timeline import AROUND, ELSEWHERE, timeline
-from scalebook.figures.utilisation import job_with_readings, utilisation
+from scalebook.figures.profile import breakdown, families, idle, ranks, shares, view
+from scalebook.figures.profile.roofline import roofline
+from scalebook.figures.profile.timeline import AROUND, ELSEWHERE, timeline
+from scalebook.figures.profile.utilisation import job_with_readings, utilisation
 from scalebook.publish import downloads
 from scalebook.traces import examples
 
@@ -141,7 +141,7 @@ def test_traces_that_show_nothing_say_why(study_root):
         assert not draw(None).data and not draw(broken).data
         assert "cut short" in meta(draw(broken))["caption"]
     assert "no shapes" in meta(roofline(add_cpu(study_root)))["caption"]
-    assert not rankview.rank_comparison([]).data and not utilisation(None).data
+    assert not ranks.rank_comparison([]).data and not utilisation(None).data
 
 
 # --------------------------------------------------------------------------- groupings
@@ -151,13 +151,13 @@ def test_two_groupings_stand_side_by_side_and_what_is_missing_is_said(study_root
     add_gpu(study_root)
     add_cpu(study_root)
     figure = figures.build("profiling_breakdown")
-    shares = {
+    drawn = {
         (bar.xaxis, bar.name): bar.x[0] for bar in bars(figure) if bar.name is not None
     }  # fmt: skip
     # Reported in the first row; the CPU and the GPU follow, kernel names left, operators right.
-    assert shares["x", "batch norm"] == 18.0
-    assert shares["x5", "GEMM"] == shares["x6", "convolution"] == pytest.approx(75)
-    assert ("x6", "GEMM") not in shares and shares["x4", "convolution"] > 50
+    assert drawn["x", "batch norm"] == 18.0
+    assert drawn["x5", "GEMM"] == drawn["x6", "convolution"] == pytest.approx(75)
+    assert ("x6", "GEMM") not in drawn and drawn["x4", "convolution"] > 50
     notes = " ".join(text for text in texts(figure) if text)
     assert "grouping not reported" in notes and "No kernels" in notes
     assert "a trace of the job" in notes
@@ -170,7 +170,7 @@ def test_two_groupings_stand_side_by_side_and_what_is_missing_is_said(study_root
 
 def test_a_published_trace_teaches_the_difference(study_root):
     shutil.copytree(REPOSITORY / "data/examples", study_root / "data/examples")
-    found = {one.grouping: one for one in profiling.breakdowns() if one.kind == "example"}
+    found = {one.grouping: one for one in shares.breakdowns() if one.kind == "example"}
     assert found["grouped by launching operator"].shares["convolution"] == pytest.approx(66.6, 0.01)
     assert found["grouped by kernel name"].shares["GEMM"] == pytest.approx(24.8, 0.01)
     figure = figures.build("profiling_breakdown")
@@ -250,23 +250,23 @@ def test_operators_stand_under_the_roof_of_their_device(study_root):
 
 def test_who_waits_for_whom_is_drawn(study_root):
     files = add_job(study_root)
-    figure = rankview.rank_comparison(files)
+    figure = ranks.rank_comparison(files)
     waits = {bar.name: list(bar.x) for bar in bars(figure) if bar.xaxis == "x2"}
     assert waits["waits for others"] == [pytest.approx(1.2), 0]
     assert waits["others wait for it"] == [0, pytest.approx(1.2)]
     assert figure.layout.yaxis.ticktext == ("rank 0", "rank 1<br>straggler")
     assert "for rank 1" in meta(figure)["caption"]
-    table = rankview.collective_table(files)
+    table = ranks.collective_table(files)
     assert table["bytes"].tolist() == [1e6] and table["calls"].tolist() == [4]
     assert table["busbw_gb_s"].tolist() == ["2.5"]
-    assert rankview.collective_table(files[:1]).empty
-    assert rankview._rate(None, True) == "unknown" and rankview._rate(3.0, False) == "≥ 3"
+    assert ranks.collective_table(files[:1]).empty
+    assert ranks._rate(None, True) == "unknown" and ranks._rate(3.0, False) == "≥ 3"
 
 
 def test_ranks_that_do_not_belong_together_are_refused_in_the_figure(study_root):
     files = [add_gpu(study_root), add_gpu(study_root, "profile_8_1gpu_8")]
-    assert "is of rank 0" in meta(rankview.rank_comparison(files))["caption"]
-    assert rankview.collective_table(files).empty
+    assert "is of rank 0" in meta(ranks.rank_comparison(files))["caption"]
+    assert ranks.collective_table(files).empty
 
 
 DMON = "# gpu    pwr  gtemp     sm    mem     fb\n# Idx      W      C      %      %     MB\n"
@@ -293,23 +293,23 @@ def test_utilisation_is_drawn_for_what_was_recorded(study_root):
 
 
 def test_a_trace_of_a_gpu_is_shown_before_one_of_a_cpu(study_root):
-    assert traceview.trace_view().file is None
-    assert not traceview.trace_view().timeline().data and traceview.trace_view().steps().empty
+    assert view.trace_view().file is None
+    assert not view.trace_view().timeline().data and view.trace_view().steps().empty
     cpu = add_cpu(study_root, "a_1_1cpu_1")
-    assert traceview.trace_view().file == cpu
+    assert view.trace_view().file == cpu
     gpu = add_gpu(study_root)
-    view = traceview.trace_view()
-    assert view.file == gpu and view.ranks == () and "one of 2 traces" in view.message
-    assert view.steps()["step"].tolist() == [3, 4, 5, 6, 7]
+    chosen = view.trace_view()
+    assert chosen.file == gpu and chosen.ranks == () and "one of 2 traces" in chosen.message
+    assert chosen.steps()["step"].tolist() == [3, 4, 5, 6, 7]
     files = add_job(study_root)
-    assert list(traceview.trace_view(gpu.rpartition("/")[2]).ranks) == files
+    assert list(view.trace_view(gpu.rpartition("/")[2]).ranks) == files
     with pytest.raises(UsageError, match="is not in results/profiling"):
-        traceview.trace_view("elsewhere.json")
+        view.trace_view("elsewhere.json")
 
 
 def displayed(monkeypatch) -> list[str]:
     shown: list[str] = []
-    monkeypatch.setattr(traceview, "display", lambda one: shown.append(one.data))
+    monkeypatch.setattr(view, "display", lambda one: shown.append(one.data))
     return shown
 
 
@@ -319,8 +319,8 @@ def test_the_verdict_and_the_files_are_shown_as_text(study_root, monkeypatch):
     add_job(study_root)
     add_trace(study_root, "trial_1_1gpu_1_rank0", {"volta_sgemm": 1}, local=True)
     broken = add(study_root, "broken&_rank0", [])
-    traceview.trace_view(gpu).verdict()
-    traceview.show_traces(everything=True)
+    view.trace_view(gpu).verdict()
+    view.show_traces(everything=True)
     page = "".join(shown)
     assert "<script" not in page and "<a href='j" not in page and "&lt;script" in page
     assert "The ranks of ddp_2gpu_8_2gpu_8: 2 ranks" in page
@@ -333,9 +333,9 @@ def test_the_verdict_and_the_files_are_shown_as_text(study_root, monkeypatch):
 
 def test_large_traces_stay_out_of_the_book(study_root, monkeypatch):
     shown = displayed(monkeypatch)
-    monkeypatch.setattr(traceview, "LARGEST_MIB", 0)
+    monkeypatch.setattr(view, "LARGEST_MIB", 0)
     add_gpu(study_root)
-    traceview.show_traces()
+    view.show_traces()
     assert "too large" in shown[0] and not downloads.links(shown[0])
 
 

@@ -19,8 +19,8 @@ from profile_traces import add
 from test_drawing import HOSTILE
 from trace_events import kernel, launch, operator
 
-from scalebook.figures import traceview
-from scalebook.figures.timeline import timeline
+from scalebook.figures.profile import view
+from scalebook.figures.profile.timeline import timeline
 from scalebook.publish import plots, sphinx_ext
 
 pytestmark = pytest.mark.browser
@@ -65,8 +65,8 @@ def site(study_root, monkeypatch) -> Iterator[str]:
                    kernel(f"volta_scudnn_{n}", 50.0 * n + 8, 40, n)]  # fmt: skip
     file = add(study_root, "profile_1_1gpu_1_rank0", events)
     shown: list[str] = []
-    monkeypatch.setattr(traceview, "display", lambda one: shown.append(one.data))
-    traceview.show_traces()
+    monkeypatch.setattr(view, "display", lambda one: shown.append(one.data))
+    view.show_traces()
     written = SimpleNamespace(body=[])
     figure = json.loads(timeline(file).to_json())
     with pytest.raises(nodes.SkipNode):

@@ -28,7 +28,7 @@ from slurm_study import (
 )
 
 from scalebook import launch, results
-from scalebook.figures import display
+from scalebook.figures.notebook import MIME
 from scalebook.launch import JobState
 
 pytestmark = pytest.mark.slurm
@@ -101,7 +101,7 @@ def test_a_notebook_submits_to_slurm_and_ends_with_the_figure(root):
     done = json.loads((root / "done.ipynb").read_text())
     outputs = [out for cell in done["cells"] for out in cell.get("outputs", [])]
     assert not [out for out in outputs if out["output_type"] in ("error", "stream")]
-    drawn = [out["data"][display.MIME] for out in outputs if display.MIME in out.get("data", {})]
+    drawn = [out["data"][MIME] for out in outputs if MIME in out.get("data", {})]
     titles = [json.dumps(figure["layout"]) for figure in drawn]
     assert any(str(job.stem) in title for title in titles), titles
     curves = [numbers(trace.get("x", [])) for figure in drawn for trace in figure["data"]]

@@ -16,8 +16,9 @@ from paths import REPOSITORY
 
 from scalebook import launch, results
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.figures import display, runview
+from scalebook.figures import notebook as in_notebook
 from scalebook.launch import JobState
+from scalebook.live import run as live_run
 
 FOLDER = REPOSITORY / "notebooks"
 NAMES = ["01_run", "02_throughput", "03_accuracy", "04_scaling", "05_profile"]
@@ -66,7 +67,7 @@ def test_a_notebook_runs_and_shows_figure_and_table(runs_there, name, monkeypatc
     monkeypatch.delenv("SCALEBOOK_ROOT")
     outputs = execute(name, below)
     kinds = {kind for out in outputs for kind in out.get("data", {})}
-    assert display.MIME in kinds and "text/html" in kinds
+    assert in_notebook.MIME in kinds and "text/html" in kinds
     text = json.dumps(outputs)
     assert "<table" in text and str(runs_there) not in text
     assert not [out for out in outputs if out.output_type in ("error", "stream")]
@@ -91,7 +92,7 @@ def test_a_notebook_runs_by_nbconvert(study_root, tmp_path):
 
 def test_the_newest_matching_run_is_shown_and_nothing_is_started(runs_there, monkeypatch):
     monkeypatch.setattr(launch, "submit", lambda *_: pytest.fail("started a run"))
-    view = runview.run_or_attach("quick")
+    view = live_run.run_or_attach("quick")
     assert view.stem == results.newest("quick") and "newest finished run of quick" in view.message
     assert len(view.epochs) == 3 and list(view.headers) == list(view.epochs)
     about = dict(view.about.itertuples(index=False))
@@ -101,14 +102,14 @@ def test_the_newest_matching_run_is_shown_and_nothing_is_started(runs_there, mon
 
 
 def test_another_experiments_run_serves_where_there_is_none(runs_there):
-    view = runview.run_or_attach("profile")
+    view = live_run.run_or_attach("profile")
     assert view.stem == results.newest()
     assert "profile has not been run yet" in view.message
 
 
 def test_system_and_seed_choose_the_run(runs_there):
-    assert "-0_" in runview.run_or_attach("baseline", system="local", seed=0).stem
-    view = runview.run_or_attach("baseline", system="magic-castle", seed=1)
+    assert "-0_" in live_run.run_or_attach("baseline", system="local", seed=0).stem
+    view = live_run.run_or_attach("baseline", system="magic-castle", seed=1)
     assert view.stem == results.newest("baseline")
     assert "there is none of baseline on system magic-castle with seed 1" in view.message
 
@@ -127,7 +128,7 @@ def test_system_and_seed_choose_the_run(runs_there):
 def test_a_wrong_parameter_is_named_before_anything_starts(runs_there, monkeypatch, wrong, said):
     monkeypatch.setattr(launch, "submit", lambda *_: pytest.fail("started a run"))
     with pytest.raises(UsageError, match=said):
-        runview.run_or_attach("baseline", **wrong)
+        live_run.run_or_attach("baseline", **wrong)
 
 
 def test_a_notebook_shows_a_wrong_parameter_in_one_line():
@@ -141,7 +142,7 @@ def test_a_notebook_shows_a_wrong_parameter_in_one_line():
 
 
 def test_no_run_at_all_is_said(study_root):
-    view = runview.run_or_attach("quick")
+    view = live_run.run_or_attach("quick")
     assert view.stem is None and "scalebook run quick" in view.message
     assert view.about.empty and view.epochs.empty and view.steps.empty
     assert "scalebook run quick" in view.figure().layout.annotations[0].text
@@ -151,21 +152,21 @@ def test_an_imported_run_has_no_steps_and_no_record(study_root):
     path = study_root / "results/csv/baseline_2644_1gpu_2644.csv"
     path.parent.mkdir(parents=True)
     path.write_text("epoch,val_acc\n1,60\n")
-    view = runview.run_or_attach("baseline")
+    view = live_run.run_or_attach("baseline")
     assert view.steps.empty and list(view.epochs) == ["epoch", "val_acc"]
 
 
 def test_an_unknown_experiment_is_named(study_root):
     with pytest.raises(UsageError, match="no experiment 'quik'"):
-        runview.run_or_attach("quik")
+        live_run.run_or_attach("quik")
 
 
 def test_another_study_can_be_named(runs_there, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     monkeypatch.setenv("SCALEBOOK_ROOT", "nowhere")
-    assert runview.run_or_attach("quick", study_root=str(runs_there)).stem
+    assert live_run.run_or_attach("quick", study_root=str(runs_there)).stem
     with pytest.raises(ScalebookError, match="holds no study.yaml"):
-        runview.use_study("/nonexistent")
+        in_notebook.use_study("/nonexistent")
 
 
 class FakeJob:
@@ -208,28 +209,28 @@ def fake_launch(study_root, monkeypatch):
         return state
 
     monkeypatch.setattr(launch, "watch", watch)
-    monkeypatch.setattr(runview, "display", lambda *_, **__: Handle())
+    monkeypatch.setattr(live_run, "display", lambda *_, **__: Handle())
     return start
 
 
 def test_a_submitted_run_is_followed_with_a_live_curve(fake_launch):
     submitted, drawn = fake_launch(JobState.COMPLETED)
-    view = runview.run_or_attach("quick", seed=3, submit=True)
+    view = live_run.run_or_attach("quick", seed=3, submit=True)
     assert view.stem == "quick_t1_1cpu_t1"
     assert submitted[0]["experiment"] == "quick" and submitted[0]["seed"] == 3
     # Drawn once: three epochs came at one time, and nothing new after. JupyterLab leaves a
     # drawing as it is unless something else took its place.
     away, curve = drawn
-    assert display.MIME not in away and curve[display.MIME]["data"]
+    assert in_notebook.MIME not in away and curve[in_notebook.MIME]["data"]
 
 
 def test_a_failed_run_fails_the_notebook(fake_launch):
     fake_launch(JobState.FAILED)
     with pytest.raises(ScalebookError, match="job t1 failed"):
-        runview.run_or_attach("quick", submit=True)
+        live_run.run_or_attach("quick", submit=True)
 
 
 def test_a_detached_run_goes_on(fake_launch):
     fake_launch(JobState.RUNNING)
-    view = runview.run_or_attach("quick", submit=True)
+    view = live_run.run_or_attach("quick", submit=True)
     assert view.stem is None and "scalebook watch t1" in view.message

@@ -12,7 +12,7 @@ from paths import REPOSITORY
 
 from scalebook import study
 from scalebook.contract import ScalebookError
-from scalebook.figures.planned import level
+from scalebook.figures.plan import level
 from scalebook.publish.slides import chapters, deck, slide_nodes
 from scalebook.values.ledger import ledger
 

@@ -7,35 +7,36 @@ the same drawings to ``results/plots``.
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import plotly.graph_objects as go
 
 from scalebook.contract import UsageError
 from scalebook.figures.accuracy import accuracy_curves
-from scalebook.figures.breakdown import grouping_difference, profiling_breakdown
-from scalebook.figures.diagrams import ddp_architecture
-from scalebook.figures.display import show, show_table, show_table_html
-from scalebook.figures.idle import idle_breakdown
+from scalebook.figures.architecture import ddp_architecture
 from scalebook.figures.ladder import machine_ladder
 from scalebook.figures.links import allreduce_bandwidth
-from scalebook.figures.live import explorer, explorer_table, live_curve
 from scalebook.figures.models import model_sizes
+from scalebook.figures.notebook import show, show_table, show_table_html, use_study
 from scalebook.figures.pitch import link_efficiency, reported_speedup
-from scalebook.figures.planned import gantt, risk_matrix
-from scalebook.figures.profiling import (
+from scalebook.figures.plan import gantt, risk_matrix
+from scalebook.figures.profile.breakdown import grouping_difference, profiling_breakdown
+from scalebook.figures.profile.idle import idle_breakdown
+from scalebook.figures.profile.ranks import COLLECTIVE_DIGITS, COLLECTIVE_HEADERS
+from scalebook.figures.profile.shares import (
     BREAKDOWN_HEADERS,
     TRACE_HEADERS,
     breakdown_table,
     reported_use,
     trace_table,
 )
-from scalebook.figures.rankview import COLLECTIVE_DIGITS, COLLECTIVE_HEADERS
-from scalebook.figures.runview import run_or_attach, use_study
+from scalebook.figures.profile.view import STEP_HEADERS, show_traces, trace_view
+from scalebook.figures.runs import explorer, explorer_table, live_curve
 from scalebook.figures.scaling import scaling_efficiency
 from scalebook.figures.steps import overheads
 from scalebook.figures.throughput import throughput_comparison
-from scalebook.figures.traceview import STEP_HEADERS, show_traces, trace_view
 
 __all__ = [
     "BREAKDOWN_HEADERS",
@@ -64,7 +65,6 @@ __all__ = [
     "reported_speedup",
     "reported_use",
     "risk_matrix",
-    "run_or_attach",
     "scaling_efficiency",
     "show",
     "show_table",
@@ -124,3 +124,10 @@ def build(name: str, narrow: bool = False) -> go.Figure:
     if name not in FIGURES:
         raise UsageError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
     return (COLUMN if narrow and name in COLUMN else FIGURES)[name]()
+
+
+def __getattr__(name: str) -> Any:
+    """`run_or_attach`, which notebooks of older studies ask for here."""
+    if name == "run_or_attach":
+        return importlib.import_module("scalebook.live").run_or_attach
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,8 +12,9 @@
 
 # %%
 # ruff: noqa: D100
-from scalebook.figures import runreport, show, show_table, use_study
-from scalebook.figures.runview import RunView
+from scalebook.figures import show, show_table, use_study
+from scalebook.live import report as run_report
+from scalebook.live.run import RunView
 
 # %% tags=["parameters"]
 study = None  # folder with study.yaml
@@ -21,7 +22,7 @@ stem = ""  # the run
 
 # %%
 use_study(study)
-report = runreport.run_report(stem)
+report = run_report.run_report(stem)
 view = RunView(stem, "")
 show_table(report.about)
 
@@ -71,4 +72,4 @@ show_table(report.sacct, empty="None: the run was not started by Slurm, or was n
 # ## End of the log
 
 # %%
-runreport.show_text(report.log, empty="There is no log.")
+run_report.show_text(report.log, empty="There is no log.")

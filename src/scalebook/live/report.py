@@ -19,9 +19,9 @@ from IPython.display import HTML, display
 from scalebook import contract, results
 from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.figures import theme
-from scalebook.figures.live import live_curve
-from scalebook.figures.runview import RunView
-from scalebook.figures.utilisation import utilisation
+from scalebook.figures.profile.utilisation import utilisation
+from scalebook.figures.runs import live_curve
+from scalebook.live.run import RunView
 
 #: Lines of the log, and points of a rank's curve, that a report holds at most.
 LOG_LINES, POINTS = 80, 1500

@@ -15,11 +15,11 @@ from IPython.display import HTML, display
 from scalebook import contract, traces
 from scalebook.analysis.declared import start_command
 from scalebook.contract import ScalebookError, Stem, UsageError
-from scalebook.figures.profiling import is_trial, run_of, run_title, summaries, trace_title
-from scalebook.figures.rankview import collective_table, job_of, rank_comparison
-from scalebook.figures.roofline import roofline
-from scalebook.figures.timeline import timeline
-from scalebook.figures.utilisation import job_with_readings, utilisation
+from scalebook.figures.profile.ranks import collective_table, job_of, rank_comparison
+from scalebook.figures.profile.roofline import roofline
+from scalebook.figures.profile.shares import is_trial, run_of, run_title, summaries, trace_title
+from scalebook.figures.profile.timeline import timeline
+from scalebook.figures.profile.utilisation import job_with_readings, utilisation
 
 #: Larger traces are named, not put into the book.
 LARGEST_MIB = 64

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,10 +15,22 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from IPython.display import HTML, display
 
+from scalebook import contract
+from scalebook.contract import UsageError
+
 MIME = "application/vnd.plotly.v1+json"
 
 #: A cell that holds more than a name or a number, in the HTML of pandas.
 _LONG = re.compile(r"<td>([^<]{60,})</td>")
+
+
+def use_study(folder: str | None) -> None:
+    """Work on the study in `folder` from now on; None keeps the one around this place."""
+    if folder and not isinstance(folder, (str, Path)):
+        raise UsageError(f"study: {folder!r} is not a folder's name")
+    if folder:
+        os.environ["SCALEBOOK_ROOT"] = str(Path(folder).expanduser().resolve())
+    contract.find_root()
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:

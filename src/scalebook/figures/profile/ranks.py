@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 
 from scalebook import traces
 from scalebook.contract import ScalebookError
-from scalebook.figures import families, theme
-from scalebook.figures.profiling import run_of, run_title
+from scalebook.figures import theme
+from scalebook.figures.profile import families
+from scalebook.figures.profile.shares import run_of, run_title
 
 TITLE = "Ranks of one job"
 #: Most ranks drawn: those that wait or are waited for longest.

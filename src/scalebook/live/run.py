@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,10 +12,10 @@ from IPython.display import display
 from scalebook import contract, launch, results, study
 from scalebook.analysis.comparable import SYNTHETIC
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
-from scalebook.contract import ScalebookError, UsageError
+from scalebook.contract import ScalebookError
 from scalebook.figures import theme
-from scalebook.figures.display import bundle
-from scalebook.figures.live import live_curve
+from scalebook.figures.notebook import bundle, use_study
+from scalebook.figures.runs import live_curve
 from scalebook.launch import Job
 
 #: Columns of an epoch table that a reader needs first: header and decimal places.
@@ -97,15 +95,6 @@ class RunView:
         if self.stem is None:
             return theme.empty("No run yet", self.message)
         return live_curve(self.stem)
-
-
-def use_study(folder: str | None) -> None:
-    """Work on the study in `folder` from now on; None keeps the one around this place."""
-    if folder and not isinstance(folder, (str, Path)):
-        raise UsageError(f"study: {folder!r} is not a folder's name")
-    if folder:
-        os.environ["SCALEBOOK_ROOT"] = str(Path(folder).expanduser().resolve())
-    contract.find_root()
 
 
 def run_or_attach(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from scalebook.analysis.declared import start_command
-from scalebook.figures import families, theme
-from scalebook.figures.profiling import (
+from scalebook.figures import theme
+from scalebook.figures.profile import families
+from scalebook.figures.profile.shares import (
     GROUPINGS,
     SMALL,
     UNKNOWN,

@@ -17,7 +17,7 @@ import pandas as pd
 from scalebook import results, traces
 from scalebook.analysis.comparable import plain
 from scalebook.contract import ScalebookError
-from scalebook.figures.families import title as pretty
+from scalebook.figures.profile.families import title as pretty
 
 PREFIX = "share."
 

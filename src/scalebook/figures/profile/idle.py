@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import count
 from scalebook.contract import ScalebookError
-from scalebook.figures import families, theme
-from scalebook.figures.profiling import summaries, trace_title
+from scalebook.figures import theme
+from scalebook.figures.profile import families
+from scalebook.figures.profile.shares import summaries, trace_title
 
 TITLE = "What the device waits for"
 

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 
 from scalebook import traces
 from scalebook.contract import ScalebookError
-from scalebook.figures import families, theme
+from scalebook.figures import theme
+from scalebook.figures.profile import families
 
 TITLE = "Timeline of one step"
 
