@@ -1,6 +1,6 @@
 # make book   set everything up, train a small DDP job, build the HTML book
 # make pdf    set everything up, typeset the documents: docs/paper.pdf and the others
-# make test   set everything up, pass the tests
+# make test   set everything up, pass the tests; make test-quick passes those of a minute or two
 # make release VERSION=1.2.3    check every deliverable, tag, pack an archive
 # make cluster-up    a real Slurm, small, on this machine; cluster-status, cluster-down
 PYTHON ?=
@@ -12,9 +12,11 @@ NODES = 2
 CPUS = 2
 LINK =
 VERSION =
+# Tests that need nothing of the machine and are over soon.
+QUICK = not (shared or browser or slurm or tex or slow or examples or hub)
 MINISLURM = .venv/bin/minislurm
 .DEFAULT_GOAL := help
-.PHONY: help setup book pdf test lint figures release lock clean cluster-up cluster-down cluster-status
+.PHONY: help setup book pdf test test-quick lint figures release lock clean cluster-up cluster-down cluster-status
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -31,6 +33,9 @@ pdf: setup
 
 test: setup
 	@env/test.sh
+
+test-quick: setup
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile -m '$(QUICK)'
 
 lint: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
