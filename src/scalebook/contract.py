@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import math
 import os
 import re
 import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 #: Largest whole number of a setting: counts and seeds end in 32-bit numbers of other programs.
 LARGEST = 2**31 - 1
@@ -22,48 +24,149 @@ LARGEST = 2**31 - 1
 RESOLVED_SCHEMA = "scalebook.resolved/1"
 MANIFEST_SCHEMA = "scalebook.manifest/1"
 
-#: Columns of ``results/csv/<stem>.csv``, one row an epoch. Accuracies in percent,
-#: times in seconds, ``throughput`` in images per second over all ranks,
-#: ``peak_mem_mb`` in MiB, the highest of all ranks. Warm-up steps count in ``images`` and
-#: ``train_time_s``, never in a rate:
-#: ``throughput = (images - warmup_images) / (train_time_s - warmup_time_s)``.
-CSV_COLUMNS = (
-    "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "epoch_time_s", "throughput",
-    "images", "train_time_s", "warmup_time_s", "val_time_s", "global_batch", "lr", "peak_mem_mb",
-    "attempt", "warmup_images", "loss_scale",
-)  # fmt: skip
 
-#: Columns of ``results/steps/<stem>.csv.gz``, one row a step and rank.
-#: ``warmup`` is 1 for the steps left out of every rate, else 0.
-STEP_COLUMNS = (
-    "attempt", "epoch", "step", "rank", "images", "step_time_s", "data_wait_s", "warmup",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Column:
+    """One column of a file that runs write.
 
-#: Columns of ``results/profiling/gpu_util_<job id>.log``, one row a device and moment. ``time``
-#: in UTC; ``device`` is ``gpu<n>``, or ``host`` for a node's CPUs, memory and network.
-#: Utilisations in percent, of a host that of all its cores; ``process_cpu_percent`` is what the
-#: run's own processes take, 100 for one core. Memory in MiB, rates in 10^6 bytes a second.
-#: What a device does not tell is empty.
-UTILISATION_COLUMNS = (
-    "time", "node", "device", "utilisation_percent", "memory_utilisation_percent",
-    "memory_used_mib", "memory_total_mib", "temperature_c", "power_w", "clock_mhz",
-    "memory_clock_mhz", "pcie_rx_mb_s", "pcie_tx_mb_s", "process_cpu_percent",
-    "process_memory_mib", "network_rx_mb_s", "network_tx_mb_s",
-)  # fmt: skip
+    Attributes
+    ----------
+    name : str
+        As the header has it.
+    unit : str
+        Of its numbers; empty for a count, a ratio, a loss or text.
+    decimals : int or None
+        Digits after the point of a number that is not whole; None where it is written as it is.
+    check : {"", "whole", "percent", "positive", "not negative"}
+        What every value must be, where one is given.
+    """
 
-#: What the JSON beside an all-reduce curve calls itself, and the columns of the curve's CSV,
-#: ``results/allreduce/<stem>.csv``. Latency is the median over the repetitions of the slowest rank,
-#: low and high are its quartiles, in µs; bandwidths follow from the median, in GB/s:
-#: ``algbw = bytes / latency``, ``busbw = algbw · 2 (n - 1) / n`` with n ranks, as nccl-tests
-#: has it, so that it can be held against the rate of the link.
+    name: str
+    unit: str = ""
+    decimals: int | None = None
+    check: str = ""
+
+    def text(self, value: object) -> str:
+        """Write a value as a cell; empty where there is none, or no finite one."""
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            return ""
+        if isinstance(value, float) and self.decimals is not None:
+            return f"{value:.{self.decimals}f}"
+        return str(value)
+
+
+def _names(columns: tuple[Column, ...]) -> tuple[str, ...]:
+    return tuple(column.name for column in columns)
+
+
+#: ``results/csv/<stem>.csv``, one row an epoch. ``throughput`` is over all ranks, ``peak_mem_mb``
+#: the highest of all ranks. Warm-up steps count in ``images`` and ``train_time_s``, never in a
+#: rate: ``throughput = (images - warmup_images) / (train_time_s - warmup_time_s)``. Losses and
+#: accuracies of a resumed run are equal to the last of their decimals.
+EPOCHS = (
+    Column("epoch", check="whole"),
+    Column("train_loss", decimals=6),
+    Column("train_acc", "%", 4, "percent"),
+    Column("val_loss", decimals=6),
+    Column("val_acc", "%", 4, "percent"),
+    Column("epoch_time_s", "s", 6, "positive"),
+    Column("throughput", "images/s", 3, "positive"),
+    Column("images", "images", check="whole"),
+    Column("train_time_s", "s", 6, "not negative"),
+    Column("warmup_time_s", "s", 6, "not negative"),
+    Column("val_time_s", "s", 6, "not negative"),
+    Column("global_batch", "images", check="whole"),
+    Column("lr", decimals=8, check="not negative"),
+    Column("peak_mem_mb", "MiB", 1, "not negative"),
+    Column("attempt", check="whole"),
+    Column("warmup_images", "images", check="whole"),
+    Column("loss_scale", decimals=1),
+)
+CSV_COLUMNS = _names(EPOCHS)
+
+#: ``results/steps/<stem>.csv.gz``, one row a step and rank. ``warmup`` is 1 for the steps left out
+#: of every rate, else 0.
+STEPS = (
+    Column("attempt", check="whole"),
+    Column("epoch", check="whole"),
+    Column("step", check="whole"),
+    Column("rank", check="whole"),
+    Column("images", "images", check="whole"),
+    Column("step_time_s", "s", 6, "not negative"),
+    Column("data_wait_s", "s", 6, "not negative"),
+    Column("warmup", check="whole"),
+)
+STEP_COLUMNS = _names(STEPS)
+
+#: ``results/profiling/gpu_util_<job id>.log``, one row a device and moment. ``time`` in UTC;
+#: ``device`` is ``gpu<n>``, or ``host`` for a node's CPUs, memory and network. Utilisation of a
+#: host is that of all its cores; ``process_cpu_percent`` is what the run's own processes take, 100
+#: for one core. What a device does not tell is empty.
+UTILISATION = (
+    Column("time"),
+    Column("node"),
+    Column("device"),
+    Column("utilisation_percent", "%", 1, "percent"),
+    Column("memory_utilisation_percent", "%", 1, "percent"),
+    Column("memory_used_mib", "MiB", 1, "not negative"),
+    Column("memory_total_mib", "MiB", 1, "not negative"),
+    Column("temperature_c", "°C", 1, "not negative"),
+    Column("power_w", "W", 1, "not negative"),
+    Column("clock_mhz", "MHz", 1, "not negative"),
+    Column("memory_clock_mhz", "MHz", 1, "not negative"),
+    Column("pcie_rx_mb_s", "MB/s", 1, "not negative"),
+    Column("pcie_tx_mb_s", "MB/s", 1, "not negative"),
+    Column("process_cpu_percent", "%", 1, "not negative"),
+    Column("process_memory_mib", "MiB", 1, "not negative"),
+    Column("network_rx_mb_s", "MB/s", 1, "not negative"),
+    Column("network_tx_mb_s", "MB/s", 1, "not negative"),
+)
+UTILISATION_COLUMNS = _names(UTILISATION)
+
+#: ``results/allreduce/<stem>.csv``, one row a message size, beside a JSON of this schema. Latency
+#: is the median over the repetitions of the slowest rank, low and high are its quartiles;
+#: bandwidths follow from the median: ``algbw = bytes / latency``, ``busbw = algbw · 2 (n - 1) / n``
+#: with n ranks, as nccl-tests has it, so that it can be held against the rate of the link.
 ALLREDUCE_SCHEMA = "scalebook.allreduce/1"
-ALLREDUCE_COLUMNS = (
-    "bytes", "repetitions", "latency_us", "latency_low_us", "latency_high_us", "algbw_gb_s",
-    "busbw_gb_s",
-)  # fmt: skip
+ALLREDUCE = (
+    Column("bytes", "bytes", check="whole"),
+    Column("repetitions", check="whole"),
+    Column("latency_us", "µs", check="positive"),
+    Column("latency_low_us", "µs", check="not negative"),
+    Column("latency_high_us", "µs", check="not negative"),
+    Column("algbw_gb_s", "GB/s", check="not negative"),
+    Column("busbw_gb_s", "GB/s", check="not negative"),
+)
+ALLREDUCE_COLUMNS = _names(ALLREDUCE)
 
-#: How an attempt can end, as the manifest says it.
-ENDED = ("completed", "failed", "cancelled", "killed", "interrupted", "timeout")
+#: How an attempt can end, as the manifest says it, and the state of a job that ended so.
+ENDED = {
+    "completed": "completed",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "interrupted": "cancelled",
+    "killed": "failed",
+    "timeout": "timeout",
+}
+
+
+def ended_as(state: str) -> str:
+    """How a manifest says the end of a job in this state, where the run could not say it."""
+    return state if state in ENDED else "killed"
+
+
+#: Settings of a resolved experiment that change neither its numbers nor what they mean.
+IDLE_SETTINGS = ("overrides", "evidence_datasets", "training.timeout_s", "training.sample_s")
+
+
+def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings that decide the numbers of a run, by dotted name: all but `IDLE_SETTINGS`."""
+    found: dict[str, Any] = {}
+    for key, value in resolved.items():
+        if (name := f"{prefix}{key}") not in IDLE_SETTINGS:
+            found.update(deciding(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return found
+
 
 #: Exit status of a training process that wrote a checkpoint before its time limit and asks
 #: to be queued again (EX_TEMPFAIL of sysexits.h).
@@ -71,7 +174,7 @@ REQUEUE = 75
 
 
 class ScalebookError(Exception):
-    """A failure told in one line: what, where, what to do. The command exits with 1."""
+    """A failure in one line: what, where, what to do. The command exits with 1."""
 
     exit_status = 1
 
@@ -165,45 +268,41 @@ def slurm_run_id(cluster: str | None, job: str, task: str | None = None) -> str:
     """Job id of a run that Slurm started: Slurm's own number, with the task of an array.
 
     The small cluster of this project counts from 1 each time it comes up, so its runs carry
-    the time of its birth as well, such as ``t261123-081500-7f-17``; its name holds that time.
-
-    Parameters
-    ----------
-    cluster : str or None
-        Slurm's ``ClusterName``.
-    job : str
-        Job id; of an array, that of the whole array.
-    task : str, optional
-        Number within the array.
+    the time of its birth as well, such as ``t261123-081500-7f-17``; its ``ClusterName`` holds it.
+    Of an array, `job` is the number of the whole and `task` that within it.
     """
     number = f"{job}-{task}" if task else job
     small = _SMALL_CLUSTER.fullmatch(cluster or "")
     return f"t{small['birth']}-{number}" if small else number
 
 
+#: Folders of results below a study's root: what may stand behind the documents, and trials.
+EVIDENCE, TRIALS = "results", "results/local"
+
+
 @dataclass(frozen=True)
 class RunFiles:
-    """Where the files of one run lie, below one results folder.
+    """Where the files of one run lie, below one folder of results.
 
     Attributes
     ----------
     results : Path
-        ``results`` for evidence, ``results/local`` for trials.
-    stem : Stem
-        The run.
+        `EVIDENCE` or `TRIALS` below the study's root, or alone, to name files relative to it.
+    stem : str
+        Of the run, as `Stem` writes it; the name that another program gave its CSV.
     """
 
     results: Path
-    stem: Stem
+    stem: str
 
     @property
     def csv(self) -> Path:
-        """One row an epoch, see `CSV_COLUMNS`."""
+        """One row an epoch, see `EPOCHS`."""
         return self.results / "csv" / f"{self.stem}.csv"
 
     @property
     def steps(self) -> Path:
-        """One row a step and rank, see `STEP_COLUMNS`; gzip members may be concatenated."""
+        """One row a step and rank, see `STEPS`; gzip members may be concatenated."""
         return self.results / "steps" / f"{self.stem}.csv.gz"
 
     @property
@@ -221,17 +320,31 @@ class RunFiles:
         """Slurm's accounting of all attempts and steps, without user and node names."""
         return self.results / "logs" / f"{self.stem}.sacct.csv"
 
+    @property
+    def allreduce(self) -> Path:
+        """Curve of an all-reduce, see `ALLREDUCE`; beside a JSON on what it was measured on."""
+        return self.results / "allreduce" / f"{self.stem}.csv"
+
     def trace(self, rank: int) -> Path:
         """Profiler trace of one rank."""
         return self.results / "profiling" / f"{self.stem}_rank{rank}.pt.trace.json.gz"
 
     @property
     def utilisation(self) -> Path:
-        """What the machines of the job did meanwhile, see `UTILISATION_COLUMNS`."""
-        return self.results / "profiling" / f"gpu_util_{self.stem.job_id}.log"
+        """What the machines of the job did meanwhile, see `UTILISATION`."""
+        return self.results / "profiling" / f"gpu_util_{Stem.parse(self.stem).job_id}.log"
 
 
-# --------------------------------------------------------------------------- places
+def locate(root: Path, stem: str) -> RunFiles | None:
+    """Files of a run that has begun: where its manifest lies; None if it has none.
+
+    Runs of other programs have none either: they are found by listing, see `scalebook.results`.
+    """
+    for folder in (EVIDENCE, TRIALS):
+        files = RunFiles(root / folder, stem)
+        if files.manifest.is_file():
+            return files
+    return None
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -270,13 +383,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
+    os.umask(umask := os.umask(0))  # it cannot be asked for otherwise
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -284,18 +398,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises
@@ -314,9 +422,6 @@ def read_json(path: Path) -> dict:
     return value
 
 
-# --------------------------------------------------------------------------- manifests
-
-
 def utc_now() -> str:
     """Time now as ISO 8601 in UTC, to the second."""
     return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -325,25 +430,12 @@ def utc_now() -> str:
 def close_attempt(manifest: Path, ended: str, reason: str = "") -> bool:
     """Say in a manifest how its open attempt ended.
 
-    Called by the run itself, or by its launcher where the run was killed and
-    could not say it.
-
-    Parameters
-    ----------
-    manifest : Path
-        ``results/manifests/<stem>.json``.
-    ended : str
-        One of `ENDED`.
-    reason : str
-        One line; empty for a completed run.
-
-    Returns
-    -------
-    bool
-        False if there was no open attempt, or no manifest.
+    Called by the run itself, or by its launcher where the run was killed and could not say it.
+    `ended` is one of `ENDED`, `reason` one line, empty for a completed run. Returns False if there
+    was no open attempt, or no manifest.
     """
     if ended not in ENDED:
-        raise ValueError(f"{ended!r} is none of {ENDED}")
+        raise ValueError(f"{ended!r} is none of {', '.join(ENDED)}")
     if not manifest.is_file():
         return False
     document = read_json(manifest)

@@ -33,7 +33,7 @@ def add_run(
     """Write CSV, manifest and steps of one finished run; `changes` go into the manifest."""
     job = changes.get("job_id", f"t{experiment[:4].strip('_')}-{world}-{seed}")
     stem = Stem(experiment, job, world, device)
-    files = RunFiles(root / ("results/local" if local else "results"), stem)
+    files = RunFiles(root / ("results/local" if local else "results"), str(stem))
     document = _manifest(stem, seed, len(accuracy))
     for key, value in changes.items():
         document[key] = {**document[key], **value} if isinstance(document.get(key), dict) else value
@@ -109,7 +109,7 @@ def _csv(accuracy: tuple[float, ...], rate: float, epoch_time: float | None) -> 
             "warmup_time_s": warm_s, "val_time_s": 5.0, "global_batch": 128, "lr": 0.1 / epoch,
             "peak_mem_mb": 812.5, "attempt": 1, "warmup_images": warm, "loss_scale": "",
         }  # fmt: skip
-        lines.append(",".join(str(values[name]) for name in contract.CSV_COLUMNS))
+        lines.append(",".join(str(values.get(name, "")) for name in contract.CSV_COLUMNS))
     return "\n".join(lines) + "\n"
 
 

@@ -41,7 +41,7 @@ class FakeJob:
     slurm_id = property(lambda self: self.slurm_ids[-1])
 
     def files(self):
-        files = RunFiles(self.root / "results", self.stem)
+        files = RunFiles(self.root / "results", str(self.stem))
         return files if files.manifest.is_file() else None
 
     def state(self):
@@ -83,7 +83,7 @@ def test_all_attempts_and_steps_are_kept_without_names(study_root):
     assert len(kept) == 6
     assert tuple(kept[0]) == accounting.COLUMNS
     assert kept[0]["Start"] == "2026-11-23T08:31:03Z"
-    assert done.path == RunFiles(study_root / "results", job.stem).sacct
+    assert done.path == RunFiles(study_root / "results", str(job.stem)).sacct
     text = done.path.read_text()
     assert CLUSTER not in text and "root" not in text
     check_file(done.path, "x")
@@ -228,7 +228,7 @@ def test_a_rank_without_steps_is_noticed(study_root, sacct):
     document = contract.read_json(files.manifest)
     two = Stem("baseline", job.id, 2, "cpu")
     job.stem = two
-    moved = RunFiles(files.results, two)
+    moved = RunFiles(files.results, str(two))
     contract.write_json(moved.manifest, {**document, "stem": str(two), "world_size": 2})
     files.csv.rename(moved.csv)
     files.steps.rename(moved.steps)

@@ -61,7 +61,7 @@ class FakeJob:
         return "it broke"
 
     def files(self):
-        return RunFiles(self.root / "results/local", self.stem)
+        return RunFiles(self.root / "results/local", str(self.stem))
 
     def end(self):
         self.over = True

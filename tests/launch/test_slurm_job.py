@@ -99,7 +99,7 @@ def job(study_root, slurm, polls):
 
 def manifest(job, ended, reason="", number="17"):
     stem = job.stem
-    path = contract.RunFiles(job.root / "results" / "local", stem).manifest
+    path = contract.RunFiles(job.root / "results" / "local", str(stem)).manifest
     attempt = {"number": 1, "end": None, "ended": ended, "reason": reason,
                "scheduler": {"job_id": number}}  # fmt: skip
     contract.write_json(path, {"stem": str(stem), "attempts": [attempt]})
@@ -276,7 +276,7 @@ def test_cancel_asks_slurm_once_and_never_for_a_finished_job(job, slurm):
 
 def test_progress_comes_from_the_csv_where_no_other_word_comes_back(job):
     path = manifest(job, None)
-    table = contract.RunFiles(path.parent.parent, job.stem).csv
+    table = contract.RunFiles(path.parent.parent, str(job.stem)).csv
     row = dict.fromkeys(contract.CSV_COLUMNS, "1") | {
         "epoch": "1", "throughput": "512.5", "val_acc": "41.5", "epoch_time_s": "30"
     }  # fmt: skip

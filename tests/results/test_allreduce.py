@@ -88,7 +88,7 @@ def test_a_file_without_its_other_half_is_named(study_root):
 
 def test_a_runs_command_and_accounting_are_no_problem(study_root):
     stem = add_run(study_root, submitted=["sbatch", "--parsable", "slurm/train.sbatch"])
-    files = contract.RunFiles(study_root / "results", contract.Stem.parse(stem))
+    files = contract.RunFiles(study_root / "results", stem)
     contract.write_whole(files.sacct, "JobID,State\n1,COMPLETED\n")
     assert results.problems().empty
     assert results.manifest(stem)["submitted"][0] == "sbatch"

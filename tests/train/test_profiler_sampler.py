@@ -16,7 +16,7 @@ import torch
 import train_helpers as helpers
 
 from scalebook import contract, results, study
-from scalebook.contract import RunFiles, Stem
+from scalebook.contract import RunFiles
 from scalebook.launch import campaign
 from scalebook.results.utilisation import problems
 from scalebook.train import manifest, settings
@@ -47,7 +47,7 @@ def alone(device="cpu"):
 
 
 def files(root):
-    return RunFiles(root / "results", Stem("tiny", "7", 1, "cpu"))
+    return RunFiles(root / "results", "tiny_7_1cpu_7")
 
 
 def sample(root, seconds=0.3, device="cpu", period=0.05):
@@ -94,7 +94,7 @@ def test_a_run_from_before_the_setting_goes_on_with_it(root, monkeypatch):
     assert "sample_s" not in helpers.manifest(root)["resolved"]["training"]
     sampled_study(root)
     read = settings.read(root / "resolved.json")
-    found = manifest.files_of(root, "tiny_7_1cpu_7", manifest.LOCAL)
+    found = contract.locate(root, "tiny_7_1cpu_7")
     manifest.refuse_changes(
         found, read, SimpleNamespace(sha256=helpers.manifest(root)["dataset"]["sha256"]), root
     )

@@ -177,7 +177,7 @@ def test_a_stem_belongs_to_one_run(root, monkeypatch, capsys):
     before = helpers.manifest(root)
     assert "--resume tiny_5_1cpu_5" in fails(root, capsys)
     assert helpers.manifest(root) == before
-    files = manifest.files_of(root, "tiny_5_1cpu_5", manifest.LOCAL)
+    files = contract.locate(root, "tiny_5_1cpu_5")
     with pytest.raises(contract.ScalebookError, match="exists already"):
         manifest.create(files, {})
     # Finished: says so and is content.

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-from scalebook import results
+from scalebook import contract, results
 from scalebook.analysis.checking import agree
 from scalebook.analysis.reported import Job, reported_jobs
 from scalebook.contract import ScalebookError
@@ -77,7 +78,7 @@ def recorded(job: Job) -> Recorded | None:
         epochs = results.epochs(stem)
     except ScalebookError:
         return None
-    folder = "results/local" if job.measured.get("local") else "results"
+    folder = contract.TRIALS if job.measured.get("local") else contract.EVIDENCE
     known = {name: epochs[name].median() for name in _COLUMNS if name in epochs}
     known = {name: float(value) for name, value in known.items() if value == value}
     rates = _rates(epochs) if {"images", "train_time_s"} <= set(known) else pd.Series(dtype=float)
@@ -86,7 +87,7 @@ def recorded(job: Job) -> Recorded | None:
     if rate is None:
         return None
     return Recorded(
-        f"{folder}/csv/{stem}.csv",
+        contract.RunFiles(Path(folder), stem).csv.as_posix(),
         rate,
         known["images"] if counts else None,
         known["train_time_s"] if counts else None,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalebook import results, study
+from scalebook import contract, results, study
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import registry
 from scalebook.launch.collecting import collect
@@ -21,9 +21,6 @@ from scalebook.launch.slurm.poller import shared
 from scalebook.launch.watch import watch
 from scalebook.study.model import merge
 from scalebook.train.privacy import clean
-
-# Neither changes what is computed, nor what the numbers mean.
-_IDLE = ("schema", "overrides", "evidence_datasets", "study")
 
 
 @dataclass(frozen=True)
@@ -168,14 +165,8 @@ def _looked_up(planned: Planned, root: Path) -> Planned:
 
 def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
     """What decides the numbers of a run, as its manifest keeps it."""
-    document = clean(resolved, root)
-    training = {
-        key: item
-        for key, item in document["training"].items()
-        if key not in ("timeout_s", "sample_s")
-    }
-    kept = {key: item for key, item in document.items() if key not in _IDLE}
-    return {**kept, "training": training}
+    settings = contract.deciding(clean(resolved, root))
+    return {key: item for key, item in settings.items() if key not in ("schema", "study")}
 
 
 def _finished(planned: Planned, wanted: dict[str, Any], root: Path) -> str | None:
@@ -186,7 +177,7 @@ def _finished(planned: Planned, wanted: dict[str, Any], root: Path) -> str | Non
     )  # fmt: skip
     for row in reversed(list(table.itertuples())):
         resolved = results.manifest(row.stem).get("resolved") or {}
-        if "training" not in resolved or identity(resolved, root) != wanted:
+        if identity(resolved, root) != wanted:
             continue
         # A trial of before a rule took it never becomes evidence: then it is run again.
         names = {row.dataset, "*"} if row.dataset != "synthetic" else {"synthetic"}

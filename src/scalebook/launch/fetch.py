@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalebook import contract
-from scalebook.contract import RunFiles, ScalebookError, Stem
+from scalebook.contract import RunFiles, ScalebookError
 from scalebook.launch import rsync
 from scalebook.launch.checking import check_file, check_run, named
 
@@ -176,10 +176,9 @@ class _Taking:
         if document is None or document["attempts"][-1].get("ended") != "completed":
             return True
         try:
-            parsed = Stem.parse(stem)
             check_run(
-                RunFiles(self._results / place, parsed), self._root,
-                staged=RunFiles(self._stage / place, parsed),
+                RunFiles(self._results / place, stem), self._root,
+                staged=RunFiles(self._stage / place, stem),
             )  # fmt: skip
         except ScalebookError as error:
             self._leave(f"{place}manifests/{stem}.json", f"the run is not whole: {error}")

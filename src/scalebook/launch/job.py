@@ -119,11 +119,7 @@ class Job(ABC):
 
     def files(self) -> RunFiles | None:
         """The run's files, or None until the training process has decided where they go."""
-        for results in ("results", "results/local"):
-            files = RunFiles(self.root / results, self.stem)
-            if files.manifest.is_file():
-                return files
-        return None
+        return contract.locate(self.root, str(self.stem))
 
     @abstractmethod
     def state(self) -> JobState:
@@ -210,7 +206,8 @@ class Job(ABC):
         """
         from scalebook.launch.collecting import collect
 
-        return collect(self).files.stem
+        collect(self)
+        return self.stem
 
 
 def job_folder(root: Path, job_id: str) -> Path:

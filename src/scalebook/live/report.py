@@ -138,22 +138,18 @@ class RunReport:
 
     def utilisation(self) -> go.Figure | None:
         """What the devices did meanwhile; None where nobody looked."""
-        job = self.files.stem.job_id
+        job = Stem.parse(self.stem).job_id
         return utilisation(job) if job in results.utilisation_files() else None
 
 
 def run_report(stem: str) -> RunReport:
     """Collect what there is about a run of the catalogue."""
-    parsed = Stem.parse(stem)
-    place = contract.find_root() / "results"
+    root = contract.find_root()
     try:
         manifest = results.manifest(stem)
     except ScalebookError:
         manifest = {}
-    for folder in (place, place / "local"):
-        files = RunFiles(folder, parsed)
-        if files.manifest.is_file() or files.csv.is_file():
-            break
+    files = contract.locate(root, stem) or RunFiles(root / contract.EVIDENCE, stem)
     return RunReport(stem, manifest, files)
 
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from scalebook.contract import RunFiles, Stem
+from scalebook.contract import EVIDENCE, RunFiles
 from scalebook.project.deliverable import MISSING, OK, WRONG, Deliverable, about
 
 _SUFFIXES = (".csv", ".json", ".log", ".gz", ".svg")
@@ -32,7 +32,7 @@ def results_complete(root: Path) -> Iterator[Deliverable]:
     stems = list(runs.loc[runs["kind"] == "measured", "stem"])
     bare, uncounted = [], []
     for stem in stems:
-        files = RunFiles(root / "results", Stem.parse(stem))
+        files = RunFiles(root / EVIDENCE, stem)
         if not files.manifest.is_file():
             bare.append(stem)
             continue

@@ -25,7 +25,7 @@ from statistics import median
 from typing import NamedTuple
 
 from scalebook import contract, results, study
-from scalebook.contract import RunFiles, ScalebookError, Stem
+from scalebook.contract import RunFiles, ScalebookError
 from scalebook.proposal.request import asked
 from scalebook.proposal.steptime import model_of
 from scalebook.study import Plan
@@ -126,7 +126,7 @@ def measured_sizes(root: Path) -> Sizes | None:
     runs = results.runs(kind="measured", evidence=True)
     rows, others, traces = [], [], []
     for stem in runs["stem"].tolist():
-        files = RunFiles(root / "results", Stem.parse(stem))
+        files = RunFiles(root / contract.EVIDENCE, stem)
         if not (files.steps.is_file() and files.csv.is_file()):
             continue
         about = results.manifest(stem)

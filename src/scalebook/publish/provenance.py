@@ -25,7 +25,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from scalebook.contract import RunFiles, ScalebookError, Stem
+from scalebook.contract import EVIDENCE, RunFiles, ScalebookError, Stem
 from scalebook.publish import digests, downloads, inputs, provenance_html, values
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ def runs(env: BuildEnvironment, shown: Iterable[Entry]) -> list[Run]:
 def _files(root: Path, stem: str) -> Iterator[str]:
     """Files of a run that are there, relative to the study's root."""
     try:
-        place = RunFiles(root / "results", Stem.parse(stem))
+        ranks = Stem.parse(stem).world_size
     except ScalebookError:
         return
-    curve = place.results / "allreduce" / stem
-    paths = [place.csv, place.steps, place.manifest, place.log, place.sacct,
-             curve.with_name(f"{stem}.csv"), curve.with_name(f"{stem}.json"),
-             *(place.trace(rank) for rank in range(place.stem.world_size))]  # fmt: skip
+    run = RunFiles(root / EVIDENCE, stem)
+    paths = [run.csv, run.steps, run.manifest, run.log, run.sacct,
+             run.allreduce, run.allreduce.with_suffix(".json"),
+             *(run.trace(rank) for rank in range(ranks))]  # fmt: skip
     for path in paths:
         name = path.relative_to(root).as_posix()
         if downloads.may_offer(root, name):

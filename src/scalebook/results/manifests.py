@@ -26,7 +26,7 @@ class Attempt(_Part):
 
     start: str | None = None
     end: str | None = None
-    ended: Literal[contract.ENDED] | None = None  # type: ignore[valid-type]
+    ended: Literal[tuple(contract.ENDED)] | None = None  # type: ignore[valid-type]
     reason: str | None = None
 
 

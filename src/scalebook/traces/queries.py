@@ -28,8 +28,6 @@ from scalebook.traces.peaks import Peak
 from scalebook.traces.summary import document, job
 from scalebook.traces.trace import Trace
 
-_FOLDERS = ("results/profiling", "results/local/profiling")
-
 #: Analyses of one trace by name, for `trace_analysis`.
 ANALYSES: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "attribution": breakdown.get_attribution,
@@ -52,8 +50,8 @@ def trace_files() -> list[str]:
     """Traces in the results, local trials last, as paths relative to the study's root."""
     root = contract.find_root()
     found = []
-    for name in _FOLDERS:
-        folder = root / name
+    for name in (contract.EVIDENCE, contract.TRIALS):
+        folder = root / name / "profiling"
         here = [*folder.glob("*.json"), *folder.glob("*.json.gz")] if folder.is_dir() else []
         found += sorted(
             files.relative(path, root)

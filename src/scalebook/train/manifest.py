@@ -18,9 +18,6 @@ from scalebook.train.machine import code_version, versions
 from scalebook.train.privacy import clean, clean_text
 from scalebook.train.settings import Settings
 
-# Settings that a resume may change: they alter neither the numbers nor what they mean.
-_MAY_CHANGE = {"overrides", "evidence_datasets", "training.timeout_s", "training.sample_s"}
-
 
 def job_id() -> tuple[str, bool]:
     """Id of this job, and whether it was given from outside.
@@ -35,23 +32,6 @@ def job_id() -> tuple[str, bool]:
         cluster, task = (os.environ.get(f"SLURM_{n}") for n in ("CLUSTER_NAME", "ARRAY_TASK_ID"))
         return contract.slurm_run_id(cluster, slurm, task), True
     return contract.new_job_id(), False
-
-
-#: Below ``results``: of runs that stand behind the documents, and of all others.
-EVIDENCE, LOCAL = "", "local"
-
-
-def files_of(root: Path, stem: str, place: str) -> RunFiles:
-    """Files of a run in ``results`` (`EVIDENCE`) or ``results/local`` (`LOCAL`)."""
-    return RunFiles(root / "results" / place, Stem.parse(stem))
-
-
-def find(root: Path, stem: str) -> str | None:
-    """Place of a run that has a manifest, or None."""
-    for place in (EVIDENCE, LOCAL):
-        if files_of(root, stem, place).manifest.is_file():
-            return place
-    return None
 
 
 def compose(
@@ -202,13 +182,12 @@ def refuse_changes(files: RunFiles, settings: Settings, dataset: Dataset, root: 
         Naming the first key that differs from the manifest.
     """
     document = contract.read_json(files.manifest)
-    before, now = _flat(document["resolved"]), _flat(clean(settings.document, root))
+    before = contract.deciding(document["resolved"])
+    now = contract.deciding(clean(settings.document, root))
     trained_on = document.get("dataset")
     if trained_on:
         before["dataset.sha256"], now["dataset.sha256"] = trained_on["sha256"], dataset.sha256
     for key in sorted(before.keys() | now.keys()):
-        if key in _MAY_CHANGE or key.split(".")[0] in _MAY_CHANGE:
-            continue
         if before.get(key) != now.get(key):
             raise ScalebookError(
                 f"--resume {files.stem}: {key} is {now.get(key)!r} and was {before.get(key)!r}: "
@@ -246,13 +225,3 @@ def scheduler() -> dict[str, Any] | None:
         limit = int(os.environ["SLURM_JOB_END_TIME"]) - int(os.environ["SLURM_JOB_START_TIME"])
     record = {key: os.environ.get(name) for key, name in names.items()}
     return {"name": "slurm", **record, "time_limit_s": limit}
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, dict):
-            flat.update(_flat(item, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = item
-    return flat

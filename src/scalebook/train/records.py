@@ -20,25 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from scalebook import contract
-from scalebook.contract import CSV_COLUMNS, STEP_COLUMNS, RunFiles
-
-# Decimals of the columns that are not whole numbers. Losses and accuracies of a resumed run
-# are equal to the last of them.
-_DECIMALS = {
-    "train_loss": 6, "train_acc": 4, "val_loss": 6, "val_acc": 4, "epoch_time_s": 6,
-    "throughput": 3, "train_time_s": 6, "warmup_time_s": 6, "val_time_s": 6, "lr": 8,
-    "peak_mem_mb": 1, "loss_scale": 1, "step_time_s": 6, "data_wait_s": 6,
-}  # fmt: skip
+from scalebook.contract import CSV_COLUMNS, EPOCHS, STEP_COLUMNS, STEPS, Column, RunFiles
 
 
 def append_epoch(files: RunFiles, row: dict[str, Any]) -> None:
     """Add one row to ``results/csv/<stem>.csv``, with the header where the file is new."""
-    _append(files.csv, _lines(CSV_COLUMNS, [row], header=not _has_content(files.csv)).encode())
+    _append(files.csv, _lines(EPOCHS, [row], header=not _has_content(files.csv)).encode())
 
 
 def append_steps(files: RunFiles, rows: Iterable[dict[str, Any]]) -> None:
     """Add rows to ``results/steps/<stem>.csv.gz`` as one gzip member."""
-    text = _lines(STEP_COLUMNS, rows, header=not _has_content(files.steps))
+    text = _lines(STEPS, rows, header=not _has_content(files.steps))
     _append(files.steps, gzip.compress(text.encode(), mtime=0))
 
 
@@ -96,20 +88,14 @@ def _up_to(text: str, epoch: int, column: int) -> tuple[str, int]:
     return "".join(kept), len(lines) - len(kept)
 
 
-def _lines(columns: tuple[str, ...], rows: Iterable[dict[str, Any]], header: bool) -> str:
+def _lines(columns: tuple[Column, ...], rows: Iterable[dict[str, Any]], header: bool) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     if header:
-        writer.writerow(columns)
+        writer.writerow([column.name for column in columns])
     for row in rows:
-        writer.writerow([_cell(name, row[name]) for name in columns])
+        writer.writerow([column.text(row[column.name]) for column in columns])
     return out.getvalue()
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    return f"{value:.{_DECIMALS[name]}f}" if name in _DECIMALS else str(value)
 
 
 def _has_content(path: Path) -> bool:

@@ -84,9 +84,9 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
     model.set_up_precision(training.precision, ranks.device)
 
     attempt.where = "choice of the run's name"
-    stem, place = _on_first(attempt, lambda: _find_run(attempt))
+    stem, folder = _on_first(attempt, lambda: _find_run(attempt))
     progress.update(stem=stem, now=True)
-    known = None if place is None else manifest.files_of(root, stem, place)
+    known = None if folder is None else RunFiles(root / folder, stem)
     if known and _on_first(attempt, lambda: manifest.finished(known)):
         if ranks.first:
             print(f"run {stem} is finished: nothing to continue", flush=True)
@@ -101,7 +101,7 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
     data, network, number = _prepare(attempt, stem, progress)
     files = attempt.run_files
     progress.update(results=str(files.results.relative_to(root)), now=True)
-    trainer, so_far = _trainer(attempt, data, network, number, continued=place is not None)
+    trainer, so_far = _trainer(attempt, data, network, number, continued=folder is not None)
     if ranks.first:
         _log(attempt, "\n".join(_header(attempt, data, number)))
 
@@ -242,7 +242,7 @@ def _complete(attempt: Attempt) -> None:
 
 
 def _find_run(attempt: Attempt) -> tuple[str, str | None]:
-    """Stem of this run, and its place below ``results`` where it is continued, else None.
+    """Stem of this run, and where it is continued its folder of results, else None.
 
     A job that Slurm or torchrun started again continues by itself: it has the same job id and
     a restart count.
@@ -264,14 +264,14 @@ def _find_run(attempt: Attempt) -> tuple[str, str | None]:
             "--resume: no job id is set, so no run can be found by it: name the run, as "
             "--resume STEM"
         )
-    place = manifest.find(attempt.root, stem)
+    found = contract.locate(attempt.root, stem)
     restarts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
     again = given and any(os.environ.get(name, "0") not in ("", "0") for name in restarts)
-    if place is None and resume is not None and not again:
+    if found is None and resume is not None and not again:
         raise ScalebookError(f"--resume: there is no run {stem} in results: start it without")
-    if place is not None and resume is None and not again:
-        raise manifest.taken(manifest.files_of(attempt.root, stem, place))
-    return stem, place
+    if found is not None and resume is None and not again:
+        raise manifest.taken(found)
+    return stem, found and found.results.relative_to(attempt.root).as_posix()
 
 
 def _prepare(
@@ -313,15 +313,15 @@ def _prepare(
         name = about_data["name"] if about_data else "synthetic"
         names = {name} if name == "synthetic" else {name, "*"}
         evidence = failure is None and names & set(settings.evidence_datasets)
-        place = manifest.EVIDENCE if evidence else manifest.LOCAL
-        files = manifest.files_of(root, stem, place)
+        folder = contract.EVIDENCE if evidence else contract.TRIALS
+        files = RunFiles(root / folder, stem)
         machines = [one["machine"] for one in outcomes]
         _on_first(
             attempt,
             lambda: manifest.create(
                 files,
                 manifest.compose(
-                    settings, files.stem, ranks, about_data, about_model, machines,
+                    settings, Stem.parse(stem), ranks, about_data, about_model, machines,
                     attempt.command, root,
                 ),
             ),

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from scalebook.contract import UTILISATION_COLUMNS, RunFiles
+from scalebook.contract import UTILISATION, UTILISATION_COLUMNS, RunFiles
 from scalebook.train.distributed import Ranks
 from scalebook.train.tools.utilisation import Gpus, Host, Values
 
@@ -171,13 +171,7 @@ def part(path: Path, node: int) -> Path:
 
 
 def _line(row: Values) -> str:
-    return ",".join(_cell(row.get(name)) for name in UTILISATION_COLUMNS)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    return ",".join(column.text(row.get(column.name)) for column in UTILISATION)
 
 
 @contextlib.contextmanager
