@@ -271,7 +271,7 @@ def _find_run(attempt: Attempt) -> tuple[str, str | None]:
         raise ScalebookError(f"--resume: there is no run {stem} in results: start it without")
     if found is not None and resume is None and not again:
         raise manifest.taken(found)
-    return stem, found and found.results.relative_to(attempt.root).as_posix()
+    return stem, found.results.relative_to(attempt.root).as_posix() if found else None
 
 
 def _prepare(
