@@ -72,7 +72,7 @@ def test_a_study_without_plan_gets_a_sentence(study_root):
 
 def test_the_gantt_shows_every_milestone_over_its_months(project):
     bars, ends = figures.build("gantt").data
-    milestones = study.plan().milestones
+    milestones = study.load().plan.milestones
     assert list(bars.base) == [one.start - 1 for one in milestones]
     assert [b + x for b, x in zip(bars.base, bars.x)] == list(ends.x)
     assert list(ends.x) == [one.end for one in milestones]
@@ -83,7 +83,7 @@ def test_every_risk_stands_in_its_cell(project):
     figure = figures.build("risk_matrix")
     (trace,) = figure.data
     cells = dict(zip(zip(trace.y, trace.x), trace.text))
-    for one in study.plan().risks:
+    for one in study.load().plan.risks:
         assert one.id in cells[one.likelihood, one.impact]
         assert one.text in figure.layout.meta["alt"]
     assert len([shape for shape in figure.layout.shapes if shape.type == "rect"]) == 25
@@ -96,7 +96,7 @@ def test_levels_follow_the_product():
 
 
 def test_the_ladder_draws_the_modelled_rows_with_their_interval(project):
-    machine = study.plan().machines[0]
+    machine = study.load().plan.machines[0]
     figure = ladder.machine_ladder(machine)
     for kind in ladder.KINDS:
         table = ladder_table(machine, kind)

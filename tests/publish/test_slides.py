@@ -34,7 +34,7 @@ def test_five_slides_with_notes_take_five_minutes():
 
 
 def test_every_high_risk_is_named_and_no_other_than_those_of_the_plan():
-    risks = {one.id: one for one in study.plan(REPOSITORY).risks}
+    risks = {one.id: one for one in study.load(REPOSITORY).plan.risks}
     named = re.findall(r"\*\*(R\d+)\*\*", PARTS[4])
     assert set(named) <= set(risks)
     high = [one.id for one in risks.values() if level(one.likelihood, one.impact) == "high"]

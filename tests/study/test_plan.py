@@ -26,11 +26,11 @@ def change(root, **changes):
 
 
 def test_a_study_needs_no_plan(study_root):
-    assert study.plan() is None
+    assert study.load().plan is None
 
 
 def test_the_plan_of_this_project_is_complete(planned):
-    plan = study.plan()
+    plan = study.load().plan
     assert [one.id for one in plan.milestones] == ["M1", "M2", "M3", "M4"]
     assert {phase.milestone for phase in plan.phases} == {one.id for one in plan.milestones}
     assert max(one.end for one in plan.milestones) == plan.months
@@ -42,7 +42,7 @@ def test_the_plan_of_this_project_is_complete(planned):
 
 
 def test_gradients_travel_in_buckets(planned):
-    work = study.plan().workload
+    work = study.load().plan.workload
     assert work.gradients == 4 * 11_181_642
     # 1 MiB, then 41.65 MiB in pieces of 25.
     assert work.messages == 3
@@ -70,7 +70,7 @@ def test_gradients_travel_in_buckets(planned):
 def test_a_mistake_is_one_line_that_names_file_and_key(planned, changes, said):
     change(planned, **changes)
     with pytest.raises(ScalebookError) as caught:
-        study.plan()
+        study.load().plan  # noqa: B018
     message = str(caught.value)
     assert message.startswith("data/plan.yaml: ") and said in message and "\n" not in message
 

@@ -82,7 +82,7 @@ def system_title(system: str) -> str:
 @query
 def declared_plan() -> dict[str, Any] | None:
     """``data/plan.yaml`` as it is validated; None where the study has none."""
-    plan = study.plan()
+    plan = study.load().plan
     return plan.model_dump(mode="json") if plan else None
 
 

@@ -34,7 +34,7 @@ def machine_ladder(machine: str | None = None) -> go.Figure:
     machine : str, optional
         A target of the plan; the first where left out.
     """
-    plan = study.plan()
+    plan = study.load().plan
     if plan is None:
         return theme.empty(TITLE, f"No ladder: {FILE} is not there.")
     machine = machine or plan.machines[0]

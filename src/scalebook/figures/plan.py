@@ -19,7 +19,7 @@ STEPS = range(1, 6)
 
 def gantt() -> go.Figure:
     """Milestones as bars over the months, with what each takes in person-months."""
-    plan = study.plan()
+    plan = study.load().plan
     milestones = plan.milestones if plan else []
     if not milestones:
         return theme.empty(GANTT, f"No milestones: {FILE} names none.")
@@ -89,7 +89,7 @@ def _months(one: Milestone) -> str:
 
 def risk_matrix() -> go.Figure:
     """Risks by their numbers in a field of likelihood and impact, five steps each."""
-    plan = study.plan()
+    plan = study.load().plan
     risks = plan.risks if plan else []
     if not risks:
         return theme.empty(RISKS, f"No risks: {FILE} names none.")

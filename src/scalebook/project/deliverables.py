@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scalebook.contract import ScalebookError
 from scalebook.project import committed
 from scalebook.project.deliverable import MISSING, OK, STALE, WRONG, Deliverable, about
-from scalebook.study.document import read_yaml, validated
+from scalebook.study.document import read
 
 DECLARED = "data/deliverables.yaml"
 
@@ -47,7 +47,7 @@ class Declared(_Strict):
 def declared(root: Path) -> Declared:
     """Read what a study has to hand over; nothing where it does not say."""
     path = root / DECLARED
-    return validated(Declared, read_yaml(path), DECLARED) if path.is_file() else Declared()
+    return read(Declared, path, DECLARED) if path.is_file() else Declared()
 
 
 def check(root: Path) -> list[Deliverable]:

@@ -22,7 +22,7 @@ from myst_parser.parsers.mdit import create_md_parser
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalebook.contract import ScalebookError
-from scalebook.study.document import read_yaml, validated
+from scalebook.study.document import read
 
 #: Pages that are read, and modules whose strings become sentences of them.
 PAGES = ("book/index.md", "book/paper.md", "book/proposal.md", "book/slides.md")
@@ -155,7 +155,7 @@ def typed_numbers(root: Path) -> list[Finding]:
 def load_allowed(root: Path) -> Allowed:
     """What may be typed; nothing where the study has no such file."""
     path = root / ALLOWED
-    return validated(Allowed, read_yaml(path), ALLOWED) if path.is_file() else Allowed()
+    return read(Allowed, path, ALLOWED) if path.is_file() else Allowed()
 
 
 # --------------------------------------------------------------------------- what is prose

@@ -29,7 +29,6 @@ from scalebook.contract import RunFiles, ScalebookError
 from scalebook.proposal.request import asked
 from scalebook.proposal.steptime import model_of
 from scalebook.study import Plan
-from scalebook.study.document import read_yaml, validated
 from scalebook.study.plan import FILE, Measurement
 from scalebook.values import references
 from scalebook.values.value import Value
@@ -50,7 +49,7 @@ class Sizes(NamedTuple):
 def values() -> Iterator[Value]:
     """Numbers of the plan; none where the study has no plan."""
     root = contract.find_root()
-    plan = study.plan(root)
+    plan = study.load(root).plan
     if plan is None:
         return
     yield from _declared(plan, root)
@@ -85,12 +84,10 @@ def _declared(plan: Plan, root: Path) -> Iterator[Value]:
     }  # fmt: skip
     for field, (number, unit, said, place) in counted.items():
         yield _plan_value(field, number, unit, said, place)
+    machines = study.load(root).machines
     for machine in plan.machines:
-        relative = f"data/systems/{machine}.yaml"
-        if not (root / relative).is_file():
-            continue
-        per_node = validated(study.Facts, read_yaml(root / relative), relative).gpus_per_node
-        if per_node:
+        facts = machines.get(machine)
+        if facts and (per_node := facts.gpus_per_node):
             nodes = math.ceil(plan.ladder[-1] / per_node)
             said = f"nodes of {plan.ladder[-1]} GPUs on {machine}, {per_node} a node"
             yield _plan_value(f"{machine}.nodes", nodes, "nodes", said, "ladder")

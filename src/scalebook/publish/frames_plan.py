@@ -13,7 +13,7 @@ from scalebook.publish import values
 from scalebook.publish.frames import NOTHING
 from scalebook.publish.values import Shown
 from scalebook.study import Facts, Plan
-from scalebook.study.document import read_yaml, validated
+from scalebook.study.document import read
 from scalebook.study.plan import FILE
 
 #: What a proposal compares machines by: heading, fact, format.
@@ -28,7 +28,7 @@ FACTS = (
 
 
 def _plan() -> Plan:
-    plan = study.plan()
+    plan = study.load().plan
     if plan is None:
         raise ScalebookError(f"there is no {FILE}")
     return plan
@@ -39,7 +39,7 @@ def _facts(machine: str) -> Facts:
     path = contract.find_root() / relative
     if not path.is_file():
         raise ScalebookError(f"machine {machine}: no facts in {relative}")
-    return validated(Facts, read_yaml(path), relative)
+    return read(Facts, path, relative)
 
 
 def number(key: str, spec: str, unit: bool = False, interval: bool = False) -> Shown | str:

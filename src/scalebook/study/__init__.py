@@ -5,7 +5,7 @@ one JSON document that `scalebook.train` reads on any machine.
 """
 
 from scalebook.study.model import Campaign, EvidenceRule, Experiment, Study, load
-from scalebook.study.plan import Plan, plan
+from scalebook.study.plan import Plan
 from scalebook.study.resolving import check_seed, detect_device, parse_overrides, resolve
 from scalebook.study.systems import Accelerator, Accounting, Facts, Slurm, System
 
@@ -24,6 +24,5 @@ __all__ = [
     "detect_device",
     "load",
     "parse_overrides",
-    "plan",
     "resolve",
 ]

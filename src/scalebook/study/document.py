@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from scalebook.contract import ScalebookError
 
+Model = TypeVar("Model", bound=BaseModel)
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which no key may be there twice, and ``1e-3`` is a number."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         written = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -33,6 +36,29 @@ _Loader.add_implicit_resolver(
 )
 
 
+def read(model: type[Model], path: Path, where: str) -> Model:
+    """Read a YAML file as a `model`; what has not changed is parsed once in a process.
+
+    Raises
+    ------
+    ScalebookError
+        One line that names `where`, the key and what is allowed.
+    """
+    return parsed(model, read_text(path, where), where)
+
+
+def parsed(model: type[Model], text: str, where: str) -> Model:
+    """Make a `model` of YAML; equal texts give the same object: do not alter it."""
+    made = _parsed(model, text, where)
+    assert isinstance(made, model)
+    return made
+
+
+@functools.lru_cache(maxsize=512)
+def _parsed(model: type[BaseModel], text: str, where: str) -> BaseModel:
+    return validated(model, parse_yaml(text, where), where)
+
+
 def read_text(path: Path, where: str) -> str:
     """Read a text file; `where` names it in errors.
 
@@ -42,16 +68,22 @@ def read_text(path: Path, where: str) -> str:
         One line, if the file cannot be read or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return decoded(path.read_bytes(), where)
     except OSError as error:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
+
+
+def decoded(data: bytes, where: str) -> str:
+    """Decode UTF-8; `where` names the file in errors."""
+    try:
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ScalebookError(
             f"{where}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8"
         ) from None
 
 
-def read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict[Any, Any]:
     """Read a YAML mapping.
 
     Raises
@@ -62,7 +94,7 @@ def read_yaml(path: Path) -> dict:
     return parse_yaml(read_text(path, str(path)), path.name)
 
 
-def parse_yaml(text: str, where: str) -> dict:
+def parse_yaml(text: str, where: str) -> dict[Any, Any]:
     """Parse a YAML mapping; `where` names it in errors."""
     document = parse_value(text, where)
     if not isinstance(document, dict):
@@ -78,15 +110,15 @@ def parse_value(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     except RecursionError:
-        said = "nested too deeply"
+        problem = "nested too deeply"
     except ValueError as error:  # such as the 31st of April
-        said = str(error).partition(";")[0]
-    raise ScalebookError(f"{where}{line}: not valid YAML ({said})")
+        problem = str(error).partition(";")[0]
+    raise ScalebookError(f"{where}{line}: not valid YAML ({problem})")
 
 
-def validated(model: type[BaseModel], document: dict, where: str, prefix: str = "") -> Any:
+def validated(model: type[Model], document: dict[Any, Any], where: str, prefix: str = "") -> Model:
     """Make a `model` of a document; `prefix` goes before the key in errors.
 
     Raises
@@ -109,18 +141,18 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
         fields = _model_at(model, first["loc"][:-1]).model_fields
-        said = f"unknown key; allowed are {', '.join(f for f in fields if f != 'root')}"
+        problem = f"unknown key; allowed are {', '.join(f for f in fields if f != 'root')}"
     elif kind == "value_error":
-        said = str(context["error"])
+        problem = str(context["error"])
     elif kind == "missing":
-        said = "is missing"
+        problem = "is missing"
     else:
         given = f"{first['input']!r}"[:60]
-        said = f"{given} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
-    return " ".join((f"{key}: {said}" if key else said).split())
+        problem = f"{given} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return " ".join((f"{key}: {problem}" if key else problem).split())
 
 
-def _model_at(model: type[BaseModel], path: tuple) -> type[BaseModel]:
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
     """Model whose key was not known, found by following `path` through the fields' types."""
     for part in path:
         field = model.model_fields.get(part) if isinstance(part, str) else None

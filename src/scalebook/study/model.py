@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.base import NAME, Frozen, Name, Positive, Seeds
-from scalebook.study.document import one_line, parse_yaml, read_text, read_yaml, validated
+from scalebook.study.base import Frozen, Name, Positive, Seeds
+from scalebook.study.document import (
+    Model,
+    decoded,
+    one_line,
+    parse_yaml,
+    parsed,
+    read,
+    read_text,
+    validated,
+)
+from scalebook.study.plan import FILE as PLAN
+from scalebook.study.plan import Plan
+from scalebook.study.systems import FOLDER as SYSTEMS
 from scalebook.study.systems import Facts, System
 
 
@@ -93,7 +107,7 @@ class Experiment(Frozen):
     @property
     def images_per_step(self) -> int:
         """Global batch: images a step over all ranks."""
-        return self.global_batch or self.batch_per_rank * self.world_size
+        return self.global_batch or (self.batch_per_rank or 0) * self.world_size
 
 
 class Campaign(Frozen):
@@ -159,7 +173,7 @@ class EvidenceRule(Frozen):
 
 
 class Study(Frozen):
-    """A validated ``study.yaml``.
+    """Everything a study declares: a validated ``study.yaml``, its plan, facts about machines.
 
     Attributes
     ----------
@@ -170,6 +184,8 @@ class Study(Frozen):
     """
 
     root: Path = Field(exclude=True)
+    # What other files said when the study was loaded, by relative path; read when asked for.
+    _files: dict[str, bytes] = PrivateAttr(default_factory=dict)
     name: Name
     title: str = ""
     experiments: dict[Name, Experiment]
@@ -200,16 +216,27 @@ class Study(Frozen):
                     f"{where}.experiments: no experiment {name!r}; "
                     f"there are {', '.join(self.experiments)}"
                 )
-            own = self.experiments[name].model_dump(exclude_unset=True)
             try:
-                Experiment.model_validate(merge(own, campaign.overrides(name)))
-            except ValidationError as error:
-                said = one_line(error, Experiment)
-                raise ValueError(f"{where}: experiment {name}: {said}") from None
+                self.experiment(name, campaign.overrides(name))
+            except ScalebookError as error:
+                raise ValueError(f"{where}: experiment {name}: {error}") from None
 
-    def experiment(self, name: str) -> Experiment:
-        """Look an experiment up, or say which there are."""
-        return _pick(self.experiments, name, "experiment")
+    def experiment(self, name: str, overrides: dict[str, Any] | None = None) -> Experiment:
+        """Look an experiment up, with settings put over its own.
+
+        Raises
+        ------
+        UsageError
+            If there is none, which says which there are; or for a wrong setting, named by its key.
+        """
+        found = _pick(self.experiments, name, "experiment")
+        if not overrides:
+            return found
+        own = {key: getattr(found, key) for key in found.model_fields_set}
+        try:
+            return Experiment.model_validate(merge(own, overrides))
+        except ValidationError as error:
+            raise UsageError(one_line(error, Experiment)) from None
 
     def system(self, name: str) -> System:
         """Look a system up, or say which there are."""
@@ -219,27 +246,44 @@ class Study(Frozen):
         """Look a campaign up, or say which there are."""
         return _pick(self.campaigns, name, "campaign")
 
+    @property
+    def plan(self) -> Plan | None:
+        """Plan of the proposal, ``data/plan.yaml``; None where the study has none."""
+        return self._read(Plan, PLAN)
+
     def facts(self, system: str) -> Facts | None:
         """Facts about a machine, or None where none are written down for a system of the study.
 
         A machine need not be a system: facts about a target of a proposal lie in
         ``data/systems`` as well.
         """
-        relative = f"data/systems/{system}.yaml"
+        relative = f"{SYSTEMS}/{system}.yaml"
         if system in self.systems:
             relative = self.systems[system].facts or relative
-        elif not re.fullmatch(NAME, system) or not (self.root / relative).is_file():
+        elif relative not in self._files:
             raise UsageError(
                 f"no system {system!r} in study.yaml; there are "
                 f"{', '.join(self.systems) or 'none'}; nor is there {relative}"
             )
-        path = self.root / relative
-        if not path.is_file():
-            return None
-        return validated(Facts, read_yaml(path), relative)
+        return self._read(Facts, relative)
+
+    @property
+    def machines(self) -> dict[str, Facts]:
+        """Facts of all files in ``data/systems``, by name."""
+        names = [name for name in self._files if name.startswith(SYSTEMS)]
+        return {Path(name).stem: facts for name in names if (facts := self._read(Facts, name))}
+
+    def _read(self, model: type[Model], relative: str) -> Model | None:
+        if relative in self._files:
+            return parsed(model, decoded(self._files[relative], relative), relative)
+        path = self.root / relative  # elsewhere, or it cannot be read, which is told now
+        return read(model, path, relative) if path.is_file() else None
 
 
-def _pick(mapping: dict, name: str, what: str) -> Any:
+Thing = TypeVar("Thing")
+
+
+def _pick(mapping: dict[str, Thing], name: str, what: str) -> Thing:
     if not isinstance(name, str) or name not in mapping:
         raise UsageError(
             f"no {what} {name!r} in study.yaml; there are {', '.join(mapping) or 'none'}"
@@ -247,7 +291,7 @@ def _pick(mapping: dict, name: str, what: str) -> Any:
     return mapping[name]
 
 
-def merge(base: dict, own: dict) -> dict:
+def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Settings of `own` over `base`; a batch given one way replaces one given the other."""
     merged = {**base, **own}
     batches = {"batch_per_rank", "global_batch"}
@@ -258,7 +302,7 @@ def merge(base: dict, own: dict) -> dict:
 
 
 def load(root: Path | None = None) -> Study:
-    """Read and check ``study.yaml``.
+    """Read and check what a study declares; the same object as long as no file of it changes.
 
     Parameters
     ----------
@@ -271,12 +315,19 @@ def load(root: Path | None = None) -> Study:
         One line that names file, key and what is allowed.
     """
     root = root or contract.find_root()
-    path = root / "study.yaml"
-    return _load(root, read_text(path, "study.yaml"))
+    text = read_text(root / "study.yaml", "study.yaml")
+    return _load(root, text, tuple(_further_files(root)))
+
+
+def _further_files(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Files beside ``study.yaml`` that declare something; one that cannot be read is not there."""
+    for path in (root / PLAN, *sorted((root / SYSTEMS).glob("*.yaml"))):
+        with contextlib.suppress(OSError):
+            yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
 @functools.lru_cache(maxsize=8)
-def _load(root: Path, text: str) -> Study:
+def _load(root: Path, text: str, files: tuple[tuple[str, bytes], ...]) -> Study:
     document = parse_yaml(text, "study.yaml")
     defaults = document.pop("defaults", None)
     defaults = {} if defaults is None else defaults
@@ -297,4 +348,6 @@ def _load(root: Path, text: str) -> Study:
         name: merge(defaults, own) if isinstance(own, dict) else own
         for name, own in experiments.items()
     }
-    return validated(Study, {**document, "root": root}, "study.yaml")
+    study = validated(Study, {**document, "root": root}, "study.yaml")
+    study._files.update(files)
+    return study

@@ -6,16 +6,12 @@ computes that from this plan, the measured curves and the facts about the machin
 
 from __future__ import annotations
 
-import functools
 import math
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scalebook import contract
 from scalebook.study.base import Frozen, Name, Positive
-from scalebook.study.document import parse_yaml, read_text, validated
 
 FILE = "data/plan.yaml"
 
@@ -256,20 +252,3 @@ class Plan(Frozen):
     def effort(self) -> float:
         """Person-months of all milestones."""
         return sum(one.effort for one in self.milestones)
-
-
-def plan(root: Path | None = None) -> Plan | None:
-    """Read and check ``data/plan.yaml``; None where the study has none.
-
-    Raises
-    ------
-    ScalebookError
-        One line that names file, key and what is allowed.
-    """
-    path = (root or contract.find_root()) / FILE
-    return _plan(read_text(path, FILE)) if path.is_file() else None
-
-
-@functools.lru_cache(maxsize=8)
-def _plan(text: str) -> Plan:
-    return validated(Plan, parse_yaml(text, FILE), FILE)

@@ -7,12 +7,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
-
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.document import one_line, parse_value
-from scalebook.study.model import Experiment, Study, merge
+from scalebook.study.document import parse_value
+from scalebook.study.model import Experiment, Study
 from scalebook.study.systems import Facts
 
 
@@ -86,20 +84,15 @@ def resolve(
     ScalebookError
         For an unknown name, a wrong value or a combination that cannot run.
     """
-    declared = study.experiment(experiment)
+    study.experiment(experiment)  # an unknown one is told first
     check_seed(seed)
     overrides = overrides or {}
     if not isinstance(overrides, dict):
         raise UsageError(f'overrides: {overrides!r} is no mapping of settings, as {{"epochs": 3}}')
     try:
-        settings = Experiment.model_validate(
-            merge(declared.model_dump(exclude_unset=True), overrides)
-        )
-    except ValidationError as error:
-        said = one_line(error, Experiment)
-        if overrides:
-            raise UsageError(f"--set: {said}") from None
-        raise ScalebookError(f"study.yaml: experiments.{experiment}: {said}") from None
+        settings = study.experiment(experiment, overrides)
+    except UsageError as error:
+        raise UsageError(f"--set: {error}") from None
     seed = study.seeds[0] if seed is None else seed
     facts = study.facts(system)
     launcher = study.system(system).launcher

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scalebook.study.base import Frozen, Positive
 
+#: Where facts about machines lie, a file each.
+FOLDER = "data/systems"
+
 # These words become arguments of sbatch: none may be taken for an option, a list or a pattern.
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=64)]
 Time = Annotated[str, Field(pattern=r"^[0-9][0-9:-]*$", max_length=32)]

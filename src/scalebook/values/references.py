@@ -28,8 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError
-from scalebook.study.document import read_yaml, validated
-from scalebook.study.model import Experiment, merge
+from scalebook.study.document import read
+from scalebook.study.model import Experiment
 from scalebook.values.value import Value
 from scalebook.values.yaml_lines import where
 
@@ -131,7 +131,7 @@ def _publications(root: Path) -> Iterator[Value]:
     known: set[str] | None = None
     for path in sorted((root / CITED).glob("*.yaml")):
         file = f"{CITED}/{path.name}"
-        for one in validated(CitedFile, read_yaml(path), file).numbers:
+        for one in read(CitedFile, path, file).numbers:
             if one.bib:
                 known = _bibliography(root) if known is None else known
                 if one.bib not in known:
@@ -165,12 +165,10 @@ def _bibliography(root: Path) -> set[str]:
 
 
 def _machines(root: Path) -> Iterator[Value]:
-    for path in sorted((root / SYSTEMS).glob("*.yaml")):
-        file, name = f"{SYSTEMS}/{path.name}", path.stem
-        document = read_yaml(path)
-        facts = validated(study.Facts, document, file)
+    for name, facts in study.load(root).machines.items():
+        file = f"{SYSTEMS}/{name}.yaml"
         said = ", ".join(filter(None, (facts.source, facts.date and f"read on {facts.date}")))
-        for keys, value in _numbers(document):
+        for keys, value in _numbers(facts.model_dump(exclude_unset=True)):
             words = " ".join(keys).replace("_", " ")
             yield Value(
                 key=".".join(("cited", name, *keys)),
@@ -224,8 +222,7 @@ def _settings(declared: study.Study) -> Iterator[Value]:
                     f"{prefix}.{field}", value, _unit(field), said, f"{place}.set.{field}"
                 )
         for experiment in campaign.experiments:
-            own = declared.experiments[experiment].model_dump(exclude_unset=True)
-            there = Experiment.model_validate(merge(own, campaign.overrides(experiment)))
+            there = declared.experiment(experiment, campaign.overrides(experiment))
             for field, value, unit in (*_fields(there), *_steps(there)):
                 yield _setting(
                     f"{prefix}.{experiment}.{field}", value, unit,
