@@ -19,7 +19,7 @@ from scalebook.figures.profile.roofline import roofline
 from scalebook.figures.profile.timeline import AROUND, ELSEWHERE, timeline
 from scalebook.figures.profile.utilisation import job_with_readings, utilisation
 from scalebook.publish import downloads
-from scalebook.traces import examples
+from scalebook.traces import queries
 
 #: What may stand in a book page beside other figures.
 LARGEST = 1_500_000
@@ -205,7 +205,7 @@ def test_a_damaged_example_is_one_line(study_root, content):
 @pytest.mark.shared
 def test_the_committed_example_is_what_the_trace_says(shared):
     name = "resnet_v100_ddp_rank0"
-    kept = examples.load(REPOSITORY / f"data/examples/{name}.json", name)
+    kept = queries.load_example(REPOSITORY / f"data/examples/{name}.json", name)
     now = traces.summary(shared / f"data/traces/{name}.pt.trace.json.gz")
     assert kept["computed"].endswith(now["file"])
     for key, value in kept["summary"].items():

@@ -13,7 +13,8 @@ from trace_events import kernel, launch, operator, write
 
 from scalebook import results, traces
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.traces import reading, stored
+from scalebook.traces import backends, reading
+from scalebook.traces import trace as trace_module
 
 EVENTS = [
     operator("aten::conv2d", 100.5, 20),
@@ -184,7 +185,7 @@ def test_a_trace_is_parsed_once(study_root, monkeypatch):
     assert len(entries) == 1
     content = entries[0].read_bytes()
     assert not any(secret in content for secret in (b"ann", b"node-7", str(study_root).encode()))
-    monkeypatch.setattr(reading, "_parsed", None)
+    monkeypatch.setattr(reading.ChromeTrace, "read", None)
     # Another name, the same content.
     again = traces.read(path.rename(study_root / "other.json"))
     assert again.events.equals(first.events) and again.memory.equals(first.memory)
@@ -204,7 +205,7 @@ def test_a_damaged_entry_is_made_anew(study_root, damage):
 
 
 def test_old_entries_make_room(study_root, monkeypatch):
-    monkeypatch.setattr(stored, "LIMIT", 1)
+    monkeypatch.setattr(trace_module, "LIMIT", 1)
     traces.read(big_trace(study_root / "t.json"))
     assert list((study_root / ".scalebook/traces").iterdir()) == []
 
@@ -235,3 +236,44 @@ def test_text_for_a_terminal_holds_no_escape_sequences(tmp_path):
     assert "by kernel name" not in traces.as_text(
         traces.summary(write(tmp_path / "c.json", EVENTS[:1]))
     )
+
+
+# ------------------------------------------------------------------------- formats
+
+TOY = """
+import numpy as np
+import pandas as pd
+from scalebook.traces.backends import TraceFormat
+from scalebook.traces.backends.chrome import Builder
+
+class Toy(TraceFormat):
+    name = "toy"
+    def recognises(self, head):
+        return head.startswith(b"toy 1")
+    def read(self, pieces, where):
+        builder = Builder()
+        for line in b"".join(pieces).decode().splitlines()[1:]:
+            name, start, dur = line.split()
+            builder.add([{"ph": "X", "cat": "kernel", "name": name, "ts": float(start),
+                          "dur": float(dur), "pid": 0, "tid": 7, "args": {"device": 0}}])
+        return builder.trace({})
+
+FORMAT = Toy()
+"""
+
+
+def test_a_format_from_outside_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    (tmp_path / "toy_traces.py").write_text(TOY)
+    about = tmp_path / "toy_traces-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-traces\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(f"[{backends.GROUP}]\ntoy = toy_traces:FORMAT\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    backends.registered.cache_clear()
+    try:
+        (tmp_path / "t.trace").write_text("toy 1\nvolta_sgemm 0 10\nncclAllReduce 10 5\n")
+        summary = traces.summary(tmp_path / "t.trace")
+        assert summary["by_kernel"] == {"gemm": 10.0, "communication": 5.0}
+        assert traces.summary(write(tmp_path / "t.json", EVENTS))["by_kernel"]["gemm"] == 10.5
+    finally:
+        backends.registered.cache_clear()

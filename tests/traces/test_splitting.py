@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalebook.contract import ScalebookError
-from scalebook.traces import splitting
+from scalebook.traces.backends import splitting
 
 EVIL = st.sampled_from(["}, {", '"}, {"', "}]", '"traceEvents": [', "\\", "]}", "é\u2028", "{"])
 TEXT = st.lists(EVIL | st.text(max_size=5), max_size=4).map("".join)

@@ -16,7 +16,7 @@ from trace_events import kernel, launch, operator, write
 from scalebook import traces
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError
-from scalebook.traces import matching
+from scalebook.traces import ranks
 
 MESSAGE = {"Collective name": "allreduce", "In msg nelems": 250_000, "Out msg nelems": 250_000,
            "dtype": "Float", "Group size": 2}  # fmt: skip
@@ -90,14 +90,14 @@ def test_calls_that_begin_in_another_order_at_each_rank_are_told_by_their_size(t
             for place, size in enumerate(mine)
         ]
     )
-    found, _ = matching.match(calls)
+    found, _ = ranks.match(calls)
     assert len(found) == 12
     assert (found.groupby("number")["bytes"].nunique() == 1).all()
     assert (found.groupby("number")["rank"].nunique() == 2).all()
     # Not where sizes differ as well, or are not known.
     odd = calls.assign(bytes=calls["bytes"].where(calls.index > 0, 700.0))
-    assert matching.match(odd)[0].empty
-    assert len(matching.match(calls.assign(bytes=float("nan")))[0]) == 12
+    assert ranks.match(odd)[0].empty
+    assert len(ranks.match(calls.assign(bytes=float("nan")))[0]) == 12
 
 
 def test_ranks_that_share_no_collective_are_still_compared(tmp_path):

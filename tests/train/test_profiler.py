@@ -11,7 +11,7 @@ import torch
 import train_helpers as helpers
 
 from scalebook import contract, traces
-from scalebook.traces import phases
+from scalebook.traces import families
 from scalebook.train import profiler
 
 
@@ -42,7 +42,7 @@ def test_trace_of_a_run(root):
     assert "convolution" in set(of_module["by_operator"])
     for phase in ("data", "forward", "backward", "optimizer"):
         assert summary["by_phase"][phase] > 0
-        assert phases.PHASES[phases.marked(phase)] == phase
+        assert families.PHASES[families.opened_phase(phase)] == phase
     assert summary["speed"] and summary["memory"]  # shapes and allocations were recorded
     assert summary["top_operators"][0]["name"].startswith("aten::")
 

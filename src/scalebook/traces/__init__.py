@@ -1,23 +1,24 @@
 """Profiler traces: from a file to where the time goes.
 
-``reading`` makes a ``trace`` of a file (piece by piece: ``splitting``, ``columns``; kept by
-content: ``stored``), ``attribution`` (with ``families``, ``phases``, ``nesting``) says what
-launched each activity, ``intervals`` adds up time. On these stand the analyses, each a
-DataFrame: ``breakdown``, ``times``, ``launches``, ``memory``, ``speed`` (with ``work``,
-``peaks``), ``ranks`` (with ``matching``), ``diffs``, ``timeline``. ``summary`` gives all of them,
-``verdict`` says what they come to, ``text`` lays that out; ``queries`` is what notebooks ask;
-``examples`` are summaries of traces that others published.
+``reading`` makes a ``trace`` of a file, by the format in ``backends``; ``attribution`` (with
+``families``, ``nesting``) says what launched each activity, ``intervals`` adds up time. On these
+stand the analyses, each a DataFrame: ``breakdown``, ``times``, ``launches``, ``memory``,
+``speed`` (with ``work``, ``peaks``), ``ranks``, ``timeline``. ``summary`` gives all of them,
+``verdict`` says what they come to, ``text`` lays that out; ``queries`` is what notebooks ask.
 Names in an answer are untrusted text.
 """
 
-from scalebook.traces.breakdown import get_attribution, get_breakdown
-from scalebook.traces.diffs import get_diff, get_diff_times
-from scalebook.traces.examples import trace_examples
+from scalebook.traces.breakdown import get_attribution, get_breakdown, get_diff, get_diff_times
 from scalebook.traces.launches import get_launch_summary, get_launches
 from scalebook.traces.memory import get_memory, get_memory_peak
-from scalebook.traces.of_run import get_overhead, get_run_peak
-from scalebook.traces.peaks import Peak, measured_cpu
-from scalebook.traces.queries import trace_analysis, trace_files, trace_job, trace_summary
+from scalebook.traces.peaks import Peak, get_overhead, get_run_peak, measured_cpu
+from scalebook.traces.queries import (
+    trace_analysis,
+    trace_examples,
+    trace_files,
+    trace_job,
+    trace_summary,
+)
 from scalebook.traces.ranks import (
     get_clocks,
     get_collective_summary,
@@ -27,11 +28,7 @@ from scalebook.traces.ranks import (
 )
 from scalebook.traces.reading import read
 from scalebook.traces.speed import get_peak, get_speed, get_speed_summary
-from scalebook.traces.summary import (
-    diff,
-    summaries,
-    summary,
-)
+from scalebook.traces.summary import diff, summaries, summary
 from scalebook.traces.text import as_text, diff_as_text, job_as_text
 from scalebook.traces.timeline import get_timeline
 from scalebook.traces.times import get_time

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
-from scalebook.traces import families, phases
+from scalebook.traces import families
 from scalebook.traces.nesting import Nesting, nest
 from scalebook.traces.trace import KINDS, MODULE, WIDEST_NAME, Trace
 
@@ -35,7 +35,7 @@ class Attribution:
     gpu : DataFrame
         Columns name, device, stream, start, dur, kind, bytes, by_kernel and by_operator
         (families), operator (name of the one taken, else of the one around, untrusted; empty
-        for none), module (path of the modules around, untrusted), phase (of `phases.PHASES`),
+        for none), module (path of the modules around, untrusted), phase (of `families.PHASES`),
         step (-1: none), launch_start and launch_dur (µs, of the runtime call; NaN: none), owner
         (position in `host` of the operator taken; -1: none), launcher (position in `host` of what
         launched it; -1: none), message (position in the trace's
@@ -91,9 +91,9 @@ def _attributed(trace: Trace) -> Attribution:
     names = host["name"].to_numpy()
     operator = _looked_up(names, taken, "")
 
-    mark = _classified(host["name"], named, phases.marked, -1).astype(np.int64)
+    mark = _classified(host["name"], named, families.opened_phase, -1).astype(np.int64)
     phase_code, module = _belonging(host, tree, mark, is_module, trace.hierarchies)
-    phase = np.array(phases.PHASES, dtype=object)[phase_code]
+    phase = np.array(families.PHASES, dtype=object)[phase_code]
     phase[family == "communication"] = "communication"
     steps = _steps(host[is_annotation])
     step = _step_at(steps, start)
@@ -153,13 +153,13 @@ def _belonging(
     hierarchies: tuple[str, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Phase (number) and module path of each host event."""
-    backward, forward = phases.PHASES.index("backward"), phases.PHASES.index("forward")
+    backward, forward = families.PHASES.index("backward"), families.PHASES.index("forward")
     marked = tree.innermost(mark)
     sequence = host["sequence"].to_numpy()
     frame = tree.innermost(np.where(is_module, np.arange(len(host)), -1))
     # Operators that autograd could undo run forward, where nothing says otherwise.
     recorded = tree.innermost(np.where(sequence >= 0, 1, -1)) >= 0
-    phase = np.where(marked >= 0, marked, phases.PHASES.index("other"))
+    phase = np.where(marked >= 0, marked, families.PHASES.index("other"))
     phase = np.where((marked < 0) & (recorded | (frame >= 0)), forward, phase)
 
     undone = _undone(host, sequence, phase == backward)
@@ -253,7 +253,7 @@ def _classified(
     known = np.full(len(categories) + 1, default, dtype=object)
     for code in np.unique(codes[mask]):
         known[code] = classify(categories[code])
-    result = known[codes]
+    result: np.ndarray = known[codes]
     result[~mask] = default
     return result
 
@@ -285,4 +285,5 @@ def _matched(wanted: pd.Series, keys: pd.Series) -> np.ndarray:
     first = pd.Series(np.arange(len(keys)), index=keys.to_numpy())
     first = first[(first.index >= 0) & ~first.index.duplicated()]
     positions = first.reindex(wanted.to_numpy())
-    return positions.fillna(-1).to_numpy(np.int64)
+    found: np.ndarray = positions.fillna(-1).to_numpy(np.int64)
+    return found

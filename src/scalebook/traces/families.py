@@ -1,4 +1,4 @@
-"""Names of kernels and operators, sorted into families.
+"""Names of kernels, operators and annotations, sorted into families and phases.
 
 A kernel's name says what it computes, not what for: most of a convolution's
 time is spent in kernels called gemm, dgrad, or after a hand-tuned tile.
@@ -163,3 +163,30 @@ def operator(name: str) -> str | None:
     if plain.startswith("foreach_"):
         return "elementwise"
     return _OPERATORS.get(plain)
+
+
+# --------------------------------------------------------------------------- phases
+
+#: Phases of a training step.
+PHASES = ("data", "forward", "backward", "optimizer", "communication", "other")
+
+_MARKS = (
+    (re.compile(r"^optimizer\.|^optimi[sz]er(_?step)?$|zero_grad", re.I), "optimizer"),
+    (re.compile(rf"^{_ENGINE}|^(loss_?)?backward$|backward(_?pass)?$|Backward\d*$"), "backward"),
+    (
+        re.compile(
+            r"^enumerate\(DataLoader\)|^(data|dataload(er|ing)|input)(_?(load|wait|copy))?$"
+        ),
+        "data",
+    ),
+    (re.compile(r"^(forward(_?pass)?|loss|criterion)$|\.forward$", re.I), "forward"),
+)
+
+
+def opened_phase(name: str) -> int:
+    """Number in `PHASES` of the phase that an event of this name opens; -1 for none."""
+    name = name[:300]
+    for pattern, phase in _MARKS:
+        if pattern.search(name):
+            return PHASES.index(phase)
+    return -1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from scalebook.traces import phases
+from scalebook.traces import families
 from scalebook.traces.attribution import attribute
 from scalebook.traces.nesting import nest
 from scalebook.traces.trace import Trace
@@ -98,8 +98,8 @@ def _phase(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
         ((host["kind"] == "runtime").to_numpy(), np.ones(len(memory), dtype=bool))
     )
     around = nest(lane, start, duration, leaf, trace.resolution_us).parent[count:]
-    codes = pd.Categorical(host["phase"], categories=list(phases.PHASES)).codes
-    other = phases.PHASES.index("other")
+    codes = pd.Categorical(host["phase"], categories=list(families.PHASES)).codes
+    other = families.PHASES.index("other")
     phase = np.where(around >= 0, codes[around], other) if count else np.full(len(memory), other)
     # Between two operators of one phase that phase goes on.
     known = pd.Series(np.where(phase == other, np.nan, phase))
@@ -113,7 +113,7 @@ def _category(
 ) -> np.ndarray:
     """Number in `CATEGORIES` of what each event allocates or releases."""
     number = {name: CATEGORIES.index(name) for name in CATEGORIES}
-    lasting = [number[_LASTING[name]] for name in phases.PHASES]
+    lasting = [number[_LASTING[name]] for name in families.PHASES]
     category = np.full(len(size), number["before"], dtype=np.int64)
     held: dict[int, int] = {}
     events = zip(address.tolist(), size.tolist(), phase.tolist(), serial.tolist())

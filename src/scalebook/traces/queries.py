@@ -1,8 +1,13 @@
-"""Questions that notebooks ask about the traces of the study."""
+"""Questions that notebooks ask: about the study's traces, and about those that others published.
+
+Of a published trace ``data/examples`` keeps only a summary, as ``scalebook trace summary --json``
+gives it, and whose trace it was.
+"""
 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +28,7 @@ from scalebook.traces import (
     timeline,
     times,
 )
-from scalebook.traces.of_run import get_overhead, get_run_peak
-from scalebook.traces.peaks import Peak
+from scalebook.traces.peaks import Peak, get_overhead, get_run_peak
 from scalebook.traces.summary import document, job
 from scalebook.traces.trace import Trace
 
@@ -129,3 +133,56 @@ def _inside(path: str) -> Path:
 
 def _summed(path: Path, where: str, peak: Peak | None) -> dict[str, Any]:
     return document(reading.read(path, where), where, peak)
+
+
+# --------------------------------------------------------------------------- published traces
+
+SCHEMA = "scalebook.trace-example/1"
+FOLDER = "data/examples"
+#: Texts of a file beside its summary.
+TEXTS = ("title", "source", "url", "licence", "date", "computed")
+
+_LIMIT = files.MIB
+
+
+@query
+def trace_examples() -> list[dict[str, Any]]:
+    """Summaries of published traces, by file name.
+
+    Returns
+    -------
+    list of dict
+        ``file`` (relative to the study's root); ``title``, ``source``, ``url``, ``licence``,
+        ``date``, ``computed`` (how): text; ``summary``, as `scalebook.traces.summary` answers.
+
+    Raises
+    ------
+    ScalebookError
+        If a file is damaged, or is no such summary.
+    """
+    root = contract.find_root()
+    return [
+        load_example(path, files.relative(path, root))
+        for path in sorted((root / FOLDER).glob("*.json"))
+    ]
+
+
+def load_example(path: Path, where: str) -> dict[str, Any]:
+    """One example; `where` names the file in an error."""
+    try:
+        document = json.loads(files.read_bytes(path, where, _LIMIT))
+    except (ValueError, RecursionError):
+        raise ScalebookError(f"{where}: is no JSON; write it again") from None
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ScalebookError(f"{where}: no summary of a published trace; its schema is {SCHEMA}")
+    missing = [name for name in TEXTS if not isinstance(document.get(name), str)]
+    sums = document.get("summary")
+    if missing or not isinstance(sums, dict):
+        raise ScalebookError(f"{where}: lacks {', '.join(missing) or 'summary'}")
+    for name in ("by_operator", "by_kernel"):
+        groups = sums.get(name)
+        if not isinstance(groups, dict) or not all(
+            isinstance(value, (int, float)) and value >= 0 for value in groups.values()
+        ):
+            raise ScalebookError(f"{where}: summary.{name} holds no durations in µs")
+    return {"file": where, **{name: document[name] for name in TEXTS}, "summary": sums}

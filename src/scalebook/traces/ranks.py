@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from scalebook.contract import ScalebookError
-from scalebook.traces import matching, work
+from scalebook.traces import work
 from scalebook.traces.attribution import Attribution, attribute
 from scalebook.traces.reading import read
 from scalebook.traces.times import get_time
-from scalebook.traces.trace import Trace
+from scalebook.traces.trace import Shape, Trace
 
 _RANK = re.compile(r"(?:^|[_.-])rank[_-]?(\d{1,6})(?!\d)")
 
@@ -26,7 +27,7 @@ _KINDS = (
     (r"gather", "gather"), (r"scatter", "scatter"), (r"send", "send"), (r"recv", "recv"),
 )  # fmt: skip
 #: Bytes on the wire of a rank for each byte of the message, of n ranks (as nccl-tests has it).
-_BUS = {
+_BUS: dict[str, Callable[[int], float]] = {
     "all_reduce": lambda n: 2 * (n - 1) / n, "reduce_scatter": lambda n: (n - 1) / n,
     "all_gather": lambda n: (n - 1) / n, "all_to_all": lambda n: (n - 1) / n,
     "broadcast": lambda n: 1.0, "reduce": lambda n: 1.0,
@@ -66,7 +67,7 @@ def as_job(traces: Iterable[tuple[str, Trace]]) -> dict[int, Trace]:
         if rank in job:
             raise ScalebookError(f"{name}: is of rank {rank}, as is {names[rank]}")
         job[rank], names[rank] = trace, name
-    sizes = {trace.world_size for trace in job.values()} - {None}
+    sizes = {trace.world_size for trace in job.values() if trace.world_size is not None}
     if len(sizes) > 1:
         raise ScalebookError(
             f"the traces are of jobs with {' and '.join(map(str, sorted(sizes)))} ranks; "
@@ -78,7 +79,7 @@ def as_job(traces: Iterable[tuple[str, Trace]]) -> dict[int, Trace]:
 def get_collectives(job: Mapping[int, Trace]) -> pd.DataFrame:
     """Every collective at every rank, on one clock.
 
-    See `scalebook.traces.matching` for how calls are matched and clocks set; calls that are not
+    See `match` for how calls are matched and clocks set; calls that are not
     found at all ranks are left out.
 
     Returns
@@ -95,7 +96,7 @@ def get_collectives(job: Mapping[int, Trace]) -> pd.DataFrame:
                "transfer_us", "bytes", "group_size", "complete", "algbw_gb_s",
                "busbw_gb_s"]  # fmt: skip
     key = ["kind", "number"]
-    calls, clocks = matching.match(calls)
+    calls, clocks = match(calls)
     if calls.empty:
         return pd.DataFrame(columns=columns)
     calls["step"] = calls.groupby(key)["step"].transform("first")
@@ -189,7 +190,7 @@ def get_ranks(job: Mapping[int, Trace]) -> pd.DataFrame:
 def get_clocks(job: Mapping[int, Trace]) -> dict[int, float]:
     """Each rank's clock less the lowest rank's, in µs, by the ends of collectives; 0 if unknown."""
     calls = _all_calls(job)
-    return dict.fromkeys(job, 0.0) | (matching.match(calls)[1] if len(calls) else {})
+    return dict.fromkeys(job, 0.0) | (match(calls)[1] if len(calls) else {})
 
 
 def _all_calls(job: Mapping[int, Trace]) -> pd.DataFrame:
@@ -212,12 +213,12 @@ def _calls(trace: Trace, ranks: int, origin: int) -> pd.DataFrame:
     kinds, sizes, groups = [], [], []
     shapes = parts.host["shape"].to_numpy()
     for name, message, position in zip(frame["name"], frame["message"], place):
-        said = trace.messages[message] if message >= 0 else {}
+        sent = trace.messages[message] if message >= 0 else {}
         caller = host_names[position] if position >= 0 else ""
-        kind = _kind(str(said.get("collective") or "")) or _kind(caller) or _kind(name)
-        group = said.get("group_size")
+        kind = _kind(str(sent.get("collective") or "")) or _kind(caller) or _kind(name)
+        group = sent.get("group_size")
         group = group if type(group) is int and group > 0 else trace.world_size or ranks
-        size = _message_bytes(kind, said, group)
+        size = _message_bytes(kind, sent)
         if np.isnan(size) and position >= 0 and shapes[position] >= 0:
             size = _shape_bytes(kind, trace.shapes[shapes[position]], group)
         kinds.append(kind or "other")
@@ -257,16 +258,16 @@ def _kind(name: str) -> str | None:
     return None
 
 
-def _message_bytes(kind: str | None, said: dict, group: int) -> float:
+def _message_bytes(kind: str | None, message: dict[str, Any]) -> float:
     """Size of a message as the trace's collectives say it; NaN where they do not."""
-    size = work.size_of(said.get("dtype"))
-    inward, outward = said.get("elements_in"), said.get("elements_out")
+    size = work.size_of(message.get("dtype"))
+    inward, outward = (message.get(key) or 0 for key in ("elements_in", "elements_out"))
     if size is None or not all(type(one) is int and one > 0 for one in (inward, outward)):
         return np.nan
     return float(size * (outward if kind == "all_gather" else inward))
 
 
-def _shape_bytes(kind: str | None, shape: tuple[list, list, list], group: int) -> float:
+def _shape_bytes(kind: str | None, shape: Shape, group: int) -> float:
     """Size of a message by the shape of what was sent; NaN where that does not say it."""
     dims, types, _ = shape
     size = work.size_of(types[0]) if types else None
@@ -274,3 +275,122 @@ def _shape_bytes(kind: str | None, shape: tuple[list, list, list], group: int) -
     if size is None or count == 0:
         return np.nan
     return float(size * count * (group if kind == "all_gather" else 1))
+
+
+# --------------------------------------------------------------------------- matching and clocks
+
+#: Collectives that no rank leaves before the last has come.
+SYNCHRONISING = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "barrier")
+#: Collectives in which every rank names the same size.
+_EQUAL = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce")
+
+#: Ends of one call lie within this of each other, once the clocks agree.
+TOLERANCE_US = 1000.0
+_CALLS = 300
+
+
+def match(calls: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
+    """Number the calls so that equal numbers of a kind are one call, and compare the clocks.
+
+    The n-th call of a kind at one rank is the n-th at the others, unless counts, sizes or ends
+    speak against it. Then the n-th of a size is that of the others: calls on several threads may
+    begin in another order at each rank. Where that does not hold either, since a trace may have
+    lost some, calls are one whose ends coincide.
+
+    Parameters
+    ----------
+    calls : DataFrame
+        Columns rank, kind, bytes, end_us, in time.
+
+    Returns
+    -------
+    DataFrame
+        The calls found at all ranks, with a column number.
+    dict of int to float
+        Each rank's clock less the lowest rank's, in µs; 0 where nothing tells.
+    """
+    ranks = sorted(calls["rank"].unique())
+    calls = calls.assign(number=calls.groupby(["rank", "kind"]).cumcount())
+    orderly: list[pd.DataFrame] = []
+    others: list[pd.DataFrame] = []
+    for _, mine in calls.groupby("kind", sort=True):
+        mine = mine if _in_order(mine, ranks) else _by_size(mine, ranks)
+        (orderly if _in_order(mine, ranks) else others).append(mine)
+    clocks = dict.fromkeys(ranks, 0.0)
+    steady = [mine for mine in orderly if mine["kind"].iat[0] in SYNCHRONISING]
+    rest = [mine for mine in others if mine["kind"].iat[0] in SYNCHRONISING]
+    if steady or not rest:
+        known = pd.concat(steady or orderly) if steady or orderly else calls[:0]
+        ends = known.pivot_table(index=["kind", "number"], columns="rank", values="end_us")
+        clocks |= (
+            ends.sub(ends[ranks[0]], axis=0).median().fillna(0.0).to_dict() if len(ends) else {}
+        )
+    else:
+        clocks |= {rank: _vote(pd.concat(rest), ranks[0], rank) for rank in ranks[1:]}
+    orderly += [_by_ends(mine, ranks, clocks) for mine in rest]
+    found = pd.concat(orderly) if orderly else calls[:0]
+    complete = found.groupby(["kind", "number"])["rank"].transform("size") == len(ranks)
+    return found[complete].sort_index().reset_index(drop=True), clocks
+
+
+def _in_order(calls: pd.DataFrame, ranks: list[int]) -> bool:
+    """Whether calls of one kind can be told by their order alone."""
+    if (
+        calls["rank"].value_counts().reindex(ranks, fill_value=0) != calls["number"].max() + 1
+    ).any():
+        return False
+    kind = calls["kind"].iat[0]
+    sizes = calls.pivot(index="number", columns="rank", values="bytes")
+    if kind in _EQUAL and (sizes.sub(sizes[ranks[0]], axis=0).abs() > 0).to_numpy().any():
+        return False
+    ends = calls.pivot(index="number", columns="rank", values="end_us")
+    if kind not in SYNCHRONISING or len(ends) < 3:
+        return True
+    apart = ends.sub(ends[ranks[0]], axis=0)
+    spread = (apart - apart.median()).abs().median().max()
+    pace = float(np.median(np.diff(ends[ranks[0]])))
+    return bool(spread <= max(TOLERANCE_US, 0.1 * pace))
+
+
+def _by_size(calls: pd.DataFrame, ranks: list[int]) -> pd.DataFrame:
+    """Number calls of one kind size by size, in the order of the lowest rank's first of each."""
+    if calls["bytes"].isna().any():
+        return calls
+    place = calls.groupby(["rank", "bytes"]).cumcount()
+    keys = pd.MultiIndex.from_arrays([calls["bytes"], place])
+    first = keys[(calls["rank"] == ranks[0]).to_numpy()]
+    number = pd.Series(np.arange(len(first)), index=first).reindex(keys)
+    return calls if number.isna().any() else calls.assign(number=number.to_numpy(np.int64))
+
+
+def _vote(calls: pd.DataFrame, one: int, other: int) -> float:
+    """Difference of two clocks by which most ends of calls of one kind coincide."""
+    apart = []
+    for _, mine in calls.groupby("kind"):
+        ends = [mine[mine["rank"] == rank]["end_us"].to_numpy()[:_CALLS] for rank in (one, other)]
+        apart.append((ends[1][None, :] - ends[0][:, None]).ravel())
+    ordered = np.sort(np.concatenate(apart))
+    if len(ordered) == 0:
+        return 0.0
+    last = np.searchsorted(ordered, ordered + TOLERANCE_US, side="right")
+    first = int(np.argmax(last - np.arange(len(ordered))))
+    return float(np.median(ordered[first : last[first]]))
+
+
+def _by_ends(calls: pd.DataFrame, ranks: list[int], clocks: dict[int, float]) -> pd.DataFrame:
+    """Number calls of one kind after those of the lowest rank that end at the same time."""
+    base = calls[calls["rank"] == ranks[0]]
+    ends = base["end_us"].to_numpy()
+    kept = [base]
+    for rank in ranks[1:]:
+        mine = calls[calls["rank"] == rank]
+        when = mine["end_us"].to_numpy() - clocks[rank]
+        if len(ends) == 0 or len(when) == 0:
+            continue
+        apart = np.abs(when[:, None] - ends[None, :])
+        nearest = apart.argmin(axis=1)
+        # Each takes the other for the nearest.
+        mutual = apart.argmin(axis=0)[nearest] == np.arange(len(when))
+        close = mutual & (apart[np.arange(len(when)), nearest] <= TOLERANCE_US)
+        kept.append(mine[close].assign(number=base["number"].to_numpy()[nearest[close]]))
+    return pd.concat(kept)

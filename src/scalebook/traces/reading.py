@@ -1,13 +1,11 @@
-"""A profiler trace from its file into columns: read piece by piece, and only once.
-
-See `scalebook.traces.columns` for what is believed of a trace.
-"""
+"""A profiler trace from its file into tables: read piece by piece, and only once."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
+import gzip
 import hashlib
+import itertools
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,23 +13,23 @@ from typing import BinaryIO
 
 from scalebook.contract import ScalebookError
 from scalebook.results import files
-from scalebook.traces import splitting, stored
-from scalebook.traces.columns import Builder
-from scalebook.traces.trace import Trace
-
-__all__ = ["Trace", "read"]
+from scalebook.traces import backends
+from scalebook.traces.backends.chrome import ChromeTrace
+from scalebook.traces.trace import Trace, load, save, store_folder
 
 #: Most bytes of a trace, packed and unpacked.
 PACKED_LIMIT = 512 * files.MIB
 UNPACKED_LIMIT = 4096 * files.MIB
 #: Files below this size are read faster than looked up.
 KEPT_FROM = 128 * 1024
+#: Bytes read at once: few enough that their events stay in the processor's cache.
+PIECE = 1 << 19
 
-_PIECE = splitting.CHUNK
+_CHROME = ChromeTrace()
 
 
 def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
-    """Read a trace: JSON or gzipped JSON, an object with ``traceEvents`` or a bare list.
+    """Read a trace, packed by gzip or plain, of any format in `backends`.
 
     Parameters
     ----------
@@ -52,15 +50,17 @@ def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
         if path.exists() and not path.is_file():
             raise ScalebookError(f"{where}: is not a regular file")
         with open(path, "rb") as file:
+            pieces = _pieces(file, where)
+            head = next(pieces, b"")
+            chosen = next((one for one in backends.registered() if one.recognises(head)), _CHROME)
             before = files.stamp(path)
-            keep = keep and before[0] >= KEPT_FROM and stored.folder() is not None
-            digest = _digest(file) if keep else ""
-            known = stored.load(digest) if keep else None
-            if known is not None:
-                return known
-            trace = _parsed(file, where)
-            if keep and files.stamp(path) == before:
-                stored.save(digest, trace)
+            keep = keep and before[0] >= KEPT_FROM and store_folder() is not None
+            key = f"{_digest(path)}-{chosen.name}-{chosen.version}" if keep else ""
+            trace = load(key) if keep else None
+            if trace is None:
+                trace = chosen.read(itertools.chain([head], pieces), where)
+                if keep and files.stamp(path) == before:
+                    save(key, trace)
             return trace
     except FileNotFoundError:
         raise ScalebookError(f"{where}: no such file") from None
@@ -68,75 +68,30 @@ def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
 
 
-def _digest(file: BinaryIO) -> str:
+def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    while piece := file.read(files.MIB):
-        digest.update(piece)
-    file.seek(0)
+    with open(path, "rb") as file:
+        while piece := file.read(files.MIB):
+            digest.update(piece)
     return digest.hexdigest()
 
 
-def _parsed(file: BinaryIO, where: str) -> Trace:
+def _pieces(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """Bytes of a file, unpacked, never more than one piece ahead."""
     packed = file.read(2) == files.GZIP_MAGIC
     file.seek(0)
-    found = splitting.Events(_unpacked(file, where) if packed else _plain(file, where), where)
-    builder = Builder()
-    with _no_collection():
-        for events in found:
-            builder.add(events)
-        return builder.trace(found.header)
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the search for cycles: parsed JSON has none, and it is a quarter of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
+    limit, over = UNPACKED_LIMIT, "unpacks to more than" if packed else "larger than"
+    if packed and os.fstat(file.fileno()).st_size > PACKED_LIMIT:
+        raise ScalebookError(f"{where}: larger than {PACKED_LIMIT // files.MIB} MiB, refused")
+    source = gzip.GzipFile(fileobj=file) if packed else file
     try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _plain(file: BinaryIO, where: str) -> Iterator[bytes]:
-    room = UNPACKED_LIMIT
-    while piece := file.read(_PIECE):
-        room -= len(piece)
-        if room < 0:
-            raise ScalebookError(f"{where}: larger than {UNPACKED_LIMIT // files.MIB} MiB, refused")
-        yield piece
-
-
-def _unpacked(file: BinaryIO, where: str) -> Iterator[bytes]:
-    """Decompress concatenated gzip members, never more than a piece ahead."""
-    packed_room, room = PACKED_LIMIT, UNPACKED_LIMIT
-    stream = zlib.decompressobj(wbits=31)
-    begun = False
-    while data := file.read(_PIECE):
-        packed_room -= len(data)
-        if packed_room < 0:
-            raise ScalebookError(f"{where}: larger than {PACKED_LIMIT // files.MIB} MiB, refused")
-        while data:
-            if stream.eof:
-                data = data.lstrip(b"\0")
-                if not data:
-                    break
-                stream, begun = zlib.decompressobj(wbits=31), False
-            try:
-                piece = stream.decompress(data, _PIECE)
-            except zlib.error:
-                raise ScalebookError(f"{where}: damaged gzip data") from None
-            begun = True
-            data = stream.unused_data if stream.eof else stream.unconsumed_tail
-            room -= len(piece)
-            if room < 0:
-                raise ScalebookError(
-                    f"{where}: unpacks to more than {UNPACKED_LIMIT // files.MIB} MiB, refused"
-                )
+        while piece := source.read(PIECE):
+            limit -= len(piece)
+            if limit < 0:
+                mib = UNPACKED_LIMIT // files.MIB
+                raise ScalebookError(f"{where}: {over} {mib} MiB, refused")
             yield piece
-    while not stream.eof and (piece := stream.decompress(b"", _PIECE)):
-        room -= len(piece)
-        yield piece
-    if begun and not stream.eof:
-        raise ScalebookError(f"{where}: cut short; copy or write it again")
+    except EOFError:
+        raise ScalebookError(f"{where}: cut short; copy or write it again") from None
+    except (zlib.error, gzip.BadGzipFile):
+        raise ScalebookError(f"{where}: damaged gzip data") from None

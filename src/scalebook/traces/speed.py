@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from scalebook.traces import peaks, work
 from scalebook.traces.attribution import attribute
+from scalebook.traces.nesting import Nesting
 from scalebook.traces.peaks import Peak
 from scalebook.traces.times import get_time
 from scalebook.traces.trace import Trace
@@ -94,8 +96,9 @@ def get_speed(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
     table = _placed(table, peak).sort_values("time_us", ascending=False, kind="stable")
     rest = float(duration[place < 0].sum())
     if rest > 0:
-        last = {"operator": "", "shapes": "", "kind": "", "phase": "", "precision": ""}
-        last |= {"bound": "", "calls": int(np.count_nonzero(place < 0)), "time_us": rest}
+        texts = ("operator", "shapes", "kind", "phase", "precision", "bound")
+        last: dict[str, object] = dict.fromkeys(texts, "")
+        last |= {"calls": int(np.count_nonzero(place < 0)), "time_us": rest}
         table = pd.concat([table, pd.DataFrame([last])], ignore_index=True)
     return table.reindex(columns=COLUMNS).reset_index(drop=True)
 
@@ -160,7 +163,7 @@ def _works(trace: Trace, host: pd.DataFrame) -> np.ndarray:
     return works
 
 
-def _counted(host: pd.DataFrame, known: np.ndarray, works: np.ndarray, tree) -> np.ndarray:
+def _counted(host: pd.DataFrame, known: np.ndarray, works: np.ndarray, tree: Nesting) -> np.ndarray:
     """Which calls count: of calls of one kind within each other only the innermost."""
     around = tree.above(tree.innermost(np.where(known, np.arange(len(host)), -1)))
     counted = known.copy()
@@ -188,7 +191,7 @@ def _precision(precision: str, tensor: bool) -> str:
     return "tf32" if tensor and precision == "fp32" else precision
 
 
-def shapes_text(dims: list) -> str:
+def shapes_text(dims: list[Any]) -> str:
     """Shapes of the arguments in a short line."""
     parts = []
     for one in dims:

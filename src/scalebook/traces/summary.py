@@ -13,7 +13,6 @@ import pandas as pd
 from scalebook.contract import ScalebookError
 from scalebook.traces import (
     breakdown,
-    diffs,
     launches,
     memory,
     ranks,
@@ -23,8 +22,7 @@ from scalebook.traces import (
     verdict,
 )
 from scalebook.traces.attribution import attribute
-from scalebook.traces.of_run import get_overhead, get_run_peak
-from scalebook.traces.peaks import Peak
+from scalebook.traces.peaks import Peak, get_overhead, get_run_peak
 from scalebook.traces.trace import Trace
 
 #: Rows of ``top_kernels``, ``top_operators``, ``by_module`` and ``roofline``.
@@ -188,8 +186,8 @@ def diff(before: Path | str, after: Path | str, by: str = "operator") -> dict[st
         "before": Path(before).name,
         "after": Path(after).name,
         "by": by,
-        "times": records(diffs.get_diff_times(first, second)),
-        "changes": records(diffs.get_diff(first, second, by)),
+        "times": records(breakdown.get_diff_times(first, second)),
+        "changes": records(breakdown.get_diff(first, second, by)),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from scalebook.traces import intervals, phases
+from scalebook.traces import families, intervals
 from scalebook.traces.attribution import attribute
 from scalebook.traces.trace import Trace
 
@@ -134,7 +134,8 @@ def _device(
     # Data awaited while the device was idle: all of the waiting less that while it worked.
     awaited = within(data) - (within(data) + working - within(intervals.joined(data, busy)))
     columns += [host, gap, np.maximum(idle - host - gap, 0.0), np.maximum(awaited, 0.0)]
-    return np.maximum(np.stack(columns, axis=1), 0.0)
+    times: np.ndarray = np.maximum(np.stack(columns, axis=1), 0.0)
+    return times
 
 
 def _waits(gpu: pd.DataFrame, free: intervals.Intervals) -> tuple[np.ndarray, np.ndarray]:
@@ -149,11 +150,11 @@ def _waits(gpu: pd.DataFrame, free: intervals.Intervals) -> tuple[np.ndarray, np
 
 def _data(host: pd.DataFrame) -> intervals.Intervals:
     """When the host waited for its input, as annotations say."""
-    number = phases.PHASES.index("data")
+    number = families.PHASES.index("data")
     annotations = host[host["kind"] == "annotation"]
     codes = annotations["name"].cat.codes.to_numpy()
     names = host["name"].cat.categories
-    opens = [code for code in np.unique(codes) if phases.marked(names[code]) == number]
+    opens = [code for code in np.unique(codes) if families.opened_phase(names[code]) == number]
     mine = annotations[np.isin(codes, opens)]
     start = mine["start"].to_numpy()
     return intervals.union(start, start + mine["dur"].to_numpy())

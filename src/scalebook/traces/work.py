@@ -11,7 +11,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from scalebook.traces.trace import Shape
+
 Dims = list[Any]
+#: Operations, and bytes of least traffic.
+Amount = tuple[float, float]
 
 _SIZES = {
     "float": 4, "double": 8, "half": 2, "bfloat16": 2, "long": 8, "long int": 8, "int": 4,
@@ -69,7 +73,7 @@ class _Call(NamedTuple):
             return None
 
 
-def of(name: str, shape: tuple[list, list, list]) -> Work | None:
+def of(name: str, shape: Shape) -> Work | None:
     """Work of an operator; None where its formula or its shapes are not known."""
     formula = _FORMULAS.get(name.removeprefix("aten::").rstrip("_"))
     dims, types, values = shape
@@ -107,7 +111,7 @@ def elements(dims: Any) -> int:
     return math.prod(dims) if all(type(one) is int and one >= 0 for one in dims) else 0
 
 
-def _convolution(call: _Call, first: int, groups: int, transposed: int | None) -> tuple:
+def _convolution(call: _Call, first: int, groups: int, transposed: int | None) -> Amount:
     """``(input, weight, bias, stride, padding, dilation, …)`` with strides from `first` on."""
     data, weight = call.dims[0], call.dims[1]
     stride, padding, dilation = (call.value(first + offset) for offset in range(3))
@@ -138,7 +142,7 @@ def _convolution(call: _Call, first: int, groups: int, transposed: int | None) -
     return flops, call.moved(0, 1, 2) + written
 
 
-def _convolution_backward(call: _Call) -> tuple:
+def _convolution_backward(call: _Call) -> Amount:
     """``(grad_output, input, weight, …, output_mask)``: a product for each gradient wanted."""
     gradient, data, weight = call.dims[0], call.dims[1], call.dims[2]
     wanted = call.value(10)
@@ -152,7 +156,7 @@ def _convolution_backward(call: _Call) -> tuple:
     return one * products, call.moved(0) + call.moved(1, 2) * products
 
 
-def _product(call: _Call, left: int, right: int, bias: int | None) -> tuple:
+def _product(call: _Call, left: int, right: int, bias: int | None) -> Amount:
     a, b = call.dims[left], call.dims[right]
     if len(a) != len(b) or len(a) not in (2, 3) or a[-1] != b[-2]:
         raise _Unknown
@@ -161,7 +165,7 @@ def _product(call: _Call, left: int, right: int, bias: int | None) -> tuple:
     return 2 * out * a[-1], read + out * call.sizes[left]
 
 
-def _linear(call: _Call) -> tuple:
+def _linear(call: _Call) -> Amount:
     data, weight = call.dims[0], call.dims[1]
     if not data or len(weight) != 2 or data[-1] != weight[1]:
         raise _Unknown
@@ -169,27 +173,27 @@ def _linear(call: _Call) -> tuple:
     return 2 * out * data[-1], call.all_moved() + out * call.sizes[0]
 
 
-def _elementwise(call: _Call) -> tuple:
+def _elementwise(call: _Call) -> Amount:
     largest = max(range(len(call.dims)), key=call.count)
     count = call.count(largest)
     return count, call.all_moved() + count * call.sizes[largest]
 
 
-def _copy(call: _Call) -> tuple:
+def _copy(call: _Call) -> Amount:
     return 0, call.moved(0, 1)
 
 
-def _pass(flops: float, passes: float, *read: int) -> Callable[[_Call], tuple]:
+def _pass(flops: float, passes: float, *read: int) -> Callable[[_Call], Amount]:
     """So many operations an element of the first argument, and outputs of so many times it."""
 
-    def formula(call: _Call) -> tuple:
+    def formula(call: _Call) -> Amount:
         count = call.count(0)
         return flops * count, call.moved(*(read or (0,))) + passes * count * call.sizes[0]
 
     return formula
 
 
-def _pool(call: _Call) -> tuple:
+def _pool(call: _Call) -> Amount:
     window, stride = call.value(1), call.value(2)
     if not window:
         raise _Unknown
@@ -197,16 +201,16 @@ def _pool(call: _Call) -> tuple:
     return shrunk * math.prod(window), call.moved(0) + shrunk * call.sizes[0]
 
 
-def _pool_backward(call: _Call) -> tuple:
+def _pool_backward(call: _Call) -> Amount:
     # (grad_output, input, …): the gradient of the input is written, the input itself not read.
     return call.count(1), call.moved(0) + call.moved(1)
 
 
-def _foreach(call: _Call) -> tuple:
+def _foreach(call: _Call) -> Amount:
     return call.count(0), call.all_moved() + call.moved(0)
 
 
-def _fused(call: _Call) -> tuple:
+def _fused(call: _Call) -> Amount:
     # (parameters, gradients, states, …): all are read, all but the gradients written.
     return 4 * call.count(0), 2 * call.all_moved() - call.moved(1)
 
@@ -219,7 +223,7 @@ _BINARY = (
     "add sub mul div threshold_backward sigmoid_backward tanh_backward gelu_backward "
     "silu_backward hardtanh_backward where masked_fill addcmul addcdiv lerp maximum minimum eq"
 )
-_FORMULAS: dict[str, tuple[str, Callable[[_Call], tuple]]] = {
+_FORMULAS: dict[str, tuple[str, Callable[[_Call], Amount]]] = {
     **{name: ("convolution", lambda call: _convolution(call, 3, 6, None))
        for name in ("conv1d", "conv2d", "conv3d")},
     **{name: ("convolution", lambda call: _convolution(call, 3, 8, 6))

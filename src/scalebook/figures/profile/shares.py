@@ -1,7 +1,7 @@
 """Where device time goes, as numbers: by kernel name and by launching operator.
 
 Sources are what was reported, the traces of the study's own runs, and summaries of published
-traces (`scalebook.traces.examples`), which show what a grouping hides.
+traces (`scalebook.traces.trace_examples`), which show what a grouping hides.
 """
 
 from __future__ import annotations

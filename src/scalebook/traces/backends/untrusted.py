@@ -1,4 +1,4 @@
-"""Values of a trace that nobody vouches for: numbers, names, devices."""
+"""Values of a trace that nobody vouches for: numbers, names and devices, checked one by one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import orjson
 
 from scalebook.contract import ScalebookError
 
-#: Bytes parsed at once: few enough that their events stay in the processor's cache.
+#: Bytes that are awaited before they are parsed.
 CHUNK = 1 << 19
 #: Most bytes without a place to cut.
 LONGEST = 256 << 20
