@@ -4,6 +4,7 @@
 """
 
 import csv
+import datetime as dt
 import os
 import time
 
@@ -15,7 +16,7 @@ from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.launch import JobState, collect
 from scalebook.launch.checking import check_file
-from scalebook.launch.slurm import accounting
+from scalebook.launch.slurm import accounting, commands
 from scalebook.launch.slurm.commands import ControllerAway, NoAccounting
 
 RECORDED = REPOSITORY / "tests" / "recorded" / "accounting"
@@ -27,10 +28,9 @@ class FakeJob:
 
     def __init__(self, root, slurm_ids=("1",), cluster=CLUSTER, submitted="2026-11-23T08:30:56Z"):
         self.root, self.slurm_ids, self.cluster = root, list(slurm_ids), cluster
+        self.submitted = dt.datetime.fromisoformat(submitted)
         self.id = f"t261123-083053-89-{slurm_ids[-1].replace('_', '-')}"
         self.stem = Stem("baseline", self.id, 1, "cpu")
-        self.folder = root / ".scalebook/jobs" / self.id
-        contract.write_json(self.folder / "job.json", {"submitted": submitted})
         self.resolved = {"training": {"profile": False, "untimed_steps": 1}}
         self.now = JobState.COMPLETED
 
@@ -38,7 +38,8 @@ class FakeJob:
         add_run(self.root, job_id=self.id, **changes)
         return self
 
-    slurm_id = property(lambda self: self.slurm_ids[-1])
+    def keep_accounting(self):
+        return record(self).note
 
     def files(self):
         files = RunFiles(self.root / "results", str(self.stem))
@@ -49,6 +50,10 @@ class FakeJob:
 
     def reason(self):
         return "the disk is full"
+
+
+def record(job, **more):
+    return accounting.record(job.files(), job.slurm_ids, job.cluster, job.submitted, **more)
 
 
 def recorded(name):
@@ -77,7 +82,7 @@ def rows(path):
 
 def test_all_attempts_and_steps_are_kept_without_names(study_root):
     job = FakeJob(study_root, ["6"]).leave()
-    done = accounting.record(job, asked=answers(recorded("requeued")))
+    done = record(job, asked=answers(recorded("requeued")))
     kept = rows(done.path)
     assert [row["State"] for row in kept if row["JobID"] == "6"] == ["REQUEUED", "COMPLETED"]
     assert len(kept) == 6
@@ -99,25 +104,25 @@ def test_all_attempts_and_steps_are_kept_without_names(study_root):
 )
 def test_states_are_slurms_without_the_one_who_cancelled(study_root, name, number, states):
     job = FakeJob(study_root, [number]).leave()
-    kept = rows(accounting.record(job, asked=answers(recorded(name))).path)
+    kept = rows(record(job, asked=answers(recorded(name))).path)
     assert [row["State"] for row in kept] == states
 
 
 def test_a_job_name_that_could_be_a_path_or_break_the_line_is_left_out(study_root):
     job = FakeJob(study_root, ["2"]).leave()
-    kept = rows(accounting.record(job, asked=answers(recorded("odd-name"))).path)
+    kept = rows(record(job, asked=answers(recorded("odd-name"))).path)
     assert [row["JobName"] for row in kept] == ["(name)", "batch", "(name)"]
 
 
 def test_accounting_that_lags_is_waited_for(study_root):
     job = FakeJob(study_root, ["6"]).leave()
     late = answers("", ControllerAway("gone"), recorded("requeued-waiting"), recorded("requeued"))
-    assert len(rows(accounting.record(job, asked=late).path)) == 6
+    assert len(rows(record(job, asked=late).path)) == 6
 
 
 def test_what_is_not_final_in_time_is_said_and_not_written(study_root):
     job = FakeJob(study_root, ["6"]).leave()
-    done = accounting.record(job, timeout_s=0.3, asked=answers(recorded("requeued-waiting")))
+    done = record(job, timeout_s=0.3, asked=answers(recorded("requeued-waiting")))
     assert done.path is None and "later" in done.note
     assert not job.files().sacct.exists()
 
@@ -125,31 +130,31 @@ def test_what_is_not_final_in_time_is_said_and_not_written(study_root):
 @pytest.mark.parametrize("job", [{"cluster": "another"}, {"submitted": "2026-12-24T00:00:00Z"}])
 def test_another_job_of_the_same_number_is_not_taken(study_root, job):
     one = FakeJob(study_root, **job).leave()
-    assert accounting.record(one, timeout_s=0.3, asked=answers(recorded("completed"))).path is None
+    assert record(one, timeout_s=0.3, asked=answers(recorded("completed"))).path is None
 
 
 def test_the_jobs_that_a_resumed_run_had_before_belong_to_it(study_root):
     job = FakeJob(study_root, ["3", "6"], submitted="2026-11-23T08:31:00Z").leave()
     text = recorded("cancelled") + recorded("requeued")
-    assert len(rows(accounting.record(job, asked=answers(text)).path)) == 9
+    assert len(rows(record(job, asked=answers(text)).path)) == 9
 
 
 def test_without_accounting_that_is_said_at_once_and_a_record_is_never_lost(study_root):
     job = FakeJob(study_root).leave()
     start = time.monotonic()
-    none = accounting.record(job, asked=answers(NoAccounting("storage is disabled")))
+    none = record(job, asked=answers(NoAccounting("storage is disabled")))
     assert none.path is None and "storage is disabled" in none.note
     assert time.monotonic() - start < 1
-    path = accounting.record(job, asked=answers(recorded("completed"))).path
+    path = record(job, asked=answers(recorded("completed"))).path
     before = path.stat().st_mtime_ns
-    assert accounting.record(job, timeout_s=0.1, asked=answers("")).path == path
-    again = accounting.record(job, asked=answers(recorded("completed")))
+    assert record(job, timeout_s=0.1, asked=answers("")).path == path
+    again = record(job, asked=answers(recorded("completed")))
     assert again.path.stat().st_mtime_ns == before
     old = job.files().manifest
     os.utime(old, (1, 1))
     path.unlink()
     start = time.monotonic()
-    assert accounting.record(job, asked=answers("")).path is None
+    assert record(job, asked=answers("")).path is None
     assert time.monotonic() - start < 1
 
 
@@ -240,8 +245,6 @@ def test_a_rank_without_steps_is_noticed(study_root, sacct):
 def test_a_real_job_is_accounted_for(cluster, study_root, monkeypatch):
     for name, value in cluster.env.items():
         monkeypatch.setenv(name, value)
-    from scalebook.launch.slurm import commands as commands
-
     submitted = contract.utc_now()
     number = commands.ask(
         ["sbatch", "--parsable", "--output=/dev/null", "--job-name=baseline", "--mem=200",
@@ -251,7 +254,7 @@ def test_a_real_job_is_accounted_for(cluster, study_root, monkeypatch):
     job = FakeJob(study_root, [number], name, submitted).leave()
     while commands.ask(["squeue", "-h", "-j", number, "-t", "PD,R,CG"]).strip():
         time.sleep(0.3)
-    done = accounting.record(job, timeout_s=30)
+    done = record(job, timeout_s=30)
     kept = rows(done.path)
     assert {row["State"] for row in kept} == {"COMPLETED"}
     assert {row["JobID"] for row in kept} == {number, f"{number}.batch", f"{number}.0"}

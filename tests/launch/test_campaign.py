@@ -10,7 +10,8 @@ from fabricate import add_run
 from scalebook import contract, study
 from scalebook.contract import RunFiles, Stem, UsageError
 from scalebook.launch import JobState, campaign, registry
-from scalebook.launch.slurm import accounting
+from scalebook.launch.slurm import job as slurm_job
+from scalebook.launch.slurm.job import SlurmJob
 
 CAMPAIGN = """
 campaigns:
@@ -48,7 +49,7 @@ class FakeJob:
 
     def __init__(self, root, resolved, number, fails=False):
         self.root, self.resolved, self.id = root, resolved, f"j{number}"
-        self.slurm_id, self.over, self.fails = str(number), False, fails
+        self.cluster, self.over, self.fails = None, False, fails
         layout = resolved["layout"]
         self.stem = Stem(resolved["experiment"], self.id, layout["world_size"], "cpu")
 
@@ -59,6 +60,11 @@ class FakeJob:
 
     def reason(self):
         return "it broke"
+
+    def keep_accounting(self):
+        return "no accounting here"
+
+    is_elsewhere = SlurmJob.is_elsewhere
 
     def files(self):
         return RunFiles(self.root / "results/local", str(self.stem))
@@ -77,15 +83,12 @@ def queue(root, monkeypatch):
 
     def submit(resolved, root, after=()):
         job = FakeJob(root, resolved, len(submitted), fails=resolved["seed"] == 13)
-        submitted.append((job, [f"j{number}" for number in after]))
+        submitted.append((job, [one.id for one in after]))
         return job
 
-    def submit_array(documents, root, after=(), limit=None):
-        assert limit == 1
+    def submit_array(documents, root, after=()):
         return [submit(one, root, after) for one in documents]
 
-    nothing = accounting.Recorded(None, "no accounting here")
-    monkeypatch.setattr(accounting, "record", lambda job: nothing)
     monkeypatch.setattr(registry, "submit", submit)
     monkeypatch.setattr(registry, "submit_array", submit_array)
     monkeypatch.setattr(
@@ -141,17 +144,17 @@ def test_unknown_campaigns_and_empty_ones_are_one_line(root):
 
 def test_what_is_finished_is_not_run_again_and_what_failed_is(root, queue):
     outcomes = campaign.run(
-        campaign.plan(root, "local", "tiny"), root, tell=quiet, follow=FakeJob.end
+        campaign.plan(root, "local", "tiny"), root, report=quiet, follow=FakeJob.end
     )
     assert [bool(one.stem) for one in outcomes] == [True] * 4
     assert len(queue) == 4
     again = campaign.plan(root, "local", "tiny")
     assert {one.state for one in again} == {"finished"}
-    assert campaign.run(again, root, tell=quiet, follow=FakeJob.end) == []
+    assert campaign.run(again, root, report=quiet, follow=FakeJob.end) == []
     assert len(queue) == 4
     for _ in range(2):
         failed = campaign.run(
-            campaign.plan(root, "local", "tiny", seed=13), root, tell=quiet, follow=FakeJob.end
+            campaign.plan(root, "local", "tiny", seed=13), root, report=quiet, follow=FakeJob.end
         )
         assert all("it broke" in one.problem for one in failed)
     assert len(queue) == 8
@@ -193,7 +196,7 @@ def test_a_job_that_is_at_work_is_followed_and_comes_first(root, queue):
         followed.append(job)
         return job.end()
 
-    campaign.run(planned, root, tell=quiet, follow=follow)
+    campaign.run(planned, root, report=quiet, follow=follow)
     assert followed[0] is under_way
     assert len(queue) == 4
 
@@ -203,7 +206,7 @@ def test_a_job_of_a_cluster_that_is_gone_is_run_again(root, queue, monkeypatch):
     job = registry.submit(one.resolved, root)
     job.cluster = "mini-open-260101-000000-aa"
     here = SimpleNamespace(cluster_now=lambda: job.cluster)
-    monkeypatch.setattr(campaign, "shared", lambda: here)
+    monkeypatch.setattr(slurm_job, "shared", lambda: here)
     assert campaign.plan(root, "mini-open", "tiny")[0].state == "under way"
     here.cluster_now = lambda: "mini-open-260202-000000-bb"
     assert campaign.plan(root, "mini-open", "tiny")[0].state == "to run"
@@ -211,7 +214,7 @@ def test_a_job_of_a_cluster_that_is_gone_is_run_again(root, queue, monkeypatch):
 
 def test_detaching_starts_nothing_more_here(root, queue):
     outcomes = campaign.run(
-        campaign.plan(root, "local", "tiny"), root, tell=quiet, follow=FakeJob.state
+        campaign.plan(root, "local", "tiny"), root, report=quiet, follow=FakeJob.state
     )
     assert outcomes == []
     assert len(queue) == 1
@@ -219,25 +222,27 @@ def test_detaching_starts_nothing_more_here(root, queue):
 
 def test_on_slurm_each_run_waits_for_the_one_before(root, queue):
     planned = campaign.plan(root, "magic-castle", "tiny")
-    campaign.run(planned, root, tell=quiet, follow=FakeJob.state)
+    campaign.run(planned, root, report=quiet, follow=FakeJob.state)
     order = [(job.resolved["experiment"], job.resolved["seed"], after) for job, after in queue]
     assert order == [
         ("baseline", 4, []), ("ddp_2gpu", 4, ["j0"]), ("baseline", 5, ["j1"]),
         ("ddp_2gpu", 5, ["j2"]),
     ]  # fmt: skip
     assert {one.state for one in campaign.plan(root, "magic-castle", "tiny")} == {"under way"}
-    campaign.run(campaign.plan(root, "magic-castle", "tiny"), root, tell=quiet, follow=FakeJob.end)
+    campaign.run(
+        campaign.plan(root, "magic-castle", "tiny"), root, report=quiet, follow=FakeJob.end
+    )
     assert len(queue) == 4
 
 
 def test_arrays_of_seeds_follow_one_another(root, queue):
     planned = campaign.plan(root, "magic-castle", "tiny")
-    campaign.run(planned, root, arrays=True, tell=quiet, follow=FakeJob.state)
+    campaign.run(planned, root, arrays=True, report=quiet, follow=FakeJob.state)
     assert [(job.resolved["experiment"], after) for job, after in queue] == [
         ("baseline", []), ("baseline", []), ("ddp_2gpu", ["j0", "j1"]), ("ddp_2gpu", ["j0", "j1"]),
     ]  # fmt: skip
     with pytest.raises(UsageError, match="job arrays"):
-        campaign.run(campaign.plan(root, "local", "tiny"), root, arrays=True, tell=quiet)
+        campaign.run(campaign.plan(root, "local", "tiny"), root, arrays=True, report=quiet)
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def test_a_job_outlives_its_submitter_and_is_found_again(study_root):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     job = launch.find(done.stdout.strip())
     assert job.wait(120) is JobState.COMPLETED, job.logs()
-    assert job.collect() == job.stem
+    assert launch.collect(job).files.stem == job.stem
     assert job.files().csv.is_file()
     assert job.progress().fraction == 1.0
     assert [one.id for one in launch.jobs()] == [job.id]
@@ -96,7 +96,7 @@ def test_cancel_ends_every_rank_and_resume_goes_on(study_root):
     assert not any(rank.is_running() for rank in ranks)
     assert ended(job) in ("cancelled", "interrupted")
     with pytest.raises(ScalebookError, match="cancelled"):
-        job.collect()
+        launch.collect(job)
     again = launch.resume(job.id)
     wait_until(lambda: training(again), 120, "resumed training")
     assert again.progress().epoch >= 2
@@ -140,7 +140,7 @@ def test_a_run_that_outlived_its_supervisor_has_the_end_it_wrote_itself(study_ro
     # As if it had been killed before its last word.
     (job.folder / "state.json").unlink()
     assert job.state() is JobState.COMPLETED and job.reason() == ""
-    assert job.collect() == job.stem
+    assert launch.collect(job).files.stem == job.stem
     document = contract.read_json(job.files().manifest)
     document["attempts"][-1].update(ended=None, end=None, reason=None)
     contract.write_json(job.files().manifest, document)
@@ -198,7 +198,7 @@ def test_a_failing_job_says_why_in_the_training_process_words(study_root):
     assert job.wait(120) is JobState.FAILED
     assert "scalebook data get" in job.reason()
     with pytest.raises(ScalebookError, match=f"scalebook logs {job.id}"):
-        job.collect()
+        launch.collect(job)
 
 
 def test_a_reused_process_number_is_not_taken_for_the_job(study_root):

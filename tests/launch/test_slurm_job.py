@@ -10,11 +10,11 @@ import pytest
 from scalebook import contract, launch, study
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import JobState
-from scalebook.launch.slurm import commands as commands
-from scalebook.launch.slurm import poller, submit
-from scalebook.launch.slurm.poller import Backoff, Poller
-from scalebook.launch.slurm.slurm_job import SlurmJob
-from scalebook.launch.store import write_notes
+from scalebook.launch.slurm import commands, poller
+from scalebook.launch.slurm.job import SlurmJob
+from scalebook.launch.slurm.poller import Poller
+from scalebook.launch.slurm.submit import Submission
+from scalebook.launch.waiting import Backoff
 from scalebook.launch.watch import describe, watch
 
 HOSTILE = "a b'; touch pwned; $(touch pwned) `touch pwned` \"\n#SBATCH --wrap=x"
@@ -87,8 +87,9 @@ def resolved(**overrides):
 
 def noted(root, number, submitted="2026-01-01T09:00:00Z", run_id=None):
     run_id = run_id or number.replace("_", "-")
-    write_notes(root, run_id, resolved(), number, "fake", ["sbatch"],
-                f"slurm/logs/quick-{number}.log", submitted)  # fmt: skip
+    output = f"slurm/logs/quick-{number}.log"
+    submission = Submission(run_id, number, "fake", ["sbatch"], output)
+    SlurmJob.note(root, submission, resolved(), submitted)
     return run_id
 
 
@@ -440,7 +441,8 @@ def test_a_refusal_leaves_the_files_of_an_equal_run_alone(study_root, sbatch, tm
 
 def test_an_array_has_one_task_a_run(study_root, sbatch):
     runs = [resolved(epochs=epochs) for epochs in (1, 2, 3)]
-    jobs = submit.submit_array(runs, study_root, after=["40", "41_2"], limit=1)
+    before = [launch.find(noted(study_root, number)) for number in ("40", "41_2")]
+    jobs = launch.submit_array(runs, study_root, after=before)
     [(argv, environment, _)] = sbatch()
     assert {"--array=0-2%1", "--dependency=afterany:40:41_2"} < set(argv)
     assert "--output=slurm/logs/%x-%A_%a.log" in argv
@@ -450,7 +452,7 @@ def test_an_array_has_one_task_a_run(study_root, sbatch):
     assert jobs[2].slurm_id == "42_2"
     assert jobs[2].notes["output"] == "slurm/logs/quick-42_2.log"
     with pytest.raises(UsageError, match="cannot be one array"):
-        submit.submit_array([runs[0], resolved(world_size=1)], study_root)
+        launch.submit_array([runs[0], resolved(world_size=1)], study_root)
 
 
 def test_resuming_submits_the_same_run_under_a_new_number(study_root, sbatch):
@@ -462,7 +464,7 @@ def test_resuming_submits_the_same_run_under_a_new_number(study_root, sbatch):
     [(_, environment, _)] = sbatch()
     assert environment["SCALEBOOK_JOB_ID"] == "17"
     assert environment["SCALEBOOK_RESUME"] == "1"
-    assert (again.id, again.slurm_id, again.slurm_ids) == ("17", "42", ["17", "42"])
+    assert (again.id, again.slurm_id, again.scheduler_ids) == ("17", "42", ["17", "42"])
     assert launch.find("42").id == "17"
     assert not (again.folder / "state.json").exists()
 

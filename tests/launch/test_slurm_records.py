@@ -10,9 +10,8 @@ import pytest
 from paths import REPOSITORY
 
 from scalebook.launch import JobState
-from scalebook.launch.slurm import commands as commands
-from scalebook.launch.slurm import records as records
-from scalebook.launch.slurm.reasons import pending_words
+from scalebook.launch.slurm import commands, records
+from scalebook.launch.slurm.reasons import waiting_reason
 from scalebook.launch.slurm.records import Attempt, Exit, Queued, Shown, Step
 from scalebook.launch.slurm.states import Accounting, Run, Verdict, View, judge
 
@@ -181,7 +180,7 @@ def test_rare_ends_have_a_reason(word, state):
     ],
 )  # fmt: skip
 def test_reasons_are_told_in_words(reason, words):
-    assert words in pending_words(reason, "17")
+    assert words in waiting_reason(reason, "17")
 
 
 def test_an_expected_start_a_year_away_is_not_told():

@@ -48,7 +48,7 @@ def test_every_argument_is_used_and_has_a_default():
 def test_it_installs_what_resolve_and_training_import():
     program = (
         "import sys, importlib.metadata as m\n"
-        "import scalebook.cli, scalebook.launch.store, scalebook.train.run\n"
+        "import scalebook.cli, scalebook.launch.slurm.allocation, scalebook.train.run\n"
         "from scalebook.train.torchvision_fix import import_torchvision\nimport_torchvision()\n"
         "known = m.packages_distributions()\n"
         "print(*{d for name in sys.modules for d in known.get(name, [])})\n"

@@ -57,7 +57,7 @@ def test_defaults_fill_in_and_a_batch_given_one_way_replaces_the_other(write):
         ("one: {", "one: {global_batch: 8, batch_per_rank: 4, ", r"give one of the two"),
         ("world_size: 1", "nodes: 1", r"experiments.one.world_size: is missing"),
         ("reference: one", "reference: zero", r"no experiment 'zero'; there are one, two"),
-        ("launcher: local", "launcher: ssh", r"systems.local.launcher: 'ssh' is not allowed"),
+        ("launcher: local", "launcher: 'a b'", r"systems.local.launcher: 'a b' is not allowed"),
         ("min_epochs", "epochs", r"evidence.0.epochs: unknown key; allowed are .*min_epochs"),
         ("epochs: 4", "epochs: ten", r"study.yaml: defaults.epochs: 'ten' is not allowed"),
         ("systems:", "sistems:", r"study.yaml: sistems: unknown key; allowed are .*systems"),

@@ -71,11 +71,11 @@ def run(
 def resolve(experiment, system, seed, overrides, in_job) -> None:
     """Print the JSON one training process reads."""
     if in_job:
-        from scalebook.launch import store
+        from scalebook.launch.slurm import allocation
 
-        settings = study.parse_overrides((*store.environment_overrides(), *overrides))
+        settings = study.parse_overrides((*allocation.environment_overrides(), *overrides))
         root = contract.find_root()
-        path = store.Allocation.here().resolve(root, experiment, system, seed, settings)
+        path = allocation.Allocation.here().resolve(root, experiment, system, seed, settings)
         click.echo(path.relative_to(root))
         return
     click.echo(json.dumps(_resolve(experiment, system, seed, overrides), indent=2))
@@ -106,7 +106,7 @@ def watch(job) -> None:
 
     found = launch.find(job)
     if launch.watch(found).finished:
-        click.echo(f"done: {found.collect()}")
+        click.echo(f"done: {launch.collect(found).files.stem}")
 
 
 @click.command()
@@ -198,9 +198,9 @@ def fetch(source, ssh_options, trials, as_json) -> None:
     """Bring the results of the study in DIR on HOST: rsync over ssh, checked, nothing lost."""
     from scalebook.launch import fetch as bring
 
-    said = bring.fetch(source, contract.find_root(), ssh_options, trials)
-    click.echo(json.dumps(vars(said), indent=2) if as_json else bring.as_text(said))
-    sys.exit(bool(said.left))
+    fetched = bring.fetch(source, contract.find_root(), ssh_options, trials)
+    click.echo(json.dumps(vars(fetched), indent=2) if as_json else bring.as_text(fetched))
+    sys.exit(bool(fetched.left))
 
 
 @click.command()
@@ -208,11 +208,11 @@ def fetch(source, ssh_options, trials, as_json) -> None:
 def system(system) -> None:
     """Print what the study knows of a system, as JSON."""
     from scalebook import launch
-    from scalebook.launch import store
+    from scalebook.launch.slurm.job import system_of
 
     loaded = study.load()
     in_job = system == "auto" and os.environ.get("SLURM_CLUSTER_NAME")
-    name = store.system_of(loaded, in_job) if in_job else None
+    name = system_of(loaded.systems, in_job) if in_job else None
     name = name or launch.pick_system(loaded, system)
     facts = loaded.facts(name)
     known = facts.model_dump(mode="json") if facts else None
@@ -234,7 +234,7 @@ def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> Non
         return
     try:
         outcomes = campaigns.run(
-            planned, root, arrays, tell=lambda line: click.echo(line, err=True)
+            planned, root, arrays, report=lambda line: click.echo(line, err=True)
         )
     except KeyboardInterrupt:
         raise ScalebookError(

@@ -3,7 +3,7 @@
 from scalebook.launch.collecting import collect
 from scalebook.launch.job import Job, JobState, Progress
 from scalebook.launch.registry import find, jobs, pick_system, resume, submit, submit_array
-from scalebook.launch.slurm.slurm_job import SlurmJob, slurm_answers
+from scalebook.launch.slurm.job import SlurmJob, slurm_answers
 from scalebook.launch.watch import watch
 
 __all__ = [

@@ -6,7 +6,6 @@ import csv
 import gzip
 import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +29,8 @@ _UTILISATION = re.compile(r"gpu_util_[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True)
-class Named:
-    """What the name of a file below ``results`` says.
-
-    Attributes
-    ----------
-    kind : str
-        One of `KINDS`.
-    stem : str
-        Of the run it belongs to.
-    """
-
-    kind: str
-    stem: str
-
-
-def named(relative: str) -> Named | None:
-    """Take a path below ``results`` apart; None if no run has such a file."""
+def run_of(relative: str) -> str | None:
+    """Run that a file belongs to, by its path below ``results``; None if no run has such a file."""
     kind, _, name = relative.partition("/")
     suffix = next((end for end in KINDS.get(kind, ()) if name.endswith(end)), None)
     if suffix is None:
@@ -55,13 +38,13 @@ def named(relative: str) -> Named | None:
     text = name.removesuffix(suffix)
     if kind == "profiling" and suffix == ".log":
         # One for all nodes of a job, named by the job alone.
-        return Named(kind, text) if _UTILISATION.fullmatch(text) else None
+        return text if _UTILISATION.fullmatch(text) else None
     if kind == "profiling":
         text, _, rank = text.rpartition("_rank")
         if not rank.isdecimal():
             return None
     try:
-        return Named(kind, str(Stem.parse(text)))
+        return str(Stem.parse(text))
     except ScalebookError:
         return None
 
@@ -93,28 +76,26 @@ def check_file(path: Path, where: str, foreign: bool = False) -> None:
     elif kind == "steps":
         schema.read_steps(path, where)
     elif name.endswith(".gz"):
-        _unpacks(path, where)
+        _unpack(path, where)
     elif name.endswith(".sacct.csv"):
-        _header(path, where, COLUMNS)
+        _check_header(path, where, COLUMNS)
     elif kind == "allreduce" and name.endswith(".json"):
         found = contract.read_json(path).get("schema")
         if found != contract.ALLREDUCE_SCHEMA:
             raise ScalebookError(f"{where}: schema {found!r}, expected {contract.ALLREDUCE_SCHEMA}")
     elif kind == "allreduce":
-        _header(path, where, contract.ALLREDUCE_COLUMNS)
+        _check_header(path, where, contract.ALLREDUCE_COLUMNS)
 
 
-def check_run(files: RunFiles, root: Path, staged: RunFiles | None = None) -> None:
-    """Check the files of a run that its manifest calls completed.
+def check_run(files: RunFiles, shown: str) -> None:
+    """Check that a run is completed, and its files all there and in agreement.
 
     Parameters
     ----------
     files : RunFiles
-        Where they lie, or will lie.
-    root : Path
-        Folder of the study, to name them.
-    staged : RunFiles, optional
-        Where newer ones lie that will replace them.
+        Where they lie.
+    shown : str
+        How an error names their folder.
 
     Raises
     ------
@@ -123,19 +104,15 @@ def check_run(files: RunFiles, root: Path, staged: RunFiles | None = None) -> No
     """
 
     def where(path: Path) -> str:
-        return reading.relative(path, root)
+        return f"{shown}/{path.relative_to(files.results).as_posix()}"
 
-    def there(path: Path) -> Path:
-        newer = staged.results / path.relative_to(files.results) if staged else path
-        return newer if newer.is_file() else path
-
-    manifest, _ = manifests.read(there(files.manifest), where(files.manifest))
+    manifest, _ = manifests.read(files.manifest, where(files.manifest))
     if manifest.ended != "completed":
-        said = manifest.ended or "still open"
-        raise ScalebookError(f"{where(files.manifest)}: its last attempt is {said}, not completed")
-    if not there(files.csv).is_file():
+        ended = manifest.ended or "still open"
+        raise ScalebookError(f"{where(files.manifest)}: its last attempt is {ended}, not completed")
+    if not files.csv.is_file():
         raise ScalebookError(f"{where(files.csv)}: no such file, though the run completed")
-    table = schema.read_epochs(there(files.csv), where(files.csv))
+    table = schema.read_epochs(files.csv, where(files.csv))
     if table.errors:
         raise ScalebookError(table.errors[0].line())
     if len(table.frame) != manifest.epochs:
@@ -143,14 +120,14 @@ def check_run(files: RunFiles, root: Path, staged: RunFiles | None = None) -> No
             f"{where(files.csv)}: holds {len(table.frame)} epochs, the manifest of the completed "
             f"run says {manifest.epochs}"
         )
-    if there(files.steps).is_file():
-        _steps(there(files.steps), where(files.steps), manifest.epochs, manifest.world_size)
+    if files.steps.is_file():
+        _check_steps(files.steps, where(files.steps), manifest.epochs, manifest.world_size)
     if (manifest.resolved.get("training") or {}).get("profile"):
         for rank in range(manifest.world_size):
             trace = files.trace(rank)
-            if not there(trace).is_file():
+            if not trace.is_file():
                 raise ScalebookError(f"{where(trace)}: no such file, though the run was profiled")
-            _unpacks(there(trace), where(trace))
+            _unpack(trace, where(trace))
 
 
 def untimed(files: RunFiles, root: Path, training: dict[str, Any]) -> str:
@@ -175,7 +152,7 @@ def untimed(files: RunFiles, root: Path, training: dict[str, Any]) -> str:
     )
 
 
-def _steps(path: Path, where: str, epochs: int, world_size: int) -> None:
+def _check_steps(path: Path, where: str, epochs: int, world_size: int) -> None:
     """Every epoch and rank has steps, and each rank of an epoch as many as the others."""
     steps = schema.read_steps(path, where)
     counts = steps.groupby(["epoch", "rank"])["step"].nunique()
@@ -190,7 +167,7 @@ def _steps(path: Path, where: str, epochs: int, world_size: int) -> None:
         raise ScalebookError(f"{where}: the ranks have unequal numbers of steps in epoch {epoch}")
 
 
-def _unpacks(path: Path, where: str) -> None:
+def _unpack(path: Path, where: str) -> None:
     try:
         with gzip.open(path, "rb") as file:
             while file.read(_BLOCK):
@@ -199,7 +176,7 @@ def _unpacks(path: Path, where: str) -> None:
         raise ScalebookError(f"{where}: damaged or cut gzip data; copy it again") from None
 
 
-def _header(path: Path, where: str, columns: tuple[str, ...]) -> None:
+def _check_header(path: Path, where: str, columns: tuple[str, ...]) -> None:
     """The first line of a CSV names these columns and no other."""
     try:
         with open(path, encoding="utf-8", newline="") as file:

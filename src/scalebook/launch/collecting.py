@@ -1,4 +1,4 @@
-"""Taking what a finished job left: checked, with Slurm's accounting beside it."""
+"""Collecting what a finished job left: checked, with its scheduler's accounting beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from scalebook.contract import RunFiles, ScalebookError
 from scalebook.launch.job import Job, JobState
-from scalebook.launch.slurm import accounting
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,8 @@ def collect(job: Job) -> Collected:
         raise ScalebookError(
             f"job {job.id} is still {state.value}; follow it with: scalebook watch {job.id}"
         )
-    note = ""
     files = job.files()
-    if files is not None and hasattr(job, "slurm_id"):
-        note = accounting.record(job).note
+    accounted = job.keep_accounting() if files is not None else ""
     if state is not JobState.COMPLETED:
         reason = job.reason()
         because = f": {reason}" if reason and reason != state.value else ""
@@ -54,9 +51,9 @@ def collect(job: Job) -> Collected:
             f"job {job.id} completed but left no {job.stem}.csv under results/; "
             f"see: scalebook logs {job.id}"
         )
-    # Not above: a compute node that resolves its own job has no pandas.
+    # A compute node that resolves its own job has no pandas.
     from scalebook.launch.checking import check_run, untimed
 
-    check_run(files, job.root)
-    notes = [note, untimed(files, job.root, job.resolved["training"])]
+    check_run(files, files.results.relative_to(job.root).as_posix())
+    notes = [accounted, untimed(files, job.root, job.resolved["training"])]
     return Collected(files, "; ".join(filter(None, notes)))

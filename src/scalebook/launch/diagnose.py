@@ -1,4 +1,4 @@
-"""Why a job failed: the lines of its output that say so, and what to do about known causes.
+"""Why a job failed: the lines of its output that show it, and what to do about known causes.
 
 The output of a Slurm job interleaves all ranks, and one failure makes many lines: the other
 ranks miss the one that is gone, ``srun`` ends them, PyTorch prints its call stack. The rank
@@ -7,11 +7,17 @@ that failed first is the one whose lines count.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 from scalebook.launch.job import JobState
+
+_CAUSES = Path(__file__).with_name("causes.yaml")
 
 
 class Diagnosis(NamedTuple):
@@ -39,7 +45,7 @@ _LABEL = re.compile(r"^ *(?P<rank>\d+): (?P<text>.*)$")
 _RANK = re.compile(r"\brank (?P<rank>\d+)\b", re.I)
 _TASK_ENDED = re.compile(r"srun: error: \S+: tasks? (?P<tasks>[\d,-]+): ")
 
-#: Lines that never say why: call stacks of C++, warnings, and srun ending what is left.
+#: Lines that never tell why: call stacks of C++, warnings, and srun ending what is left.
 _NOISE = re.compile(
     r"^frame #\d+:|^<omitting python frames>|^Exception raised from |^\[W\d{4} (?!.*gai error)|"
     r"hostname of the client socket cannot be retrieved|^srun: launch/|^srun: Force Terminated|"
@@ -47,7 +53,7 @@ _NOISE = re.compile(
     r"^slurmstepd\S*: error: \*\*\* STEP \S+ ON \S+ CANCELLED AT \S+ \*\*\*|"
     r"FutureWarning|UserWarning(?!: CUDA)|^\*{10,}$|Setting OMP_NUM_THREADS|^\s*$"
 )
-#: What a rank says that only noticed that another one was gone.
+#: What a rank prints that only noticed that another one was gone.
 _CONSEQUENCE = re.compile(
     r"lost contact with another rank|another rank did not answer|Connection closed by peer|"
     r"Connection reset by peer|Broken pipe|recvValue failed|"
@@ -66,11 +72,11 @@ class _Line:
 
     @property
     def rank(self) -> int | None:
-        """Rank that its label or its words name."""
+        """Rank that its label or its text names."""
         if self.label is not None:
             return self.label
-        said = _RANK.search(self.text)
-        return int(said["rank"]) if said else None
+        match = _RANK.search(self.text)
+        return int(match["rank"]) if match else None
 
 
 def useful_lines(text: str, lines: int) -> str:
@@ -92,26 +98,23 @@ def useful_lines(text: str, lines: int) -> str:
 
 
 def _chosen(text: str) -> list[_Line]:
-    told = [_labelled(line) for line in _last_attempt(text).splitlines()]
-    told = [line for line in told if not _NOISE.search(line.text)]
-    first = _first_ended(told)
-    if first is None:
-        rank = None
-    else:
-        rank, end = first
-        told = [
+    lines = [_labelled(line) for line in _last_attempt(text).splitlines()]
+    lines = [line for line in lines if not _NOISE.search(line.text)]
+    rank, end = _first_ended(lines)
+    if end is not None:
+        lines = [
             line
-            for line in told
+            for line in lines
             if line is end or (line.rank in (None, rank) and not _TASK_ENDED.match(line.text))
         ]
-    said = [line for line in told if not _REPORT.match(line.text)]
+    without_reports = [line for line in lines if not _REPORT.match(line.text)]
     why = [
         line
-        for line in said
+        for line in without_reports
         if not _CONSEQUENCE.search(line.text) or (rank is not None and line.rank == rank)
     ]
-    # A rank that was killed says nothing itself: then what the others noticed is all there is.
-    return why or said or told
+    # A rank that was killed prints nothing: then what the others noticed is all there is.
+    return why or without_reports or lines
 
 
 def _labelled(line: str) -> _Line:
@@ -121,7 +124,7 @@ def _labelled(line: str) -> _Line:
 
 
 def _last_attempt(text: str) -> str:
-    """Output of the last attempt; of the one before where the last has said nothing yet."""
+    """Output of the last attempt; of the one before where the last has printed nothing yet."""
     ends = [match.end() for match in _REQUEUED.finditer(text)]
     for end in reversed(ends):
         rest = text[end:].partition("\n")[2]
@@ -130,152 +133,35 @@ def _last_attempt(text: str) -> str:
     return text
 
 
-def _first_ended(lines: list[_Line]) -> tuple[int, _Line] | None:
-    """Rank that srun saw end badly before all others, and the line in which it says so."""
+def _first_ended(lines: list[_Line]) -> tuple[int | None, _Line | None]:
+    """Rank that srun saw end badly before all others, and the line that tells of it."""
     for line in lines:
         if match := _TASK_ENDED.match(line.text):
             return int(re.split(r"[,-]", match["tasks"])[0]), line
-    return None
+    return None, None
 
 
 # --------------------------------------------------------------------------- causes
 
 
-class _Known(NamedTuple):
+@dataclass(frozen=True)
+class _Cause:
     pattern: re.Pattern[str]
-    cause: str
-    advice: str
+    state: JobState | None
+    diagnosis: Diagnosis
 
 
-def _known(pattern: str, cause: str, advice: str) -> _Known:
-    return _Known(re.compile(pattern, re.I | re.M), cause, advice)
-
-
-_HOST_MEMORY = Diagnosis(
-    "out of memory on the node",
-    "give the job more memory (sbatch --mem=8G, or systems.S.slurm.memory in study.yaml), or lower "
-    "global_batch",
-)
-_TIME_LIMIT = Diagnosis(
-    "time limit reached",
-    "ask for more time (sbatch -t 30, or systems.S.slurm.time in study.yaml) or fewer epochs "
-    "(--set epochs=N); go on from the checkpoint: scalebook run --resume JOB",
-)
-_NODE_LOST = Diagnosis(
-    "a node was lost",
-    "see `sinfo -R` for the node; go on from the last checkpoint: scalebook run --resume JOB",
-)
-
-#: In order: the first that matches wins, so what explains more comes first.
-_CAUSES = (
-    _known(
-        r"oom[-_]kill|: Out Of Memory$|Exceeded (job|step) memory limit",
-        *_HOST_MEMORY,
-    ),
-    _known(
-        r"CUDA out of memory|CUDA error: out of memory|HIP out of memory|OutOfMemoryError",
-        "out of memory on the GPU",
-        "lower the batch (--set global_batch=N) or use more ranks (--set world_size=N)",
-    ),
-    _known(
-        r"\bout of memory\b|MemoryError|(can't|cannot) allocate memory",
-        "out of memory",
-        "lower the batch (--set global_batch=N), use more ranks, or give the job more memory "
-        "(sbatch --mem=8G)",
-    ),
-    _known(r"DUE TO TIME LIMIT", *_TIME_LIMIT),
-    _known(r"DUE TO NODE FAILURE|NODE_FAIL|Node failure on", *_NODE_LOST),
-    _known(
-        r"the disk is full|No space left on device|Disk quota exceeded",
-        "the disk is full",
-        "free space or quota (`df -h .`, `quota`), then go on: scalebook run --resume JOB",
-    ),
-    _known(
-        r"No CIFAR-10 there|holds no images|scalebook data get",
-        "the data set is missing",
-        "get it once on the login node: scalebook data get; or --set dataset=synthetic",
-    ),
-    _known(
-        r"EADDRINUSE|address already in use",
-        "the rendezvous port is taken",
-        "submit again, or choose a port: MASTER_PORT=29517 sbatch …; look for a left-over process "
-        "with `ss -ltnp` on the first node",
-    ),
-    _known(
-        r"Unable to find (address for|interface)|no socket interface found|"
-        r"Bootstrap *: *no socket|unsupported gloo device",
-        "the network interface does not exist on the node",
-        "unset GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME, or name one of `ip -br addr` on the node",
-    ),
-    _known(
-        r"connectFullMesh failed|No route to host|Network is unreachable",
-        "the nodes cannot reach each other on this interface",
-        "set GLOO_SOCKET_IFNAME / NCCL_SOCKET_IFNAME to the interface between the nodes "
-        "(`srun -N2 ip -br addr`); check with sbatch slurm/test_environment.sbatch",
-    ),
-    _known(
-        r"cannot be retrieved \(gai error|Name or service not known|"
-        r"Temporary failure in name resolution",
-        "the name of the first node is not known",
-        "MASTER_ADDR must resolve on every node: `srun getent hosts NODE`; else give its address",
-    ),
-    _known(
-        r"driver on your system is too old|driver version is insufficient|"
-        r"CUDA error: (no kernel image|system has unsupported)|cudaErrorInsufficientDriver",
-        "the CUDA driver of the node is older than this torch needs",
-        "install a torch built for the CUDA version that `nvidia-smi` shows, or run in the "
-        "container (CONTAINER=project.sif)",
-    ),
-    _known(
-        r"torch sees none here|No CUDA GPUs are available|no CUDA-capable device|"
-        r"Found no NVIDIA driver",
-        "no GPU is visible to the rank",
-        "ask Slurm for one (sbatch --gpus-per-node=1, or systems.S.slurm.gpus: true in study.yaml)",
-    ),
-    _known(
-        r"\.sif\b.*(no such file|does not exist|not found)|could not open image|"
-        r"(apptainer|singularity): (command )?not found",
-        "the container, or Apptainer itself, is missing on the node",
-        "build it (apptainer build project.sif env/project.def), or unset CONTAINER",
-    ),
-    _known(
-        r"No module named|(bin/)?python3?: (not found|No such file)|torch .*not found|"
-        r"execve\(\):? .*python.*: No such file|version `GLIBC\S*' not found",
-        "Python or a package is missing on the node",
-        "the environment must lie on a file system that the nodes see; check it there with "
-        "sbatch slurm/test_environment.sbatch",
-    ),
-    _known(
-        r"NCCL (error|WARN)|ncclSystemError|ncclInternalError|ncclRemoteError|"
-        r"ncclUnhandledCudaError|DistBackendError",
-        "NCCL failed",
-        "submit again with NCCL_DEBUG=INFO, and measure the link with "
-        "sbatch slurm/test_allreduce.sbatch",
-    ),
-    _known(
-        r"could not join the \d+ ranks|clients joined|client socket has timed out",
-        "a rank or its node did not start, or cannot be reached",
-        "see `sinfo -R` and sbatch slurm/test_environment.sbatch; a slow start needs a longer "
-        "--set timeout_s=SECONDS",
-    ),
-    _known(
-        r"another rank did not answer|a rank hangs|no progress for",
-        "a rank hangs",
-        "look at its node (`sinfo -R`); go on from the last checkpoint: scalebook run --resume JOB",
-    ),
-    _known(
-        r"^srun: error: \S+: tasks? [\d,-]+: Killed",
-        "a rank was killed",
-        "often for lack of memory: compare MaxRSS (sacct -j JOB -o JobID,State,MaxRSS) with the "
-        "job's memory, and raise it (sbatch --mem=8G)",
-    ),
-)
-
-_BY_STATE = {
-    JobState.OUT_OF_MEMORY: _HOST_MEMORY,
-    JobState.TIMEOUT: _TIME_LIMIT,
-    JobState.NODE_FAIL: _NODE_LOST,
-}
+@functools.cache
+def _causes() -> list[_Cause]:
+    """Rows of ``causes.yaml``."""
+    return [
+        _Cause(
+            re.compile("|".join(row["patterns"]), re.I | re.M),
+            JobState[row["state"]] if "state" in row else None,
+            Diagnosis(row["cause"], row["advice"]),
+        )
+        for row in yaml.safe_load(_CAUSES.read_text(encoding="utf-8"))
+    ]
 
 
 def diagnose(text: str, state: JobState) -> Diagnosis | None:
@@ -286,7 +172,7 @@ def diagnose(text: str, state: JobState) -> Diagnosis | None:
     text : str
         Output of the job, of all ranks and attempts.
     state : JobState
-        How it ended, as the scheduler says it.
+        How it ended, as the scheduler reports it.
 
     Returns
     -------
@@ -295,12 +181,13 @@ def diagnose(text: str, state: JobState) -> Diagnosis | None:
     """
     if not state.finished or state in (JobState.COMPLETED, JobState.CANCELLED):
         return None
-    # What the scheduler knows for sure is not guessed from words.
-    if state in _BY_STATE:
-        return _BY_STATE[state]
-    # First the rank that failed first; what the others or the noise say only where it is silent.
+    # What the scheduler knows for sure is not guessed from the output.
+    for cause in _causes():
+        if cause.state is state:
+            return cause.diagnosis
+    # First the rank that failed first; the others and the noise only where it is silent.
     for part in ("\n".join(line.text for line in _chosen(text)), _last_attempt(text)):
-        for known in _CAUSES:
-            if known.pattern.search(part):
-                return Diagnosis(known.cause, known.advice)
+        for cause in _causes():
+            if cause.pattern.search(part):
+                return cause.diagnosis
     return None

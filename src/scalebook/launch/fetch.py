@@ -1,8 +1,8 @@
 """Bring results from a study on another machine: rsync over ssh, checked, nothing lost.
 
-What comes arrives in a folder of its own and is moved into ``results/`` run by run, the manifest
-last, once it is whole. A file that is here already is never overwritten unless the one that
-comes continues it; nothing is ever deleted, here or there.
+What is there is mirrored into a folder of its own and moved into ``results/`` run by run, the
+manifest last, once it is whole. A file that is here already is never overwritten unless the one
+that comes continues it; nothing is ever deleted, here or there.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import filecmp
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError
 from scalebook.launch import rsync
-from scalebook.launch.checking import check_file, check_run, named
+from scalebook.launch.checking import check_file, check_run, run_of
 
 # A study that trains while it is copied needs another look; one that always changes is left.
 _LOOKS = 3
@@ -85,7 +85,7 @@ def fetch(
             changing = rsync.differing(command, found)
             if not changing:
                 break
-        return _Taking(root, stage, changing).take(trials)
+        return _Arrival(root, stage, changing).take(trials)
 
 
 @contextlib.contextmanager
@@ -101,115 +101,108 @@ def _alone(stage: Path) -> Iterator[None]:
 # --------------------------------------------------------------------------- taking
 
 
-class _Taking:
-    """Moves what is in the stage into ``results/``, run by run."""
+class _Arrival:
+    """What lies in the stage: checked, and moved into ``results/`` run by run."""
 
     def __init__(self, root: Path, stage: Path, changing: set[str]) -> None:
         self._root, self._stage, self._changing = root, stage, changing
         self._results = root / "results"
-        self._said = Fetched()
+        self._fetched = Fetched()
 
     def take(self, trials: bool) -> Fetched:
-        groups: dict[tuple[str, str], list[str]] = {}
+        runs: dict[tuple[str, str], list[str]] = {}
         for path in sorted(self._stage.rglob("*")):
-            relative = path.relative_to(self._stage).as_posix()
-            if not path.is_file() or "/.partial/" in f"/{relative}":
+            name = path.relative_to(self._stage).as_posix()
+            if not path.is_file() or "/.partial/" in f"/{name}":
                 continue
-            place = "local/" if relative.startswith("local/") else ""
-            if place and not trials:  # of an earlier call
+            folder = "local/" if name.startswith("local/") else ""
+            if folder and not trials:  # of an earlier call
                 continue
-            name = named(relative.removeprefix(place))
-            if name is None:
-                self._leave(relative, "its name is not that of a file of a run")
+            stem = run_of(name.removeprefix(folder))
+            if stem is None:
+                self._leave(name, "its name is not that of a file of a run")
             else:
-                groups.setdefault((place, name.stem), []).append(relative)
-        for (place, stem), members in groups.items():
-            self._take_run(place, stem, members)
-        return self._said
+                runs.setdefault((folder, stem), []).append(name)
+        for (folder, stem), names in runs.items():
+            self._take_run(folder, stem, names)
+        return self._fetched
 
-    def _leave(self, relative: str, why: str) -> None:
-        self._said.left[f"results/{relative}"] = why
+    def _leave(self, name: str, why: str) -> None:
+        self._fetched.left[f"results/{name}"] = why
 
-    def _take_run(self, place: str, stem: str, members: list[str]) -> None:
-        """Take all files of one run, or none."""
-        manifest = f"{place}manifests/{stem}.json"
-        document = self._document(manifest)
-        if document is not None and not (document.get("attempts") or [{}])[-1].get("ended"):
-            self._said.running.append(stem)
+    def _take_run(self, folder: str, stem: str, names: list[str]) -> None:
+        """Take all files of one run that are not here yet, or none."""
+        wanted = [name for name in names if not self._is_here(name)]
+        if not wanted:
             return
-        changing = [name for name in members if name in self._changing]
-        if changing:
-            self._said.running.append(stem)
+        manifest = f"{folder}manifests/{stem}.json"
+        document = _document(self._stage / manifest)
+        last = (document.get("attempts") or [{}])[-1] if document else {"ended": "unknown"}
+        if not last.get("ended") or self._changing & set(names):
+            self._fetched.running.append(stem)
             return
-        if not self._sound(place, stem, members, document):
+        if not self._is_sound(folder, stem, names, document):
             return
-        later = self._continues(manifest)
-        for name in members:
-            if self._kept_back(name, later):
-                self._leave(
-                    name,
-                    f"differs from the one here, which stays; theirs: "
-                    f"{self._shown(self._stage / name)}",
-                )
+        later = _continues(_document(self._results / manifest), document)
+        for name in wanted:
+            if not (later or self._goes_on(name)):
+                theirs = (self._stage / name).relative_to(self._root).as_posix()
+                self._leave(name, f"differs from the one here, which stays; theirs: {theirs}")
                 return
         # Whoever reads meanwhile takes a run without its manifest for none.
-        for name in sorted(members, key=lambda name: (name.endswith(".json"), name)):
-            there = (self._results / name).exists()
+        for name in sorted(wanted, key=lambda name: (name.endswith(".json"), name)):
+            updated = (self._results / name).exists()
             _move(self._stage / name, self._results / name)
-            (self._said.updated if there else self._said.new).append(f"results/{name}")
-        self._said.runs.append(stem)
+            (self._fetched.updated if updated else self._fetched.new).append(f"results/{name}")
+        self._fetched.runs.append(stem)
 
-    def _document(self, manifest: str) -> dict | None:
-        for folder in (self._stage, self._results):
-            with contextlib.suppress(ScalebookError):
-                return contract.read_json(folder / manifest)
-        return None
+    def _is_here(self, name: str) -> bool:
+        here, there = self._results / name, self._stage / name
+        return here.exists() and (here.samefile(there) or filecmp.cmp(here, there, shallow=False))
 
-    def _sound(self, place: str, stem: str, members: list[str], document: dict | None) -> bool:
+    def _is_sound(
+        self, folder: str, stem: str, names: list[str], document: dict[str, Any] | None
+    ) -> bool:
         """Whether each file can be read, and a completed run is whole."""
-        for name in members:
+        for name in names:
             try:
                 check_file(self._stage / name, f"results/{name}", foreign=document is None)
             except ScalebookError as error:
                 self._leave(name, str(error).removeprefix(f"results/{name}").lstrip(": ,"))
                 return False
-        if document is None or document["attempts"][-1].get("ended") != "completed":
+        if document is None or document["attempts"][-1]["ended"] != "completed":
             return True
         try:
-            check_run(
-                RunFiles(self._results / place, stem), self._root,
-                staged=RunFiles(self._stage / place, stem),
-            )  # fmt: skip
+            check_run(RunFiles(self._stage / folder, stem), f"results/{folder}".rstrip("/"))
         except ScalebookError as error:
-            self._leave(f"{place}manifests/{stem}.json", f"the run is not whole: {error}")
+            self._leave(f"{folder}manifests/{stem}.json", f"the run is not whole: {error}")
             return False
         return True
 
-    def _continues(self, manifest: str) -> bool:
-        """Whether the run that comes is a later state of the one here."""
-        try:
-            here = contract.read_json(self._results / manifest)
-            there = contract.read_json(self._stage / manifest)
-        except ScalebookError:
-            return False
-        before, after = here.get("attempts") or [], there.get("attempts") or []
-        if not here.get("run_uuid") or here["run_uuid"] != there.get("run_uuid"):
-            return False
-        if before and before[-1].get("ended") == "completed":
-            return False
-        closed = [attempt for attempt in before if attempt.get("ended")]
-        return after[: len(closed)] == closed and len(after) >= len(before)
-
-    def _kept_back(self, name: str, later: bool) -> bool:
-        """Whether the file here must not be replaced by the one that came."""
+    def _goes_on(self, name: str) -> bool:
+        """Whether the file that came continues the one here: rows and lines are only appended."""
         here, there = self._results / name, self._stage / name
-        if later or not here.exists() or filecmp.cmp(here, there, shallow=False):
-            return False
-        # Rows, steps and log lines are only ever appended.
-        return name.endswith(".json") or not _begins_with(there, here)
+        return not here.exists() or (not name.endswith(".json") and _begins_with(there, here))
 
-    def _shown(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+
+def _document(manifest: Path) -> dict[str, Any] | None:
+    try:
+        return contract.read_json(manifest)
+    except ScalebookError:
+        return None
+
+
+def _continues(here: dict[str, Any] | None, there: dict[str, Any] | None) -> bool:
+    """Whether the run that comes is a later state of the one here."""
+    if not here or not there or not here.get("run_uuid"):
+        return False
+    if here["run_uuid"] != there.get("run_uuid"):
+        return False
+    before, after = here.get("attempts") or [], there.get("attempts") or []
+    if before and before[-1].get("ended") == "completed":
+        return False
+    closed = [attempt for attempt in before if attempt.get("ended")]
+    return after[: len(closed)] == closed and len(after) >= len(before)
 
 
 def _begins_with(longer: Path, shorter: Path) -> bool:
@@ -229,28 +222,20 @@ def _move(source: Path, target: Path) -> None:
     try:
         os.replace(source, target)
     except OSError:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        try:
-            shutil.copy2(source, temporary)
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        contract.write_whole(target, source.read_bytes())
         source.unlink()
 
 
-def as_text(said: Fetched) -> str:
+def as_text(fetched: Fetched) -> str:
     """What came, for a person: one line for each run, and one for each file that was left."""
     lines = []
-    for stem in said.runs:
-        count = {
-            what: sum(stem in name for name in names)
-            for what, names in (("new", said.new), ("updated", said.updated))
-        }
-        told = ", ".join(f"{number} {what}" for what, number in count.items() if number)
-        lines.append(f"{stem}: {told} files")
-    lines += [f"{stem}: still running there; fetch it again later" for stem in said.running]
-    lines += [f"left: {file}: {why}" for file, why in said.left.items()]
+    for stem in fetched.runs:
+        counts = [
+            f"{count} {what}"
+            for what, names in (("new", fetched.new), ("updated", fetched.updated))
+            if (count := sum(stem in name for name in names))
+        ]
+        lines.append(f"{stem}: {', '.join(counts)} files")
+    lines += [f"{stem}: still running there; fetch it again later" for stem in fetched.running]
+    lines += [f"left: {file}: {why}" for file, why in fetched.left.items()]
     return "\n".join(lines or ["nothing new"])

@@ -1,17 +1,34 @@
-"""The one interface to a submitted job, wherever it runs."""
+"""The one interface to jobs. A launcher is a class of jobs, found by its entry point."""
 
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import enum
 import functools
-import time
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from scalebook import contract
-from scalebook.contract import RunFiles, ScalebookError, Stem
+from scalebook.contract import RunFiles, ScalebookError, Stem, UsageError
+from scalebook.launch.waiting import looks
+from scalebook.study import System
+
+#: What a kernel wants of drawing and logging; a job does not inherit it.
+_KERNEL_VARIABLES = (
+    "SCALEBOOK_QUERY_LOG",
+    "MPLBACKEND",
+    "IPYTHONDIR",
+    "JUPYTER_RUNTIME_DIR",
+    "JPY_PARENT_PID",
+    "JPY_SESSION_NAME",
+)
+#: How much of the end of an output file is read.
+_TAIL_BYTES = 400_000
 
 
 class JobState(enum.Enum):
@@ -33,16 +50,14 @@ class JobState(enum.Enum):
         """Whether nothing more will happen to the job."""
         return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED)
 
+    @property
+    def end(self) -> str:
+        """How a manifest says that an attempt ended so; one of `contract.ENDED`."""
+        return contract.ended_as(self.name.lower())
 
-#: A kernel's own wishes about drawing and logging, which are not the job's.
-KERNEL_VARIABLES = (
-    "SCALEBOOK_QUERY_LOG",
-    "MPLBACKEND",
-    "IPYTHONDIR",
-    "JUPYTER_RUNTIME_DIR",
-    "JPY_PARENT_PID",
-    "JPY_SESSION_NAME",
-)
+
+#: State of a job whose run ended so, as its manifest has it.
+STATE_OF_END = {end: JobState[state.upper()] for end, state in contract.ENDED.items()}
 
 
 @dataclass(frozen=True)
@@ -88,27 +103,167 @@ class Progress:
 class Job(ABC):
     """A submitted job. It outlives the process that submitted it; `find` finds it again.
 
+    A launcher is a subclass that starts jobs in a way of its own. An entry point of the group
+    ``scalebook.launchers`` gives it the name by which systems of ``study.yaml`` ask for it. What
+    it has to remember of a job lies in the job's folder: `new_folder` and `write_notes` begin it.
+
     Attributes
     ----------
     id : str
-        Slurm's job id, or a time-based one.
+        A scheduler's job id, or a time-based one.
     root : Path
         Folder of the study.
     """
 
+    #: Name of the launcher; that of its entry point.
+    launcher: ClassVar[str] = ""
+    #: Whether a job waits in a queue, so that many are submitted at once, each after another.
+    queues: ClassVar[bool] = False
+
     def __init__(self, job_id: str, root: Path) -> None:
         self.id = job_id
         self.root = root
+
+    # ----------------------------------------------------------------- what a launcher does
+
+    @classmethod
+    @abstractmethod
+    def submit(cls, resolved: dict[str, Any], root: Path, after: Sequence[Job] = ()) -> Job:
+        """Start a job, or queue it, and return at once.
+
+        Parameters
+        ----------
+        resolved : dict
+            As `scalebook.study.resolve` returns it.
+        root : Path
+            Folder of the study.
+        after : sequence of Job
+            Jobs that must have ended before, however they ended; empty unless it `queues`.
+
+        Raises
+        ------
+        ScalebookError
+            If there is no job, in one line; nothing is left behind then.
+        """
+
+    @abstractmethod
+    def resume(self) -> Job:
+        """Start a job that ended without success again, from its last checkpoint."""
+
+    @abstractmethod
+    def state(self) -> JobState:
+        """Ask what the job is doing."""
+
+    @abstractmethod
+    def reason(self) -> str:
+        """Why it is in that state, in one line; empty where there is nothing to say."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """End every rank. Does nothing to a finished job."""
+
+    # ----------------------------------------------------------------- what it may do besides
+
+    @classmethod
+    def system_here(cls, systems: Mapping[str, System]) -> str | None:
+        """Name of the system that this machine can start jobs on, or None.
+
+        Parameters
+        ----------
+        systems : mapping of str to System
+            Those of the study that ask for this launcher.
+        """
+        return None
+
+    @classmethod
+    def submit_array(
+        cls, resolved: Sequence[dict[str, Any]], root: Path, after: Sequence[Job] = ()
+    ) -> Sequence[Job]:
+        """Submit runs of one shape as one array of jobs, of which one runs at a time."""
+        raise UsageError("--arrays: only a Slurm system has job arrays")
+
+    @property
+    def output(self) -> Path | None:
+        """File that all ranks print to; None where it is not known."""
+        return self.folder / "output.log"
+
+    @property
+    def scheduler_ids(self) -> list[str]:
+        """Numbers that its scheduler gave it, by which it is found as well."""
+        return []
+
+    def is_elsewhere(self) -> bool:
+        """Whether it was submitted where this machine cannot ask any more, such as a cluster."""
+        return False
+
+    def keep_accounting(self) -> str:
+        """Put what a scheduler counted beside the results; a line where there is none to keep."""
+        return ""
+
+    # ----------------------------------------------------------------- its notes
 
     @property
     def folder(self) -> Path:
         """Private notes about the job, never committed."""
         return job_folder(self.root, self.id)
 
+    @classmethod
+    def new_folder(cls, resolved: dict[str, Any], root: Path) -> Path:
+        """Make the folder of a job that no scheduler numbers; its name is the job's id."""
+        layout = resolved["layout"]
+        while True:
+            job_id = contract.new_job_id()
+            Stem(resolved["experiment"], job_id, layout["world_size"], layout["device"])
+            folder = job_folder(root, job_id)
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                continue
+        contract.write_json(folder / "resolved.json", resolved)
+        return folder
+
+    @classmethod
+    def write_notes(cls, folder: Path, submitted: str | None, **facts: object) -> None:
+        """Note a job, so that `find` finds it.
+
+        Parameters
+        ----------
+        folder : Path
+            The job's, which holds ``resolved.json`` already.
+        submitted : str or None
+            When it was submitted, in UTC; None where it is not known.
+        **facts
+            What the launcher has to remember; JSON values.
+        """
+        notes = {"id": folder.name, "launcher": cls.launcher, "submitted": submitted, **facts}
+        contract.write_json(folder / "job.json", notes)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """``job.json``; read each time, since resuming in another process changes it."""
+        return contract.read_json(self.folder / "job.json")
+
+    @property
+    def submitted(self) -> dt.datetime:
+        """When it was submitted; long ago where that is not known."""
+        try:
+            moment = dt.datetime.strptime(str(self.notes.get("submitted")), "%Y-%m-%dT%H:%M:%SZ")
+        except ValueError:
+            moment = dt.datetime(1970, 1, 1)
+        return moment.replace(tzinfo=dt.timezone.utc)
+
+    def forget_end(self) -> None:
+        """Remove what was noted about the attempt before; called when it is resumed."""
+        for stale in ("state.json", "progress.json"):
+            (self.folder / stale).unlink(missing_ok=True)
+
     @functools.cached_property
-    def resolved(self) -> dict:
+    def resolved(self) -> dict[str, Any]:
         """What was submitted; it does not change, and is asked for at every look."""
         return contract.read_json(self.folder / "resolved.json")
+
+    # ----------------------------------------------------------------- its run
 
     @property
     def stem(self) -> Stem:
@@ -121,21 +276,30 @@ class Job(ABC):
         """The run's files, or None until the training process has decided where they go."""
         return contract.locate(self.root, str(self.stem))
 
-    @abstractmethod
-    def state(self) -> JobState:
-        """Ask what the job is doing."""
+    def last_attempt(self) -> dict[str, Any]:
+        """Newest attempt in the run's own manifest; empty where there is none."""
+        files = self.files()
+        try:
+            attempts = contract.read_json(files.manifest).get("attempts") if files else None
+        except ScalebookError:
+            return {}
+        return attempts[-1] if attempts else {}
 
-    @abstractmethod
-    def reason(self) -> str:
-        """Why it is in that state, in one line; empty where there is nothing to say."""
+    def printed(self) -> str:
+        """The end of what all ranks printed; empty where there is nothing yet."""
+        if self.output is None:
+            return ""
+        try:
+            with open(self.output, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _TAIL_BYTES))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
 
-    @abstractmethod
     def logs(self, lines: int = 40) -> str:
-        """Last lines of what the job printed."""
-
-    @abstractmethod
-    def cancel(self) -> None:
-        """End every rank. Does nothing to a finished job."""
+        """Last lines of what all ranks printed."""
+        return "\n".join(self.printed().splitlines()[-lines:])
 
     def progress(self) -> Progress:
         """How far it has come, as its first rank wrote it about half a second ago.
@@ -143,17 +307,12 @@ class Job(ABC):
         Where that file does not come back from the node, the CSV tells, an epoch at a time.
         """
         try:
-            said = contract.read_json(self.folder / "progress.json")
+            written = contract.read_json(self.folder / "progress.json")
         except ScalebookError:
             return self._progress_from_csv()
+        names = ("phase", "epoch", "epochs", "step", "steps", "images_per_s", "val_acc")
         progress = Progress(
-            phase=str(said.get("phase") or "waiting"),
-            epoch=int(said.get("epoch") or 0),
-            epochs=int(said.get("epochs") or 0),
-            step=int(said.get("step") or 0),
-            steps=int(said.get("steps") or 0),
-            images_per_s=said.get("images_per_s"),
-            val_acc=said.get("val_acc"),
+            **{name: written[name] for name in names if written.get(name) is not None}
         )
         if not progress.images_per_s or not progress.steps:
             return progress
@@ -181,33 +340,35 @@ class Job(ABC):
         except (OSError, IndexError, KeyError, TypeError, ValueError):
             return Progress(epochs=epochs)
 
-    def wait(self, timeout_s: float | None = None, poll_s: float = 0.3) -> JobState:
+    def wait(
+        self,
+        timeout_s: float | None = None,
+        poll_s: float = 0.3,
+        on_look: Callable[[JobState], None] | None = None,
+    ) -> JobState:
         """Block until the job has finished.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Longest to wait.
+        poll_s : float
+            Seconds between two looks.
+        on_look : callable, optional
+            Called with the state after each look.
 
         Raises
         ------
         TimeoutError
-            If it has not after `timeout_s` seconds; the job goes on.
+            If it has not finished in time; the job goes on.
         """
-        start = time.monotonic()
-        while not (state := self.state()).finished:
-            if timeout_s is not None and time.monotonic() - start > timeout_s:
-                raise TimeoutError(f"job {self.id} is still {state.value} after {timeout_s:g} s")
-            time.sleep(poll_s)
-        return state
-
-    def collect(self) -> Stem:
-        """Check the files of a completed job, as `scalebook.launch.collect` does.
-
-        Raises
-        ------
-        ScalebookError
-            If the job is not completed, or its files are missing or damaged.
-        """
-        from scalebook.launch.collecting import collect
-
-        collect(self)
-        return self.stem
+        for _ in looks(poll_s, timeout_s=timeout_s):
+            state = self.state()
+            if on_look is not None:
+                on_look(state)
+            if state.finished:
+                return state
+        raise TimeoutError(f"job {self.id} is still {state.value} after {timeout_s:g} s")
 
 
 def job_folder(root: Path, job_id: str) -> Path:
@@ -220,3 +381,8 @@ def job_folder(root: Path, job_id: str) -> Path:
     """
     Stem("job", job_id, 1, "cpu")
     return root / ".scalebook" / "jobs" / job_id
+
+
+def environment_of_job() -> dict[str, str]:
+    """Environment that a job inherits: this one without what a notebook's kernel put there."""
+    return {name: value for name, value in os.environ.items() if name not in _KERNEL_VARIABLES}

@@ -2,153 +2,153 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from scalebook import contract
-from scalebook.contract import ScalebookError, Stem
-from scalebook.launch.job import KERNEL_VARIABLES, Job, JobState, job_folder
+from scalebook.launch.job import STATE_OF_END, Job, JobState, environment_of_job
+from scalebook.launch.waiting import looks
+from scalebook.study import System
 
 #: How long ranks may take to end on their own before they are killed.
 GRACE_S = 8.0
 
 
-def submit(resolved: dict, root: Path) -> LocalJob:
-    """Start training in the background.
-
-    Parameters
-    ----------
-    resolved : dict
-        As `scalebook.study.resolve` returns it.
-    root : Path
-        Folder of the study.
-    """
-    layout = resolved["layout"]
-    while True:
-        job_id = contract.new_job_id()
-        Stem(resolved["experiment"], job_id, layout["world_size"], layout["device"])
-        folder = job_folder(root, job_id)
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:
-            continue
-    contract.write_json(folder / "resolved.json", resolved)
-    _start(folder, job_id, root, resume=False)
-    return LocalJob(job_id, root)
-
-
-def resume(job: LocalJob) -> LocalJob:
-    """Start a finished, unsuccessful job again from its last checkpoint, under the same id."""
-    if not job.state().finished:
-        raise ScalebookError(f"job {job.id} is still {job.state().value}: nothing to resume")
-    for stale in ("state.json", "progress.json"):
-        (job.folder / stale).unlink(missing_ok=True)
-    _start(job.folder, job.id, job.root, resume=True)
-    return job
-
-
-def _start(folder: Path, job_id: str, root: Path, resume: bool) -> None:
-    command = [sys.executable, "-m", "scalebook.launch.supervise", str(folder)]
-    environment = {
-        **os.environ,
-        "SCALEBOOK_ROOT": str(root),
-        "SCALEBOOK_JOB_ID": job_id,
-        "SCALEBOOK_PROGRESS": str(folder / "progress.json"),
-    }
-    for name in KERNEL_VARIABLES:
-        environment.pop(name, None)
-    with open(folder / "output.log", "ab") as output:
-        process = subprocess.Popen(
-            command + (["--resume"] if resume else []),
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    started = psutil.Process(process.pid).create_time()
-    contract.write_json(
-        folder / "job.json",
-        {
-            "id": job_id,
-            "launcher": "local",
-            "pid": process.pid,
-            "pid_created": started,
-            "submitted": contract.utc_now(),
-        },
-    )
-
-
 class LocalJob(Job):
     """A job on this machine."""
 
-    def _supervisor(self) -> psutil.Process | None:
-        noted = contract.read_json(self.folder / "job.json")
-        try:
-            process = psutil.Process(noted["pid"])
-            # The number may belong to another process by now.
-            same = abs(process.create_time() - noted["pid_created"]) < 1.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.Error:
-            return None
+    launcher = "local"
 
-    def _final(self) -> dict | None:
-        path = self.folder / "state.json"
-        return contract.read_json(path) if path.is_file() else None
+    @classmethod
+    def system_here(cls, systems: Mapping[str, System]) -> str | None:
+        """The first one."""
+        return next(iter(systems), None)
+
+    @classmethod
+    def submit(cls, resolved: dict[str, Any], root: Path, after: Sequence[Job] = ()) -> LocalJob:
+        """Start training in the background."""
+        job = cls(cls.new_folder(resolved, root).name, root)
+        job._start()
+        return job
+
+    def resume(self) -> LocalJob:
+        """Start it again from its last checkpoint, under the same id."""
+        self.forget_end()
+        self._start("--resume")
+        return self
+
+    def _start(self, *options: str) -> None:
+        environment = {
+            **environment_of_job(),
+            "SCALEBOOK_ROOT": str(self.root),
+            "SCALEBOOK_JOB_ID": self.id,
+            "SCALEBOOK_PROGRESS": str(self.folder / "progress.json"),
+        }
+        with open(self.folder / "output.log", "ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scalebook.launch.supervise", str(self.folder), *options],
+                cwd=self.root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        created = psutil.Process(process.pid).create_time()
+        self.write_notes(self.folder, contract.utc_now(), pid=process.pid, pid_created=created)
 
     def state(self) -> JobState:
         """Ask what the job is doing."""
-        if final := self._final():
-            return JobState[final["state"]]
+        if end := self._end():
+            return JobState[end["state"]]
         if self._supervisor() is not None:
             return JobState.RUNNING
-        # It may have written its last word between the two looks.
-        if final := self._final():
-            return JobState[final["state"]]
+        # It may have noted the end between the two looks.
+        if end := self._end():
+            return JobState[end["state"]]
         if self.ranks():
             return JobState.RUNNING
-        return _STATES.get(self._own_word().get("ended"), JobState.FAILED)
-
-    def _own_word(self) -> dict:
-        """Last attempt as the run itself noted it, which outlives a supervisor that was killed."""
-        files = self.files()
-        try:
-            attempts = contract.read_json(files.manifest).get("attempts") if files else None
-        except ScalebookError:
-            return {}
-        return attempts[-1] if attempts else {}
+        # What the run noted itself outlives a supervisor that was killed.
+        return STATE_OF_END.get(self.last_attempt().get("ended", ""), JobState.FAILED)
 
     def reason(self) -> str:
         """Why it ended as it did."""
-        if final := self._final():
-            return final.get("reason", "")
-        if self.state().finished and self._own_word().get("ended"):
-            return self._own_word().get("reason") or ""
-        if self.state() is JobState.FAILED:
-            return (
-                "its supervisor is gone (was the machine restarted?); "
-                f"go on from the last checkpoint with: scalebook run --resume {self.id}"
-            )
-        return ""
+        if end := self._end():
+            return str(end.get("reason", ""))
+        if not self.state().finished:
+            return ""
+        attempt = self.last_attempt()
+        if attempt.get("ended"):
+            return attempt.get("reason") or ""
+        return (
+            "its supervisor is gone (was the machine restarted?); "
+            f"go on from the last checkpoint with: scalebook run --resume {self.id}"
+        )
+
+    def cancel(self) -> None:
+        """End every rank, politely at first."""
+        if (state := self.state()).finished:
+            if self._end() is None:
+                # Nobody was left to note it; the manifest may still call the attempt open.
+                self.finish(state, self.reason())
+            return
+        supervisor = self._supervisor()
+        if supervisor is not None:
+            supervisor.send_signal(signal.SIGTERM)
+            for _ in looks(0.1, timeout_s=2 * GRACE_S):
+                if self._end() or self._supervisor() is None:
+                    break
+        end_processes(self.ranks())
+        if self._end() is None:
+            self.finish(JobState.CANCELLED, "cancelled")
+
+    def finish(self, state: JobState, reason: str, exit_code: int | None = None) -> None:
+        """Note the job's end, in its folder and, where the run could not, in its manifest."""
+        contract.write_json(
+            self.folder / "state.json",
+            {
+                "state": state.name,
+                "reason": reason,
+                "exit_code": exit_code,
+                "end": contract.utc_now(),
+            },
+        )
+        files = self.files()
+        if files is not None:
+            ended = "killed" if reason.startswith("killed") else state.end
+            contract.close_attempt(files.manifest, ended, reason)
+
+    def _end(self) -> dict[str, Any] | None:
+        """What `finish` noted."""
+        path = self.folder / "state.json"
+        return contract.read_json(path) if path.is_file() else None
+
+    def _supervisor(self) -> psutil.Process | None:
+        notes = self.notes
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(notes["pid"])
+            # The number may belong to another process by now.
+            same = abs(process.create_time() - notes["pid_created"]) < 1.0
+            if same and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
 
     def ranks(self) -> list[psutil.Process]:
         """Every living process of the job but the supervisor, found by its environment."""
-        noted = contract.read_json(self.folder / "job.json")
+        others = (self.notes["pid"], os.getpid())
         mine = []
         for process in psutil.process_iter():
-            try:
-                if process.pid in (noted["pid"], os.getpid()):
-                    continue
-                if process.status() == psutil.STATUS_ZOMBIE:
+            with contextlib.suppress(psutil.Error):
+                if process.pid in others or process.status() == psutil.STATUS_ZOMBIE:
                     continue
                 environment = process.environ()
                 if environment.get("SCALEBOOK_JOB_ID") != self.id:
@@ -156,77 +156,23 @@ class LocalJob(Job):
                 # Where the study was moved meanwhile, the working folder has moved with it.
                 if str(self.root) in (environment.get("SCALEBOOK_ROOT"), process.cwd()):
                     mine.append(process)
-            except psutil.Error:
-                continue
         return mine
-
-    def logs(self, lines: int = 40) -> str:
-        """Last lines of what all ranks printed."""
-        path = self.folder / "output.log"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        return "\n".join(text.splitlines()[-lines:])
-
-    def cancel(self) -> None:
-        """End every rank, politely at first."""
-        if (state := self.state()).finished:
-            if self._final() is None:
-                # Nobody was left to say so; the manifest may still call the attempt open.
-                finish(self, state, self.reason())
-            return
-        supervisor = self._supervisor()
-        if supervisor is not None:
-            supervisor.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + 2 * GRACE_S
-            while time.monotonic() < deadline:
-                if self._final() or not supervisor.is_running():
-                    break
-                time.sleep(0.1)
-        end_processes(self.ranks())
-        if self._final() is None:
-            finish(self, JobState.CANCELLED, "cancelled")
 
 
 def end_processes(processes: list[psutil.Process], grace_s: float = GRACE_S) -> None:
     """Ask processes to end, and kill those that have not after `grace_s` seconds."""
     for process in processes:
-        try:
+        with contextlib.suppress(psutil.Error):
             process.terminate()
-        except psutil.Error:
-            continue
     _, alive = psutil.wait_procs(processes, timeout=grace_s)
     for process in alive:
-        try:
+        with contextlib.suppress(psutil.Error):
             process.kill()
-        except psutil.Error:
-            continue
     psutil.wait_procs(alive, timeout=5)
 
 
-#: What a run says of its own end, in `contract.ENDED`; anything else is a failure.
-_STATES = {"completed": JobState.COMPLETED, "cancelled": JobState.CANCELLED}
-
-_ENDED = {
-    JobState.COMPLETED: "completed",
-    JobState.CANCELLED: "cancelled",
-    JobState.FAILED: "failed",
-    JobState.TIMEOUT: "timeout",
-}
-
-
-def finish(job: Job, state: JobState, reason: str, exit_code: int | None = None) -> None:
-    """Write a job's last word, in its folder and, where the run could not, in its manifest."""
-    contract.write_json(
-        job.folder / "state.json",
-        {"state": state.name, "reason": reason, "exit_code": exit_code, "end": contract.utc_now()},
-    )
-    files = job.files()
-    if files is not None:
-        ended = "killed" if reason.startswith("killed") else _ENDED[state]
-        contract.close_attempt(files.manifest, ended, reason)
-
-
 def failure_line(output: str) -> str:
-    """The line of a failed job's output that says why, in the training process's own words."""
+    """The line of a failed job's output that says why, as the training process wrote it."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for pattern in (r"^scalebook\.train: (?P<why>.+)", r"^(?P<why>\w+(Error|Exception): .+)"):
         for line in reversed(lines):

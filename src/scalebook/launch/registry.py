@@ -1,20 +1,65 @@
-"""Submit jobs and find them again."""
+"""Submit jobs and find them again, whatever launcher they are of."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch import local
 from scalebook.launch.job import Job, job_folder
-from scalebook.launch.slurm import submit as slurm_submit
-from scalebook.launch.slurm.poller import shared
-from scalebook.launch.slurm.slurm_job import SlurmJob
-from scalebook.launch.store import system_of
+from scalebook.launch.local import LocalJob
+from scalebook.launch.slurm.job import SlurmJob
+
+#: Entry points by which other packages add launchers: ``toy = "toy_package:ToyJob"``.
+GROUP = "scalebook.launchers"
+_OWN: dict[str, type[Job]] = {one.launcher: one for one in (SlurmJob, LocalJob)}
+
+
+@functools.cache
+def launcher(name: str) -> type[Job]:
+    """Class of the jobs that are started by the launcher of this name.
+
+    Raises
+    ------
+    ScalebookError
+        If nothing is registered under it, or that is no launcher.
+    """
+    if name in _OWN:
+        return _OWN[name]
+    others = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in others:
+        there = ", ".join(sorted({*_OWN, *others}))
+        raise ScalebookError(f"launcher {name!r}: there is none of that name; there are {there}")
+    where = f"launcher {name!r}: {others[name].value}"
+    try:
+        found = others[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ScalebookError(f"{where} cannot be loaded ({error})") from None
+    if not (isinstance(found, type) and issubclass(found, Job)):
+        raise ScalebookError(f"{where} is no class of scalebook.launch.Job")
+    found.launcher = name
+    return found
+
+
+def launcher_of(loaded: study.Study, system: str) -> type[Job]:
+    """Class of the jobs that run on a system of a study.
+
+    Raises
+    ------
+    UsageError
+        If there is no such system, or no such launcher.
+    """
+    name = loaded.system(system).launcher
+    try:
+        return launcher(name)
+    except ScalebookError as error:
+        raise UsageError(f"study.yaml: systems.{system}: {error}") from None
 
 
 def pick_system(loaded: study.Study, system: str = "auto") -> str:
@@ -35,20 +80,17 @@ def pick_system(loaded: study.Study, system: str = "auto") -> str:
     """
     if system != "auto":
         return system
-    try:
-        named = system_of(loaded, shared().cluster_now())
-    except ScalebookError:
-        named = None
-    here = [name for name, one in loaded.systems.items() if one.launcher == "local"]
-    if named or here:
-        return named or here[0]
+    for name, jobs_of in _OWN.items():
+        theirs = {key: one for key, one in loaded.systems.items() if one.launcher == name}
+        if theirs and (found := jobs_of.system_here(theirs)):
+            return found
     raise UsageError(
         "--system auto: no Slurm controller that a system stands for answers here, and study.yaml "
         f"declares no local system; there are {', '.join(loaded.systems)}"
     )
 
 
-def submit(resolved: dict, root: Path | None = None, after: Sequence[str] = ()) -> Job:
+def submit(resolved: dict[str, Any], root: Path | None = None, after: Sequence[Job] = ()) -> Job:
     """Start a job where its system says.
 
     Parameters
@@ -57,27 +99,35 @@ def submit(resolved: dict, root: Path | None = None, after: Sequence[str] = ()) 
         As `scalebook.study.resolve` returns it.
     root : Path, optional
         Folder of the study.
-    after : sequence of str
-        Slurm's numbers of jobs that must have ended before, however they ended.
+    after : sequence of Job
+        Jobs that must have ended before, however they ended; for launchers with a queue.
 
     Raises
     ------
     ScalebookError
-        If submitting is forbidden here, or Slurm refuses the job.
+        If submitting is forbidden here, or the launcher refuses the job.
     """
     root = root or contract.find_root()
     _refuse_in_a_book_build()
-    if study.load(root).system(resolved["system"]).launcher == "slurm":
-        return slurm_submit.submit(resolved, root, after)
-    return local.submit(resolved, root)
+    return launcher_of(study.load(root), resolved["system"]).submit(resolved, root, after)
 
 
 def submit_array(
-    resolved: Sequence[dict], root: Path, after: Sequence[Job] = (), limit: int = 1
-) -> list[SlurmJob]:
-    """Submit runs of one shape as one array of Slurm; see `slurm_submit.submit_array`."""
+    resolved: Sequence[dict[str, Any]], root: Path, after: Sequence[Job] = ()
+) -> Sequence[Job]:
+    """Submit runs of one shape as one array, of which one runs at a time."""
     _refuse_in_a_book_build()
-    return slurm_submit.submit_array(resolved, root, after, limit)
+    return launcher_of(study.load(root), resolved[0]["system"]).submit_array(resolved, root, after)
+
+
+def resume(job_id: str, root: Path | None = None) -> Job:
+    """Start an unsuccessful job again from its last checkpoint."""
+    _refuse_in_a_book_build()
+    job = find(job_id, root)
+    state = job.state()
+    if not state.finished:
+        raise ScalebookError(f"job {job.id} is still {state.value}: nothing to resume")
+    return job.resume()
 
 
 def find(job_id: str, root: Path | None = None) -> Job:
@@ -98,13 +148,11 @@ def find(job_id: str, root: Path | None = None) -> Job:
     root = root or contract.find_root()
     numbered = job_id.replace("_", "", 1).isdigit()
     if "_" not in job_id or not numbered:
-        folder = job_folder(root, job_id)
-        if (folder / "job.json").is_file():
-            return _job(folder, root)
-    known = jobs(root, damaged=[])  # another job's notes are no hindrance
-    same = [
-        job for job in known if numbered and isinstance(job, SlurmJob) and job_id in job.slurm_ids
-    ]
+        notes = job_folder(root, job_id) / "job.json"
+        if notes.is_file():
+            return _job(job_id, root, contract.read_json(notes))
+    others = jobs(root, damaged=[])  # another job's notes are no hindrance
+    same = [job for job in others if numbered and job_id in job.scheduler_ids]
     if len(same) == 1:
         return same[0]
     if same:
@@ -112,7 +160,7 @@ def find(job_id: str, root: Path | None = None) -> Job:
             f"job {job_id!r}: {len(same)} runs have that number on their clusters: "
             f"{', '.join(job.id for job in same)}; name one of these"
         )
-    newest = f"; the newest are {', '.join(job.id for job in known[-3:])}" if known else ""
+    newest = f"; the newest are {', '.join(job.id for job in others[-3:])}" if others else ""
     raise ScalebookError(f"no job {job_id!r} was submitted from this study{newest}")
 
 
@@ -132,31 +180,27 @@ def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job
         If the notes of a job cannot be read, and `damaged` was not given.
     """
     root = root or contract.find_root()
-    known = []
+    found = []
     for path in sorted((root / ".scalebook" / "jobs").glob("*/job.json")):
         try:
-            submitted = contract.read_json(path).get("submitted") or ""
+            notes = contract.read_json(path)
+            job = _job(path.parent.name, root, notes)
         except ScalebookError as error:
             if damaged is None:
                 raise
             damaged.append(str(error))
             continue
         # Jobs of one second in the order of their numbers: 9 before 10.
-        numbers = [int(part) for part in re.findall(r"\d+", path.parent.name)]
-        known.append((submitted, numbers, path.parent.name, path.parent))
-    return [_job(folder, root) for *_, folder in sorted(known)]
+        numbers = [int(part) for part in re.findall(r"\d+", job.id)]
+        found.append((notes.get("submitted") or "", numbers, job.id, job))
+    return [job for *_, job in sorted(found, key=lambda one: one[:3])]
 
 
-def resume(job_id: str, root: Path | None = None) -> Job:
-    """Start an unsuccessful job again from its last checkpoint."""
-    _refuse_in_a_book_build()
-    job = find(job_id, root)
-    return slurm_submit.resume(job) if isinstance(job, SlurmJob) else local.resume(job)
-
-
-def _job(folder: Path, root: Path) -> Job:
-    launcher = contract.read_json(folder / "job.json").get("launcher")
-    return SlurmJob(folder.name, root) if launcher == "slurm" else local.LocalJob(folder.name, root)
+def _job(job_id: str, root: Path, notes: dict[str, Any]) -> Job:
+    try:
+        return launcher(str(notes.get("launcher")))(job_id, root)
+    except ScalebookError as error:
+        raise ScalebookError(f"job {job_id}: {error}") from None
 
 
 def _refuse_in_a_book_build() -> None:

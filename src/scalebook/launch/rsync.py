@@ -71,44 +71,48 @@ def connection(host: str, options: Sequence[str]) -> Iterator[list[str]]:
             raise UsageError(f"--ssh-option {option!r}: write KEY=VALUE, such as Port=2222")
     # A socket's path may have about 100 characters, which a study's folder can exceed.
     folder = tempfile.mkdtemp(prefix="scalebook-")
-    given = [f"ControlPath={folder}/s", "ControlMaster=auto", "ControlPersist=60", *options]
-    ssh = ["ssh", *(word for option in given for word in ("-o", option))]
+    shared = [f"ControlPath={folder}/s", "ControlMaster=auto", "ControlPersist=60"]
+    ssh = ["ssh", *(word for option in [*shared, *options] for word in ("-o", option))]
     try:
         yield ssh
     finally:
         # `-O exit` alone: it must never open a connection of its own.
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run([*ssh, "-O", "exit", "--", host], stdin=subprocess.DEVNULL,
-                           capture_output=True, timeout=10)  # fmt: skip
+            subprocess.run(
+                [*ssh, "-O", "exit", "--", host],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=10,
+            )
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def command(
     source: Source, ssh: Sequence[str], results: Path, stage: Path, trials: bool
 ) -> list[str]:
-    """Copy what differs from the files here into the stage; the stage mirrors just that."""
-    places = ["", "local/"] if trials else [""]
+    """Mirror the results there into the stage; what is here already is linked, not copied."""
     wanted = ["--include=/local/"] if trials else []
-    for place in places:
+    for folder in ["", "local/"] if trials else [""]:
         for kind, suffixes in KINDS.items():
-            wanted += [f"--exclude=/{place}{kind}/.*", f"--include=/{place}{kind}/"]
-            wanted += [f"--include=/{place}{kind}/*{suffix}" for suffix in suffixes]
+            wanted += [f"--exclude=/{folder}{kind}/.*", f"--include=/{folder}{kind}/"]
+            wanted += [f"--include=/{folder}{kind}/*{suffix}" for suffix in suffixes]
+    # No shell there sees a name: arguments go through the protocol (-s). Links and special files
+    # are not followed, and not taken.
+    options = (
+        "-s --recursive --times --checksum --chmod=D755,F644 --prune-empty-dirs "
+        "--partial-dir=.partial --delete --timeout=120 --info=nonreg0"
+    )
     return [
         "rsync",
-        # No shell there sees a name: arguments go through the protocol.
-        "-s",
-        # Links and special files are not followed, and not taken.
-        "--recursive", "--times", "--checksum", "--chmod=D755,F644", "--prune-empty-dirs",
-        "--partial-dir=.partial", "--delete", "--timeout=120",
-        "--info=nonreg0",
+        *options.split(),
         f"--rsh={' '.join(_quoted(word) for word in ssh)}",
-        f"--compare-dest={results.resolve()}",
+        f"--link-dest={results.resolve()}",
         *wanted,
         "--exclude=*",
         "--",
         f"{source.host}:{source.folder}/results/",
         f"{stage}/",
-    ]  # fmt: skip
+    ]
 
 
 def _quoted(word: str) -> str:
@@ -131,13 +135,13 @@ def call(rsync: list[str], source: Source, *more: str, show: bool = False) -> st
             errors="replace",
         )
         complaints.seek(0)
-        said = complaints.read().decode(errors="replace")
+        errors = complaints.read().decode(errors="replace")
     if done.returncode:
-        raise ScalebookError(f"fetch {source}: {_told(done.returncode, said, source)}")
+        raise ScalebookError(f"fetch {source}: {_failure(done.returncode, errors, source)}")
     return done.stdout or ""
 
 
-def _told(code: int, stderr: str, source: Source) -> str:
+def _failure(code: int, stderr: str, source: Source) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if any("change_dir" in line and "No such file" in line for line in lines):
         return f"no folder results/ in {source.folder.removeprefix('./')} there"
@@ -149,6 +153,6 @@ def _told(code: int, stderr: str, source: Source) -> str:
 
 def differing(rsync: list[str], source: Source) -> set[str]:
     """Files that are not here as they are there: a second comparison by checksum, no copy."""
-    said = call(rsync, source, "--dry-run", "--out-format=%i %n")
-    marks = (line.partition(" ") for line in said.splitlines())
+    changes = call(rsync, source, "--dry-run", "--out-format=%i %n")
+    marks = (line.partition(" ") for line in changes.splitlines())
     return {name for mark, _, name in marks if mark.startswith((">f", "<f", "cf"))}

@@ -16,29 +16,18 @@ from pathlib import Path
 
 import psutil
 
-from scalebook.contract import read_json
 from scalebook.launch.job import JobState
-from scalebook.launch.local import GRACE_S, LocalJob, end_processes, failure_line, finish
+from scalebook.launch.local import LocalJob, end_processes, failure_line
 
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def command(folder: Path, world_size: int, resume: bool) -> list[str]:
     """Command line of the training processes; one rank needs no torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--max-restarts=0"]
+    several = [*torchrun, f"--nproc-per-node={world_size}"] if world_size > 1 else []
     train = ["-m", "scalebook.train", "--experiment", str(folder / "resolved.json")]
-    if resume:
-        train.append("--resume")
-    if world_size == 1:
-        return [sys.executable, *train]
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={world_size}",
-        "--max-restarts=0",
-        *train,
-    ]
+    return [sys.executable, *several, *train, *(["--resume"] if resume else [])]
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +40,7 @@ def main(arguments: list[str]) -> int:
     def on_signal(signum: int, frame: object) -> None:
         nonlocal cancelled
         cancelled = True
-        end_processes(psutil.Process().children(recursive=True), GRACE_S)
+        _end_children()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
@@ -63,29 +52,29 @@ def main(arguments: list[str]) -> int:
     }
     log = folder / "output.log"
     before = log.stat().st_size if log.is_file() else 0
-    world_size = read_json(folder / "resolved.json")["layout"]["world_size"]
+    world_size = job.resolved["layout"]["world_size"]
     child = subprocess.Popen(command(folder, world_size, resume), env=environment)
     if cancelled:
         # The signal came before there was anything to end.
-        end_processes(psutil.Process().children(recursive=True), GRACE_S)
+        _end_children()
     code = child.wait()
     end_processes(psutil.Process().children(recursive=True), grace_s=2.0)
     if cancelled:
-        finish(job, JobState.CANCELLED, "cancelled", code)
+        job.finish(JobState.CANCELLED, "cancelled", code)
     elif code == 0:
-        finish(job, JobState.COMPLETED, "", code)
+        job.finish(JobState.COMPLETED, "", code)
+    elif code < 0:
+        reason = f"killed by signal {-code} ({signal.Signals(-code).name})"
+        job.finish(JobState.FAILED, reason, code)
     else:
         with open(log, encoding="utf-8", errors="replace") as file:
             file.seek(before)
-            output = file.read()
-        finish(job, JobState.FAILED, _why(code, output), code)
+            job.finish(JobState.FAILED, failure_line(file.read()), code)
     return 0
 
 
-def _why(code: int, output: str) -> str:
-    if code < 0:
-        return f"killed by signal {-code} ({signal.Signals(-code).name})"
-    return failure_line(output)
+def _end_children() -> None:
+    end_processes(psutil.Process().children(recursive=True))
 
 
 def _adopt_orphans() -> None:

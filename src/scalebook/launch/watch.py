@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import os
 import sys
-import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -31,15 +31,14 @@ def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None =
         How it ended, or its state when detached.
     """
     bar = _NotebookBar(job) if _in_notebook() else _TerminalBar(job)
+
+    def show(state: JobState) -> None:
+        bar.show(job.progress(), state, job.reason())
+        if on_poll is not None:
+            on_poll(job)
+
     try:
-        while True:
-            state = job.state()
-            bar.show(job.progress(), state, job.reason())
-            if on_poll is not None:
-                on_poll(job)
-            if state.finished:
-                return state
-            time.sleep(poll_s)
+        return job.wait(poll_s=poll_s, on_look=show)
     except KeyboardInterrupt:
         bar.detach()
         return job.state()
@@ -50,18 +49,16 @@ def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None =
 def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str = "") -> str:
     """One line: state and why, phase, epoch, images/s, accuracy, time left.
 
-    What is not known is left out; so is what a running job does not need to have said.
+    What is not known is left out; so is that a job runs, which its epoch says.
     """
-    waits = state in (JobState.PENDING, JobState.SUSPENDED)
-    said = f"{state.value} ({reason})" if reason and reason != state.value else state.value
-    parts = [said] if state is not JobState.RUNNING else [reason] if reason else []
-    if state is JobState.COMPLETED:
-        pass
-    elif progress.epoch:
+    parts = [state.value if reason in ("", state.value) else f"{state.value} ({reason})"]
+    if state is JobState.RUNNING:
+        parts = [reason] if reason else []
+    if progress.epoch and state is not JobState.COMPLETED:
         parts.append(f"epoch {progress.epoch}/{progress.epochs}")
     elif state is JobState.RUNNING:
         parts.append("preparing data" if progress.phase == "data" else "starting")
-    if waits:
+    if state in (JobState.PENDING, JobState.SUSPENDED):
         return ", ".join(parts)
     if progress.phase == "validate" and not state.finished:
         parts.append("validating")
@@ -75,7 +72,7 @@ def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str
 
 
 def describe_briefly(progress: Progress, state: JobState = JobState.RUNNING) -> str:
-    """The same for a narrow terminal: ``2/40, 177/s, 12.9 %, 7:28``; words where no epoch runs."""
+    """The same for a narrow terminal: ``2/40, 177/s, 12.9 %, 7:28``; longer where no epoch runs."""
     if state is not JobState.RUNNING or not progress.epoch:
         return describe(Progress(phase=progress.phase), state)
     parts = [f"{progress.epoch}/{progress.epochs}"]
@@ -124,34 +121,35 @@ def _columns() -> int:
 class _TerminalBar:
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._alive = sys.stderr.isatty()
-        self._said = ""
-        if self._alive:
-            self._bar = tqdm(
-                total=100,
-                desc=str(job.resolved["experiment"]),
-                bar_format=_BAR,
-            )
+        self._experiment = str(job.resolved["experiment"])
+        self._line = ""
+        self._bar: tqdm[NoReturn] | None = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=100, desc=self._experiment, bar_format=_BAR)
 
-    def show(self, progress: Progress, state: JobState, reason: str = "") -> None:
-        if not self._alive:
-            # A file or a pipe gets a line an epoch and a line a change, not a bar. The expected
-            # start, after the semicolon, is reckoned anew all the time: that is no change.
-            said = f"{state.value} {reason.partition(';')[0]}"
-            line = said if state.finished else f"{said} epoch {progress.epoch}"
-            if line != self._said:
-                experiment = self._job.resolved["experiment"]
-                text = describe(progress, state, reason)
-                print(f"{experiment}: {text}", file=sys.stderr, flush=True)
-                self._said = line
+    def show(self, progress: Progress, state: JobState, reason: str) -> None:
+        if self._bar is None:
+            self._print_change(progress, state, reason)
             return
         done = 100.0 if state is JobState.COMPLETED else 100.0 * progress.fraction
         self._bar.n = round(done, 1)
-        experiment = str(self._job.resolved["experiment"])
         self._bar.ncols = _columns()
         # tqdm would put a comma before a postfix.
-        self._bar.bar_format = bar_format(experiment, progress, state, reason, self._bar.ncols)
+        self._bar.bar_format = bar_format(
+            self._experiment, progress, state, reason, self._bar.ncols
+        )
         self._bar.refresh()
+
+    def _print_change(self, progress: Progress, state: JobState, reason: str) -> None:
+        """A file or a pipe gets a line an epoch and a line a change, not a bar."""
+        # The expected start, after the semicolon, is estimated anew all the time: no change.
+        line = f"{state.value} {reason.partition(';')[0]}"
+        if not state.finished:
+            line += f" epoch {progress.epoch}"
+        if line != self._line:
+            text = describe(progress, state, reason)
+            print(f"{self._experiment}: {text}", file=sys.stderr, flush=True)
+            self._line = line
 
     def detach(self) -> None:
         self.close()
@@ -163,7 +161,7 @@ class _TerminalBar:
         )
 
     def close(self) -> None:
-        if self._alive:
+        if self._bar is not None:
             self._bar.close()
 
 
@@ -171,12 +169,16 @@ class _NotebookBar:
     """A plain HTML progress element: needs no widgets, and is kept in a saved notebook."""
 
     def __init__(self, job: Job) -> None:
+        # Only a notebook has IPython.
         from IPython.display import display
 
         self._job = job
-        self._handle = display({"text/plain": "starting"}, raw=True, display_id=True)
+        # IPython leaves `display` untyped.
+        self._handle = display(  # type: ignore[no-untyped-call]
+            {"text/plain": "starting"}, raw=True, display_id=True
+        )
 
-    def show(self, progress: Progress, state: JobState, reason: str = "") -> None:
+    def show(self, progress: Progress, state: JobState, reason: str) -> None:
         experiment = self._job.resolved["experiment"]
         done = 1.0 if state is JobState.COMPLETED else progress.fraction
         text = f"{experiment}: {describe(progress, state, reason)}"
@@ -200,9 +202,6 @@ class _NotebookBar:
 
 
 def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
-    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return type(shell).__name__ == "ZMQInteractiveShell"

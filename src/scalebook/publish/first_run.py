@@ -64,7 +64,7 @@ def ensure(root: Path, experiment: str, system: str) -> str:
         launch.watch(job)
     said, _ = notebook.communicate()
     if job is not None and job.state() is not launch.JobState.COMPLETED:
-        job.collect()
+        launch.collect(job)
     failure = json.loads(said or "{}").get("failure") if notebook.returncode == 0 else "it died"
     if failure:
         raise ScalebookError(f"notebook 01_run: {failure}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -66,11 +66,13 @@ class System(Frozen):
 
     Attributes
     ----------
+    launcher : str
+        ``local``, ``slurm``, or one that another package registers.
     cluster : str or None
         Pattern of Slurm's ``ClusterName`` (``*`` and ``?``) by which ``--system auto`` knows it.
     """
 
-    launcher: Literal["local", "slurm"]
+    launcher: Word
     facts: str | None = None
     cluster: ClusterPattern | None = None
     slurm: Slurm = Slurm()

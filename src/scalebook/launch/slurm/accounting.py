@@ -7,15 +7,16 @@ import datetime as dt
 import io
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError
 from scalebook.launch.slurm.commands import Ask, NoAccounting, NoSlurm, ask, asking_environment
+from scalebook.launch.waiting import looks
 
-#: Columns of ``results/logs/<stem>.sacct.csv``, in Slurm's words; times in UTC. None of them
+#: Columns of ``results/logs/<stem>.sacct.csv``, as Slurm names them; times in UTC. None of them
 #: names a user, an account, a node or a folder.
 COLUMNS = (
     "JobID", "JobName", "State", "ExitCode", "DerivedExitCode", "Submit", "Start", "End",
@@ -36,25 +37,13 @@ _SKEW = dt.timedelta(minutes=5)
 _LATE_S = 120.0
 
 
-class SlurmRun(Protocol):
-    """What is asked of a Slurm job here."""
-
-    slurm_ids: list[str]
-    cluster: str | None
-    folder: Path
-
-    def files(self) -> RunFiles | None:
-        """Files of its run."""
-        ...
-
-
-class Recorded(NamedTuple):
-    """What became of the accounting record.
+class Kept(NamedTuple):
+    """What became of the accounting of a job.
 
     Attributes
     ----------
     path : Path or None
-        The record; None where there is none.
+        Where it lies; None where there is none.
     note : str
         Why there is none, in one line; empty where there is.
     """
@@ -63,61 +52,62 @@ class Recorded(NamedTuple):
     note: str = ""
 
 
-def record(job: SlurmRun, timeout_s: float = 15.0, asked: Ask | None = None) -> Recorded:
+def record(
+    files: RunFiles,
+    numbers: Sequence[str],
+    cluster: str | None,
+    submitted: dt.datetime,
+    timeout_s: float = 15.0,
+    asked: Ask | None = None,
+) -> Kept:
     """Write the accounting of all attempts and steps of a finished job beside its results.
 
-    Accounting lags the queue by a second or so: the record is waited for. A second call writes
-    nothing where nothing has changed, and a record is never replaced by none.
+    Accounting lags the queue by a second or so: it is waited for. A second call writes nothing
+    where nothing has changed, and what is there is never replaced by nothing.
 
     Parameters
     ----------
-    job : SlurmRun
-        A finished job.
+    files : RunFiles
+        Those of its run.
+    numbers : sequence of str
+        Slurm's numbers of the job, the newest last: a resumed run has several.
+    cluster : str or None
+        ``ClusterName`` where it was submitted.
+    submitted : datetime
+        When it was submitted under its newest number.
     timeout_s : float
-        Longest time to wait for the final record.
+        Longest time to wait for the final rows.
     asked : Ask, optional
         Runs ``sacct``; for tests.
     """
-    files = job.files()
-    if files is None:
-        return Recorded(None, "the job left no run to put its accounting beside")
     asked = asked or _ask_in_utc
-    argv = _command(job.slurm_ids)
-    if time.time() - files.manifest.stat().st_mtime > _LATE_S:
-        timeout_s = 0.0
-    deadline = time.monotonic() + timeout_s
-    pause = 0.2
-    while True:
+    fields = ",".join((_CLUSTER, *COLUMNS))
+    argv = ["sacct", "-D", "-P", "-n", f"--delimiter={_SEPARATOR}", f"--format={fields}"]
+    argv += ["-j", ",".join(numbers)]
+    late = time.time() - files.manifest.stat().st_mtime > _LATE_S
+    problem = ""
+    for _ in looks(0.2, longest_s=3.0, timeout_s=0.0 if late else timeout_s):
         try:
-            rows = _of_job(job, _rows(asked(argv)))
+            rows = list(_of_job(_rows(asked(argv)), numbers, cluster, submitted))
         except (NoAccounting, NoSlurm) as error:
-            return _none(files, f"no accounting here ({error})")
+            return _nothing_new(files, f"no accounting here ({error})")
         except ScalebookError as error:
-            rows, problem = [], f"accounting did not answer ({error})"
-        else:
-            problem = "accounting has no final record of the job"
+            problem = f"accounting did not answer ({error})"
+            continue
         if rows and _final(rows):
             _write(files.sacct, rows)
-            return Recorded(files.sacct)
-        if time.monotonic() + pause > deadline:
-            return _none(files, f"{problem}; collect it again later")
-        time.sleep(pause)
-        pause = min(2 * pause, 3.0)
+            return Kept(files.sacct)
+        problem = "accounting has no final record of the job"
+    return _nothing_new(files, f"{problem}; collect it again later")
 
 
-def _none(files: RunFiles, why: str) -> Recorded:
-    """No answer now; a record that is there from an earlier call is kept."""
-    return Recorded(files.sacct) if files.sacct.is_file() else Recorded(None, why)
+def _nothing_new(files: RunFiles, why: str) -> Kept:
+    """No answer now; what is there from an earlier call is kept."""
+    return Kept(files.sacct) if files.sacct.is_file() else Kept(None, why)
 
 
-def _command(slurm_ids: list[str]) -> list[str]:
-    fields = ",".join((_CLUSTER, *COLUMNS))
-    return ["sacct", "-D", "-P", "-n", f"--delimiter={_SEPARATOR}", f"--format={fields}",
-            "-j", ",".join(slurm_ids)]  # fmt: skip
-
-
-def _ask_in_utc(argv: list[str]) -> str:
-    # sacct writes local time without saying so: a record must not depend on who asks where.
+def _ask_in_utc(argv: Sequence[str]) -> str:
+    # sacct writes local time and no zone: what is kept must not depend on who asks where.
     return ask(argv, environment={**asking_environment(), "TZ": "UTC"})
 
 
@@ -128,36 +118,32 @@ def _rows(text: str) -> Iterator[dict[str, str]]:
             yield dict(zip((_CLUSTER, *COLUMNS), cells))
 
 
-def _of_job(job: SlurmRun, rows: Iterator[dict[str, str]]) -> list[dict[str, str]]:
+def _of_job(
+    rows: Iterable[dict[str, str]],
+    numbers: Sequence[str],
+    cluster: str | None,
+    submitted: dt.datetime,
+) -> Iterator[dict[str, str]]:
     """Rows of this job, not of another cluster's or an earlier one of the same number."""
-    submitted = _submitted(job)
-    kept, ours = [], False
+    ours = False
     for row in rows:
         number, _, step = row["JobID"].partition(".")
-        if number not in job.slurm_ids or (job.cluster and row[_CLUSTER] != job.cluster):
+        if number not in numbers or (cluster and row[_CLUSTER] != cluster):
             continue
         if not step:
-            # Known is when the newest was submitted; those that it resumes came before.
-            since = _time(row["Submit"]) if number == job.slurm_ids[-1] else None
-            ours = submitted is None or since is None or since >= submitted - _SKEW
+            # The jobs that the newest resumes came before it.
+            since = _time(row["Submit"]) if number == numbers[-1] else None
+            ours = since is None or since >= submitted - _SKEW
         if ours:
-            kept.append({name: _cleaned(name, row[name]) for name in COLUMNS})
-    return kept
-
-
-def _submitted(job: SlurmRun) -> dt.datetime | None:
-    try:
-        said = contract.read_json(job.folder / "job.json").get("submitted")
-        return dt.datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ")
-    except (ScalebookError, TypeError, ValueError):
-        return None
+            yield {name: _cleaned(name, row[name]) for name in COLUMNS}
 
 
 def _time(text: str) -> dt.datetime | None:
     try:
-        return dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S")
+        moment = dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S")
     except ValueError:
         return None
+    return moment.replace(tzinfo=dt.timezone.utc)
 
 
 def _cleaned(column: str, cell: str) -> str:

@@ -17,7 +17,7 @@ SUBMIT_S = 60.0
 
 
 class SlurmError(ScalebookError):
-    """Slurm answered, and refused; the message is in its own words."""
+    """Slurm answered, and refused; the message is Slurm's."""
 
 
 class UnknownJob(SlurmError):
@@ -100,7 +100,7 @@ def ask(
     NoSlurm, ControllerAway
         If nobody answered.
     SlurmError
-        If Slurm refused, in its own words.
+        If Slurm refused; the message is Slurm's.
     """
     environment = asking_environment() if environment is None else environment
     configured = environment.get("SLURM_CONF")
@@ -124,37 +124,37 @@ def ask(
         raise NoSlurm(f"{argv[0]} is not on this machine") from None
     except OSError as error:
         raise NoSlurm(f"{argv[0]} cannot be run ({error.strerror})") from None
-    # sacct says that the database is out of reach, and exits with 0.
-    if done.returncode == 0 and not (argv[0] == "sacct" and _says(done.stderr, _AWAY)):
+    # sacct reports that the database is out of reach, and exits with 0.
+    if done.returncode == 0 and not (argv[0] == "sacct" and _holds(done.stderr, _AWAY)):
         return done.stdout
     raise _failure(argv[0], done.stderr or done.stdout)
 
 
-def _failure(command: str, said: str) -> ScalebookError:
+def _failure(command: str, output: str) -> ScalebookError:
     """Error of the right kind for what a command complained about."""
-    words = own_words(said) or f"{command} failed without a word"
+    message = complaint(output) or f"{command} failed without a word"
     for marks, kind in (
         (_NO_SLURM, NoSlurm),
         (_NO_ACCOUNTING, NoAccounting),
         (_UNKNOWN_JOB, UnknownJob),
         (_AWAY, ControllerAway),
     ):
-        if _says(said, marks):
-            return kind(words)
-    return SlurmError(words)
+        if _holds(output, marks):
+            return kind(message)
+    return SlurmError(message)
 
 
-def _says(text: str, marks: tuple[str, ...]) -> bool:
+def _holds(text: str, marks: tuple[str, ...]) -> bool:
     lowered = text.lower()
     return any(mark in lowered for mark in marks)
 
 
-def own_words(said: str) -> str:
+def complaint(output: str) -> str:
     """Slurm's complaint as one line: its error lines without their prefixes, each once."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    complaints = [line for line in lines if ": error: " in line or ": fatal: " in line] or lines
-    words = [line.split(": error: ")[-1].split(": fatal: ")[-1] for line in complaints]
-    return "; ".join(dict.fromkeys(words))
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if ": error: " in line or ": fatal: " in line] or lines
+    messages = [line.split(": error: ")[-1].split(": fatal: ")[-1] for line in errors]
+    return "; ".join(dict.fromkeys(messages))
 
 
 # --------------------------------------------------------------------------- environments

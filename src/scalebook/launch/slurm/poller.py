@@ -1,7 +1,7 @@
 """One gentle watcher of Slurm for all jobs of a process.
 
 However many jobs are followed, a look is one squeue; those that have left the queue share one
-sacct. The pauses grow while nothing changes, and while nobody answers.
+sacct. One pause stands between two looks: it grows while nothing changes and while nobody answers.
 """
 
 from __future__ import annotations
@@ -11,47 +11,23 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from scalebook.launch.slurm import commands as commands
-from scalebook.launch.slurm import records as records
+from scalebook.launch.slurm import commands, records
 from scalebook.launch.slurm.commands import Ask, ControllerAway, NoAccounting, NoSlurm, SlurmError
+from scalebook.launch.slurm.reasons import ENDS
 from scalebook.launch.slurm.records import Attempt, Queued, Shown
-from scalebook.launch.slurm.states import ENDS, Accounting, View
+from scalebook.launch.slurm.states import Accounting, View
+from scalebook.launch.waiting import Backoff
 
-#: Shortest and longest pause between two questions of one kind, in seconds.
+#: Shortest and longest pause between two looks, in seconds.
 PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
 #: How long the name of the cluster that answers is believed.
 _CLUSTER_S = 60.0
 #: How many jobs one question names at most.
 _JOBS_AT_ONCE = 500
 
-
-class Backoff:
-    """When to ask again: soon after a change, ever later while everything stays as it is."""
-
-    def __init__(self, clock: Callable[[], float], pause_s: float, longest_s: float) -> None:
-        self._clock = clock
-        self._shortest = self._pause = pause_s
-        self._longest = longest_s
-        self._asked: float | None = None
-
-    def due(self) -> bool:
-        """Whether the pause is over."""
-        return self._asked is None or self._clock() - self._asked >= self._pause
-
-    def asked(self, changed: bool) -> None:
-        """Note a question that was asked, and whether its answer was a new one."""
-        self._asked = self._clock()
-        grown = min(self._longest, self._pause * 1.4)
-        self._pause = self._shortest if changed else grown
-
-    def soon(self) -> None:
-        """Expect a change: the next pause is a short one."""
-        self._pause = self._shortest
-
-    def now(self) -> None:
-        """Ask at the next look."""
-        self._asked = None
+_Record = TypeVar("_Record")
 
 
 class Poller:
@@ -62,9 +38,9 @@ class Poller:
     ask : callable
         Runs one of Slurm's commands.
     clock : callable
-        Seconds, for the pauses.
+        Seconds, for the pause.
     pause_s, longest_s : float
-        Shortest and longest pause between two questions of one kind.
+        Shortest and longest pause between two looks.
     """
 
     def __init__(
@@ -77,51 +53,47 @@ class Poller:
         self._ask = ask
         self._clock = clock
         self._lock = threading.RLock()
-        self._jobs: dict[str, None] = {}
+        self._pause = Backoff(clock, pause_s, longest_s)
+        self._jobs: set[str] = set()
 
+        # What is known, and about which jobs each question was asked at the newest look.
         self._queue: dict[str, Queued] = {}
-        self._listed: set[str] = set()  # arrays and jobs that the newest squeue was asked about
-        self._queue_pause = Backoff(clock, pause_s, longest_s)
-
         self._attempts: dict[str, tuple[Attempt, ...]] = {}
-        self._accounted: set[str] = set()  # jobs that the newest sacct was asked about
+        self._shown: dict[str, Shown] = {}
+        self._asked_queue: set[str] = set()  # numbers: those of arrays stand for their tasks
+        self._asked_accounting: set[str] = set()
+        self._asked_controller: set[str] = set()
+
         self._accounting = Accounting.ON
-        self._accounting_pause = Backoff(clock, pause_s, longest_s)
-
-        self._shown: dict[str, Shown | None] = {}
-        self._shown_pauses: dict[str, Backoff] = {}
-        self._new_pause = lambda: Backoff(clock, pause_s, longest_s)
-
+        self._away_since: dt.datetime | None = None
+        self._no_slurm = ""
         self._cluster: str | None = None
         self._cluster_asked: float | None = None
         self._configured: tuple[int, int] | None = None
-        self._away_since: dt.datetime | None = None
-        self._no_slurm = ""
 
     # ----------------------------------------------------------------- what is followed
 
     def follow(self, job: str) -> None:
         """Ask about this job too, from the next look on."""
         with self._lock:
-            self._jobs[job] = None
+            self._jobs.add(job)
 
     def forget(self, job: str) -> None:
         """Ask no more about a job that has ended."""
         with self._lock:
-            self._jobs.pop(job, None)
+            self._jobs.discard(job)
 
     def expect_change(self, at_once: bool = False) -> None:
         """Take a short pause next, or none: something has just happened, such as a job's end."""
         with self._lock:
-            self._queue_pause.soon()
-            self._accounting_pause.soon()
+            self._pause.soon()
             if at_once:
-                self._queue_pause.now()
+                self._pause.now()
 
     # ----------------------------------------------------------------- looks
 
     def look(self, job: str, cluster: str | None = None) -> View:
-        """Everything known about a job, as fresh as the pauses allow.
+        """Everything there is to know about a job, as fresh as the pause allows.
 
         Parameters
         ----------
@@ -132,22 +104,28 @@ class Poller:
         """
         with self._lock:
             self.follow(job)
-            self._refresh_queue(job)
+            if self._pause.due() or _number(job) not in self._asked_queue:
+                self._ask_queue()
             if self._no_slurm:
                 return View(elsewhere=self._no_slurm)
             if cluster and self._cluster and cluster != self._cluster:
-                return View(elsewhere=f"cluster {cluster} does not answer here, "
-                            f"{self._cluster} does")  # fmt: skip
-            queued = self._queue.get(job)
-            known = self._attempts.get(job, ())
-            if self._away_since:
-                return View(queued, known, self._shown.get(job), away_since=self._away_since)
-            if queued is None or queued.state in ENDS or _was_requeued(queued):
-                self._refresh_accounting(job)
-                known = self._attempts.get(job, ())
-                if self._accounting is not Accounting.ON or not _has_ended(known):
-                    self._refresh_shown(job)
-            return View(queued, known, self._shown.get(job), self._accounting)
+                return View(
+                    elsewhere=f"cluster {cluster} does not answer here, {self._cluster} does"
+                )
+            if self._away_since is None and self._may_have_ended(job):
+                if job not in self._asked_accounting and not self._end_is_known(job):
+                    self._ask_accounting()
+                if self._accounting is not Accounting.ON or not self._has_ended(job):
+                    self._ask_controller(job)
+            away = self._away_since
+            return View(
+                self._queue.get(job),
+                self._attempts.get(job, ()),
+                self._shown.get(job),
+                # Nobody was asked whether there is accounting.
+                Accounting.ON if away else self._accounting,
+                away,
+            )
 
     def cluster_now(self) -> str | None:
         """``ClusterName`` as the controller says it this moment.
@@ -159,82 +137,62 @@ class Poller:
         """
         with self._lock:
             self._cluster_asked = None
-            self._refresh_cluster()
+            self._ask_cluster()
             return self._cluster
 
     # ----------------------------------------------------------------- questions
 
-    def _refresh_queue(self, job: str) -> None:
-        """Ask squeue about all jobs, if it is time or `job` is new to it."""
-        if not self._queue_pause.due() and _number(job) in self._listed:
-            return
-        jobs = {_number(one) for one in self._jobs}
+    def _ask_queue(self) -> None:
+        """Begin a new look: ask squeue about all jobs."""
+        before, was_away = self._queue, self._away_since
+        self._asked_queue = {_number(job) for job in self._jobs}
+        self._asked_accounting, self._asked_controller = set(), set()
+        self._no_slurm = ""
         try:
-            self._refresh_cluster()
-            found = self._in_parts(commands.squeue, jobs, records.parse_squeue)
+            self._ask_cluster()
+            self._queue = self._ask_about(self._asked_queue, commands.squeue, records.parse_squeue)
+            self._away_since = None
         except NoSlurm as error:
-            self._no_slurm = f"{error}"
+            self._no_slurm = str(error)
         except (ControllerAway, SlurmError):
-            self._no_slurm = ""
-            if self._away_since is None:
-                self._away_since = dt.datetime.now().astimezone()
-        else:
-            changed = found != self._queue or bool(self._away_since)
-            self._queue, self._listed = found, jobs
-            self._away_since, self._no_slurm = None, ""
-            self._queue_pause.asked(changed)
-            if changed:
-                self._accounting_pause.soon()
-            return
-        self._listed = jobs
-        self._cluster_asked = None
-        self._queue_pause.asked(changed=False)
+            self._away_since = self._away_since or dt.datetime.now().astimezone()
+        away = bool(self._no_slurm or self._away_since)
+        if away:
+            self._cluster_asked = None
+        self._pause.asked(changed=not away and (bool(was_away) or self._queue != before))
 
-    def _refresh_accounting(self, job: str) -> None:
-        """Ask sacct about every job that is not plainly alive, if it is time."""
-        queued, known = self._queue.get(job), self._attempts.get(job)
-        # Of a job that ran again, what is known may be the end of an earlier attempt.
-        if queued and queued.state in ENDS and known and known[-1].state == queued.state:
-            return
-        if not self._accounting_pause.due() and job in self._accounted:
-            return
-        wanted = {
-            one
-            for one in self._jobs
-            if (queued := self._queue.get(one)) is None
-            or queued.state in ENDS
-            or _was_requeued(queued)
-        }
-        before = {one: self._attempts.get(one, ()) for one in wanted}
+    def _ask_accounting(self) -> None:
+        """Ask sacct about every job that is not plainly alive."""
+        self._asked_accounting = {job for job in self._jobs if self._may_have_ended(job)}
+        numbers = {_number(job) for job in self._asked_accounting}
         try:
-            numbers = {_number(one) for one in wanted}
-            self._attempts.update(self._in_parts(commands.sacct, numbers, records.parse_sacct))
+            found = self._ask_about(numbers, commands.sacct, records.parse_sacct)
             self._accounting = Accounting.ON
         except NoAccounting:
             self._accounting = Accounting.OFF
         except (ControllerAway, SlurmError):
             self._accounting = Accounting.AWAY
-        self._accounted = wanted
-        self._accounting_pause.asked(
-            changed=any(self._attempts.get(one, ()) != was for one, was in before.items())
-        )
+        else:
+            ours = self._asked_accounting & set(found)
+            if any(self._attempts.get(job) != found[job] for job in ours):
+                self._pause.soon()
+            self._attempts.update(found)
 
-    def _refresh_shown(self, job: str) -> None:
-        """Ask the controller itself about one job, if it is time."""
-        pause = self._shown_pauses.setdefault(job, self._new_pause())
-        if not pause.due():
+    def _ask_controller(self, job: str) -> None:
+        """Ask the controller itself about one job, once at a look."""
+        if job in self._asked_controller:
             return
-        before = self._shown.get(job)
+        self._asked_controller.add(job)
+        # It forgets a job some minutes after its end; what it told before is still true.
         try:
-            self._shown[job] = records.parse_scontrol_job(self._ask(commands.scontrol_job(job)))
-        except SlurmError:
-            # The controller forgets a job some minutes after its end; what it said is still true.
-            self._shown.setdefault(job, None)
-        except ControllerAway:
+            shown = records.parse_scontrol_job(self._ask(commands.scontrol_job(job)))
+        except (ControllerAway, SlurmError):
             return
-        pause.asked(changed=self._shown[job] != before)
+        if shown and shown != self._shown.get(job):
+            self._shown[job] = shown
+            self._pause.soon()
 
-    def _refresh_cluster(self) -> None:
+    def _ask_cluster(self) -> None:
         now = self._clock()
         configured = _configuration()
         if (
@@ -243,43 +201,53 @@ class Poller:
             or configured != self._configured
         ):
             self._configured = configured
-            said = self._ask(commands.scontrol_config())
-            name = records.parse_cluster(said)
+            name = records.parse_cluster(self._ask(commands.scontrol_config()))
             if name != self._cluster:
                 # The same numbers mean other jobs there.
                 self._queue, self._attempts, self._shown = {}, {}, {}
             self._cluster, self._cluster_asked = name, now
 
-    def _in_parts(
+    def _ask_about(
         self,
+        numbers: Iterable[str],
         question: Callable[[list[str]], list[str]],
-        jobs: Iterable[str],
-        parse: Callable[[str], dict],
-    ) -> dict:
+        parse: Callable[[str], dict[str, _Record]],
+    ) -> dict[str, _Record]:
         """Answers about many jobs; a job that is unknown to Slurm is just not among them."""
-        names = sorted(jobs, key=int)
-        found: dict = {}
+        names = sorted(numbers, key=int)
+        found: dict[str, _Record] = {}
         for start in range(0, len(names), _JOBS_AT_ONCE):
             try:
-                said = self._ask(question(names[start : start + _JOBS_AT_ONCE]))
+                answer = self._ask(question(names[start : start + _JOBS_AT_ONCE]))
             except commands.UnknownJob:
                 continue
-            found.update(parse(said))
+            found.update(parse(answer))
         return found
+
+    def _may_have_ended(self, job: str) -> bool:
+        """Whether a job is not plainly alive: a requeued one, too, waits for a time to come."""
+        queued = self._queue.get(job)
+        return (
+            queued is None
+            or queued.state in ENDS
+            or (queued.state == "PENDING" and queued.reason == "BeginTime")
+        )
+
+    def _end_is_known(self, job: str) -> bool:
+        """Whether accounting has the end that the queue shows, not that of an earlier attempt."""
+        queued, attempts = self._queue.get(job), self._attempts.get(job, ())
+        if queued is None or not attempts:
+            return False
+        return queued.state in ENDS and queued.state == attempts[-1].state
+
+    def _has_ended(self, job: str) -> bool:
+        attempts = self._attempts.get(job, ())
+        return bool(attempts) and attempts[-1].state in ENDS
 
 
 def _number(job: str) -> str:
     """Number of the job, or of the array that a task belongs to."""
     return job.partition("_")[0]
-
-
-def _has_ended(attempts: tuple[Attempt, ...]) -> bool:
-    return bool(attempts) and attempts[-1].state in ENDS
-
-
-def _was_requeued(queued: Queued) -> bool:
-    """Whether a waiting job may have run before: a requeued one waits for a time to come."""
-    return queued.state == "PENDING" and queued.reason == "BeginTime"
 
 
 def _configuration() -> tuple[int, int] | None:

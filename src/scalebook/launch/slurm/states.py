@@ -1,6 +1,6 @@
-"""The rules: from what Slurm and the run itself say to one state and its reason in words.
+"""The rules that decide a job's state and its reason, from what Slurm and the run itself report.
 
-Pure functions of records; `poller` gathers the records, `slurm` stores the answer.
+Pure functions of records; `poller` gathers the records, `job` stores the answer.
 """
 
 from __future__ import annotations
@@ -10,8 +10,18 @@ import enum
 from dataclasses import dataclass, replace
 
 from scalebook.contract import REQUEUE
-from scalebook.launch.job import JobState
-from scalebook.launch.slurm.reasons import MEMORY, clock, end_words, exit_words, pending_words, whom
+from scalebook.launch.job import STATE_OF_END, JobState
+from scalebook.launch.slurm.reasons import (
+    ALIVE,
+    ENDS,
+    MEMORY,
+    REQUEUED,
+    canceller,
+    end_reason,
+    exit_text,
+    local_time,
+    waiting_reason,
+)
 from scalebook.launch.slurm.records import Attempt, Exit, Queued, Shown
 
 #: How long after its end a job's accounting may still be on its way.
@@ -62,14 +72,14 @@ class View:
 
 @dataclass(frozen=True)
 class Run:
-    """What the run's own manifest says of its last attempt under this job.
+    """Last attempt under this job, as the run's own manifest has it.
 
     Attributes
     ----------
     ended : str or None
         One of `contract.ENDED`; None while it is open, or where there is none.
     reason : str
-        Why, in the run's own words.
+        Why, as the run wrote it.
     """
 
     ended: str | None = None
@@ -89,6 +99,11 @@ class Verdict:
     state: JobState
     reason: str = ""
     settled: bool = False
+
+    def same_as(self, other: Verdict) -> bool:
+        """Whether it tells nothing new; the expected start, after a semicolon, always changes."""
+        mine, theirs = self.reason.partition(";")[0], other.reason.partition(";")[0]
+        return (self.state, self.settled, mine) == (other.state, other.settled, theirs)
 
 
 def alive(view: View) -> bool:
@@ -118,11 +133,11 @@ def judge(
     if view.away_since and last.state.finished:
         return last
     if view.away_since:
-        since = clock(view.away_since, now)
+        since = local_time(view.away_since, now)
         return Verdict(
             last.state, f"Slurm's controller has not answered since {since}; last known state"
         )
-    if alive(view):
+    if view.queued is not None and alive(view):
         return _alive(view.queued, view, now, last)
     return _against_run(_end(view, run, submitted, now, last), view, run, now)
 
@@ -132,86 +147,40 @@ def _elsewhere(why: str, run: Run, last: Verdict) -> Verdict:
     if last.state.finished:
         return last
     if run.ended:
-        return Verdict(_RUN_ENDS[run.ended], run.reason)
+        return Verdict(STATE_OF_END[run.ended], run.reason)
     return Verdict(last.state, f"{why}; last known state")
 
 
 # --------------------------------------------------------------------------- alive
 
-ENDS = {
-    "COMPLETED": JobState.COMPLETED,
-    "FAILED": JobState.FAILED,
-    "CANCELLED": JobState.CANCELLED,
-    "TIMEOUT": JobState.TIMEOUT,
-    "DEADLINE": JobState.TIMEOUT,
-    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
-    "NODE_FAIL": JobState.NODE_FAIL,
-    "BOOT_FAIL": JobState.NODE_FAIL,
-    "PREEMPTED": JobState.PREEMPTED,
-    "REVOKED": JobState.CANCELLED,
-    "LAUNCH_FAILED": JobState.FAILED,
-    "RECONFIG_FAIL": JobState.FAILED,
-}
-_WAITING = {
-    "PENDING": "",
-    "REQUEUED": "requeued",
-    "REQUEUE_FED": "requeued on another cluster of the federation",
-    "REQUEUE_HOLD": "requeued and held; let it go with: scontrol release {job}",
-    "SPECIAL_EXIT": "requeued and held after a special exit status; "
-    "let it go with: scontrol release {job}",
-    "RESV_DEL_HOLD": "held because its reservation was deleted",
-}
-_SUSPENDED = {
-    "SUSPENDED": "Slurm has suspended it; it goes on by itself",
-    "STOPPED": "stopped by a signal; it keeps its nodes",
-}
-_RUNNING = {
-    "RUNNING": "",
-    "COMPLETING": "ending: its nodes are being cleaned up",
-    "CONFIGURING": "its nodes are starting",
-    "RESIZING": "its nodes are changing",
-    "SIGNALING": "being signalled",
-    "STAGE_OUT": "its files are being copied out",
-}
-_REQUEUED = {
-    "NODE_FAIL": "requeued after a node was lost",
-    "PREEMPTED": "requeued after a job of higher priority took its nodes",
-    "REQUEUED": "requeued",
-    "BOOT_FAIL": "requeued after a node did not start",
-}
-
 
 def _alive(queued: Queued, view: View, now: dt.datetime, last: Verdict) -> Verdict:
     """A job that is still in the queue."""
-    if queued.state in _SUSPENDED:
-        return Verdict(JobState.SUSPENDED, _SUSPENDED[queued.state])
-    if queued.state in _WAITING:
-        return Verdict(JobState.PENDING, _pending(queued, view, now, last))
-    return Verdict(JobState.RUNNING, _RUNNING.get(queued.state, f"Slurm says {queued.state}"))
+    state, reason = ALIVE.get(queued.state, (JobState.RUNNING, f"Slurm says {queued.state}"))
+    if state is JobState.PENDING:
+        reason = reason.format(job=queued.job) or _pending(queued, view, now, last)
+    return Verdict(state, reason)
 
 
 def _pending(queued: Queued, view: View, now: dt.datetime, last: Verdict) -> str:
-    # Accounting is asked while the job waits for its time; what it said holds while it waits on.
+    # Accounting is asked while the job waits for its time; its answer holds while it waits on.
     was = last.reason.partition(";")[0]
-    requeued = was if was in _REQUEUED.values() and last.state is JobState.PENDING else ""
-    past = [one for one in view.attempts if one.state in _REQUEUED]
+    requeued = was if was in REQUEUED.values() and last.state is JobState.PENDING else ""
+    past = [one for one in view.attempts if one.state in REQUEUED]
     if past:
-        requeued = _REQUEUED[past[-1].state]
+        requeued = REQUEUED[past[-1].state]
     elif view.shown and view.shown.restarts:
         requeued = requeued or "requeued"
-    if queued.state != "PENDING":
-        return _WAITING[queued.state].format(job=queued.job)
-    at = clock(queued.start, now) if queued.start else ""
+    at = local_time(queued.start, now) if queued.start else ""
     if queued.reason == "BeginTime" and requeued:
         return f"{requeued}; starts again at {at}" if at else requeued
     if queued.reason == "BeginTime" and at:
         return f"starts at {at}, as it was asked to"
-    words = pending_words(queued.reason, queued.job)
     if queued.start and queued.start - now > EXPECTED_WITHIN:
         at = ""
-    return "; ".join(
-        part for part in (requeued, words, at and f"expected to start at {at}") if part
-    )
+    expected = f"expected to start at {at}" if at else ""
+    parts = (requeued, waiting_reason(queued.reason, queued.job), expected)
+    return "; ".join(part for part in parts if part)
 
 
 # --------------------------------------------------------------------------- ended
@@ -233,15 +202,15 @@ def _end(view: View, run: Run, submitted: dt.datetime, now: dt.datetime, last: V
         return replace(end, settled=view.accounting is not Accounting.AWAY)
     if view.queued:
         reason = view.queued.reason
-        return Verdict(ENDS[view.queued.state], "" if reason == "None" else reason)
-    if final and final.state in _REQUEUED:
-        return Verdict(JobState.PENDING, _REQUEUED[final.state])
+        return Verdict(ENDS[view.queued.state][0], "" if reason == "None" else reason)
+    if final and final.state in REQUEUED:
+        return Verdict(JobState.PENDING, REQUEUED[final.state])
     if view.accounting is Accounting.AWAY and not run.ended:
         return Verdict(last.state, "no longer in the queue, and Slurm's accounting does not answer")
     if _young(submitted, now, SUBMIT_LAG_S):
         return Verdict(last.state, "submitted; Slurm does not list it yet")
     if run.ended:
-        return Verdict(_RUN_ENDS[run.ended], run.reason, settled=True)
+        return Verdict(STATE_OF_END[run.ended], run.reason, settled=True)
     if final and final.state == "PENDING":
         # Accounting goes on listing such a task of an array as pending.
         return Verdict(JobState.CANCELLED, "taken out of the queue before it started", True)
@@ -259,29 +228,30 @@ def _young(moment: dt.datetime | None, now: dt.datetime, seconds: float) -> bool
 
 
 def _from_accounting(attempt: Attempt, again: bool) -> Verdict:
-    """The end of a job as accounting tells it; its steps may know more than the job does."""
-    state = ENDS[attempt.state]
+    """The end of a job as accounting has it; its steps may tell more than the job does."""
+    state = ENDS[attempt.state][0]
     # The derived exit code of a job that ran again may be that of a step of an earlier attempt.
     derived = Exit() if again else attempt.derived
     memory = [step for step in attempt.steps if step.state == "OUT_OF_MEMORY"]
-    failed = [step for step in attempt.steps if step.exit.failed and step.name != "extern"]
     if state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and memory:
         where = "" if memory[0].name == "batch" else f"in step {memory[0].name} "
         return Verdict(JobState.OUT_OF_MEMORY, f"{where}{MEMORY}", settled=True)
     if state is JobState.COMPLETED and (derived.failed or _step_failed(attempt)):
-        step = next((one for one in failed if one.name != "batch"), None)
-        said = exit_words(step.exit if step else derived)
+        steps = [step for step in attempt.steps if step.name not in ("batch", "extern")]
+        step = next((step for step in steps if step.exit.failed), None)
         name = f"step {step.name}" if step else "a step"
         if step and step.state == "OUT_OF_MEMORY":
             return Verdict(JobState.OUT_OF_MEMORY, f"in {name} {MEMORY}", settled=True)
-        return Verdict(
-            JobState.FAILED, f"{name} {said}, though the script ended with 0", settled=True
-        )
-    reason = end_words(attempt.state, attempt.exit, attempt.limit)
+        reason = f"{name} {exit_text(step.exit if step else derived)}"
+        return Verdict(JobState.FAILED, f"{reason}, though the script ended with 0", settled=True)
+    if attempt.exit.status == REQUEUE and state is JobState.FAILED:
+        reason = "wrote a checkpoint before its time limit and was not requeued"
+        return Verdict(JobState.TIMEOUT, reason, settled=True)
+    reason = end_reason(attempt.state, attempt.exit, attempt.limit)
     if state is JobState.CANCELLED and attempt.cancelled_by:
         started = "" if attempt.start else " before it started"
-        reason = f"by {whom(attempt.cancelled_by)}{started}"
-    return _asked_again(Verdict(state, reason, settled=True), attempt.exit)
+        reason = f"by {canceller(attempt.cancelled_by)}{started}"
+    return Verdict(state, reason, settled=True)
 
 
 def _step_failed(attempt: Attempt) -> bool:
@@ -289,46 +259,22 @@ def _step_failed(attempt: Attempt) -> bool:
     return any(step.state in bad for step in attempt.steps if step.name.isdigit())
 
 
-def _from_controller(shown: Shown) -> Verdict:
-    """The end of a job as its controller remembers it, where there is no accounting."""
-    state = ENDS[shown.state]
-    derived = Exit() if shown.restarts else shown.derived
-    if derived.signal == _OOM_SIGNAL and state in (JobState.FAILED, JobState.COMPLETED):
-        return Verdict(JobState.OUT_OF_MEMORY, MEMORY, settled=True)
-    if state is JobState.COMPLETED and derived.failed:
-        said = exit_words(derived)
-        return Verdict(
-            JobState.FAILED, f"a step {said}, though the script ended with 0", settled=True
-        )
-    reason = end_words(shown.state, shown.exit, shown.limit)
-    return _asked_again(Verdict(state, reason, settled=True), shown.exit)
-
-
 #: Exit code 0:125 is Slurm's mark of a step that the kernel ended for want of memory.
 _OOM_SIGNAL = 125
 
 
-def _asked_again(verdict: Verdict, code: Exit) -> Verdict:
-    """A run that stopped before its time limit to be requeued, and was not."""
-    if verdict.state is JobState.FAILED and code.status == REQUEUE:
-        return Verdict(
-            JobState.TIMEOUT,
-            "wrote a checkpoint before its time limit and was not requeued",
-            settled=True,
-        )
-    return verdict
+def _from_controller(shown: Shown) -> Verdict:
+    """The end of a job as its controller remembers it, where there is no accounting."""
+    no_memory = shown.derived.signal == _OOM_SIGNAL and not shown.restarts
+    if no_memory and ENDS[shown.state][0] in (JobState.FAILED, JobState.COMPLETED):
+        return Verdict(JobState.OUT_OF_MEMORY, MEMORY, settled=True)
+    attempt = Attempt(
+        "", "", shown.state, exit=shown.exit, derived=shown.derived, limit=shown.limit
+    )
+    return _from_accounting(attempt, again=shown.restarts > 0)
 
 
-# --------------------------------------------------------------------------- the run's own story
-
-_RUN_ENDS = {
-    "completed": JobState.COMPLETED,
-    "failed": JobState.FAILED,
-    "cancelled": JobState.CANCELLED,
-    "interrupted": JobState.CANCELLED,
-    "killed": JobState.FAILED,
-    "timeout": JobState.TIMEOUT,
-}
+# --------------------------------------------------------------------------- the run's own end
 
 
 def _against_run(verdict: Verdict, view: View, run: Run, now: dt.datetime) -> Verdict:
@@ -340,18 +286,18 @@ def _against_run(verdict: Verdict, view: View, run: Run, now: dt.datetime) -> Ve
             reason = verdict.reason or verdict.state.value
             return replace(verdict, reason=f"{reason}, after its training had completed")
         if verdict.state is JobState.FAILED and run.ended:
-            # The run's own line says more than an exit status does.
+            # The run's own line tells more than an exit status does.
             state = JobState.TIMEOUT if run.ended == "timeout" else verdict.state
             return replace(verdict, state=state, reason=run.reason or verdict.reason)
-        told = "; ".join(part for part in (verdict.reason, run.reason) if part)
-        return replace(verdict, reason=told)
+        reason = "; ".join(part for part in (verdict.reason, run.reason) if part)
+        return replace(verdict, reason=reason)
     if run.ended == "completed":
         return verdict
     end = view.attempts[-1].end if view.attempts else (view.shown.end if view.shown else None)
     if _young(end, now, FILES_LAG_S):
         return Verdict(JobState.RUNNING, "has ended; its files are on their way")
     if run.ended is None:
-        said = "its run did not finish"
+        but = "its run did not finish"
     else:
-        said = f"its run {run.ended}" + (f": {run.reason}" if run.reason else "")
-    return replace(verdict, state=JobState.FAILED, reason=f"Slurm says completed, but {said}")
+        but = f"its run {run.ended}" + (f": {run.reason}" if run.reason else "")
+    return replace(verdict, state=JobState.FAILED, reason=f"Slurm says completed, but {but}")

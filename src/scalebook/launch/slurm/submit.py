@@ -7,154 +7,125 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch.job import KERNEL_VARIABLES, JobState
-from scalebook.launch.slurm import commands as commands
-from scalebook.launch.slurm import records as records
+from scalebook.launch.job import environment_of_job
+from scalebook.launch.slurm import commands, records
 from scalebook.launch.slurm.poller import shared
-from scalebook.launch.slurm.slurm_job import SlurmJob
-from scalebook.launch.store import write_notes
 
 #: Where the scripts' own directive puts what jobs print.
 LOGS = "slurm/logs"
 _DEFAULT_SCRIPT = study.Experiment.model_fields["script"].default
 
 
-def submit(resolved: dict[str, Any], root: Path, after: Sequence[SlurmJob | str] = ()) -> SlurmJob:
-    """Submit one run.
+@dataclass(frozen=True)
+class Submission:
+    """A job, or a task of an array, that Slurm has taken.
+
+    Attributes
+    ----------
+    run_id, slurm_id : str
+        Ids of the run and of Slurm.
+    cluster : str or None
+        Slurm's ``ClusterName``.
+    command : list of str or None
+        The exact sbatch command; None where a person typed it.
+    output : str or None
+        File that the job prints to, relative to the study's folder where it lies below it; None
+        where it is not known.
+    """
+
+    run_id: str
+    slurm_id: str
+    cluster: str | None
+    command: list[str] | None
+    output: str | None
+
+
+def submit(
+    resolved: Sequence[dict[str, Any]],
+    root: Path,
+    after: Sequence[str] = (),
+    array: bool = False,
+    again: str | None = None,
+) -> list[Submission]:
+    """Submit one run, or runs of one shape as an array.
 
     Parameters
     ----------
-    resolved : dict
-        As `scalebook.study.resolve` returns it.
+    resolved : sequence of dict
+        As `scalebook.study.resolve` returns them.
     root : Path
         Folder of the study.
-    after : sequence of SlurmJob or str
-        Jobs, or Slurm's numbers of jobs, that must have ended before, however they ended.
+    after : sequence of str
+        Slurm's numbers of jobs that must have ended before, however they ended.
+    array : bool
+        Whether they become tasks of an array, of which one runs at a time.
+    again : str, optional
+        Id of the run that is to go on from its last checkpoint.
 
     Raises
     ------
     ScalebookError
         If Slurm refuses or does not answer; nothing is left behind then.
     """
-    options = [*_options(resolved, root), *_dependency(after)]
-    return _submit([resolved], root, options, _by_hand(resolved, root))[0]
-
-
-def submit_array(
-    resolved: Sequence[dict[str, Any]],
-    root: Path,
-    after: Sequence[SlurmJob | str] = (),
-    limit: int = 1,
-) -> list[SlurmJob]:
-    """Submit runs of one shape as one array.
-
-    Parameters
-    ----------
-    resolved : sequence of dict
-        One run each; all ask for the same nodes and ranks on the same system.
-    root : Path
-        Folder of the study.
-    after : sequence of SlurmJob or str
-        Jobs, or Slurm's numbers of jobs, that must have ended before, however they ended.
-    limit : int
-        How many run at the same time.
-    """
     if not resolved:
         raise UsageError("an array needs at least one run")
-    options = _options(resolved[0], root)
-    for other in resolved[1:]:
-        if _options(other, root)[1:] != options[1:] or _script(other, root) != _script(
-            resolved[0], root
-        ):
-            raise UsageError(
-                f"{resolved[0]['experiment']} and {other['experiment']} ask for different nodes, "
-                "options or scripts: they cannot be one array"
-            )
-    if len({one["experiment"] for one in resolved}) > 1:
-        options[0] = f"--job-name={resolved[0]['study']}"
-    options.append(f"--array=0-{len(resolved) - 1}%{max(1, limit)}")
-    options += _dependency(after)
-    return _submit(resolved, root, options, [], array=True)
-
-
-def resume(job: SlurmJob) -> SlurmJob:
-    """Submit a run that ended without success again: it goes on from its last checkpoint."""
-    state = job.state()
-    if not state.finished:
-        raise ScalebookError(f"job {job.id} is still {state.value}: nothing to resume")
-    if state is JobState.COMPLETED:
-        raise ScalebookError(f"job {job.id} completed: nothing to resume")
-    resolved, root = job.resolved, job.root
-    return _submit([resolved], root, _options(resolved, root), _by_hand(resolved, root), again=job)[
-        0
-    ]
-
-
-# --------------------------------------------------------------------------- sbatch
-
-
-def _submit(
-    resolved: Sequence[dict[str, Any]],
-    root: Path,
-    options: list[str],
-    arguments: list[str],
-    array: bool = False,
-    again: SlurmJob | None = None,
-) -> list[SlurmJob]:
-    """Call sbatch and take notes of what it started; `again` is the job that is resumed."""
     first = resolved[0]
     where = f"{first['experiment']} on system {first['system']}"
-    output = f"{LOGS}/%x-{'%A_%a' if array else '%j'}.log"
-    command = [
-        "sbatch", "--parsable", "--chdir=.", *options, f"--output={output}",
-        _script(first, root), *arguments,
-    ]  # fmt: skip
     if any(letter in str(root) for letter in "%\\"):
         # Slurm's job would fail at once, without a word.
         raise UsageError(
             f"{where}: {root}: Slurm takes % and \\ in a path for a pattern: move the study to a "
             "folder without them"
         )
+    several = len({one["experiment"] for one in resolved}) > 1
+    name = first["study"] if several else first["experiment"]
+    command = [
+        "sbatch",
+        "--parsable",
+        "--chdir=.",
+        f"--job-name={name}",
+        *_shared_options(resolved, root),
+        *([f"--array=0-{len(resolved) - 1}%1"] if array else []),
+        *_dependency(after),
+        f"--output={LOGS}/%x-{'%A_%a' if array else '%j'}.log",
+        _script(first, root),
+        *([] if array else _arguments_by_hand(first, root)),
+    ]
     (root / LOGS).mkdir(parents=True, exist_ok=True)
     path, new = _keep(resolved, root, array)
     environment = _environment(first, root, path, command)
     if again:
-        environment |= {"SCALEBOOK_JOB_ID": again.id, "SCALEBOOK_RESUME": "1"}
+        environment |= {"SCALEBOOK_JOB_ID": again, "SCALEBOOK_RESUME": "1"}
     try:
         cluster = shared().cluster_now()
-        said = commands.ask(command, commands.SUBMIT_S, environment, root)
-        number = records.parse_submitted(said)
+        answer = commands.ask(command, commands.SUBMIT_S, environment, root)
+        number = records.parse_submitted(answer)
         if number is None:
-            raise commands.SlurmError(f"sbatch answered {said.strip()!r}, which is no job number")
+            raise commands.SlurmError(f"sbatch answered {answer.strip()!r}, which is no job number")
     except ScalebookError as error:
         if new:
             _forget(path)
         raise _refused(where, error) from None
-    jobs = []
-    for task, one in enumerate(resolved):
-        slurm_id = f"{number}_{task}" if array else number
-        run_id = contract.slurm_run_id(cluster, number, str(task) if array else None)
-        if again:
-            run_id = again.id
-            for stale in ("state.json", "progress.json"):
-                (again.folder / stale).unlink(missing_ok=True)
-        log = f"{LOGS}/{options[0].removeprefix('--job-name=')}-{slurm_id}.log"
-        earlier = again.slurm_ids if again else ()
-        write_notes(root, run_id, one, slurm_id, cluster, command, log, earlier=earlier)
-        jobs.append(SlurmJob(run_id, root))
-    return jobs
+    submissions = []
+    for task in [str(index) for index in range(len(resolved))] if array else [None]:
+        run_id = again or contract.slurm_run_id(cluster, number, task)
+        slurm_id = f"{number}_{task}" if task else number
+        output = f"{LOGS}/{name}-{slurm_id}.log"
+        submissions.append(Submission(run_id, slurm_id, cluster, command, output))
+    return submissions
 
 
 def _refused(where: str, error: ScalebookError) -> ScalebookError:
-    """Say in one line why there is no job, and what to do."""
+    """Error that says in one line why there is no job, and what to do."""
     if isinstance(error, commands.NoSlurm):
         return UsageError(
             f"{where}: no Slurm here ({error}): submit on a cluster's login node, take --system "
@@ -170,6 +141,19 @@ def _refused(where: str, error: ScalebookError) -> ScalebookError:
     return error
 
 
+def _shared_options(resolved: Sequence[dict[str, Any]], root: Path) -> list[str]:
+    """Options that all runs of an array ask for alike."""
+    first = resolved[0]
+    options = _options(first, root)
+    for other in resolved[1:]:
+        if _options(other, root) != options or _script(other, root) != _script(first, root):
+            raise UsageError(
+                f"{first['experiment']} and {other['experiment']} ask for different nodes, "
+                "options or scripts: they cannot be one array"
+            )
+    return options
+
+
 def _options(resolved: dict[str, Any], root: Path) -> list[str]:
     """Options of sbatch; each is one argument, and every value was checked by its model."""
     layout = resolved["layout"]
@@ -177,34 +161,30 @@ def _options(resolved: dict[str, Any], root: Path) -> list[str]:
     asked = loaded.system(resolved["system"]).slurm
     ranks = layout["ranks_per_node"]
     gpus = asked.gpus if asked.gpus is not None else layout["device"] == "gpu"
-    options = [
-        f"--job-name={resolved['experiment']}",
-        f"--nodes={layout['nodes']}",
-        f"--ntasks-per-node={ranks}",
-        f"--gpus-per-node={ranks if gpus else 0}",
-    ]
     cpus = asked.cpus_per_rank or layout["threads_per_rank"]
     facts = loaded.facts(resolved["system"])
     if not cpus and ranks > 1 and facts and facts.cpus_per_node:
         # What the script asks for a rank may be too much for several on a node.
         cpus = max(1, facts.cpus_per_node // ranks)
-    if cpus:
-        options.append(f"--cpus-per-task={cpus}")
-    for name, value in (
-        ("partition", asked.partition), ("account", asked.account), ("qos", asked.qos),
-        ("time", asked.time), ("mem", asked.memory),
-    ):  # fmt: skip
-        if value is not None:
-            options.append(f"--{name}={value}")
-    return options
+    options = {
+        "nodes": layout["nodes"],
+        "ntasks-per-node": ranks,
+        "gpus-per-node": ranks if gpus else 0,
+        "cpus-per-task": cpus or None,
+        "partition": asked.partition,
+        "account": asked.account,
+        "qos": asked.qos,
+        "time": asked.time,
+        "mem": asked.memory,
+    }
+    return [f"--{name}={value}" for name, value in options.items() if value is not None]
 
 
-def _dependency(after: Sequence[SlurmJob | str]) -> list[str]:
-    numbers = [job.slurm_id if isinstance(job, SlurmJob) else job for job in after]
-    for number in numbers:
+def _dependency(after: Sequence[str]) -> list[str]:
+    for number in after:
         if not number.replace("_", "", 1).isdigit():
             raise UsageError(f"after: {number!r} is no number of a Slurm job")
-    return [f"--dependency=afterany:{':'.join(numbers)}"] if numbers else []
+    return [f"--dependency=afterany:{':'.join(after)}"] if after else []
 
 
 def _script(resolved: dict[str, Any], root: Path) -> str:
@@ -218,7 +198,7 @@ def _script(resolved: dict[str, Any], root: Path) -> str:
     return script
 
 
-def _by_hand(resolved: dict[str, Any], root: Path) -> list[str]:
+def _arguments_by_hand(resolved: dict[str, Any], root: Path) -> list[str]:
     """Arguments that make the script run the same by hand; here the resolved file says it all."""
     name = resolved["experiment"]
     # All scripts but the default one are for one experiment.
@@ -237,8 +217,8 @@ def _environment(
     """Environment of the job: this one without an enclosing job, a kernel, another run."""
     environment = {
         name: value
-        for name, value in commands.without_slurm(os.environ).items()
-        if name not in KERNEL_VARIABLES and not name.startswith("SCALEBOOK_")
+        for name, value in commands.without_slurm(environment_of_job()).items()
+        if not name.startswith("SCALEBOOK_")
     }
     environment |= {
         "SCALEBOOK_ROOT": str(root),
@@ -267,22 +247,16 @@ def _keep(resolved: Sequence[dict[str, Any]], root: Path, array: bool) -> tuple[
     """
     text = json.dumps(list(resolved), sort_keys=True, allow_nan=False)
     name = hashlib.sha256(text.encode()).hexdigest()[:24]
-    folder = root / ".scalebook" / "resolved"
-    path = folder / (name if array else f"{name}.json")
+    path = root / ".scalebook" / "resolved" / (name if array else f"{name}.json")
     new = not path.exists()
-    if array:
-        for task, one in enumerate(resolved):
-            contract.write_json(path / f"{task}.json", one)
-    else:
-        contract.write_json(path, resolved[0])
+    for task, one in enumerate(resolved):
+        contract.write_json(path / f"{task}.json" if array else path, one)
     return path, new
 
 
 def _forget(path: Path) -> None:
-    """Take away what a refused submission wrote."""
+    """Remove what a refused submission wrote."""
     if path.is_dir():
-        for file in path.glob("*.json"):
-            file.unlink()
-        path.rmdir()
+        shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

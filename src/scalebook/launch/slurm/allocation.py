@@ -1,12 +1,11 @@
-"""The private notes about a Slurm job, and those that a job submitted by hand takes of itself."""
+"""The Slurm job this process runs in: one submitted by hand resolves and notes itself."""
 
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,75 +13,8 @@ from typing import Any
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch.job import job_folder
-
-
-def write_notes(
-    root: Path,
-    run_id: str,
-    resolved: dict[str, Any],
-    slurm_id: str,
-    cluster: str | None,
-    command: list[str] | None,
-    output: str | None,
-    submitted: str | None = "now",
-    earlier: Sequence[str] = (),
-) -> Path:
-    """Note a job of Slurm, so that `scalebook.launch.find` finds it.
-
-    Parameters
-    ----------
-    root : Path
-        Folder of the study.
-    run_id : str
-        As `scalebook.contract.slurm_run_id` gives it.
-    resolved : dict
-        As `scalebook.study.resolve` returns it.
-    slurm_id : str
-        Slurm's own id, ``"17"`` or ``"17_3"``.
-    cluster : str or None
-        Slurm's ``ClusterName``.
-    command : list of str or None
-        The exact sbatch command; None where it is not known.
-    output : str or None
-        File that the job prints to, relative to the root where it lies below it.
-    submitted : str or None
-        When it was submitted, in UTC; None where it is not known.
-    earlier : sequence of str
-        Slurm's ids of the jobs that this one resumes.
-
-    Returns
-    -------
-    Path
-        The job's ``resolved.json``.
-    """
-    folder = job_folder(root, run_id)
-    contract.write_json(folder / "resolved.json", resolved)
-    contract.write_json(
-        folder / "job.json",
-        {
-            "id": run_id,
-            "launcher": "slurm",
-            "slurm_id": slurm_id,
-            "slurm_ids": [*earlier, slurm_id],
-            "cluster": cluster,
-            "submitted": contract.utc_now() if submitted == "now" else submitted,
-            "command": command,
-            "output": output,
-        },
-    )
-    return folder / "resolved.json"
-
-
-def system_of(loaded: study.Study, cluster: str | None) -> str | None:
-    """System of a study that stands for a Slurm cluster.
-
-    The one whose `cluster` pattern matches, else the first Slurm system without a pattern.
-    """
-    slurm = {name: one for name, one in loaded.systems.items() if one.launcher == "slurm"}
-    for name, one in slurm.items():
-        if one.cluster and fnmatch.fnmatchcase(cluster or "", one.cluster):
-            return name
-    return next((name for name, one in slurm.items() if not one.cluster), None)
+from scalebook.launch.slurm.job import SlurmJob, system_of
+from scalebook.launch.slurm.submit import Submission
 
 
 @dataclass(frozen=True)
@@ -170,7 +102,12 @@ class Allocation:
             return path
         loaded = study.load(root)
         if system == "auto":
-            system = system_of(loaded, self.cluster) or _no_system(loaded, self.cluster)
+            system = system_of(loaded.systems, self.cluster) or ""
+        if not system:
+            raise UsageError(
+                f"--system auto: no Slurm system of study.yaml stands for the cluster "
+                f"{self.cluster}; there are {', '.join(loaded.systems)}"
+            )
         seed = self.task if seed is None else seed
         resolved = self._fitting(loaded, experiment, system, seed, overrides)
         if path.is_file():
@@ -184,9 +121,8 @@ class Allocation:
         if output and Path(output).is_relative_to(root):
             output = str(Path(output).relative_to(root))
         submitted = os.environ.get("SCALEBOOK_SUBMITTED") or None
-        return write_notes(
-            root, self.run_id, resolved, self.slurm_id, self.cluster, None, output, submitted
-        )
+        submission = Submission(self.run_id, self.slurm_id, self.cluster, None, output)
+        return SlurmJob.note(root, submission, resolved, submitted)
 
     def _fitting(
         self,
@@ -217,18 +153,12 @@ class Allocation:
         return resolved
 
     def _holds(self, layout: dict[str, Any]) -> bool:
-        fits = layout["nodes"] <= self.nodes, layout["ranks_per_node"] <= self.ranks_per_node
-        return all(fits)
+        return bool(
+            layout["nodes"] <= self.nodes and layout["ranks_per_node"] <= self.ranks_per_node
+        )
 
 
 def environment_overrides(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Settings that a person may give a job by hand as variables, as ``--set`` takes them."""
     epochs = environment.get("EPOCHS")
     return (f"epochs={epochs}",) if epochs else ()
-
-
-def _no_system(loaded: study.Study, cluster: str | None) -> str:
-    raise UsageError(
-        f"--system auto: no Slurm system of study.yaml stands for the cluster {cluster}; "
-        f"there are {', '.join(loaded.systems)}"
-    )

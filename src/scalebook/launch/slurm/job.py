@@ -1,33 +1,24 @@
-"""Jobs of Slurm: found again from their notes, told truthfully while they live and after."""
+"""Jobs of Slurm: found again from their notes, their state true while they live and after."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import fnmatch
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.launch.diagnose import diagnose
-from scalebook.launch.job import Job, JobState
-from scalebook.launch.slurm import commands as commands
-from scalebook.launch.slurm import states as states
+from scalebook.launch.job import Job, JobState, job_folder
+from scalebook.launch.slurm import accounting, commands, states
 from scalebook.launch.slurm.commands import Ask
 from scalebook.launch.slurm.poller import Poller, shared
 from scalebook.launch.slurm.states import Run, Verdict, View
-
-#: How a run's manifest says what Slurm did to it, where the run could not say it itself.
-_ENDED = {
-    JobState.FAILED: "failed",
-    JobState.CANCELLED: "cancelled",
-    JobState.TIMEOUT: "timeout",
-    JobState.OUT_OF_MEMORY: "killed",
-    JobState.NODE_FAIL: "killed",
-    JobState.PREEMPTED: "killed",
-}
-#: How much of the end of an output file is read.
-_TAIL_BYTES = 400_000
+from scalebook.launch.slurm.submit import Submission, submit
+from scalebook.study import System
 
 
 def slurm_answers() -> bool:
@@ -37,6 +28,18 @@ def slurm_answers() -> bool:
     except ScalebookError:
         return False
     return True
+
+
+def system_of(systems: Mapping[str, System], cluster: str | None) -> str | None:
+    """System of a study that stands for a Slurm cluster.
+
+    The one whose `cluster` pattern matches, else the first Slurm system without a pattern.
+    """
+    slurm = {name: one for name, one in systems.items() if one.launcher == SlurmJob.launcher}
+    for name, one in slurm.items():
+        if one.cluster and fnmatch.fnmatchcase(cluster or "", one.cluster):
+            return name
+    return next((name for name, one in slurm.items() if not one.cluster), None)
 
 
 class SlurmJob(Job):
@@ -54,13 +57,16 @@ class SlurmJob(Job):
         Runs Slurm's commands.
     """
 
+    launcher = "slurm"
+    queues = True
+
     def __init__(
         self, job_id: str, root: Path, poller: Poller | None = None, ask: Ask = commands.ask
     ) -> None:
         super().__init__(job_id, root)
         self._poller = poller
         self._ask = ask
-        self._said: Verdict | None = None
+        self._verdict_before: Verdict | None = None
         self._manifest_seen = 0
         if not self._last().settled:
             # All jobs that a program lists are then asked about together.
@@ -71,12 +77,80 @@ class SlurmJob(Job):
         """Who asks Slurm; another one after ``SLURM_CONF`` has changed."""
         return self._poller or shared()
 
-    # ----------------------------------------------------------------- notes
+    # ----------------------------------------------------------------- submitting
 
-    @property
-    def notes(self) -> dict[str, Any]:
-        """``job.json``; read each time, since resuming in another process changes it."""
-        return contract.read_json(self.folder / "job.json")
+    @classmethod
+    def system_here(cls, systems: Mapping[str, System]) -> str | None:
+        """The one that stands for the cluster whose controller answers."""
+        try:
+            return system_of(systems, shared().cluster_now())
+        except ScalebookError:
+            return None
+
+    @classmethod
+    def submit(cls, resolved: dict[str, Any], root: Path, after: Sequence[Job] = ()) -> SlurmJob:
+        """Submit the experiment's script by ``sbatch``."""
+        [submission] = submit([resolved], root, _numbers(after))
+        cls.note(root, submission, resolved, contract.utc_now())
+        return cls(submission.run_id, root)
+
+    @classmethod
+    def submit_array(
+        cls, resolved: Sequence[dict[str, Any]], root: Path, after: Sequence[Job] = ()
+    ) -> list[SlurmJob]:
+        """Submit runs of one shape as one array of jobs, of which one runs at a time."""
+        submissions = submit(resolved, root, _numbers(after), array=True)
+        for submission, one in zip(submissions, resolved):
+            cls.note(root, submission, one, contract.utc_now())
+        return [cls(submission.run_id, root) for submission in submissions]
+
+    def resume(self) -> SlurmJob:
+        """Submit it again: it goes on from its last checkpoint under a new number."""
+        if self.state() is JobState.COMPLETED:
+            raise ScalebookError(f"job {self.id} completed: nothing to resume")
+        [submission] = submit([self.resolved], self.root, again=self.id)
+        earlier = self.scheduler_ids
+        self.forget_end()
+        self.note(self.root, submission, self.resolved, contract.utc_now(), earlier)
+        return SlurmJob(self.id, self.root)
+
+    @classmethod
+    def note(
+        cls,
+        root: Path,
+        submission: Submission,
+        resolved: dict[str, Any],
+        submitted: str | None,
+        earlier: Sequence[str] = (),
+    ) -> Path:
+        """Note a job of Slurm, so that `scalebook.launch.find` finds it.
+
+        Parameters
+        ----------
+        root : Path
+            Folder of the study.
+        submission : Submission
+            What Slurm took.
+        resolved : dict
+            As `scalebook.study.resolve` returns it.
+        submitted : str or None
+            When it was submitted, in UTC; None where it is not known.
+        earlier : sequence of str
+            Slurm's ids of the jobs that this one resumes.
+
+        Returns
+        -------
+        Path
+            The job's ``resolved.json``.
+        """
+        folder = job_folder(root, submission.run_id)
+        contract.write_json(folder / "resolved.json", resolved)
+        numbers = [*earlier, submission.slurm_id]
+        facts = {key: item for key, item in vars(submission).items() if key != "run_id"}
+        cls.write_notes(folder, submitted, **facts, slurm_ids=numbers)
+        return folder / "resolved.json"
+
+    # ----------------------------------------------------------------- notes
 
     @property
     def slurm_id(self) -> str:
@@ -84,7 +158,7 @@ class SlurmJob(Job):
         return str(self.notes["slurm_id"])
 
     @property
-    def slurm_ids(self) -> list[str]:
+    def scheduler_ids(self) -> list[str]:
         """All of its numbers: each time the run was resumed it got another one."""
         return [*(self.notes.get("slurm_ids") or [self.slurm_id])]
 
@@ -93,21 +167,28 @@ class SlurmJob(Job):
         """``ClusterName`` where it was submitted."""
         return self.notes.get("cluster")
 
+    @property
+    def output(self) -> Path | None:
+        """File that all ranks print to; None where it is not known."""
+        output = self.notes.get("output")
+        return self.root / output if output else None
+
     def _last(self) -> Verdict:
         """The answer of an earlier look, perhaps in another process."""
-        if self._said is None:
-            self._said = Verdict(JobState.PENDING)
+        if self._verdict_before is None:
+            self._verdict_before = Verdict(JobState.PENDING)
             with contextlib.suppress(ScalebookError, KeyError):
                 kept = contract.read_json(self.folder / "state.json")
                 if kept["slurm_id"] == self.slurm_id:
-                    self._said = Verdict(JobState[kept["state"]], kept["reason"], kept["settled"])
-        return self._said
+                    self._verdict_before = Verdict(
+                        JobState[kept["state"]], kept["reason"], kept["settled"]
+                    )
+        return self._verdict_before
 
     def _keep(self, verdict: Verdict) -> None:
         """Remember an answer for later processes, where the study can be written to."""
-        last, self._said = self._last(), verdict
-        same = (verdict.state, verdict.settled) == (last.state, last.settled)
-        if same and _cause(verdict) == _cause(last):
+        last, self._verdict_before = self._last(), verdict
+        if verdict.same_as(last):
             return
         with contextlib.suppress(OSError):
             contract.write_json(
@@ -131,10 +212,6 @@ class SlurmJob(Job):
         """Why it waits, or why it ended as it did."""
         return self._verdict().reason
 
-    def logs(self, lines: int = 40) -> str:
-        """Last lines of what all ranks printed."""
-        return "\n".join(self._output().splitlines()[-lines:])
-
     def cancel(self) -> None:
         """Ask Slurm to end every rank; they get some seconds to write a checkpoint."""
         if self.state().finished:
@@ -149,6 +226,24 @@ class SlurmJob(Job):
             ) from None
         self.poller.expect_change(at_once=True)
 
+    def is_elsewhere(self) -> bool:
+        """Whether it belongs to another cluster than the one here."""
+        if self.cluster is None:
+            return False
+        try:
+            here = shared().cluster_now()
+        except ScalebookError:  # away for now: then it is better to wait than to run twice
+            return False
+        return here is not None and here != self.cluster
+
+    def keep_accounting(self) -> str:
+        """Write what Slurm counted beside the results; a line where there is nothing to write."""
+        files = self.files()
+        if files is None:
+            return ""
+        kept = accounting.record(files, self.scheduler_ids, self.cluster, self.submitted)
+        return kept.note
+
     # ----------------------------------------------------------------- its state
 
     def _verdict(self) -> Verdict:
@@ -158,7 +253,7 @@ class SlurmJob(Job):
         self._hasten()
         view = self.poller.look(self.slurm_id, self.cluster)
         run = Run() if states.alive(view) else self._run(view)
-        verdict = states.judge(view, run, self._submitted(), dt.datetime.now().astimezone(), last)
+        verdict = states.judge(view, run, self.submitted, dt.datetime.now().astimezone(), last)
         if verdict.settled:
             verdict = self._settle(verdict, run)
         elif verdict.state.finished and verdict.state is not last.state:
@@ -179,16 +274,10 @@ class SlurmJob(Job):
 
     def _run(self, view: View) -> Run:
         """What the manifest says of the last attempt, if this job of Slurm made it."""
-        files = self.files()
-        try:
-            attempts = contract.read_json(files.manifest).get("attempts") if files else None
-        except ScalebookError:
-            attempts = None
-        if not attempts:
+        attempt = self.last_attempt()
+        if not attempt or not self._made(attempt, view):
             return Run()
-        if not self._made(attempts[-1], view):
-            return Run()
-        return Run(attempts[-1].get("ended"), attempts[-1].get("reason") or "")
+        return Run(attempt.get("ended"), attempt.get("reason") or "")
 
     def _made(self, attempt: dict[str, Any], view: View) -> bool:
         """Whether an attempt that a manifest holds is the last one of this job of Slurm."""
@@ -212,47 +301,25 @@ class SlurmJob(Job):
         return int(scheduler.get("restart_count") or 0) >= restarts
 
     def _settle(self, verdict: Verdict, run: Run) -> Verdict:
-        """The last word: close the run's manifest where the run could not, add what to do."""
+        """The last answer: close the manifest where the run could not, add what to do."""
         self.poller.forget(self.slurm_id)
         if verdict.state is JobState.COMPLETED:
             return verdict
         files = self.files()
         if files is not None and run.ended is None:
             with contextlib.suppress(OSError, ScalebookError):
-                contract.close_attempt(files.manifest, _ENDED[verdict.state], verdict.reason)
-        known = diagnose(self._output(), verdict.state)
+                contract.close_attempt(files.manifest, verdict.state.end, verdict.reason)
+        found = diagnose(self.printed(), verdict.state)
         # The run's own line names what to do itself.
-        if known is None or (run.reason and run.reason in verdict.reason):
+        if found is None or (run.reason and run.reason in verdict.reason):
             return verdict
         # Of the other ends the state says the cause.
-        cause = f"{known.cause}: " if verdict.state is JobState.FAILED else ""
-        advice = known.advice.replace("--resume JOB", f"--resume {self.id}")
-        told = "; ".join(part for part in (verdict.reason, cause + advice) if part)
-        return Verdict(verdict.state, told, settled=True)
-
-    def _submitted(self) -> dt.datetime:
-        """When it was submitted; long ago where that is not known."""
-        said = str(self.notes.get("submitted"))
-        try:
-            naive = dt.datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ")
-        except ValueError:
-            return dt.datetime.fromtimestamp(0, dt.timezone.utc)
-        return naive.replace(tzinfo=dt.timezone.utc)
-
-    def _output(self) -> str:
-        """The end of the job's output file; empty where there is none yet."""
-        output = self.notes.get("output")
-        if not output:
-            return ""
-        try:
-            with open(self.root / output, "rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - _TAIL_BYTES))
-                return file.read().decode(errors="replace")
-        except OSError:
-            return ""
+        cause = f"{found.cause}: " if verdict.state is JobState.FAILED else ""
+        advice = found.advice.replace("--resume JOB", f"--resume {self.id}")
+        reason = "; ".join(part for part in (verdict.reason, cause + advice) if part)
+        return Verdict(verdict.state, reason, settled=True)
 
 
-def _cause(verdict: Verdict) -> str:
-    """A reason without the expected start, which Slurm reckons anew all the time."""
-    return verdict.reason.partition(";")[0]
+def _numbers(after: Sequence[Job]) -> list[str]:
+    """Slurm's newest number of each job."""
+    return [number for job in after for number in job.scheduler_ids[-1:]]
