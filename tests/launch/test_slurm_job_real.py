@@ -71,7 +71,7 @@ def test_a_cancelled_run_is_resumed_in_the_same_csv(root):
     assert job.wait(60) is JobState.CANCELLED
     assert job.reason().startswith("by ")
     with pytest.raises(ScalebookError, match="cancelled"):
-        job.collect()
+        launch.collect(job)
     again = launch.resume(job.id)
     assert (again.id, again.slurm_ids[0]) == (job.id, job.slurm_ids[0])
     assert again.slurm_id != again.slurm_ids[0]
@@ -88,7 +88,7 @@ def test_an_array_runs_one_task_after_the_other(root):
     until(jobs[1], lambda: jobs[1].state() is JobState.PENDING and jobs[1].reason(), 20)
     assert "JobArrayTaskLimit" in jobs[1].reason() or "free" in jobs[1].reason()
     assert [job.wait(120) for job in jobs] == [JobState.COMPLETED] * 2, jobs[1].logs()
-    assert [len(job.collect().experiment) for job in jobs] == [5, 5]
+    assert [len(launch.collect(job).files.stem.experiment) for job in jobs] == [5, 5]
     assert len(jobs[1].files().csv.read_text().splitlines()) == 3
 
 
