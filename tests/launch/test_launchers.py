@@ -98,7 +98,7 @@ def test_a_launcher_from_outside_runs_quick_to_the_end(root):
     job = launch.find(answer["job"])
     assert (type(job).__name__, job.launcher, job.state()) == ("ToyJob", "toy", JobState.COMPLETED)
     assert [one.id for one in launch.jobs()] == [job.id]
-    assert str(launch.collect(job).files.stem) == answer["stem"]
+    assert launch.collect(job).files.stem == answer["stem"]
     assert "epoch" in job.logs()
     with pytest.raises(UsageError, match="job arrays"):
         launch.submit_array([job.resolved], root)

@@ -63,7 +63,7 @@ def test_a_job_outlives_its_submitter_and_is_found_again(study_root):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     job = launch.find(done.stdout.strip())
     assert job.wait(120) is JobState.COMPLETED, job.logs()
-    assert launch.collect(job).files.stem == job.stem
+    assert launch.collect(job).files.stem == str(job.stem)
     assert job.files().csv.is_file()
     assert job.progress().fraction == 1.0
     assert [one.id for one in launch.jobs()] == [job.id]
@@ -140,7 +140,7 @@ def test_a_run_that_outlived_its_supervisor_has_the_end_it_wrote_itself(study_ro
     # As if it had been killed before its last word.
     (job.folder / "state.json").unlink()
     assert job.state() is JobState.COMPLETED and job.reason() == ""
-    assert launch.collect(job).files.stem == job.stem
+    assert launch.collect(job).files.stem == str(job.stem)
     document = contract.read_json(job.files().manifest)
     document["attempts"][-1].update(ended=None, end=None, reason=None)
     contract.write_json(job.files().manifest, document)

@@ -55,7 +55,7 @@ def run(
     collected = launch.collect(job)
     files = collected.files
     if as_json:
-        click.echo(json.dumps({"job": job.id, "stem": str(files.stem), "csv": shown(files.csv)}))
+        click.echo(json.dumps({"job": job.id, "stem": files.stem, "csv": shown(files.csv)}))
     else:
         click.echo(f"done: {shown(files.csv)}")
     if collected.note:
@@ -182,7 +182,7 @@ def collect(job) -> None:
             failed = True
             click.echo(f"scalebook: {error}", err=True)
             continue
-        click.echo(str(collected.files.stem))
+        click.echo(collected.files.stem)
         if collected.note:
             click.echo(f"note: {collected.note}", err=True)
     sys.exit(failed)

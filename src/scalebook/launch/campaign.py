@@ -248,7 +248,7 @@ def run(
             break
         try:
             collected = collect(job)
-            outcomes.append(Outcome(one, str(collected.files.stem)))
+            outcomes.append(Outcome(one, collected.files.stem))
             if collected.note:
                 report(f"{one}: {collected.note}")
         except ScalebookError as error:

@@ -185,9 +185,7 @@ def _follow(job: Job) -> RunView:
     state = launch.watch(job, on_poll=redraw)
     if not state.finished:
         return RunView(None, f"Job {job.id} goes on; watch it with: scalebook watch {job.id}")
-    return RunView(
-        str(launch.collect(job).files.stem), f"submitted by this notebook as job {job.id}"
-    )
+    return RunView(launch.collect(job).files.stem, f"submitted by this notebook as job {job.id}")
 
 
 def _recorded(stem: str) -> list[tuple[str, Any]]:
