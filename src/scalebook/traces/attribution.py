@@ -167,8 +167,8 @@ def _belonging(
     source = np.where((phase == backward) & (undone >= 0), undone, np.arange(len(host)))
     paths = _paths(host, tree, is_module, frame)
     module = text_of(frame[source], lambda code: paths.get(code, ""))
-    said = tree.innermost(host["hierarchy"].to_numpy())[source]
-    return phase, np.where(said >= 0, text_of(said, lambda code: hierarchies[code]), module)
+    named = tree.innermost(host["hierarchy"].to_numpy())[source]
+    return phase, np.where(named >= 0, text_of(named, lambda code: hierarchies[code]), module)
 
 
 def text_of(codes: np.ndarray, text: Callable[[int], str]) -> np.ndarray:

@@ -78,16 +78,16 @@ def measured_cpu() -> Peak:
     """Measure this machine's CPU, with the threads that PyTorch takes here."""
     from scalebook.train.tools import cpu_peak
 
-    said = cpu_peak.measure()
-    return cpu(said, "this machine's CPU", "measured here", time.strftime("%Y-%m-%d"))
+    measured = cpu_peak.measure()
+    return cpu(measured, "this machine's CPU", "measured here", time.strftime("%Y-%m-%d"))
 
 
-def cpu(said: Mapping[str, float], whose: str, source: str, date: str) -> Peak:
+def cpu(measured: Mapping[str, float], whose: str, source: str, date: str) -> Peak:
     """Peak of a CPU from what `scalebook.train.tools.cpu_peak.measure` answered."""
-    threads = round(said["threads"])
+    threads = round(measured["threads"])
     device = f"{threads} thread{'s' * (threads != 1)} of {whose}"
-    rates = {"fp32": float(said["fp32_tflops"])}
-    return Peak(device, rates, float(said["memory_gb_s"]), source, date)
+    rates = {"fp32": float(measured["fp32_tflops"])}
+    return Peak(device, rates, float(measured["memory_gb_s"]), source, date)
 
 
 # --------------------------------------------------------------------------- what a run measured
@@ -114,9 +114,9 @@ def get_overhead(path: Path) -> dict[str, Any] | None:
         where the manifest is not there or does not say.
     """
     for attempt in _attempts(path):
-        said = attempt.get("profiler")
-        if isinstance(said, dict) and all(_usable(said.get(key)) for key in KEYS):
-            return {key: said[key] for key in KEYS}
+        measured = attempt.get("profiler")
+        if isinstance(measured, dict) and all(_usable(measured.get(key)) for key in KEYS):
+            return {key: measured[key] for key in KEYS}
     return None
 
 
@@ -135,10 +135,10 @@ def get_run_peak(path: Path) -> Peak | None:
         say.
     """
     for attempt in _attempts(path):
-        said = attempt.get("cpu_peak")
-        if isinstance(said, dict) and all(_usable(said.get(key)) for key in PEAK_KEYS):
+        measured = attempt.get("cpu_peak")
+        if isinstance(measured, dict) and all(_usable(measured.get(key)) for key in PEAK_KEYS):
             day = str(attempt.get("start"))[:10]
-            return cpu(said, "the run's CPU", "measured by the run", day)
+            return cpu(measured, "the run's CPU", "measured by the run", day)
     return None
 
 

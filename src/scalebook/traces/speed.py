@@ -70,8 +70,8 @@ def get_speed(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
     tensor = np.zeros(len(host), dtype=bool)
     if on_gpu and calls.any():
         names = frame["name"].cat
-        said = np.array([bool(_TF32.search(name)) for name in names.categories], dtype=bool)
-        tensor[place[said[names.codes.to_numpy()] & (place >= 0)]] = True
+        rounded = np.array([bool(_TF32.search(name)) for name in names.categories], dtype=bool)
+        tensor[place[rounded[names.codes.to_numpy()] & (place >= 0)]] = True
     mine = np.flatnonzero(calls)
     rows = pd.DataFrame(
         {

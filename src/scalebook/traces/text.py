@@ -24,9 +24,9 @@ def as_text(summary: dict[str, Any]) -> str:
     for key, value in time.items():
         lines.append(_time(key.removesuffix("_us"), value, time["span_us"]))
     if summary["device"] == "gpu":
-        for key, said in (("host_us", "for the host"), ("gap_us", "between two"),
+        for key, label in (("host_us", "for the host"), ("gap_us", "between two"),
                           ("rest_us", "rest")):  # fmt: skip
-            lines.append(_time(f"  {said}", summary["idle"][key], time["span_us"]))
+            lines.append(_time(f"  {label}", summary["idle"][key], time["span_us"]))
     by_operator, by_kernel = summary["by_operator"], summary["by_kernel"]
     lines += [
         "",
@@ -51,14 +51,14 @@ def as_text(summary: dict[str, Any]) -> str:
     lines += _memory(summary["memory"])
     cost = summary.get("profiler")
     if cost:
-        said = (
+        line = (
             f"a step under the profiler took {cost['recorded_step_time_s'] * 1e3:.3f} ms, one "
             f"without it {cost['other_step_time_s'] * 1e3:.3f} ms: {cost['ratio']:.2f} times as "
             "long"
         )
         if cost["ratio"] < 1:
-            said += ", so its cost is less than steps differ by chance"
-        lines += ["", said]
+            line += ", so its cost is less than steps differ by chance"
+        lines += ["", line]
     dropped = [f"{count} {reason}" for reason, count in summary["dropped"].items()]
     if dropped:
         lines += ["", f"events left out: {', '.join(dropped)}"]
@@ -95,8 +95,8 @@ def diff_as_text(diff: dict[str, Any], rows: int = 2 * ROWS) -> str:
     ]  # fmt: skip
     for row in diff["times"]:
         cells = (row["before_us"], row["after_us"], row["change_us"])
-        said = _DIFFERENT.get(row["name"], row["name"])
-        lines.append(f"{said:<16}" + "".join(f"{value / 1e3:>12.3f}" for value in cells))
+        label = _DIFFERENT.get(row["name"], row["name"])
+        lines.append(f"{label:<16}" + "".join(f"{value / 1e3:>12.3f}" for value in cells))
     lines += ["", f"{'before':>12}{'after':>12}{'change':>12}  {'':<9} name"]
     for row in diff["changes"][:rows]:
         cells = (row["before_us"], row["after_us"], row["change_us"])
@@ -110,8 +110,8 @@ def diff_as_text(diff: dict[str, Any], rows: int = 2 * ROWS) -> str:
     return "\n".join(lines)
 
 
-def _time(said: str, value: float, span: float) -> str:
-    return f"{said:<16}{value / 1e3:>12.3f} ms {100 * value / (span or 1.0):>6.1f} %"
+def _time(label: str, value: float, span: float) -> str:
+    return f"{label:<16}{value / 1e3:>12.3f} ms {100 * value / (span or 1.0):>6.1f} %"
 
 
 def _memory(rows: list[dict[str, Any]]) -> list[str]:
@@ -128,8 +128,8 @@ def _memory(rows: list[dict[str, Any]]) -> list[str]:
         parts = [
             f"{row['category'].replace('_', ' ')} {_mib(row['at_peak_bytes'])}" for row in held
         ]
-        said = f"peak memory of the {where}: {_mib(peak['peak_bytes'])} MiB"
-        lines += ["", said + (f" ({', '.join(parts)})" if parts else "")]
+        line = f"peak memory of the {where}: {_mib(peak['peak_bytes'])} MiB"
+        lines += ["", line + (f" ({', '.join(parts)})" if parts else "")]
     return lines
 
 

@@ -114,19 +114,19 @@ def _shares(document: dict[str, Any]) -> dict[str, float]:
 def _evidence(document: dict[str, Any], held: str) -> str:
     share, time = _shares(document), document["time"]
     what = "GPU" if document["device"] == "gpu" else "CPU"
-    said = [f"the {what} is busy {_percent(share['busy'])} of {time['span_us'] / 1e6:.3f} s"]
+    parts = [f"the {what} is busy {_percent(share['busy'])} of {time['span_us'] / 1e6:.3f} s"]
     if held == "input":
-        said.append(f"and idle for {_percent(share['input'])} while the host waits for data")
+        parts.append(f"and idle for {_percent(share['input'])} while the host waits for data")
     elif held == "launch":
         one = document["launch"][0]
-        said.append(
+        parts.append(
             f"and waits {_percent(one['waiting_share'])} of the time for the next launch; "
             f"{_percent(one['short_share'])} of its {one['kernels']:,} kernels are shorter than "
             f"10 µs (median {one['median_dur_us']:.3g} µs)"
         )
     elif held == "communication":
         hidden = time["overlap_us"] / (time["communication_us"] or 1.0)
-        said.append(
+        parts.append(
             f"and {_percent(share['exposed'])} is communication alone; {_percent(hidden)} of the "
             "communication is hidden behind compute"
         )
@@ -134,57 +134,57 @@ def _evidence(document: dict[str, Any], held: str) -> str:
         idle = f"and idle for {_percent(share['idle'])}"
         if document["device"] == "gpu":
             idle += f", {_percent(share['host'] / (share['idle'] or 1))} of that for the host"
-        said.append(idle)
+        parts.append(idle)
     elif share["exposed"] > 0.005:
-        said.append(f"with {_percent(share['exposed'])} in communication alone")
+        parts.append(f"with {_percent(share['exposed'])} in communication alone")
     speed = document["speed"]
     if held in ("memory", "compute") and speed and speed["memory_bound_share"] is not None:
-        said.append(
+        parts.append(
             f"and at best {_percent(speed['memory_bound_share'])} of its operators' time would be "
             "limited by memory"
         )
-    return " ".join(said)
+    return " ".join(parts)
 
 
 def _leader(document: dict[str, Any]) -> str:
     """Which family takes most, and whether kernel names say so too."""
     total = document["total_us"] or 1.0
     leader, duration = next(iter(document["by_operator"].items()))
-    said = f"By launching operator {_plain(leader)} takes most: {_percent(duration / total)}"
+    sentence = f"By launching operator {_plain(leader)} takes most: {_percent(duration / total)}"
     if not document["by_kernel"]:
-        return said
+        return sentence
     named = document["by_kernel"].get(leader, 0.0) / total
     other, longest = next(iter(document["by_kernel"].items()))
-    said += f" of GPU time ({_percent(named)} by kernel name"
+    sentence += f" of GPU time ({_percent(named)} by kernel name"
     if other != leader:
-        said += f", where {_plain(other)} leads with {_percent(longest / total)}"
-    return said + ")"
+        sentence += f", where {_plain(other)} leads with {_percent(longest / total)}"
+    return sentence + ")"
 
 
 def job_verdict(job: dict[str, Any]) -> str:
     """Who holds the ranks of a job up, and how well the work is spread."""
     ranks = job["ranks"]
-    said = [
+    parts = [
         f"{len(ranks)} ranks with a load balance of {job['load_balance']:.2f} (mean compute over "
         "the longest)"
     ]
     stragglers = [one for one in ranks if one["straggler"]]
     if stragglers:
         one = stragglers[0]
-        said.append(
+        parts.append(
             f"the others wait {one['awaited_us'] / 1e3 / max(1, len(ranks) - 1):,.3g} ms a step "
             f"for rank {one['rank']}"
         )
     else:
-        said.append("no rank is waited for over 5 % of a step")
+        parts.append("no rank is waited for over 5 % of a step")
     rated = [one for one in job["collectives"] if one["busbw_gb_s"] is not None]
     if rated:
         one = max(rated, key=lambda each: each["total_bytes"])
         least = "" if one["complete"] else "at least "
-        said.append(f"{one['kind']} reaches {least}{one['busbw_gb_s']:,.3g} GB/s on the bus")
+        parts.append(f"{one['kind']} reaches {least}{one['busbw_gb_s']:,.3g} GB/s on the bus")
     elif job["collectives"]:
-        said.append("the bandwidth of the collectives is unknown: sizes were not recorded")
-    return "; ".join(said) + "."
+        parts.append("the bandwidth of the collectives is unknown: sizes were not recorded")
+    return "; ".join(parts) + "."
 
 
 def _percent(share: float) -> str:

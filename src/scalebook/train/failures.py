@@ -1,4 +1,4 @@
-"""Failures told in one line, and the watchdog that notices a hang."""
+"""Failures as one line, and the watchdog that notices a hang."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Watchdog:
     """Ends this process where it makes no progress for a while.
 
     Gloo gives up on a silent rank by itself; a process that hangs outside a collective, or in
-    one of NCCL's, needs to be told.
+    one of NCCL's, needs to be ended from outside it.
 
     Parameters
     ----------

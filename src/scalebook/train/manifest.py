@@ -46,7 +46,7 @@ def compose(
 ) -> dict[str, Any]:
     """Everything a new run's manifest says, without attempts.
 
-    `machines` holds what `machine.describe` said on each rank; `dataset` and `model` are None
+    `machines` holds the answers of `machine.describe` on each rank; `dataset` and `model` are None
     for a run that failed before it knew them.
     """
     nodes = {machine["node"]["index"]: machine["node"] for machine in machines}

@@ -54,10 +54,10 @@ def build(settings: TrainingSettings, classes: int, image_size: int | list[int])
             _use_cifar_stem(model, settings.model)
         _try(model, classes, image_size)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"model {settings.model} with stem {settings.stem} cannot take {size}-pixel images of "
-            f"{classes} classes ({said}): choose another model, or set image_size"
+            f"{classes} classes ({reason}): choose another model, or set image_size"
         ) from None
     return model
 

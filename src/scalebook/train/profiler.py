@@ -78,7 +78,7 @@ class StepProfiler:
         self._files, self._ranks, self._root = files, ranks, root
         self._count = training.profile_steps
         self._times: list[tuple[float, int]] = []  # of this attempt's steps, and their warm-up
-        self._told = False
+        self._cost_given = False
         # A compiled model has no calls of modules, and hooks would have it compiled again.
         self._calls = None if training.compile else _Calls(model)
         needed = _SKIPPED + _DISCARDED + training.profile_steps
@@ -149,7 +149,7 @@ class StepProfiler:
         Parameters
         ----------
         rows : list of dict
-            Rows of the steps file of one epoch; to be told of each epoch in turn.
+            Rows of the steps file of one epoch; each epoch in turn.
         attempt : int
             Number of this attempt.
 
@@ -159,9 +159,9 @@ class StepProfiler:
             ``recorded_steps``, ``recorded_step_time_s``, ``other_steps``, ``other_step_time_s``
             and their ``ratio``; times are medians over steps of the slowest rank's. The last
             recorded step is left out, because the trace is written in it. None as long as there
-            are fewer others than recorded ones, and once it was told.
+            are fewer others than recorded ones, and once it was given.
         """
-        if not self.recorded or self._told:
+        if not self.recorded or self._cost_given:
             return None
         slowest: dict[int, tuple[float, int]] = {}
         for row in rows:
@@ -175,7 +175,7 @@ class StepProfiler:
         others = [time for time, warmup in self._times if not warmup]
         if not recorded or len(others) < len(recorded):
             return None
-        self._told = True
+        self._cost_given = True
         slow, plain = statistics.median(recorded), statistics.median(others)
         return {
             "recorded_steps": len(recorded), "recorded_step_time_s": round(slow, 6),

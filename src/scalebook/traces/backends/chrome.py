@@ -256,10 +256,10 @@ class Builder:
         return _code(self._messages, parts)
 
     def _hierarchy(self, event: dict[str, Any], args: dict[str, Any]) -> int:
-        said = args["Module Hierarchy"]
-        if type(said) is not str or not said:
+        path = args["Module Hierarchy"]
+        if type(path) is not str or not path:
             return -1
-        return self._hierarchies.setdefault(said, len(self._hierarchies))
+        return self._hierarchies.setdefault(path, len(self._hierarchies))
 
     def _add_memory(self, events: list[dict[str, Any]]) -> None:
         pairs = [(event, args) for event in events if type(args := event.get("args")) is dict]

@@ -98,8 +98,8 @@ class ImageFolder(Source):
                     )
                 return np.asarray(picture)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            said = "is no picture" if "cannot identify" in str(error) else f"is damaged ({error})"
-            raise ScalebookError(f"{self.shown}/{path}: {said}: remove or replace it") from None
+            fault = "is no picture" if "cannot identify" in str(error) else f"is damaged ({error})"
+            raise ScalebookError(f"{self.shown}/{path}: {fault}: remove or replace it") from None
 
 
 def is_image_folder(folder: Path) -> bool:

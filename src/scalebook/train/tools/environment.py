@@ -83,9 +83,9 @@ def look(node: int, root: Path, gpus: int) -> dict[str, Any]:
             packages[name] = _version(name)
         except Exception as error:  # a broken installation raises anything
             packages[name] = None
-            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             faults.append(
-                f"{name} cannot be imported ({said}): see env/project.def or `make setup`"
+                f"{name} cannot be imported ({reason}): see env/project.def or `make setup`"
             )
     devices = _gpus() if packages["torch"] else []
     if gpus and packages["torch"] and not devices:

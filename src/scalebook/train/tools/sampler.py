@@ -29,7 +29,7 @@ _LEAVE_S = 5.0
 
 
 class Sampler:
-    """Samples until it is left; whatever goes wrong with it is said once and harms nothing.
+    """Samples until it is left; whatever goes wrong with it is reported once and harms nothing.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class Sampler:
             return
         self._period = max(period_s, _SHORTEST_S)
         own = {"node": ranks.node, "process": os.getpid(), "gpu": _uuid(ranks.device)}
-        told = ranks.gather_objects(own)
-        self._here = [one for one in told if one["node"] == ranks.node]
-        self._several = len({one["node"] for one in told}) > 1
+        everyone = ranks.gather_objects(own)
+        self._here = [one for one in everyone if one["node"] == ranks.node]
+        self._several = len({one["node"] for one in everyone}) > 1
         self._path = files.utilisation
         if not ranks.first:
             self._path = part(files.utilisation, ranks.node)
@@ -119,12 +119,12 @@ class Sampler:
                 package = {"pynvml": "nvidia-ml-py"}.get(error.name or "", error.name)
                 self._say(f"utilisation: without {what}: {package} is not installed")
             except Exception as error:
-                said = f"{type(error).__name__}: {error}".strip().rstrip(":")
-                self._say(f"utilisation: without {what} ({' '.join(said.split())})")
+                reason = f"{type(error).__name__}: {error}".strip().rstrip(":")
+                self._say(f"utilisation: without {what} ({' '.join(reason.split())})")
         return devices
 
     def _sample(self, devices: list[Gpus | Host]) -> None:
-        """Write lines until told to end, the last of them then."""
+        """Write lines until asked to end, the last of them then."""
         synced = time.monotonic()
         due = synced + self._period
         ended = self._ended.wait(self._period)
@@ -160,9 +160,9 @@ class Sampler:
     def _fault(self, error: Exception) -> None:
         if not self._silent:
             self._silent = True
-            said = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             with contextlib.suppress(Exception):
-                self._say(f"utilisation: lines are missing ({' '.join(said.split())})")
+                self._say(f"utilisation: lines are missing ({' '.join(reason.split())})")
 
 
 def part(path: Path, node: int) -> Path:
