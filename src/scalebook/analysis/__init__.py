@@ -1,8 +1,9 @@
-"""Numbers: medians with intervals, tables, scaling, and where each number comes from."""
+"""Numbers: medians with intervals, tables, scaling, models, and what becomes of claims."""
 
+from scalebook.analysis.checks import CHECK_HEADERS
 from scalebook.analysis.comparable import Configuration, configurations, documented
-from scalebook.analysis.consistency import CHECK_HEADERS, check
-from scalebook.analysis.reported import modelled
+from scalebook.analysis.evidence import Evidence
+from scalebook.analysis.reported_jobs import modelled
 from scalebook.analysis.scaling import (
     SCALING_DIGITS,
     SCALING_HEADERS,
@@ -12,7 +13,7 @@ from scalebook.analysis.scaling import (
 )
 from scalebook.analysis.statistics import Summary, step_summary, summarise
 from scalebook.analysis.step_parts import OVERHEAD_HEADERS, overheads
-from scalebook.analysis.throughput import (
+from scalebook.analysis.tables import (
     ACCURACY_HEADERS,
     STEP_HEADERS,
     THROUGHPUT_HEADERS,
@@ -29,8 +30,8 @@ __all__ = [
     "STEP_HEADERS",
     "THROUGHPUT_HEADERS",
     "Configuration",
+    "Evidence",
     "Summary",
-    "check",
     "compare",
     "configuration_table",
     "configurations",

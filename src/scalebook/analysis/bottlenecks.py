@@ -3,7 +3,7 @@
 The network limits a run if more than half of what the run loses against its share of the
 reference's step is there; that takes a *control*, as many ranks on the reference's nodes (see
 `step_parts`). Without one the bytes of the gradients and the rate of the link bound how large a
-batch the loss could come from the link at all (see `exchange`).
+batch the loss could come from the link at all (see `reported_jobs`).
 
 An operator is the bottleneck of a trace if no other group has more of the device's time, grouped
 by the *operator that launched* each kernel. Names of kernels do not tell: most of a convolution
@@ -13,122 +13,138 @@ runs in kernels that are named after matrix products.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from scalebook import results, traces
-from scalebook.analysis import exchange
-from scalebook.analysis.checking import CONTRADICTED, HOLDS, UNDETERMINED, row
-from scalebook.analysis.declared import link_rate
-from scalebook.analysis.reported import Job
-from scalebook.analysis.step_parts import overheads
+from scalebook.analysis import study_queries
+from scalebook.analysis.checks import CONTRADICTED, HOLDS, UNDETERMINED, Check
+from scalebook.analysis.evidence import Evidence
+from scalebook.analysis.reported_jobs import LINKS, Job, network_bounds
+from scalebook.analysis.step_parts import StepParts
+from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError, Stem
-from scalebook.values.value import number
 
 NETWORK = "network"
 
 
-def bottleneck(claim: dict[str, Any], job: Job, jobs: dict[str, Job], text: str) -> dict[str, Any]:
-    """Test a claim of type ``bottleneck``; returns its row of the table of checks."""
+def bottleneck(claim: Mapping[str, Any], job: Job, text: str, evidence: Evidence) -> Check:
+    """Test a claim of type ``bottleneck``, whose sentence is `text`."""
     if claim["subject"] == NETWORK:
-        return _network(claim, job, text)
-    return _operator(claim, job, jobs, text)
+        verdict, computation, decided = _network(job, evidence)
+    else:
+        verdict, computation, decided = _operator(claim["subject"], job, evidence.jobs)
+    return Check.of(job, text, verdict, computation, decided, claim["id"])
 
 
 # --------------------------------------------------------------------------- network
 
 
-def _network(claim: dict, job: Job, text: str) -> dict:
-    parts = overheads()
-    ours = parts[(parts["system"] == job.known("system")) & parts["network_ms"].notna()]
-    ours = ours[ours["experiment"] == job.known("experiment")]
-    if len(ours):
-        one = ours.iloc[0]
-        said = (
-            f"measured on {one['system']}: network {one['network_ms']:.3g} ms of "
-            f"{one['overhead_ms']:.3g} ms that a step loses"
-        )
-        half = one["overhead_ms"] / 2
-        verdict = UNDETERMINED
-        if one["network_ms_low"] > half:
-            verdict = HOLDS
-        elif one["network_ms_high"] < half:
-            verdict = CONTRADICTED
-        return row(job, text, verdict, said, claim=claim["id"])
-    bounds = {one.key.rpartition(".")[2]: one.value for one in exchange.values()
-              if one.runs == (job.id,)}  # fmt: skip
-    said = []
-    if "gap_us_per_image" in bounds:
-        gap, size = bounds["gap_us_per_image"], bounds["gradient_mb"]
-        said.append(f"by throughput {gap:.3g} µs an image are lost, {size:.1f} MB of gradients a "
-                    "step are exchanged")  # fmt: skip
-        matching = [
-            f"{bounds[name]:,.0f} images at {rate} Gbit/s"
-            for rate in exchange.LINKS
-            if (name := f"matching_batch_{rate}gbit") in bounds
-        ]
-        if matching:
-            said.append(
-                f"exchanging them takes as long as the loss at a global batch of "
-                f"{', '.join(matching)}; at a larger one the link cannot be all of it"
-            )
-    missing = [name for name, known in (("the rate of the link", link_rate(job.known("system"))),
-                                        ("the batch", job.known("global_batch")))
-               if not known]  # fmt: skip
+def _network(job: Job, evidence: Evidence) -> tuple[str, str, str]:
+    """Verdict, why, and what would decide it."""
+    controlled = [one for one in evidence.step_parts if one.parts["network"].n]
+    own = (job.setting("experiment"), job.setting("system"))
+    for parts in controlled:
+        if (parts.one["experiment"], parts.one["system"]) == own:
+            return _by_control(parts)
+    reasons = [*_bound(job, evidence.jobs)]
+    reported = {
+        "the rate of the link": study_queries.facts(job.setting("system")).link_gbit_s,
+        "the batch": job.setting("global_batch"),
+    }
+    missing = [name for name, value in reported.items() if not value]
     if missing:
-        said.append(f"{' and '.join(missing)} not reported")
-    elsewhere = parts[parts["network_ms"].notna()]
-    if len(elsewhere):
+        reasons.append(f"{' and '.join(missing)} not reported")
+    if controlled:
         analogy = "; ".join(
-            f"{number(one.network_ms)} of {number(one.step_ms)} ms on {one.system}"
-            for one in elsewhere.itertuples()
+            f"{number(one.parts['network'].median)} of {number(one.parts['step'].median)} ms on "
+            f"{one.one['system']}"
+            for one in controlled
         )
-        said.append(f"as an analogy only, where a control was measured the network has {analogy}")
+        reasons.append(
+            f"as an analogy only, where a control was measured the network has {analogy}"
+        )
     decided = (
-        f"all-reduce curve of {job.known('system')} (results/allreduce), batch size, trace of job "
-        f"{job.id} with its collectives"
+        f"all-reduce curve of {job.setting('system')} (results/allreduce), batch size, trace of "
+        f"job {job.id} with its collectives"
     )
-    verdict_text = "; ".join(said) or "no measurement of what the ranks waited for was reported"
-    return row(job, text, UNDETERMINED, verdict_text, decided, claim["id"])
+    nothing = "no measurement of what the ranks waited for was reported"
+    return UNDETERMINED, "; ".join(reasons) or nothing, decided
+
+
+def _by_control(parts: StepParts) -> tuple[str, str, str]:
+    network, lost = parts.parts["network"], parts.parts["overhead"].median
+    computation = (
+        f"measured on {parts.one['system']}: network {network.median:.3g} ms of {lost:.3g} ms "
+        "that a step loses"
+    )
+    if network.low > lost / 2:
+        return HOLDS, computation, ""
+    return CONTRADICTED if network.high < lost / 2 else UNDETERMINED, computation, ""
+
+
+def _bound(job: Job, jobs: Mapping[str, Job]) -> list[str]:
+    """For which batches the link could be all of the loss."""
+    bounds = {one.metric: one.value for one in network_bounds(jobs) if one.job_id == job.id}
+    if not bounds:
+        return []
+    reasons = [
+        f"by throughput {bounds['gap_us_per_image']:.3g} µs an image are lost, "
+        f"{bounds['gradient_mb']:.1f} MB of gradients a step are exchanged"
+    ]
+    matching = [
+        f"{bounds[name]:,.0f} images at {rate} Gbit/s"
+        for rate in LINKS
+        if (name := f"matching_batch_{rate}gbit") in bounds
+    ]
+    if matching:
+        reasons.append(
+            f"exchanging them takes as long as the loss at a global batch of "
+            f"{', '.join(matching)}; at a larger one the link cannot be all of it"
+        )
+    return reasons
 
 
 # --------------------------------------------------------------------------- operators
 
 
-def _operator(claim: dict, job: Job, jobs: dict[str, Job], text: str) -> dict:
-    subject = claim["subject"]
+def _operator(subject: str, job: Job, jobs: Mapping[str, Job]) -> tuple[str, str, str]:
+    """Verdict, why, and what would decide it."""
     traced = _from_trace(job, jobs)
     if traced is not None:
         file, shares = traced
-        first = max(shares, key=shares.get)
-        said = (
+        first = max(shares, key=lambda group: shares[group])
+        computation = (
             f"{file}, by operator: {_name(first)} {shares[first]:.3g} %, {_name(subject)} "
             f"{shares.get(subject, 0.0):.3g} %"
         )
-        verdict = HOLDS if first == subject else CONTRADICTED
-        return row(job, text, verdict, said, claim=claim["id"])
-    shares = {name.removeprefix("share."): value for name, value in job.values.items()
-              if name.startswith("share.")}  # fmt: skip
-    said = "no measurement of what the devices waited for was reported"
+        return HOLDS if first == subject else CONTRADICTED, computation, ""
+    shares = {
+        name.removeprefix("share."): value
+        for name, value in job.values.items()
+        if name.startswith("share.")
+    }
+    computation = "no measurement of what the devices waited for was reported"
     if subject in shares:
         named = {name: value for name, value in shares.items() if name != "other"}
-        rank = sorted(named, key=named.get, reverse=True).index(subject) + 1
-        said = (
+        rank = sorted(named, key=lambda group: named[group], reverse=True).index(subject) + 1
+        computation = (
             f"{_name(subject)} has {shares[subject]:g} % of GPU time, rank {rank} of "
             f"{len(named)} named groups"
         )
         if "other" in shares:
-            said += f", while {shares['other']:g} % is in no named group"
-        said += "; by kernel name, parts of a convolution count as other groups"
+            computation += f", while {shares['other']:g} % is in no named group"
+        computation += "; by kernel name, parts of a convolution count as other groups"
     decided = f"profiler trace of job {job.id} (results/profiling/*.pt.trace.json)"
-    return row(job, text, UNDETERMINED, said, decided, claim["id"])
+    return UNDETERMINED, computation, decided
 
 
 def _name(group: str) -> str:
     return group.replace("_", " ")
 
 
-def _from_trace(job: Job, jobs: dict[str, Job]) -> tuple[str, dict[str, float]] | None:
+def _from_trace(job: Job, jobs: Mapping[str, Job]) -> tuple[str, dict[str, float]] | None:
     """First trace that belongs to a reported job, and its shares by operator in percent."""
     for file in traces.trace_files():
         if not belongs(file, job, jobs):
@@ -144,7 +160,7 @@ def _from_trace(job: Job, jobs: dict[str, Job]) -> tuple[str, dict[str, float]] 
     return None
 
 
-def belongs(file: str, job: Job, jobs: dict[str, Job]) -> bool:
+def belongs(file: str, job: Job, jobs: Mapping[str, Job]) -> bool:
     """Whether a trace is the job's: it carries its id, or no run's name and only its pattern."""
     name = PurePosixPath(file).name
     try:
@@ -152,9 +168,12 @@ def belongs(file: str, job: Job, jobs: dict[str, Job]) -> bool:
     except ScalebookError:
         pass
     expected = results.reported_files()
-
-    def matches(other: str) -> bool:
-        patterns = expected.get(other, [])
-        return any(fnmatch.fnmatchcase(file.removesuffix(".gz"), one) for one in patterns)
-
-    return matches(job.id) and not any(matches(other) for other in jobs if other != job.id)
+    matching = [
+        other
+        for other in jobs
+        if any(
+            fnmatch.fnmatchcase(file.removesuffix(".gz"), pattern)
+            for pattern in expected.get(other, [])
+        )
+    ]
+    return matching == [job.id]

@@ -5,7 +5,8 @@ type             verdict
 ===============  ==================================================================================
 ratio,           holds if both ways to form the ratio, throughput and time per epoch, agree with
 efficiency       it; contradicted if neither does; where the two contradict each other, the rate
-                 that the job's own file counts decides (see `recorded`): undetermined without it
+                 that the job's own file counts decides (see `reported_files`): undetermined
+                 without it
 bottleneck       see `bottlenecks`: of the network, of an operator
 convergence      final accuracies against a tolerance, and against the spread between seeds
 sum, formula     an expression of reported values, computed
@@ -17,252 +18,326 @@ A row says nothing of intentions: it shows the computation and names the file th
 
 from __future__ import annotations
 
+import ast
 import itertools
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from scalebook.analysis import recorded
+import pandas as pd
+
+from scalebook import results
+from scalebook.analysis import reported_files
 from scalebook.analysis.bottlenecks import bottleneck
-from scalebook.analysis.checking import (
+from scalebook.analysis.checks import (
     CONTRADICTED,
     HOLDS,
     UNDETERMINED,
-    agree,
+    Check,
     both_ways,
-    row,
+    columns_of,
+    number_checks,
 )
-from scalebook.analysis.comparable import count, documented, plain
-from scalebook.analysis.expressions import evaluate
-from scalebook.analysis.linkmodel import NOT_VALIDATED
-from scalebook.analysis.reported import Job, reference_of
+from scalebook.analysis.comparable import plain
+from scalebook.analysis.evidence import Evidence
+from scalebook.analysis.link_model import NOT_VALIDATED
+from scalebook.analysis.reported_jobs import Job, agree, reference_of
+from scalebook.analysis.text import count, number
 from scalebook.contract import ScalebookError
-from scalebook.proposal.resources import request_table
-from scalebook.proposal.steptime import the_plan
-from scalebook.values.value import number
 
-#: Points of accuracy within which two final accuracies count as similar where a claim tells
+#: Points of accuracy within which two final accuracies count as similar where a claim names
 #: none. The 95 % interval of the difference of two accuracies near 77 % on 10,000 test images,
 #: 1.96 · √(2 · 0.77 · 0.23 / 10,000), is 1.2 points wide on each side.
 ACCURACY_TOLERANCE = 1.0
 
 ACCURACY = "final_val_acc"
 
+#: Units of hours that a request is made in.
+HOURS = ("node-hours", "GPU-hours")
 
-def claim_rows(claim: dict[str, Any], jobs: dict[str, Job]) -> list[dict[str, Any]]:
-    """Test one typed claim.
+#: Gives the low and high case of the computed request, by unit of `HOURS` and by machine; raises
+#: what it lacks.
+Request = Callable[[], Mapping[str, Mapping[str, tuple[float, float]]]]
+
+
+def check(evidence: Evidence, request: Request) -> pd.DataFrame:
+    """Check all reported numbers and claims.
 
     Parameters
     ----------
-    claim : dict
-        Row of `results.claims`.
-    jobs : dict of str to Job
-        Every reported job by id.
+    evidence : Evidence
+        Runs and reported jobs.
+    request : callable
+        Gives the computed request by machine, or raises a `ScalebookError` that says what it
+        lacks; asked where a claim is about hours.
 
     Returns
     -------
-    list of dict
-        Rows of the table of checks; the first is the verdict on the sentence itself.
+    DataFrame
+        One row a check, columns of `Check`; ``verdict`` is ``"holds"``, ``"contradicted"`` or
+        ``"undetermined"``.
     """
-    claim = {name: plain(value) for name, value in claim.items()}
-    job = jobs.get(claim["job"] or next(iter(claim["jobs"] or ()), None))
+    rows = [*number_checks(evidence.jobs)]
+    for claim in results.claims().to_dict("records"):
+        rows += _claim({name: plain(value) for name, value in claim.items()}, evidence, request)
+    return pd.DataFrame(rows, columns=Check._fields)
+
+
+def claimed_sentences(checks: pd.DataFrame) -> pd.DataFrame:
+    """Verdict on each claimed sentence: columns ``claim``, ``text``, ``verdict``.
+
+    Parameters
+    ----------
+    checks : DataFrame
+        As `check` gives it.
+    """
+    first = checks[checks["claim"] != ""].drop_duplicates("claim")
+    texts = results.claims().set_index("id")["text"].to_dict()
+    return pd.DataFrame(
+        {"claim": first["claim"], "text": first["claim"].map(texts), "verdict": first["verdict"]}
+    ).reset_index(drop=True)
+
+
+def _claim(claim: Mapping[str, Any], evidence: Evidence, request: Request) -> Iterator[Check]:
+    """Test one typed claim; the first row is the verdict on the sentence itself."""
+    jobs = evidence.jobs
+    job = jobs.get(claim["job"] or next(iter(claim["jobs"] or ()), ""))
     if job is None:
-        return []
+        return
+    text = f"“{claim['text']}”"
     kind = claim["type"]
     if kind in ("ratio", "efficiency"):
-        return _ratio(claim, job, jobs)
-    if kind == "convergence":
-        return _convergence(claim, [jobs[name] for name in claim["jobs"] if name in jobs])
-    text = quoted(claim)
-    if kind == "bottleneck":
-        return [bottleneck(claim, job, jobs, text)]
-    if kind == "sufficiency":
-        return [_sufficiency(claim, job, text)]
-    return [_expression(claim, job, text)]
+        yield from _ratio(claim, job, text, jobs)
+    elif kind == "convergence":
+        yield from _convergence(
+            claim, text, [jobs[name] for name in claim["jobs"] if name in jobs], evidence
+        )
+    elif kind == "bottleneck":
+        yield bottleneck(claim, job, text, evidence)
+    elif kind == "sufficiency":
+        yield _sufficiency(claim, job, text, request)
+    else:
+        yield _expression(claim, job, text)
 
 
-def quoted(claim: dict[str, Any]) -> str:
-    """The sentence in quotation marks."""
-    return f"“{claim['text']}”"
+# --------------------------------------------------------------------------- ratios
 
 
-def _ratio(claim: dict, job: Job, jobs: dict[str, Job]) -> list[dict]:
+def _ratio(
+    claim: Mapping[str, Any], job: Job, text: str, jobs: Mapping[str, Job]
+) -> Iterator[Check]:
     reference = jobs.get(claim["reference_job"])
     if reference is None:
-        return []
+        return
     metric = "speedup" if claim["type"] == "ratio" else "efficiency"
     written = f"{claim['value']:g} {claim['unit'] or ''}".strip()
-    parts = both_ways(job, reference, metric, claim["value"], written, claim["id"])
-    found = {one["verdict"] for one in parts if one["verdict"] != UNDETERMINED}
+    parts = [*both_ways(job, reference, metric, claim["value"], written, claim["id"])]
+    found = {one.verdict for one in parts if one.verdict != UNDETERMINED}
     verdict = found.pop() if len(found) == 1 else UNDETERMINED
     ways = ("by throughput", "by time per epoch")
-    said = "; ".join(f"{way}: {one['computation']}" for way, one in zip(ways, parts))
-    if {HOLDS, CONTRADICTED} <= {one["verdict"] for one in parts}:
-        said += ": the two contradict each other"
-    decided = f"{job.csv}: columns images, train_time_s, epoch_time_s" if job.csv else ""
-    decided = "" if verdict == HOLDS else decided
-    if verdict == UNDETERMINED and (counted := _counted(claim, job, reference)):
+    computation = "; ".join(f"{way}: {one.computation}" for way, one in zip(ways, parts))
+    if {HOLDS, CONTRADICTED} <= {one.verdict for one in parts}:
+        computation += ": the two contradict each other"
+    decided = "" if verdict == HOLDS else columns_of(job)
+    if verdict == UNDETERMINED and (counted := _by_file(claim, job, reference)):
         verdict, by_file, decided = counted
-        said += f"; {by_file}"
-    whole = row(job, quoted(claim), verdict, said, decided, claim["id"])
+        computation += f"; {by_file}"
+    yield Check.of(job, text, verdict, computation, decided, claim["id"])
     # The same number may stand among the job's values, where it is tested both ways already.
-    covered = job.values.get(metric) == claim["value"] and reference_of(job, jobs) is reference
-    return [whole] if covered else [whole, *parts]
+    if job.values.get(metric) != claim["value"] or reference_of(job, jobs) is not reference:
+        yield from parts
 
 
-def _counted(claim: dict, job: Job, reference: Job) -> tuple[str, str, str] | None:
+def _by_file(claim: Mapping[str, Any], job: Job, reference: Job) -> tuple[str, str, str] | None:
     """Verdict by the rate that the job's own file counts, why, and the file; None without one.
 
     The reference's own count is taken where its file is here, else its reported rate.
     """
-    settled = recorded.of_job(job)
-    own = recorded.recorded(reference)
+    settled = reported_files.settled(job)
+    own = reported_files.counts(reference)
     before = own.rate if own else reference.values.get("throughput")
     if settled is None or not before or claim["metric"] not in (None, "throughput"):
         return None
     counted, found = settled
     value = counted.rate / before
-    said = f"by the file, which {counted.text}: {number(counted.rate)} images/s / "
-    said += f"{number(before)} images/s{'' if own else ' as reported'}"
+    reason = f"by the file, which {counted.text}: {number(counted.rate)} images/s / "
+    reason += f"{number(before)} images/s{'' if own else ' as reported'}"
     if claim["type"] == "efficiency":
-        ranks = (job.known("world_size") or 1) / (reference.known("world_size") or 1)
+        ranks = job.ranks / reference.ranks
         value *= 100 / ranks
-        said += f" / {ranks:g} = {value:.3g} %"
+        reason += f" / {ranks:g} = {value:.3g} %"
     else:
-        said += f" = {value:.3g} ×"
-    if found == recorded.ALL_IMAGES:
-        said += ", each rank training on all images"
-    elif found == recorded.UNTIMED and counted.epoch_time_s:
-        said += f", while an epoch takes {number(counted.epoch_time_s)} s"
-    return HOLDS if agree(claim["value"], value) else CONTRADICTED, said, counted.file
+        reason += f" = {value:.3g} ×"
+    if found == reported_files.ALL_IMAGES:
+        reason += ", each rank training on all images"
+    elif found == reported_files.UNTIMED and counted.epoch_time_s:
+        reason += f", while an epoch takes {number(counted.epoch_time_s)} s"
+    return HOLDS if agree(claim["value"], value) else CONTRADICTED, reason, counted.file
 
 
 # --------------------------------------------------------------------------- convergence
 
 
-def _convergence(claim: dict, jobs: list[Job]) -> list[dict]:
+def _convergence(
+    claim: Mapping[str, Any], text: str, jobs: Sequence[Job], evidence: Evidence
+) -> Iterator[Check]:
     """Whether final accuracies are similar: as written, and beyond what chance does.
 
     With one seed of each configuration the numbers can contradict the sentence, but not say
     whether a configuration or its seed made the difference: that takes the spread between seeds,
-    of these configurations. A spread measured elsewhere is told beside it and decides nothing.
+    of these configurations. A spread measured elsewhere stands beside it and decides nothing.
     """
-    known = {job.id: job.values[ACCURACY] for job in jobs if ACCURACY in job.values}
     owner = jobs[0]
-    if len(known) < 2:
-        said = "fewer than two final accuracies are reported"
-        return [row(owner, quoted(claim), UNDETERMINED, said, _curves(jobs), claim["id"])]
+    curves = ", ".join(job.csv for job in jobs if job.csv) or "the jobs' curves"
+    finals = {job.id: job.values[ACCURACY] for job in jobs if ACCURACY in job.values}
+    if len(finals) < 2:
+        missing = "fewer than two final accuracies are reported"
+        yield Check.of(owner, text, UNDETERMINED, missing, curves, claim["id"])
+        return
     tolerance = claim["tolerance"] or ACCURACY_TOLERANCE
-    gap = max(known.values()) - min(known.values())
-    numbers = ", ".join(f"{value:g}" for value in known.values())
-    similar = gap <= tolerance
-    as_written = row(
-        owner,
-        f"final accuracies of jobs {', '.join(known)} lie within {count(tolerance, 'point')}",
-        HOLDS if similar else CONTRADICTED,
-        f"{numbers} %: {gap:.3g} points apart",
-        "" if similar else _curves(jobs),
-        claim["id"],
-    )
-    said = f"{numbers} %: {gap:.3g} points between the ends"
-    own = _seed_differences(system=owner.known("system"))
-    if own is not None and _repeated(jobs):
+    gap = max(finals.values()) - min(finals.values())
+    numbers = ", ".join(f"{value:g}" for value in finals.values())
+    computation = f"{numbers} %: {gap:.3g} points between the ends"
+    measured = evidence.runs[evidence.runs["kind"] != "reported"]
+    there = measured[measured["system"] == owner.setting("system")]
+    own = _between_seeds(there)
+    if own is not None and _repeated(jobs, there):
         # Seeds of these configurations are here: they say what chance alone does.
         verdict = CONTRADICTED if gap > max(tolerance, own) else HOLDS
-        said += f"; two seeds of one configuration there lie up to {own:.3g} points apart"
+        computation += f"; two seeds of one configuration there lie up to {own:.3g} points apart"
     else:
         verdict = UNDETERMINED
-        said += "; one seed of each, number of epochs and learning rates not reported"
-        other = _seed_differences(dataset=owner.known("dataset"))
+        computation += "; one seed of each, number of epochs and learning rates not reported"
+        pictures = _pictures(owner.setting("dataset"))
+        other = _between_seeds(measured[measured["dataset"].map(_pictures) == pictures])
         if other is not None:
-            said += (
+            computation += (
                 f"; in this study's own runs on other machines two seeds of one configuration lie "
                 f"up to {other:.3g} points apart"
             )
-            said += f", the reported ends {gap / other:.2g} times that" if other else ""
-    sentence = row(owner, quoted(claim), verdict, said, _curves(jobs) + " with several seeds of "
-                   "each", claim["id"])  # fmt: skip
-    return [sentence, as_written]
+            computation += f", the reported ends {gap / other:.2g} times that" if other else ""
+    several = f"{curves} with several seeds of each"
+    yield Check.of(owner, text, verdict, computation, several, claim["id"])
+    similar = gap <= tolerance
+    yield Check.of(
+        owner,
+        f"final accuracies of jobs {', '.join(finals)} lie within {count(tolerance, 'point')}",
+        HOLDS if similar else CONTRADICTED,
+        f"{numbers} %: {gap:.3g} points apart",
+        "" if similar else curves,
+        claim["id"],
+    )
 
 
-def _curves(jobs: list[Job]) -> str:
-    return ", ".join(job.csv for job in jobs if job.csv) or "the jobs' curves"
+def _repeated(jobs: Sequence[Job], measured: pd.DataFrame) -> bool:
+    """Whether every configuration was measured with two seeds or more."""
+    seeds = measured.groupby("experiment")["seed"].nunique()
+    return all(seeds.get(job.setting("experiment"), 0) > 1 for job in jobs)
 
 
-def _repeated(jobs: list[Job]) -> bool:
-    """Whether every configuration was measured with two seeds or more on its system."""
-    runs = documented()
-    runs = runs[(runs["kind"] != "reported") & (runs["system"] == jobs[0].known("system"))]
-    counts = runs.groupby("experiment")["seed"].nunique()
-    return all(counts.get(job.known("experiment"), 0) > 1 for job in jobs)
-
-
-def _seed_differences(**equal: str | None) -> float | None:
-    """Largest difference in final accuracy between two seeds of one measured configuration.
+def _between_seeds(measured: pd.DataFrame) -> float | None:
+    """Largest difference in final accuracy between two seeds of one configuration.
 
     Only runs on the whole data set: a part of an epoch says nothing of where training ends.
     """
-    runs = documented()
-    runs = runs[(runs["kind"] != "reported") & (runs["subset"] == False)]  # noqa: E712
-    for column, value in equal.items():
-        same = runs[column].map(_kind_of_data) if column == "dataset" else runs[column]
-        runs = runs[same == (_kind_of_data(value) if column == "dataset" else value)]
-    found = [
-        abs(one - other)
-        for _, group in runs.groupby(["experiment", "system", "epochs", "world_size"])
-        for one, other in itertools.combinations(group[ACCURACY].dropna(), 2)
-    ]
-    return max(found, default=None)
+    whole = measured[measured["subset"] == False]  # noqa: E712
+    return max(
+        (
+            float(abs(one - other))
+            for _, group in whole.groupby(["experiment", "system", "epochs", "world_size"])
+            for one, other in itertools.combinations(group[ACCURACY].dropna(), 2)
+        ),
+        default=None,
+    )
 
 
-def _kind_of_data(name: str | None) -> str:
-    """Pictures kept as JPEG are the same pictures."""
-    return str(name or "").removesuffix("-jpeg")
+def _pictures(dataset: str | None) -> str:
+    """What is on the images: those kept as JPEG are the same pictures."""
+    return str(dataset or "").removesuffix("-jpeg")
 
 
-# --------------------------------------------------------------------------- hours
+# --------------------------------------------------------------------------- hours, expressions
 
 
-def _sufficiency(claim: dict, job: Job, text: str) -> dict:
+def _sufficiency(claim: Mapping[str, Any], job: Job, text: str, request: Request) -> Check:
     """Hours that are said to suffice against the computed request of every target."""
-    hours, own = claim["value"], "GPU-hours" if claim["unit"] == "GPU-hours" else "node-hours"
     try:
-        totals = {
-            machine: request_table(machine).set_index("phase").loc["total"]
-            for machine in the_plan().machines
-        }
+        needs = request()
     except ScalebookError as error:
-        return row(job, text, UNDETERMINED, str(error), "data/plan.yaml", claim["id"])
+        return Check.of(job, text, UNDETERMINED, str(error), "data/plan.yaml", claim["id"])
     found = {}
-    for unit, column in (("node-hours", "node_hours"), ("GPU-hours", "gpu_hours")):
-        needs = {name: (one[f"{column}_low"], one[f"{column}_high"])
-                 for name, one in totals.items()}  # fmt: skip
-        least, most = min(low for low, _ in needs.values()), max(high for _, high in needs.values())
-        verdict = HOLDS if most <= hours else CONTRADICTED if least > hours else UNDETERMINED
-        ranges = ", ".join(f"{name} {low:,.0f}–{high:,.0f}" for name, (low, high) in needs.items())
-        found[unit] = verdict, f"{ranges} {unit}"
-    verdict, said = found.pop(own)
-    said = f"computed request with contingency, {NOT_VALIDATED}: {said}"
-    for unit, (other, ranges) in found.items():
+    for unit in HOURS:
+        least = min(low for low, _ in needs[unit].values())
+        most = max(high for _, high in needs[unit].values())
+        verdict = UNDETERMINED
+        if most <= claim["value"]:
+            verdict = HOLDS
+        elif least > claim["value"]:
+            verdict = CONTRADICTED
+        ranges = [f"{name} {low:,.0f}–{high:,.0f}" for name, (low, high) in needs[unit].items()]
+        found[unit] = verdict, f"{', '.join(ranges)} {unit}"
+    verdict, hours = found.pop(claim["unit"] if claim["unit"] in HOURS else HOURS[0])
+    computation = f"computed request with contingency, {NOT_VALIDATED}: {hours}"
+    for unit, (other, hours) in found.items():
         if other != verdict:
-            said += f"; were they {unit}, {other}: {ranges}"
+            computation += f"; were they {unit}, {other}: {hours}"
     decided = "seconds per step measured on the target" if verdict != CONTRADICTED else ""
-    return row(job, text, verdict, said, decided, claim["id"])
+    return Check.of(job, text, verdict, computation, decided, claim["id"])
 
 
-def _expression(claim: dict, job: Job, text: str) -> dict:
+def _expression(claim: Mapping[str, Any], job: Job, text: str) -> Check:
     expression = claim["expression"]
     try:
         value = evaluate(expression, job.values)
     except KeyError as error:
-        said = f"{expression}: {error.args[0]} is not reported"
-        return row(job, text, UNDETERMINED, said, "", claim["id"])
+        missing = f"{expression}: {error.args[0]} is not reported"
+        return Check.of(job, text, UNDETERMINED, missing, "", claim["id"])
     except (ValueError, ZeroDivisionError):
-        said = f"{expression}: cannot be computed"
-        return row(job, text, UNDETERMINED, said, job.file, claim["id"])
+        wrong = f"{expression}: cannot be computed"
+        return Check.of(job, text, UNDETERMINED, wrong, job.file, claim["id"])
     claimed = claim["value"]
     if claimed is None:
         claimed = job.values.get(claim["metric"])
-    said = f"{expression} = {value:,.6g} {claim['unit'] or ''}".strip()
+    computation = f"{expression} = {value:,.6g} {claim['unit'] or ''}".strip()
     if claimed is None:
-        return row(job, text, UNDETERMINED, said, claim=claim["id"])
+        return Check.of(job, text, UNDETERMINED, computation, claim=claim["id"])
     verdict = HOLDS if agree(claimed, value, 0.01) else CONTRADICTED
-    return row(job, text, verdict, f"{said}, reported {claimed:,.6g}", claim=claim["id"])
+    computation += f", reported {claimed:,.6g}"
+    return Check.of(job, text, verdict, computation, claim=claim["id"])
+
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def evaluate(expression: str, values: Mapping[str, float]) -> float:
+    """Compute ``+ - * /`` over names and numbers; nothing else is understood.
+
+    Raises
+    ------
+    KeyError
+        If a name has no value.
+    ValueError
+        For anything that is not such an expression.
+    """
+
+    def walk(node: ast.AST) -> float:
+        if isinstance(node, ast.Expression):
+            return walk(node.body)
+        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](walk(node.left), walk(node.right))
+        number = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            return float(number)
+        if isinstance(node, ast.Name):
+            return values[node.id]
+        raise ValueError("not an arithmetic expression")
+
+    try:
+        return float(walk(ast.parse(expression, mode="eval")))
+    except (SyntaxError, RecursionError, OverflowError):
+        raise ValueError("not an arithmetic expression") from None

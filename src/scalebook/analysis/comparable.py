@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.declared import declared_experiments, declared_systems
+from scalebook.analysis import study_queries, text
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.contract import ScalebookError
 
@@ -36,8 +36,13 @@ COMPARABLE = {
 
 #: What an experiment sets, and repetitions of it share.
 SETTINGS = (
-    "experiment", "world_size", "nodes", "threads_per_rank", "precision", "global_batch"
-)  # fmt: skip
+    "experiment",
+    "world_size",
+    "nodes",
+    "threads_per_rank",
+    "precision",
+    "global_batch",
+)
 
 #: Metrics of a run in the catalogue: title and unit.
 METRICS = {
@@ -70,24 +75,31 @@ class Configuration:
         Values of `COMPARABLE` and `SETTINGS` that all the runs share; None where unknown.
     runs : DataFrame
         Rows of the catalogue.
+    reference : str or None
+        Experiment it is compared with: as the runs' own records say; where they name none, as
+        the study declares the experiment now.
+    scaling : {"strong", "weak"} or None
+        Kind of that comparison.
     """
 
     kind: str
     settings: Mapping[str, Any]
     runs: pd.DataFrame = field(compare=False)
+    reference: str | None
+    scaling: str | None
 
     def __getitem__(self, name: str) -> Any:
         return self.settings[name]
 
     @property
-    def facet(self) -> tuple:
+    def facet(self) -> tuple[Any, ...]:
         """Equal for configurations that may be compared and drawn on one axis."""
         return (self.kind, *(self.settings[name] for name in COMPARABLE))
 
     @property
     def synthetic(self) -> bool:
         """Whether the images were generated."""
-        return self["dataset"] == SYNTHETIC
+        return bool(self["dataset"] == SYNTHETIC)
 
     def summary(self, metric: str) -> Summary:
         """Median and interval of a metric over the runs."""
@@ -106,7 +118,7 @@ class Configuration:
         if self.kind == "reported":
             return f"reported for job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
         name, system = self["experiment"], self["system"]
-        return f"{count(len(ids), 'run')} of {name} on {system} {self.conditions}"
+        return f"{text.count(len(ids), 'run')} of {name} on {system} {self.conditions}"
 
     @property
     def conditions(self) -> str:
@@ -115,24 +127,8 @@ class Configuration:
         if self["subset"]:
             data += f" (subset of {self['train_images']:,} training images)"
         versions = f", torch {self['torch']}" if self["torch"] else ""
-        return f"({said_seeds(self.runs['seed'])}), {data}{versions}"
-
-
-def count(n: int, noun: str) -> str:
-    """``1 run``, ``3 runs``."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def said_seeds(seeds: Iterable[Any]) -> str:
-    """``seed 0``, ``seeds 0–2`` or ``seeds 0, 5``; says where a seed is unknown."""
-    known = sorted({int(seed) for seed in seeds if plain(seed) is not None})
-    if not known:
-        return "seed unknown"
-    if len(known) == 1:
-        return f"seed {known[0]}"
-    if known == list(range(known[0], known[-1] + 1)) and len(known) > 2:
-        return f"seeds {known[0]}–{known[-1]}"
-    return f"seeds {', '.join(map(str, known))}"
+        seeds = text.seeds(int(seed) for seed in self.runs["seed"] if plain(seed) is not None)
+        return f"({seeds}), {data}{versions}"
 
 
 def whole(runs: pd.DataFrame) -> pd.DataFrame:
@@ -177,26 +173,31 @@ def by_stem(found: Iterable[Configuration]) -> dict[tuple[str, str], Configurati
     return {(one.kind, stem): one for one in found for stem in one.stems}
 
 
-def configurations(runs: pd.DataFrame) -> list[Configuration]:
+def configurations(runs: pd.DataFrame | None = None) -> list[Configuration]:
     """Group runs into configurations: measured ones first, experiments as the study orders them.
 
     Parameters
     ----------
-    runs : DataFrame
-        Rows of the catalogue.
+    runs : DataFrame, optional
+        Rows of the catalogue; all that may stand in a document where left out.
     """
-    groups: dict[tuple, list[int]] = {}
+    runs = documented() if runs is None else runs
+    groups: dict[tuple[Any, ...], list[int]] = {}
     names = (*COMPARABLE, *SETTINGS)
     for position, row in enumerate(runs.to_dict("records")):
         kind = "reported" if row["kind"] == "reported" else "measured"
         key = (kind, *(plain(row.get(name)) for name in names))
         groups.setdefault(key, []).append(position)
-    found = [
-        Configuration(key[0], dict(zip(names, key[1:])), runs.iloc[positions])
-        for key, positions in groups.items()
-    ]
+    declared, systems = study_queries.experiments(), study_queries.systems()
+    found = []
+    for (kind, *values), positions in groups.items():
+        own, settings = runs.iloc[positions], dict(zip(names, values))
+        reference, scaling = (plain(own.iloc[0].get(name)) for name in ("reference", "scaling"))
+        if reference is None:
+            reference, scaling = declared.get(settings["experiment"], (None, None))
+        found.append(Configuration(kind, settings, own, reference, scaling))
     # A reference stands above what is compared with it, as in study.yaml.
-    order, systems = list(declared_experiments()), declared_systems()
+    order = list(declared)
     return sorted(
         found,
         key=lambda one: (
@@ -213,9 +214,9 @@ def configurations(runs: pd.DataFrame) -> list[Configuration]:
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], exempt: Iterable[str] = ()
 ) -> list[str]:
-    """What keeps two runs from being compared, one entry a difference; empty if nothing does.
+    """List what keeps two runs from being compared; empty if nothing does.
 
-    A value that only one of the two tells counts as a difference: nothing
+    A value that only one of the two has counts as a difference: nothing
     shows that the other agrees.
 
     Parameters
@@ -233,11 +234,8 @@ def differences(
         if left != right:
             if name == "dataset_sha256":
                 left, right = (str(side)[:8] if side else side for side in (left, right))
-            unknown = "unknown"
-            found.append(
-                f"{title} ({unknown if left is None else left} and "
-                f"{unknown if right is None else right})"
-            )
+            left, right = ("unknown" if side is None else side for side in (left, right))
+            found.append(f"{title} ({left} and {right})")
     return found
 
 

@@ -20,7 +20,8 @@ every epoch processes all its images, and disagree where the report errs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -30,23 +31,17 @@ from scalebook.analysis.comparable import (
     Configuration,
     configurations,
     differences,
-    documented,
     plain,
     require_comparable,
 )
-from scalebook.analysis.declared import declared_experiments
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.contract import ScalebookError
 
-#: Basis of a ratio: the metric it is formed from, and whether more is better.
-BASES = {"throughput": ("throughput", True), "time per epoch": ("epoch_time_s", False)}
-
-COLUMNS = (
-    "kind", "experiment", "reference", "system", "dataset", "scaling", "world_size",
-    "reference_world_size", "basis", "reference_value", "value", "unit", "n", "pairing",
-    "speedup", "speedup_low", "speedup_high", "efficiency", "efficiency_low",
-    "efficiency_high", "note", "stems", "reference_stems",
-)  # fmt: skip
+#: Basis of a ratio: the metric it is formed from, its unit, and whether more is better.
+BASES = {
+    "throughput": ("throughput", "images/s", True),
+    "time per epoch": ("epoch_time_s", "s", False),
+}
 
 #: Columns of `scaling_table` for a reader, with units, and their decimal places.
 SCALING_HEADERS = {
@@ -71,6 +66,68 @@ SCALING_HEADERS = {
 SCALING_DIGITS = {"speedup": 2, "speedup_low": 2, "speedup_high": 2}
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """A configuration over its reference, by one basis.
+
+    Attributes
+    ----------
+    basis : str
+        Key of `BASES`.
+    pairing : {"by seed", "of medians"}
+        How the repetitions of the two went together.
+    speedup : Summary
+        Without unit.
+    efficiency : Summary
+        In percent; without values where the experiment does not change the number of ranks.
+    """
+
+    one: Configuration
+    reference: Configuration
+    basis: str
+    pairing: str
+    speedup: Summary
+    efficiency: Summary
+
+    @property
+    def sides(self) -> list[Configuration]:
+        """The configuration and its reference."""
+        return [self.one, self.reference]
+
+    @property
+    def stems(self) -> list[str]:
+        """Runs of both sides."""
+        return [*self.one.stems, *self.reference.stems]
+
+
+#: Columns of `scaling_table`.
+COLUMNS: Mapping[str, Callable[[Ratio], Any]] = {
+    "kind": lambda ratio: ratio.one.kind,
+    "experiment": lambda ratio: ratio.one["experiment"],
+    "reference": lambda ratio: ratio.reference["experiment"],
+    "system": lambda ratio: ratio.one["system"],
+    "dataset": lambda ratio: ratio.one["dataset"],
+    "scaling": lambda ratio: ratio.one.scaling or "",
+    "world_size": lambda ratio: ratio.one["world_size"],
+    "reference_world_size": lambda ratio: ratio.reference["world_size"],
+    "basis": lambda ratio: ratio.basis,
+    "reference_value": lambda ratio: ratio.reference.summary(BASES[ratio.basis][0]).median,
+    "value": lambda ratio: ratio.one.summary(BASES[ratio.basis][0]).median,
+    "unit": lambda ratio: BASES[ratio.basis][1],
+    "n": lambda ratio: ratio.speedup.n,
+    "pairing": lambda ratio: ratio.pairing,
+    "speedup": lambda ratio: ratio.speedup.median,
+    "speedup_low": lambda ratio: ratio.speedup.low,
+    "speedup_high": lambda ratio: ratio.speedup.high,
+    "efficiency": lambda ratio: ratio.efficiency.median,
+    "efficiency_low": lambda ratio: ratio.efficiency.low,
+    "efficiency_high": lambda ratio: ratio.efficiency.high,
+    "note": lambda ratio: _note(ratio.one, ratio.reference),
+    "stems": lambda ratio: ratio.one.stems,
+    "reference_stems": lambda ratio: ratio.reference.stems,
+}
+
+
 def speedup(value: float, reference: float, more_is_better: bool = True) -> float:
     """How many times faster than the reference; both values in the same unit."""
     return value / reference if more_is_better else reference / value
@@ -79,6 +136,14 @@ def speedup(value: float, reference: float, more_is_better: bool = True) -> floa
 def efficiency(speed_up: float, world_size: int, reference_world_size: int = 1) -> float:
     """Parallel efficiency in percent: speed-up over the growth in ranks."""
     return 100.0 * speed_up * reference_world_size / world_size
+
+
+def ratios(found: Sequence[Configuration]) -> Iterator[Ratio]:
+    """Form the ratios of every configuration to its reference, by each basis."""
+    for one in found:
+        for reference in _references(one, found):
+            if not pair_differences(one, reference):
+                yield from _ratios(one, reference)
 
 
 def scaling_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -96,15 +161,7 @@ def scaling_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         and missing for an experiment that does not change the number of ranks.
         ``scaling`` is empty where it was not recorded which kind it is.
     """
-    found = configurations(documented() if runs is None else runs)
-    rows = [
-        row
-        for one in found
-        for reference in _references(one, found)
-        if not pair_differences(one, reference)
-        for row in _compare(one, reference)
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return _table(ratios(configurations(runs)))
 
 
 def refused(runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -115,19 +172,17 @@ def refused(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     DataFrame
         Columns ``kind``, ``experiment``, ``system``, ``reference``, ``reason``.
     """
-    found = configurations(documented() if runs is None else runs)
+    found = configurations(runs)
     rows = []
     for one in found:
-        name = reference_of(one)[0]
-        candidates = _references(one, found)
-        reasons = [pair_differences(one, other) for other in candidates]
-        if name is None or any(not reason for reason in reasons):
+        reasons = [pair_differences(one, other) for other in _references(one, found)]
+        if one.reference is None or any(not reason for reason in reasons):
             continue
-        reason = f"no {one.kind} run of {name} on {one['system']}"
+        reason = f"no {one.kind} run of {one.reference} on {one['system']}"
         if reasons:
-            reason = f"differs from {name} in {'; '.join(min(reasons, key=len))}"
-        about = {"kind": one.kind, "experiment": one["experiment"], "system": one["system"]}
-        rows.append({**about, "reference": name, "reason": reason})
+            least = min(reasons, key=lambda reason: len(reason))
+            reason = f"differs from {one.reference} in {'; '.join(least)}"
+        rows.append((one.kind, one["experiment"], one["system"], one.reference, reason))
     return pd.DataFrame(rows, columns=["kind", "experiment", "system", "reference", "reason"])
 
 
@@ -146,14 +201,14 @@ def compare(run: str, reference: str) -> pd.DataFrame:
         if row.empty:
             raise ScalebookError(f"no run {stem!r}; `scalebook runs` lists those there are")
         sides.append(configurations(row)[0])
-    require_comparable(
-        sides[0].settings, sides[1].settings, f"{run} against {reference}", _exempt(*sides)
-    )
-    return pd.DataFrame(_compare(*sides), columns=list(COLUMNS))
+    one, other = sides
+    title = f"{run} against {reference}"
+    require_comparable(one.settings, other.settings, title, _exempt(one, other))
+    return _table(_ratios(one, other))
 
 
 def pair_differences(one: Configuration, reference: Configuration) -> list[str]:
-    """What keeps a configuration from being compared with its reference; empty if nothing does."""
+    """List what keeps a configuration from being compared with its reference."""
     return differences(one.settings, reference.settings, _exempt(one, reference))
 
 
@@ -162,7 +217,7 @@ def _exempt(one: Configuration, reference: Configuration) -> tuple[str, ...]:
     images, before = one["train_images"], reference["train_images"]
     ranks, ranks_1 = one["world_size"], reference["world_size"]
     grown = (
-        reference_of(one)[1] == "weak"
+        one.scaling == "weak"
         and all((images, before, ranks, ranks_1))
         and one["dataset"] is not None
         and one["dataset"] == reference["dataset"]
@@ -171,77 +226,38 @@ def _exempt(one: Configuration, reference: Configuration) -> tuple[str, ...]:
     return ("dataset_sha256", "train_images", "subset") if grown else ()
 
 
-def reference_of(one: Configuration) -> tuple[str | None, str | None]:
-    """Name of the reference experiment and kind of scaling; None where there is none.
-
-    As the run's own record says; where that names no reference, as the study
-    declares the experiment now.
-    """
-    row = one.runs.iloc[0]
-    reference, kind = plain(row.get("reference")), plain(row.get("scaling"))
-    if reference is None:
-        reference, kind = declared_experiments().get(one["experiment"], (None, None))
-    return reference, kind
-
-
-def _references(one: Configuration, found: list[Configuration]) -> list[Configuration]:
-    name = reference_of(one)[0]
+def _references(one: Configuration, found: Sequence[Configuration]) -> list[Configuration]:
+    wanted = (one.kind, one["system"], one.reference)
     return [
-        other
-        for other in found
-        if name == other["experiment"] and other.kind == one.kind
-        and other["system"] == one["system"]
-    ]  # fmt: skip
+        other for other in found if (other.kind, other["system"], other["experiment"]) == wanted
+    ]
 
 
-def _compare(one: Configuration, reference: Configuration) -> list[Mapping[str, Any]]:
-    kind = reference_of(one)[1]
+def _table(found: Iterable[Ratio]) -> pd.DataFrame:
+    rows = list(found)
+    return pd.DataFrame({name: [read(ratio) for ratio in rows] for name, read in COLUMNS.items()})
+
+
+def _ratios(one: Configuration, reference: Configuration) -> Iterator[Ratio]:
     ranks, ranks_1 = one["world_size"], reference["world_size"]
-    rows = []
-    for basis, (metric, more) in BASES.items():
-        value, base = one.summary(metric), reference.summary(metric)
-        if not (value.n and base.n) or not base.median or not value.median:
+    for basis, (metric, _, more) in BASES.items():
+        if not (one.summary(metric).median > 0 and reference.summary(metric).median > 0):
             continue
+        # How many times the images of the reference an epoch has.
         work = 1.0
         if metric == "epoch_time_s" and one["train_images"] and reference["train_images"]:
             work = one["train_images"] / reference["train_images"]
-        ratio, pairing = _ratio(one, reference, metric, more, work)
-        row = {
-            "kind": one.kind,
-            "experiment": one["experiment"],
-            "reference": reference["experiment"],
-            "system": one["system"],
-            "dataset": one["dataset"],
-            "scaling": kind or "",
-            "world_size": ranks,
-            "reference_world_size": ranks_1,
-            "basis": basis,
-            "reference_value": base.median,
-            "value": value.median,
-            "unit": "images/s" if metric == "throughput" else "s",
-            "n": ratio.n,
-            "pairing": pairing,
-            "speedup": ratio.median,
-            "speedup_low": ratio.low,
-            "speedup_high": ratio.high,
-            "note": _note(one, reference),
-            "stems": one.stems,
-            "reference_stems": reference.stems,
-        }
+        ratio, pairing = _paired(one, reference, metric, more, work)
+        share = summarise([])
         if ranks and ranks_1 and ranks != ranks_1:
-            for end, bound in (("", "median"), ("_low", "low"), ("_high", "high")):
-                row[f"efficiency{end}"] = efficiency(getattr(ratio, bound), ranks, ranks_1)
-        rows.append(row)
-    return rows
+            share = ratio.times(efficiency(1.0, ranks, ranks_1))
+        yield Ratio(one, reference, basis, pairing, ratio, share)
 
 
-def _ratio(
+def _paired(
     one: Configuration, reference: Configuration, metric: str, more: bool, work: float
 ) -> tuple[Summary, str]:
-    """Speed-up over repetitions: paired by seed where both sides ran the same seeds.
-
-    `work` is how many times the images of the reference an epoch has.
-    """
+    """Speed-up over repetitions: paired by seed where both sides ran the same seeds."""
     ours, theirs = (by_seed(side.runs, metric) for side in (one, reference))
     shared = sorted(set(ours) & set(theirs))
     if shared:
@@ -279,9 +295,9 @@ def _note(one: Configuration, reference: Configuration) -> str:
 def _processors(one: Configuration) -> int | None:
     """Processor threads of a CPU run over all ranks; None for a GPU run or where unknown."""
     stem = plain(one.runs.iloc[0]["stem"])
-    if one["device"] != "cpu" or one.kind == "reported" or stem is None or one["nodes"] not in (
-        1, None
-    ):  # fmt: skip
+    if one["device"] != "cpu" or one.kind == "reported" or stem is None:
+        return None
+    if one["nodes"] not in (1, None):
         return None
     try:
         threads = results.manifest(stem).get("threads_per_rank")

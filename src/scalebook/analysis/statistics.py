@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,11 @@ class Summary:
     min: float
     max: float
     coverage: float
+
+    def times(self, factor: float) -> Summary:
+        """The same of values that are each multiplied by a positive `factor`."""
+        names = ("median", "low", "high", "mean", "min", "max")
+        return replace(self, **{name: factor * getattr(self, name) for name in names})
 
     @property
     def interval(self) -> str:

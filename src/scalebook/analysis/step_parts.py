@@ -22,16 +22,18 @@ network part: a share of the exchange can hide behind the backward pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.comparable import Configuration, configurations, count, documented
-from scalebook.analysis.declared import link_rate
-from scalebook.analysis.scaling import by_seed, pair_differences, reference_of
+from scalebook.analysis import study_queries, text
+from scalebook.analysis.comparable import Configuration, configurations, documented
+from scalebook.analysis.scaling import by_seed, pair_differences
 from scalebook.analysis.statistics import Summary, summarise
-from scalebook.analysis.throughput import step_table
+from scalebook.analysis.tables import step_table
 from scalebook.contract import ScalebookError
 
 #: Metric of `step_table` that stands for the step of a run.
@@ -40,12 +42,6 @@ STEP = "step_time_p50_ms"
 #: Parts of a step in ms; ``control`` is the step of the control, ``overhead`` is parallel overhead
 #: and network together.
 PARTS = ("step", "compute", "parallel", "network", "overhead", "control")
-
-COLUMNS = (
-    "experiment", "reference", "control", "system", "dataset", "scaling", "world_size", "nodes",
-    "n", *(f"{part}_ms{end}" for part in PARTS for end in ("", "_low", "_high")),
-    "link_gbit_s", "gradient_bytes", "transfer_ms", "reason", "stems",
-)  # fmt: skip
 
 #: Columns of `overheads` for a reader, with units.
 OVERHEAD_HEADERS = {
@@ -69,8 +65,104 @@ OVERHEAD_HEADERS = {
 BYTES_PER_PARAMETER = 4
 
 
+@dataclass(frozen=True)
+class StepParts:
+    """The step of a configuration on several nodes, taken apart.
+
+    Attributes
+    ----------
+    control : Configuration or None
+        As many ranks with the same batch on the nodes of the reference.
+    parts : dict of str to Summary
+        Each of `PARTS`, in ms, over the seeds; empty summaries of what cannot be formed.
+    parameters : int or None
+        Of the model, where a manifest counts them.
+    link_gbit_s : float or None
+        Rate of the link of a node, where it is limited or known.
+    reason : str
+        Why a part is missing; empty where none is.
+    """
+
+    one: Configuration
+    reference: Configuration
+    control: Configuration | None
+    parts: Mapping[str, Summary]
+    parameters: int | None
+    link_gbit_s: float | None
+    reason: str
+
+    @property
+    def sides(self) -> list[Configuration]:
+        """The configuration, its reference, and the control where there is one."""
+        return [self.one, self.reference, *([self.control] if self.control else [])]
+
+    @property
+    def stems(self) -> list[str]:
+        """Runs of all sides."""
+        return [stem for side in self.sides for stem in side.stems]
+
+    @property
+    def gradient_bytes(self) -> int | None:
+        """Bytes that a step exchanges."""
+        return BYTES_PER_PARAMETER * self.parameters if self.parameters else None
+
+    @property
+    def transfer_ms(self) -> float | None:
+        """Shortest time of the exchange over the link, modelled."""
+        if not self.link_gbit_s or not self.parameters:
+            return None
+        return transfer_ms(self.parameters, self.one["world_size"], self.link_gbit_s)
+
+
+def _reader(part: str, stat: str) -> Callable[[StepParts], float]:
+    return lambda step: float(getattr(step.parts[part], stat))
+
+
+#: Columns of `overheads`.
+COLUMNS: Mapping[str, Callable[[StepParts], Any]] = {
+    "experiment": lambda step: step.one["experiment"],
+    "reference": lambda step: step.reference["experiment"],
+    "control": lambda step: step.control["experiment"] if step.control else "",
+    "system": lambda step: step.one["system"],
+    "dataset": lambda step: step.one["dataset"],
+    "scaling": lambda step: step.one.scaling or "",
+    "world_size": lambda step: step.one["world_size"],
+    "nodes": lambda step: step.one["nodes"],
+    "n": lambda step: step.parts["step"].n,
+    **{
+        f"{part}_ms{end}": _reader(part, stat)
+        for part in PARTS
+        for end, stat in (("", "median"), ("_low", "low"), ("_high", "high"))
+    },
+    "link_gbit_s": lambda step: step.link_gbit_s,
+    "gradient_bytes": lambda step: step.gradient_bytes,
+    "transfer_ms": lambda step: step.transfer_ms,
+    "reason": lambda step: step.reason,
+    "stems": lambda step: step.stems,
+}
+
+
+def step_parts(found: Sequence[Configuration], steps: pd.DataFrame) -> list[StepParts]:
+    """Take the step of every measured configuration that spans more nodes than its reference apart.
+
+    Parameters
+    ----------
+    found : sequence of Configuration
+        With their references and controls among them.
+    steps : DataFrame
+        Their runs' rows of `tables.step_table`.
+    """
+    found = [one for one in found if one.kind == "measured"]
+    return [
+        _taken_apart(one, reference, found, steps)
+        for one in found
+        for reference in found
+        if _spreads(one, reference) and not pair_differences(one, reference)
+    ]
+
+
 def overheads(runs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Take the step of every configuration that spans more nodes than its reference apart.
+    """Table of `step_parts`.
 
     Parameters
     ----------
@@ -81,17 +173,11 @@ def overheads(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     -------
     DataFrame
         Columns `COLUMNS`, times in ms: medians, with their intervals in ``_low`` and ``_high``.
-        What cannot be told is missing, and ``reason`` says why.
+        What cannot be formed is missing, and ``reason`` says why.
     """
     runs = documented() if runs is None else runs
-    found = [one for one in configurations(runs) if one.kind == "measured"]
-    steps = step_table(runs)
-    rows = []
-    for one in found:
-        for reference in found:
-            if _spreads(one, reference) and not pair_differences(one, reference):
-                rows.append(_row(one, reference, found, steps))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    found = step_parts(configurations(runs), step_table(runs))
+    return pd.DataFrame({name: [read(step) for step in found] for name, read in COLUMNS.items()})
 
 
 def transfer_ms(parameters: int, ranks: int, gbit_s: float) -> float:
@@ -112,83 +198,62 @@ def transfer_ms(parameters: int, ranks: int, gbit_s: float) -> float:
 
 def _spreads(one: Configuration, reference: Configuration) -> bool:
     return bool(
-        reference_of(one)[0] == reference["experiment"]
+        one.reference == reference["experiment"]
         and one["nodes"]
         and reference["nodes"]
         and one["nodes"] > reference["nodes"]
     )
 
 
-def _row(
-    one: Configuration, reference: Configuration, found: list[Configuration], steps: pd.DataFrame
-) -> dict:
-    reason = _unlike(one, reference)
+def _taken_apart(
+    one: Configuration,
+    reference: Configuration,
+    found: Sequence[Configuration],
+    steps: pd.DataFrame,
+) -> StepParts:
+    unlike = _unlike(one, reference)
     control = next((other for other in found if _controls(other, one, reference)), None)
+    reason = unlike
     if not reason and control is None:
-        nodes = count(reference["nodes"], "node")
+        nodes = text.count(reference["nodes"], "node")
         reason = (
             f"no control on {one['system']}: {one['world_size']} ranks on {nodes} with the same "
             f"global batch of {one['global_batch']}; one on another system is not comparable"
         )
-    sides = {"step": one, "reference": reference, **({"control": control} if control else {})}
-    times = {
-        name: by_seed(steps[steps["stem"].isin(side.stems)], STEP) for name, side in sides.items()
-    }
-    seeds = set.intersection(*(set(values) for values in times.values()))
+    sides = [one, reference, *([control] if control else [])]
+    times = [by_seed(steps[steps["stem"].isin(side.stems)], STEP) for side in sides]
+    seeds = sorted(set.intersection(*(set(values) for values in times)))
     if not seeds and not reason:
-        names = " and ".join(side["experiment"] for side in sides.values())
+        names = " and ".join(side["experiment"] for side in sides)
         reason = f"no seed has recorded steps of {names}"
-    parts = _parts(one, reference, times, sorted(seeds), bool(_unlike(one, reference)))
-    rate = link_rate(one["system"])
-    parameters = _parameters(one)
-    row = {
-        "experiment": one["experiment"],
-        "reference": reference["experiment"],
-        "control": control["experiment"] if control else "",
-        "system": one["system"],
-        "dataset": one["dataset"],
-        "scaling": reference_of(one)[1] or "",
-        "world_size": one["world_size"],
-        "nodes": one["nodes"],
-        "n": parts["step"].n,
-        "link_gbit_s": rate,
-        "gradient_bytes": BYTES_PER_PARAMETER * parameters if parameters else None,
-        "transfer_ms": transfer_ms(parameters, one["world_size"], rate)
-        if rate and parameters
-        else None,
-        "reason": reason,
-        "stems": [stem for side in sides.values() for stem in side.stems],
-    }
-    for part, summary in parts.items():
-        row |= {f"{part}_ms": summary.median, f"{part}_ms_low": summary.low}
-        row[f"{part}_ms_high"] = summary.high
-    return row
+    parts = _parts(one, reference, times, [] if unlike else seeds)
+    link = study_queries.facts(one["system"]).link_gbit_s
+    return StepParts(one, reference, control, parts, _parameters(one), link, reason)
 
 
 def _parts(
     one: Configuration,
     reference: Configuration,
-    times: dict[str, dict[int, float]],
-    seeds: list[int],
-    unlike: bool,
+    times: Sequence[Mapping[int, float]],
+    seeds: Sequence[int],
 ) -> dict[str, Summary]:
-    """Each part over the seeds; the step alone, over its own seeds, where no other can be told."""
+    """Form each part over the seeds; without any, the step alone, over its own seeds."""
     values: dict[str, list[float]] = {part: [] for part in PARTS}
-    if unlike or not seeds:
-        values["step"] = list(times["step"].values())
-        return {part: summarise(several) for part, several in values.items()}
-    share = (one["global_batch"] / one["world_size"]) / (
-        reference["global_batch"] / reference["world_size"]
-    )
+    if not seeds:
+        values["step"] = list(times[0].values())
     for seed in seeds:
-        step, compute = times["step"][seed], share * times["reference"][seed]
+        share = (one["global_batch"] / one["world_size"]) / (
+            reference["global_batch"] / reference["world_size"]
+        )
+        step, before, *control = (side[seed] for side in times)
+        compute = share * before
         values["step"].append(step)
         values["compute"].append(compute)
         values["overhead"].append(step - compute)
-        if "control" in times:
-            values["control"].append(times["control"][seed])
-            values["parallel"].append(times["control"][seed] - compute)
-            values["network"].append(step - times["control"][seed])
+        for same in control:
+            values["control"].append(same)
+            values["parallel"].append(same - compute)
+            values["network"].append(step - same)
     return {part: summarise(several) for part, several in values.items()}
 
 
@@ -208,7 +273,7 @@ def _unlike(one: Configuration, reference: Configuration) -> str:
 def _controls(other: Configuration, one: Configuration, reference: Configuration) -> bool:
     same = ("world_size", "threads_per_rank", "precision", "global_batch")
     return (
-        reference_of(other)[0] == reference["experiment"]
+        other.reference == reference["experiment"]
         and other["nodes"] == reference["nodes"]
         and all(other[name] == one[name] for name in same)
         and other.facet == one.facet

@@ -13,185 +13,243 @@ request is made from the high case with contingency and rounded up. Modelled, no
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pandas as pd
 
+from scalebook import results
+from scalebook.analysis.link_model import LinkFit
 from scalebook.analysis.scaling import efficiency, speedup
 from scalebook.contract import ScalebookError
 from scalebook.proposal.steptime import Model, Range, model_of
-from scalebook.study.plan import Measurement
-
-METRICS = ("gpu_hours", "node_hours", "billed")
-#: Node-hours that pass outside the steps, in every case.
-OUTSIDE = "overhead_node_hours"
-ENDS = ("", "_low", "_high")
+from scalebook.study import Plan
+from scalebook.study.plan import Measurement, ReportedRequest
 
 #: Hours a request is rounded up to.
 ROUND = 10
 
-#: Columns of `request_table` for a reader; ``billed`` is in the machine's ``unit``.
-REQUEST_HEADERS = {
-    "title": "phase",
-    "milestone": "milestone",
-    "runs": "runs",
-    "gpu_hours": "GPU-hours",
-    "gpu_hours_low": "low",
-    "gpu_hours_high": "high",
-    "node_hours": "node-hours",
-    "node_hours_low": "low",
-    "node_hours_high": "high",
-    "billed": "billed",
-    "billed_low": "low",
-    "billed_high": "high",
-    "unit": "unit",
-}
-
-#: Columns of `ladder_table` for a reader, with units.
-LADDER_HEADERS = {
-    "gpus": "GPUs",
-    "nodes": "nodes",
-    "batch_per_gpu": "images of a GPU",
-    "global_batch": "global batch",
-    "step_ms": "step (ms)",
-    "step_ms_low": "low (ms)",
-    "step_ms_high": "high (ms)",
-    "compute_ms": "computation (ms)",
-    "exchange_ms": "exchange (ms)",
-    "speedup": "speed-up (×)",
-    "speedup_low": "low (×)",
-    "speedup_high": "high (×)",
-    "efficiency": "efficiency (%)",
-    "efficiency_low": "low (%)",
-    "efficiency_high": "high (%)",
-}
+NOTHING = Range(0, 0, 0)
 
 
-def request_table(machine: str) -> pd.DataFrame:
-    """What each phase costs on a machine, then contingency, then the total.
+@dataclass(frozen=True)
+class Cost:
+    """What some runs take on a machine.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``phase``, then those of `REQUEST_HEADERS`, then `OUTSIDE`; hours in the middle
-        case, with the low and high one. The share of contingency belongs to each case.
-
-    Raises
-    ------
-    ScalebookError
-        One line, if something it is computed from is missing.
+    Attributes
+    ----------
+    runs : int
+        How many there are.
+    gpu_hours, node_hours : Range
+        Hours used, and hours occupied.
+    billed : Range
+        In the machine's own unit.
+    overhead_node_hours : float
+        Node-hours that pass outside the steps, in every case.
     """
-    model = model_of(machine)
-    unit = model.facts.accounting.unit
-    rows, totals = [], dict.fromkeys(METRICS, Range(0, 0, 0))
-    for phase in model.plan.phases:
-        costs = [_cost(model, one) for one in phase.measurements]
-        row = {"phase": phase.name, "title": phase.title, "milestone": phase.milestone or "",
-               "unit": unit}  # fmt: skip
-        for count in ("runs", OUTSIDE):
-            row[count] = sum(cost[count] for cost in costs)
-        for metric in METRICS:
-            total = sum((cost[metric] for cost in costs), Range(0, 0, 0))
-            row |= total.columns(metric)
-            totals[metric] += total
-        rows.append(row)
-    outside = sum(row[OUTSIDE] for row in rows)
-    runs = sum(row["runs"] for row in rows)
-    share = model.plan.contingency
-    for name, title, factor in (
-        ("contingency", f"Contingency, {100 * share:g} %", share),
-        ("total", "Total", 1 + share),
-    ):
-        row = {"phase": name, "title": title, "milestone": "", "unit": unit}
-        row |= {"runs": runs if name == "total" else None, OUTSIDE: outside * factor}
-        for metric in METRICS:
-            row |= (totals[metric] * factor).columns(metric)
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["phase", *REQUEST_HEADERS, OUTSIDE])
+
+    runs: int = 0
+    gpu_hours: Range = NOTHING
+    node_hours: Range = NOTHING
+    billed: Range = NOTHING
+    overhead_node_hours: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        mine, others = vars(self), vars(other)
+        return Cost(**{name: mine[name] + others[name] for name in mine})
+
+    def __mul__(self, factor: float) -> Cost:
+        scaled = {name: value * factor for name, value in vars(self).items() if name != "runs"}
+        return replace(self, **scaled)
 
 
-def _cost(model: Model, one: Measurement) -> dict:
-    """Hours of all runs of a measurement."""
-    work, facts = model.plan.workload, model.facts
-    cost: dict = {"runs": 0, OUTSIDE: 0.0, **dict.fromkeys(METRICS, Range(0, 0, 0))}
-    for gpus in model.plan.gpus(one):
-        batch = work.batch_per_gpu(one.scaling, gpus)
-        steps = one.steps or one.epochs * math.ceil(work.training_images / (batch * gpus))
-        overhead = 60 * one.overhead_minutes
-        seconds = model.seconds(gpus, batch) * steps + Range(overhead, overhead, overhead)
+def steps_of(plan: Plan, one: Measurement, gpus: int) -> int:
+    """Steps of one run of a measurement."""
+    if one.steps:
+        return one.steps
+    batch = gpus * plan.workload.batch_per_gpu(one.scaling, gpus)
+    return (one.epochs or 0) * math.ceil(plan.workload.training_images / batch)
+
+
+class Asked(NamedTuple):
+    """Hours that are asked for: of nodes, and what they cost in the machine's unit."""
+
+    node_hours: int
+    billed: float
+
+
+class Request:
+    """What the runs of the plan cost on one machine.
+
+    Parameters
+    ----------
+    model : Model
+        Seconds of a step there.
+
+    Attributes
+    ----------
+    costs : dict of str to Cost
+        Of each phase by name, then ``contingency``, then ``total``. The share of contingency
+        belongs to each case.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        phases = {
+            phase.name: sum(map(self._cost, phase.measurements), Cost())
+            for phase in model.plan.phases
+        }
+        whole, share = sum(phases.values(), Cost()), model.plan.contingency
+        self.costs = {**phases, "contingency": whole * share, "total": whole * (1 + share)}
+
+    def asked(self) -> Asked:
+        """What to ask for: the high case with contingency, rounded up to `ROUND`."""
+        nodes = ROUND * math.ceil(self.costs["total"].node_hours.high / ROUND)
+        return Asked(nodes, nodes * self.model.accounting.units_per_node_hour)
+
+    def longest(self) -> tuple[float, str]:
+        """Minutes of the longest run in the high case, start and stop included, and which it is."""
+        plan = self.model.plan
+        return max(
+            (
+                one.overhead_minutes + steps_of(plan, one, gpus) * self._step(one, gpus).high / 60,
+                f"{one.what}, {one.scaling}, {gpus} GPUs",
+            )
+            for phase in plan.phases
+            for one in phase.measurements
+            for gpus in plan.gpus(one)
+        )
+
+    def ladder(self, kind: str) -> pd.DataFrame:
+        """Modelled scaling: one row a rung of the plan's ladder.
+
+        Parameters
+        ----------
+        kind : {"strong", "weak"}
+            Whether the global batch or the batch of a GPU stays the same.
+
+        Returns
+        -------
+        DataFrame
+            Times in ms, efficiency in percent. Low and high of a speed-up are the smallest and
+            largest of the three cases, each case divided by its own first rung.
+        """
+        if kind not in ("strong", "weak"):
+            raise ScalebookError(f"ladder {kind!r}: choose strong or weak")
+        model, work = self.model, self.model.plan.workload
+        first, rows = model.plan.ladder[0], []
+        batch_1 = work.batch_per_gpu(kind, first)
+        step_1 = model.seconds(first, batch_1)
+        for gpus in model.plan.ladder:
+            batch = work.batch_per_gpu(kind, gpus)
+            step = model.seconds(gpus, batch)
+            # Time per image, so that one formula serves both kinds.
+            ratios = [
+                speedup(now / (batch * gpus), before / (batch_1 * first), more_is_better=False)
+                for now, before in zip(step, step_1)
+            ]
+            ratio = Range(min(ratios), ratios[1], max(ratios))
+            share = Range(*(efficiency(one, gpus, first) for one in ratio))
+            rows.append(
+                {
+                    "gpus": gpus,
+                    "nodes": model.nodes(gpus),
+                    "batch_per_gpu": batch,
+                    "global_batch": batch * gpus,
+                    **step.columns("step_ms", 1e3),
+                    "compute_ms": 1e3 * model.compute(batch).mid,
+                    "exchange_ms": 1e3 * model.exchange(gpus).mid,
+                    **ratio.columns("speedup"),
+                    **share.columns("efficiency"),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def _step(self, one: Measurement, gpus: int) -> Range:
+        batch = self.model.plan.workload.batch_per_gpu(one.scaling, gpus)
+        return self.model.seconds(gpus, batch)
+
+    def _cost(self, one: Measurement) -> Cost:
+        """All runs of a measurement."""
+        cost = Cost()
         runs = one.variants * one.repetitions
-        hours = seconds * (runs / 3600)
-        nodes = max(one.nodes or 1, math.ceil(gpus / facts.gpus_per_node))
-        cost["runs"] += runs
-        cost[OUTSIDE] += nodes * runs * overhead / 3600
-        cost["gpu_hours"] += hours * gpus
-        cost["node_hours"] += hours * nodes
-        cost["billed"] += hours * (nodes * facts.accounting.units_per_node_hour)
-    return cost
+        overhead = 60 * one.overhead_minutes
+        for gpus in self.model.plan.gpus(one):
+            seconds = self._step(one, gpus) * steps_of(self.model.plan, one, gpus)
+            hours = (seconds + Range(overhead, overhead, overhead)) * (runs / 3600)
+            nodes = max(one.nodes or 1, self.model.nodes(gpus))
+            cost += Cost(
+                runs,
+                gpu_hours=hours * gpus,
+                node_hours=hours * nodes,
+                billed=hours * nodes * self.model.accounting.units_per_node_hour,
+                overhead_node_hours=nodes * runs * overhead / 3600,
+            )
+        return cost
 
 
-def ladder_table(machine: str, kind: str) -> pd.DataFrame:
-    """Modelled scaling on a machine: one row a rung of the plan's ladder.
+def request_of(machine: str, links: Mapping[str, LinkFit] | None = None) -> Request:
+    """The request for a machine of the plan.
 
     Parameters
     ----------
     machine : str
         With facts in ``data/systems``.
-    kind : {"strong", "weak"}
-        Whether the global batch or the batch of a GPU stays the same.
-
-    Returns
-    -------
-    DataFrame
-        Columns of `LADDER_HEADERS`. Low and high of a speed-up are the smallest and largest of
-        the three cases, each case divided by its own first rung.
+    links : mapping of str to LinkFit, optional
+        Fitted links by system; those of the study where left out.
 
     Raises
     ------
     ScalebookError
         One line, if something it is computed from is missing.
     """
-    if kind not in ("strong", "weak"):
-        raise ScalebookError(f"ladder {kind!r}: choose strong or weak")
-    model = model_of(machine)
-    rows, first = [], None
-    for gpus in model.plan.ladder:
-        batch = model.plan.workload.batch_per_gpu(kind, gpus)
-        step = model.seconds(gpus, batch)
-        first = first or (gpus, batch * gpus, step)
-        # Time per image, so that one formula serves both kinds.
-        ratios = [
-            speedup(now / (batch * gpus), before / first[1], more_is_better=False)
-            for now, before in zip(step, first[2])
-        ]
-        ratio = Range(min(ratios), ratios[1], max(ratios))
-        share = Range(*(efficiency(one, gpus, first[0]) for one in ratio))
-        rows.append(
-            {
-                "gpus": gpus,
-                "nodes": math.ceil(gpus / model.facts.gpus_per_node),
-                "batch_per_gpu": batch,
-                "global_batch": batch * gpus,
-                **step.columns("step_ms", 1e3),
-                "compute_ms": 1e3 * model.compute(batch).mid,
-                "exchange_ms": 1e3 * model.exchange(gpus).mid,
-                **ratio.columns("speedup"),
-                **share.columns("efficiency"),
-            }
-        )
-    return pd.DataFrame(rows, columns=list(LADDER_HEADERS))
+    return Request(model_of(machine, links))
 
 
-def asked(machine: str) -> dict[str, float]:
-    """What to ask for: the high case with contingency, rounded up to `ROUND`.
+# --------------------------------------------------------------------------- as it was reported
 
-    Returns
-    -------
-    dict of str to float
-        ``node_hours``, and ``billed`` in the machine's unit for so many node-hours.
+
+def reported_hours(request: ReportedRequest) -> dict[str, float]:
+    """Hours of each row of the reported request, by phase.
+
+    Raises
+    ------
+    ScalebookError
+        If no report has one of them, or their total.
     """
-    total = request_table(machine).set_index("phase").loc["total"]
-    nodes = ROUND * math.ceil(total["node_hours_high"] / ROUND)
-    return {
-        "node_hours": nodes,
-        "billed": nodes * model_of(machine).facts.accounting.units_per_node_hour,
-    }
+    table = results.reported()
+    entry = table[table["job_id"].astype(str) == request.entry].set_index("metric")["value"]
+    for name in (request.total, *(row.metric for row in request.rows)):
+        if name not in entry.index:
+            raise ScalebookError(
+                f"data/plan.yaml: reported_request: no file of data/reported tells {name} of "
+                f"{request.entry}"
+            )
+    return {row.phase: float(entry[row.metric]) for row in request.rows}
+
+
+def over_ladder(request: ReportedRequest, counts: Iterable[int]) -> float:
+    """The reported request as its own formula has it, with GPUs or nodes of every rung.
+
+    Its rows multiply a first factor that is not named by runs and hours. If that counts
+    configurations, the GPUs of each of them are left out, which grow along the ladder.
+
+    Parameters
+    ----------
+    request : ReportedRequest
+        Rows with a first factor count on every rung, others on the largest; contingency is taken
+        in its reported share.
+    counts : iterable of int
+        What the runs take on each rung.
+    """
+    reported, counts = reported_hours(request), list(counts)
+    hours, plain, base = 0.0, 0.0, 0.0
+    for row in request.rows:
+        if row.runs is None or row.hours is None:
+            plain += reported[row.phase]
+            continue
+        factor = row.first_factor or 1
+        base += factor * row.runs * row.hours
+        hours += (sum(counts) if factor > 1 else counts[-1]) * row.runs * row.hours
+    return hours * (1 + plain / base) if base else hours

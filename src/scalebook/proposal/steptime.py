@@ -19,22 +19,23 @@ s and S are the smaller and the larger of two ratios of the target's GPU over th
 peak arithmetic in FP32 and memory bandwidth, at least 1, and 1 where one is not known. In the high
 and middle case nothing of the exchange hides behind the backward pass: the step is the sum. In
 the low case all of it does: the step is the longer of the two. All of this is modelled, not yet
-validated; see `linkmodel` for the ring model, and `linkcheck` for how far the sum is off between
-two nodes that were measured.
+validated; see `analysis.link_model` for the ring model, and for how far the sum is off between two
+nodes that were measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scalebook import results
-from scalebook.analysis import linkmodel
-from scalebook.analysis.declared import declared_plan, machine_facts
+from scalebook.analysis import study_queries
+from scalebook.analysis.link_model import LinkFit, fits, ring_seconds
 from scalebook.contract import ScalebookError
-from scalebook.study import Facts, Plan
+from scalebook.study import Accounting, Facts, Plan
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,11 @@ class Range:
 
     def columns(self, name: str, scale: float = 1.0) -> dict[str, float]:
         """As columns ``name``, ``name_low`` and ``name_high``."""
-        return {name: scale * self.mid, f"{name}_low": scale * self.low,
-                f"{name}_high": scale * self.high}  # fmt: skip
+        return {
+            name: scale * self.mid,
+            f"{name}_low": scale * self.low,
+            f"{name}_high": scale * self.high,
+        }
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class Model:
     """
 
     plan: Plan
-    facts: Facts
+    gpus_per_node: int
+    accounting: Accounting
     step: float
     fixed: float
     batch: int
@@ -100,15 +105,19 @@ class Model:
             high=max(one(fixed, self.speed.low) for fixed in ends),
         )
 
+    def nodes(self, gpus: int) -> int:
+        """Nodes that hold so many GPUs."""
+        return math.ceil(gpus / self.gpus_per_node)
+
     def exchange(self, gpus: int) -> Range:
         """Seconds to sum the gradients of `gpus` GPUs up."""
         size, messages = self.plan.workload.gradients, self.plan.workload.messages
         if gpus == 1:
             return Range(0.0, 0.0, 0.0)
         return Range(
-            low=linkmodel.ring_seconds(gpus, size, self.alpha.low, self.bandwidth.high),
-            mid=linkmodel.ring_seconds(gpus, size, self.alpha.mid, self.bandwidth.mid),
-            high=linkmodel.ring_seconds(gpus, size, messages * self.alpha.high, self.bandwidth.low),
+            low=ring_seconds(gpus, size, self.alpha.low, self.bandwidth.high),
+            mid=ring_seconds(gpus, size, self.alpha.mid, self.bandwidth.mid),
+            high=ring_seconds(gpus, size, messages * self.alpha.high, self.bandwidth.low),
         )
 
     def seconds(self, gpus: int, batch: float) -> Range:
@@ -126,57 +135,46 @@ def the_plan() -> Plan:
     ScalebookError
         If the study has none.
     """
-    document = declared_plan()
-    if document is None:
+    plan = study_queries.plan()
+    if plan is None:
         raise ScalebookError("data/plan.yaml: no such file; it says what a proposal would run")
-    return Plan.model_validate(document)
+    return plan
 
 
-def facts_of(machine: str) -> Facts:
-    """Facts about a target, complete enough to compute with.
-
-    Raises
-    ------
-    ScalebookError
-        One line that names what is missing.
-    """
-    document = machine_facts(machine)
-    where = f"data/systems/{machine}.yaml"
-    if document is None:
-        raise ScalebookError(f"{where}: no such file; {machine} is a machine of data/plan.yaml")
-    facts = Facts.model_validate(document)
-    missing = [
-        name
-        for name, value in (
-            ("gpus_per_node", facts.gpus_per_node),
-            ("link_gbit_s", facts.link_gbit_s),
-            ("accounting", facts.accounting),
-        )
-        if not value
-    ]
-    if missing:
-        raise ScalebookError(f"{where}: {missing[0]} is missing; the request is computed from it")
-    return facts
-
-
-def model_of(machine: str) -> Model:
+def model_of(machine: str, links: Mapping[str, LinkFit] | None = None) -> Model:
     """Everything the step time on `machine` is made from.
+
+    Parameters
+    ----------
+    machine : str
+        With facts in ``data/systems``.
+    links : mapping of str to LinkFit, optional
+        Fitted links by system; `link_model.fits` where left out.
 
     Raises
     ------
     ScalebookError
         One line, if the plan, a fact, a reported rate or a curve is missing.
     """
-    plan, facts = the_plan(), facts_of(machine)
+    plan, facts = the_plan(), study_queries.facts(machine)
+    where = f"data/systems/{machine}.yaml"
+    if not facts.name:
+        raise ScalebookError(f"{where}: no such file; {machine} is a machine of data/plan.yaml")
+    per_node, link, accounting = facts.gpus_per_node, facts.link_gbit_s, facts.accounting
+    if not per_node or not link or not accounting:
+        needed = ("gpus_per_node", "link_gbit_s", "accounting")
+        missing = next(name for name in needed if not getattr(facts, name))
+        raise ScalebookError(f"{where}: {missing} is missing; the request is computed from it")
     source = plan.step_time
     step = source.batch / _reported(source.rate.job, source.rate.metric)
     fixed = source.batch / _reported(source.fixed.job, source.fixed.metric) if source.fixed else 0
-    alpha, best, usual = _exchange_of(source.alpha_systems)
-    share = facts.link_gbit_s_per_gpu or facts.link_gbit_s / facts.gpus_per_node
+    alpha, best, usual = _exchange_of(source.alpha_systems, fits() if links is None else links)
     per_gbit = 1e9 / 8
+    share = facts.link_gbit_s_per_gpu or link / per_node
     return Model(
         plan=plan,
-        facts=facts,
+        gpus_per_node=per_node,
+        accounting=accounting,
         step=step,
         # More than the whole step cannot be fixed.
         fixed=min(fixed, step),
@@ -186,7 +184,7 @@ def model_of(machine: str) -> Model:
         bandwidth=Range(
             low=share * per_gbit * min(source.pessimistic_efficiency, usual),
             mid=share * per_gbit * usual,
-            high=facts.link_gbit_s * per_gbit * best,
+            high=link * per_gbit * best,
         ),
     )
 
@@ -203,8 +201,7 @@ def _reported(job: str, metric: str) -> float:
 
 def _speed(facts: Facts, reference: str) -> Range:
     """Ratios of the target's GPU over the reference's, at least 1."""
-    document = machine_facts(reference)
-    other = Facts.model_validate(document).gpu if document else None
+    other = study_queries.facts(reference).gpu
     ratios = []
     if facts.gpu and other:
         pairs = (
@@ -218,10 +215,11 @@ def _speed(facts: Facts, reference: str) -> Range:
     return Range(1.0, min(ratios), max(ratios))
 
 
-def _exchange_of(systems: list[str]) -> tuple[Range, float, float]:
+def _exchange_of(
+    systems: Sequence[str], links: Mapping[str, LinkFit]
+) -> tuple[Range, float, float]:
     """Latency over the systems; best and usual efficiency of the largest message."""
-    fits = linkmodel.fits()
-    found = [fits[name] for name in systems if name in fits]
+    found = [links[name] for name in systems if name in links]
     shares = []
     for system, curve in results.allreduce(local=False).groupby("system"):
         largest = curve.loc[curve["bytes"].idxmax()]

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
@@ -141,6 +142,8 @@ def _canonical(value: Any) -> Any:
         return [_canonical(inner) for inner in value]
     if isinstance(value, (set, frozenset)):
         return sorted((_canonical(inner) for inner in value), key=repr)
+    if isinstance(value, BaseModel):
+        return _canonical(value.model_dump(mode="json"))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _canonical(dataclasses.asdict(value))
     if isinstance(value, Path):

@@ -1,28 +1,21 @@
-"""Measured numbers for the ledger: of configurations, of single runs, ratios, parts of a step.
+"""Measured numbers: of configurations, of single runs, ratios, parts of a step, all-reduce curves.
 
 Each names the files it was computed from, the column, and the function that did it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.comparable import (
-    METRICS,
-    Configuration,
-    configurations,
-    differences,
-    documented,
-    plain,
-)
-from scalebook.analysis.scaling import scaling_table
-from scalebook.analysis.statistics import Summary, summarise
-from scalebook.analysis.step_parts import PARTS, overheads
-from scalebook.analysis.throughput import step_table
-from scalebook.values.value import Value, result_files
+from scalebook.analysis import Summary, configurations, scaling, step_parts, summarise, tables
+from scalebook.analysis.comparable import METRICS, Configuration, differences, plain
+from scalebook.values.inputs import Inputs
+from scalebook.values.value import Value, dotted, result_files, statistics
 
 STATS = ("median", "low", "high", "n", "min", "max", "mean")
 
@@ -46,10 +39,6 @@ SETTING_UNITS = {
     "epochs": "epochs",
 }
 
-#: Metrics of `scaling_table`, by basis; and the column of the CSV that it stands on.
-RATIOS = {"throughput": "", "time per epoch": "_by_epoch_time"}
-BASIS_COLUMN = {"throughput": "throughput", "time per epoch": "epoch_time_s"}
-
 #: Where the metrics of a run stand in its CSV.
 COLUMNS = {
     "throughput": "column throughput, median over the epochs",
@@ -59,40 +48,49 @@ COLUMNS = {
 }
 
 
-def measured() -> Iterator[Value]:
+def measured(inputs: Inputs) -> Iterator[Value]:
     """Every measured number; those of ambiguous configurations are left out."""
-    known: set[str] = set()
-    for group in groups().values():
-        if len(group) == 1:
-            for value in _of_configuration(group[0]):
-                known.add(value.key)
-                yield value
-    yield from _of_runs()
-    yield from _of_scaling(known)
-    yield from _of_overheads(known)
+    clear = {
+        prefix: group[0] for prefix, group in _groups(inputs.measured).items() if len(group) == 1
+    }
+    for prefix, one in clear.items():
+        yield from _of_configuration(prefix, one, inputs.steps)
+    yield from _of_runs(inputs.runs)
+    # Only where no side is ambiguous.
+    rated = {prefix for prefix, one in clear.items() if one.summary("throughput").n}
+    for ratio in inputs.ratios:
+        if ratio.one.kind == "measured" and rated.issuperset(map(_prefix, ratio.sides)):
+            yield from _of_ratio(ratio)
+    for step in inputs.step_parts:
+        if rated.issuperset(map(_prefix, step.sides)):
+            yield from _of_step(step)
     yield from _of_allreduce()
 
 
-def groups() -> dict[str, list[Configuration]]:
-    """Measured configurations by ``<experiment>.<system>``; more than one is ambiguous."""
-    found: dict[str, list[Configuration]] = {}
-    for one in configurations(documented()):
-        if one.kind == "measured":
-            found.setdefault(f"{one['experiment']}.{one['system']}", []).append(one)
-    return found
+def _prefix(one: Configuration) -> str:
+    return f"{one['experiment']}.{one['system']}"
+
+
+def _groups(found: Iterable[Configuration]) -> Mapping[str, list[Configuration]]:
+    """Configurations by ``<experiment>.<system>``; more than one is ambiguous."""
+    groups: dict[str, list[Configuration]] = {}
+    for one in found:
+        groups.setdefault(_prefix(one), []).append(one)
+    return groups
 
 
 def ambiguous() -> dict[str, str]:
     """``<experiment>.<system>`` whose evidence is not one configuration, and why."""
     found = {}
-    for prefix, group in groups().items():
+    for prefix, group in _groups(Inputs().measured).items():
         if len(group) > 1:
-            parts = differences(group[0].settings, group[1].settings) or [
-                f"{name} ({group[0][name]} and {group[1][name]})"
+            one, other = group[:2]
+            parts = differences(one.settings, other.settings) or [
+                f"{name} ({one[name]} and {other[name]})"
                 for name in ("precision", "global_batch", "world_size", "nodes")
-                if group[0][name] != group[1][name]
+                if one[name] != other[name]
             ]
-            stems = ", ".join(one.stems[0] for one in group)
+            stems = ", ".join(same.stems[0] for same in group)
             found[prefix] = (
                 f"its evidence runs differ in {'; '.join(parts)}: keep one kind of them in "
                 f"results/ (such as {stems})"
@@ -111,74 +109,63 @@ def _steps(stems: Iterable[str]) -> tuple[str, ...]:
 # --------------------------------------------------------------------------- configurations
 
 
-def _of_configuration(one: Configuration) -> Iterator[Value]:
-    prefix = f"{one['experiment']}.{one['system']}"
-    csv = {"files": _csv(one.stems), "code": "scalebook.analysis.configuration_table"}
+def _of_configuration(prefix: str, one: Configuration, steps: pd.DataFrame) -> Iterator[Value]:
+    runs = tuple(one.stems)
+    value = partial(Value, kind="measured", source=one.source, runs=runs)
     for metric, (_, unit) in METRICS.items():
-        about = {**csv, "where": f"{COLUMNS[metric]}; over runs"}
-        yield from _stats(f"{prefix}.{metric}", one.summary(metric), unit, one, about)
-    steps = step_table(one.runs)
-    taken = [stem for stem in one.stems if stem in set(steps["stem"])]
+        make = partial(
+            value,
+            unit=unit,
+            files=_csv(runs),
+            where=f"{COLUMNS[metric]}; over runs",
+            code=dotted(tables.configuration_table),
+        )
+        yield from _stats(f"{prefix}.{metric}", one.summary(metric), make)
+    own = steps[steps["stem"].isin(runs)]
     for metric, unit in STEP_UNITS.items():
         column = "data_wait_s" if metric == "data_wait_share" else "step_time_s"
-        about = {
-            "files": _steps(taken),
-            "where": f"column {column} of timed steps; over runs",
-            "code": "scalebook.analysis.step_table",
-        }
-        yield from _stats(f"{prefix}.{metric}", summarise(steps[metric]), unit, one, about)
+        make = partial(
+            value,
+            unit=unit,
+            files=_steps(stem for stem in runs if stem in set(own["stem"])),
+            where=f"column {column} of timed steps; over runs",
+            code=dotted(tables.step_table),
+        )
+        yield from _stats(f"{prefix}.{metric}", summarise(own[metric]), make)
     for name, unit in SETTING_UNITS.items():
         if isinstance(one[name], int) and not isinstance(one[name], bool):
-            yield Value(
+            yield value(
                 key=f"{prefix}.{name}",
                 value=float(one[name]),
                 unit=unit,
-                kind="measured",
                 source=f"setting that all of these share: {one.source}",
-                n=len(one.runs),
-                runs=tuple(one.stems),
+                n=len(runs),
                 files=_configured_in(one),
                 where=name,
-                code="scalebook.analysis.configurations",
+                code=dotted(configurations),
             )
 
 
+def _stats(prefix: str, summary: Summary, make: partial[Value]) -> Iterator[Value]:
+    for value in statistics(prefix, summary, make, STATS):
+        interval = value.low is not None
+        yield replace(value, source=f"{value.source}; {summary.interval}") if interval else value
+
+
 def _configured_in(one: Configuration) -> tuple[str, ...]:
-    """Files that tell the settings: manifests; of an imported run, the report of its job."""
+    """Files that hold the settings: manifests; of an imported run, the report of its job."""
     imported = one.runs["kind"] == "imported"
-    own = one.runs[~imported]
+    manifests = result_files("manifests", one.runs[~imported]["stem"], ".json")
     if not imported.any():
-        return result_files("manifests", own["stem"], ".json")
+        return manifests
     table = results.reported()
     jobs = one.runs.loc[imported, "job_id"].astype(str)
-    told = table.loc[table["job_id"].astype(str).isin(jobs), "source_file"].unique()
-    return (*result_files("manifests", own["stem"], ".json"), *map(str, told))
+    reports = table.loc[table["job_id"].astype(str).isin(jobs), "source_file"].unique()
+    return (*manifests, *map(str, reports))
 
 
-def _stats(
-    prefix: str, summary: Summary, unit: str, one: Configuration, about: dict
-) -> Iterator[Value]:
-    if summary.n == 0:
-        return
-    for stat in STATS:
-        interval = stat == "median" and summary.n > 1
-        yield Value(
-            key=f"{prefix}.{stat}",
-            value=float(getattr(summary, stat)),
-            unit="" if stat == "n" else unit,
-            kind="measured",
-            source=f"{one.source}; {summary.interval}" if interval else one.source,
-            n=summary.n,
-            low=summary.low if interval else None,
-            high=summary.high if interval else None,
-            runs=tuple(one.stems),
-            **about,
-        )
-
-
-def _of_runs() -> Iterator[Value]:
+def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
     """Each measured run by itself, for tables that list them."""
-    runs = documented()
     for row in runs[runs["kind"] != "reported"].to_dict("records"):
         stem = plain(row["stem"])
         for metric, (title, unit) in METRICS.items():
@@ -193,101 +180,75 @@ def _of_runs() -> Iterator[Value]:
                 runs=(stem,),
                 files=_csv([stem]),
                 where=COLUMNS[metric],
-                code="scalebook.results.runs",
+                code=dotted(results.runs),
             )
 
 
 # --------------------------------------------------------------------------- ratios and parts
 
 
-def _of_scaling(known: set[str]) -> Iterator[Value]:
-    table = scaling_table()
-    for row in table[table["kind"] == "measured"].to_dict("records"):
-        prefix = f"{row['experiment']}.{row['system']}"
-        reference = f"{row['reference']}.{row['system']}"
-        # Only where neither side is ambiguous.
-        if f"{prefix}.throughput.n" not in known or f"{reference}.throughput.n" not in known:
-            continue
-        stems = (*row["stems"], *row["reference_stems"])
-        source = (
-            f"{row['experiment']} against {row['reference']} on {row['system']} by {row['basis']}, "
-            f"n = {row['n']}, paired {row['pairing']}, {row['dataset']}"
+def _of_ratio(ratio: scaling.Ratio) -> Iterator[Value]:
+    one, metric = ratio.one, scaling.BASES[ratio.basis][0]
+    suffix = "" if metric == "throughput" else "_by_epoch_time"
+    n = ratio.speedup.n
+    for name, unit, summary in (
+        ("speedup", "", ratio.speedup),
+        ("efficiency", "%", ratio.efficiency),
+    ):
+        make = partial(
+            Value,
+            unit=unit,
+            kind="measured",
+            source=(
+                f"{one['experiment']} against {ratio.reference['experiment']} on {one['system']} "
+                f"by {ratio.basis}, n = {n}, paired {ratio.pairing}, {one['dataset']}"
+            ),
+            runs=tuple(ratio.stems),
+            files=_csv(ratio.stems),
+            where=f"column {metric}",
+            code=dotted(scaling.ratios),
         )
-        for metric, unit in (("speedup", ""), ("efficiency", "%")):
-            if plain(row[metric]) is None:
-                continue
-            low, high = float(row[f"{metric}_low"]), float(row[f"{metric}_high"])
-            for stat, value in (("median", row[metric]), ("low", low), ("high", high),
-                                ("n", row["n"])):  # fmt: skip
-                yield Value(
-                    key=f"{prefix}.{metric}{RATIOS[row['basis']]}.{stat}",
-                    value=float(value),
-                    unit="" if stat == "n" else unit,
-                    kind="measured",
-                    source=source,
-                    n=int(row["n"]),
-                    low=low if stat == "median" and row["n"] > 1 else None,
-                    high=high if stat == "median" and row["n"] > 1 else None,
-                    runs=stems,
-                    files=_csv(stems),
-                    where=f"column {BASIS_COLUMN[row['basis']]}",
-                    code="scalebook.analysis.scaling_table",
-                )
+        stats = ("median", "low", "high", "n")
+        yield from statistics(f"{_prefix(one)}.{name}{suffix}", summary, make, stats)
 
 
-def _of_overheads(known: set[str]) -> Iterator[Value]:
-    for row in overheads().to_dict("records"):
-        prefix = f"{row['experiment']}.{row['system']}"
-        names = [row["experiment"], row["reference"], row["control"]]
-        if any(f"{name}.{row['system']}.throughput.n" not in known for name in names if name):
-            continue
-        yield from _parts(row, prefix, " and ".join(filter(None, names[1:])))
-        if plain(row["transfer_ms"]) is not None:
-            yield Value(
-                key=f"modelled.{prefix}.transfer_ms",
-                value=float(row["transfer_ms"]),
-                unit="ms",
-                kind="modelled",
-                source=(
-                    f"modelled for {row['system']}: bytes of the gradients × 2 (n - 1) / n at "
-                    f"{row['link_gbit_s']:g} Gbit/s, n = {row['world_size']} ranks"
-                ),
-                runs=tuple(row["stems"]),
-                files=(
-                    f"data/systems/{row['system']}.yaml",
-                    *result_files("manifests", row["stems"][:1], ".json"),
-                ),
-                where="link_gbit_s; model.parameters",
-                code="scalebook.analysis.step_parts.transfer_ms",
-            )
-
-
-def _parts(row: dict, prefix: str, others: str) -> Iterator[Value]:
-    runs = tuple(row["stems"])
-    source = (
-        f"median step of {row['experiment']} against {others} on {row['system']}, "
-        f"n = {row['n']}, paired by seed"
+def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
+    system, stems = step.one["system"], tuple(step.stems)
+    others = " and ".join(side["experiment"] for side in step.sides[1:])
+    n = step.parts["step"].n
+    make = partial(
+        Value,
+        unit="ms",
+        kind="measured",
+        source=(
+            f"median step of {step.one['experiment']} against {others} on {system}, n = {n}, "
+            "paired by seed"
+        ),
+        runs=stems,
+        files=_steps(stems),
+        where="column step_time_s, median of timed steps",
+        code=dotted(step_parts.step_parts),
     )
-    for part in PARTS[1:]:
-        low, high = row[f"{part}_ms_low"], row[f"{part}_ms_high"]
-        if plain(row[f"{part}_ms"]) is None:
-            continue
-        for stat, value in (("median", row[f"{part}_ms"]), ("low", low), ("high", high)):
-            spread = stat == "median" and row["n"] > 1
-            yield Value(
-                key=f"{prefix}.{part}_ms.{stat}",
-                value=float(value),
-                unit="ms",
-                kind="measured",
-                source=source,
-                n=int(row["n"]),
-                low=float(low) if spread else None,
-                high=float(high) if spread else None,
-                runs=runs,
-                files=_steps(runs),
-                where="column step_time_s, median of timed steps",
-                code="scalebook.analysis.overheads",
-            )
+    for part in step_parts.PARTS[1:]:
+        yield from statistics(f"{_prefix(step.one)}.{part}_ms", step.parts[part], make)
+    if step.transfer_ms is not None:
+        yield Value(
+            key=f"modelled.{_prefix(step.one)}.transfer_ms",
+            value=step.transfer_ms,
+            unit="ms",
+            kind="modelled",
+            source=(
+                f"modelled for {system}: bytes of the gradients × 2 (n - 1) / n at "
+                f"{step.link_gbit_s:g} Gbit/s, n = {step.one['world_size']} ranks"
+            ),
+            runs=stems,
+            files=(
+                f"data/systems/{system}.yaml",
+                *result_files("manifests", stems[:1], ".json"),
+            ),
+            where="link_gbit_s; model.parameters",
+            code=dotted(step_parts.transfer_ms),
+        )
 
 
 # --------------------------------------------------------------------------- all-reduce
@@ -296,25 +257,20 @@ def _parts(row: dict, prefix: str, others: str) -> Iterator[Value]:
 def _of_allreduce() -> Iterator[Value]:
     for system, curve in results.allreduce(local=False).groupby("system"):
         runs = tuple(curve["stem"].unique())
-        backend = curve["backend"].iloc[0]
-        about = {
-            "kind": "measured",
-            "source": f"all-reduce by {backend} on {system}, medians by message size",
-            "n": len(runs),
-            "runs": runs,
-            "files": result_files("allreduce", runs, ".csv"),
-            "code": "scalebook.results.allreduce",
-        }
         for metric, unit in (("busbw_gb_s", "GB/s"), ("latency_us", "µs")):
-            yield from _extremes(f"allreduce.{system}.{metric}", curve[metric], unit, about)
-
-
-def _extremes(prefix: str, column: pd.Series, unit: str, about: dict) -> Iterator[Value]:
-    for stat, word in (("min", "smallest"), ("max", "largest")):
-        yield Value(
-            key=f"{prefix}.{stat}",
-            value=float(getattr(column, stat)()),
-            unit=unit,
-            where=f"column {column.name}, {word}",
-            **about,
-        )
+            for stat, extreme in (("min", "smallest"), ("max", "largest")):
+                yield Value(
+                    key=f"allreduce.{system}.{metric}.{stat}",
+                    value=float(curve[metric].agg(stat)),
+                    unit=unit,
+                    kind="measured",
+                    source=(
+                        f"all-reduce by {curve['backend'].iloc[0]} on {system}, medians by "
+                        "message size"
+                    ),
+                    n=len(runs),
+                    runs=runs,
+                    files=result_files("allreduce", runs, ".csv"),
+                    where=f"column {metric}, {extreme}",
+                    code=dotted(results.allreduce),
+                )

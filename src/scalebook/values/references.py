@@ -20,18 +20,18 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError
-from scalebook.study.document import read
-from scalebook.study.model import Experiment
-from scalebook.values.value import Value
-from scalebook.values.yaml_lines import where
+from scalebook.study.document import read_yaml, validated
+from scalebook.study.model import Experiment, merge
+from scalebook.values import yaml_lines
+from scalebook.values.inputs import Inputs
+from scalebook.values.value import Value, dotted
 
 CITED = "data/cited"
 SYSTEMS = "data/systems"
@@ -39,15 +39,33 @@ BIBLIOGRAPHY = "book/references.bib"
 
 #: Units of facts and settings, by the end of their names.
 SUFFIXES = {
-    "_gb_s": "GB/s", "_gbit_s": "Gbit/s", "_gb": "GB", "_gib": "GiB", "_mb": "MB", "_mib": "MiB",
-    "_tflops": "TFLOP/s", "_us": "µs", "_ms": "ms", "_s": "s", "_hours": "h", "_w": "W",
-    "_percent": "%", "_bytes": "bytes", "_gbit_s_per_gpu": "Gbit/s",
-}  # fmt: skip
+    "_gb_s": "GB/s",
+    "_gbit_s": "Gbit/s",
+    "_gb": "GB",
+    "_gib": "GiB",
+    "_mb": "MB",
+    "_mib": "MiB",
+    "_tflops": "TFLOP/s",
+    "_us": "µs",
+    "_ms": "ms",
+    "_s": "s",
+    "_hours": "h",
+    "_w": "W",
+    "_percent": "%",
+    "_bytes": "bytes",
+    "_gbit_s_per_gpu": "Gbit/s",
+}
 SETTING_UNITS = {
-    "train_images": "images", "val_images": "images", "global_batch": "images",
-    "batch_per_rank": "images", "epochs": "epochs", "world_size": "ranks", "nodes": "nodes",
-    "untimed_steps": "steps", "profile_steps": "steps",
-}  # fmt: skip
+    "train_images": "images",
+    "val_images": "images",
+    "global_batch": "images",
+    "batch_per_rank": "images",
+    "untimed_steps": "steps",
+    "profile_steps": "steps",
+    "epochs": "epochs",
+    "world_size": "ranks",
+    "nodes": "nodes",
+}
 
 _KEY = re.compile(r"@\w+\s*\{\s*([^,\s]+)\s*,")
 
@@ -109,8 +127,8 @@ class CitedFile(BaseModel):
         return self
 
 
-def values() -> Iterator[Value]:
-    """Every quoted number, for the ledger.
+def references(inputs: Inputs) -> Iterator[Value]:
+    """Every quoted number.
 
     Raises
     ------
@@ -118,45 +136,50 @@ def values() -> Iterator[Value]:
         One line that names file and key, if a file is wrong or cites what is not in the
         bibliography.
     """
-    root = contract.find_root()
-    yield from _publications(root)
-    yield from _machines(root)
+    yield from _publications()
+    yield from _machines()
     yield from _settings(study.load())
 
 
 # --------------------------------------------------------------------------- publications
 
 
-def _publications(root: Path) -> Iterator[Value]:
-    known: set[str] | None = None
-    for path in sorted((root / CITED).glob("*.yaml")):
+def publications() -> Iterator[tuple[str, Cited]]:
+    """Numbers of ``data/cited``, each with its file."""
+    for path in sorted((contract.find_root() / CITED).glob("*.yaml")):
         file = f"{CITED}/{path.name}"
-        for one in read(CitedFile, path, file).numbers:
-            if one.bib:
-                known = _bibliography(root) if known is None else known
-                if one.bib not in known:
-                    raise ScalebookError(
-                        f"{file}: numbers.{one.id}: bib {one.bib!r} is not in {BIBLIOGRAPHY}; "
-                        "add the reference or give source"
-                    )
-            source = one.source or f"reference {one.bib}"
-            yield Value(
-                key=f"cited.{one.id}",
-                value=one.value,
-                unit=one.unit,
-                kind="cited",
-                source=f"cited from {source}, read on {one.date}: {one.note}",
-                low=one.low,
-                high=one.high,
-                files=(file,),
-                where=where(file, "numbers", one.id),
-                code="scalebook.values.references",
-            )
+        for one in validated(CitedFile, read_yaml(path), file).numbers:
+            yield file, one
 
 
-def _bibliography(root: Path) -> set[str]:
+def _publications() -> Iterator[Value]:
+    keys: set[str] | None = None
+    for file, one in publications():
+        if one.bib:
+            keys = _bibliography() if keys is None else keys
+            if one.bib not in keys:
+                raise ScalebookError(
+                    f"{file}: numbers.{one.id}: bib {one.bib!r} is not in {BIBLIOGRAPHY}; "
+                    "add the reference or give source"
+                )
+        source = one.source or f"reference {one.bib}"
+        yield Value(
+            key=f"cited.{one.id}",
+            value=one.value,
+            unit=one.unit,
+            kind="cited",
+            source=f"cited from {source}, read on {one.date}: {one.note}",
+            low=one.low,
+            high=one.high,
+            files=(file,),
+            where=yaml_lines.where(file, "numbers", one.id),
+            code=dotted(publications),
+        )
+
+
+def _bibliography() -> set[str]:
     try:
-        return set(_KEY.findall((root / BIBLIOGRAPHY).read_text(encoding="utf-8")))
+        return set(_KEY.findall((contract.find_root() / BIBLIOGRAPHY).read_text(encoding="utf-8")))
     except OSError:
         return set()
 
@@ -164,21 +187,23 @@ def _bibliography(root: Path) -> set[str]:
 # --------------------------------------------------------------------------- machines
 
 
-def _machines(root: Path) -> Iterator[Value]:
-    for name, facts in study.load(root).machines.items():
-        file = f"{SYSTEMS}/{name}.yaml"
-        said = ", ".join(filter(None, (facts.source, facts.date and f"read on {facts.date}")))
-        for keys, value in _numbers(facts.model_dump(exclude_unset=True)):
-            words = " ".join(keys).replace("_", " ")
+def _machines() -> Iterator[Value]:
+    for path in sorted((contract.find_root() / SYSTEMS).glob("*.yaml")):
+        file, name = f"{SYSTEMS}/{path.name}", path.stem
+        document = read_yaml(path)
+        facts = validated(study.Facts, document, file)
+        source = ", ".join(filter(None, (facts.source, facts.date and f"read on {facts.date}")))
+        for keys, value in _numbers(document):
+            fact = " ".join(keys).replace("_", " ")
             yield Value(
                 key=".".join(("cited", name, *keys)),
                 value=value,
                 unit=unit_of(keys),
                 kind="cited",
-                source=f"cited fact about {name}, {words}: {said or file}",
+                source=f"cited fact about {name}, {fact}: {source or file}",
                 files=(file,),
-                where=where(file, *keys),
-                code="scalebook.values.references",
+                where=yaml_lines.where(file, *keys),
+                code=dotted(study.Study.facts),
             )
 
 
@@ -191,7 +216,7 @@ def _numbers(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield keys, float(value)
 
 
-def unit_of(keys: tuple[str, ...]) -> str:
+def unit_of(keys: Sequence[str]) -> str:
     """Unit that the name of a fact carries, also where the name is that of a group."""
     for name in reversed(keys):
         for suffix, unit in SUFFIXES.items():
@@ -203,40 +228,33 @@ def unit_of(keys: tuple[str, ...]) -> str:
 # --------------------------------------------------------------------------- the study
 
 
-def _settings(declared: study.Study) -> Iterator[Value]:
-    yield _setting("study.seeds", len(declared.seeds), "", "how many seeds are run", "seeds")
-    for name, experiment in declared.experiments.items():
-        said = f"setting of experiment {name}"
+def _settings(loaded: study.Study) -> Iterator[Value]:
+    yield _setting("study.seeds", len(loaded.seeds), "", "how many seeds are run", "seeds")
+    for name, experiment in loaded.experiments.items():
         for field, value, unit in _fields(experiment):
-            yield _setting(
-                f"study.{name}.{field}", value, unit, said, f"experiments.{name}.{field}"
-            )
-    for name, campaign in declared.campaigns.items():
-        prefix, place = f"study.campaign.{name}", f"campaigns.{name}"
-        said = f"setting of campaign {name}"
-        seeds = len(campaign.seeds or declared.seeds)
-        yield _setting(f"{prefix}.seeds", seeds, "", f"seeds of campaign {name}", place)
+            where = f"experiments.{name}.{field}"
+            source = f"setting of experiment {name}"
+            yield _setting(f"study.{name}.{field}", value, unit, source, where)
+    for name, campaign in loaded.campaigns.items():
+        prefix, where = f"study.campaign.{name}", f"campaigns.{name}"
+        seeds = len(campaign.seeds or loaded.seeds)
+        yield _setting(f"{prefix}.seeds", seeds, "", f"seeds of campaign {name}", where)
         for field, value in campaign.set.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                yield _setting(
-                    f"{prefix}.{field}", value, _unit(field), said, f"{place}.set.{field}"
-                )
-        for experiment in campaign.experiments:
-            there = declared.experiment(experiment, campaign.overrides(experiment))
+            if _is_number(value):
+                source, own = f"setting of campaign {name}", f"{where}.set.{field}"
+                yield _setting(f"{prefix}.{field}", value, _unit(field), source, own)
+        for member in campaign.experiments:
+            settings = loaded.experiments[member].model_dump(exclude_unset=True)
+            there = Experiment.model_validate(merge(settings, campaign.overrides(member)))
             for field, value, unit in (*_fields(there), *_steps(there)):
-                yield _setting(
-                    f"{prefix}.{experiment}.{field}", value, unit,
-                    f"{experiment} in campaign {name}", f"{place}: {experiment}, {field}",
-                )  # fmt: skip
+                key, own = f"{prefix}.{member}.{field}", f"{where}: {member}, {field}"
+                yield _setting(key, value, unit, f"{member} in campaign {name}", own)
 
 
 def _fields(experiment: Experiment) -> Iterator[tuple[str, float, str]]:
-    batches = ("global_batch", "batch_per_rank")
     for field in type(experiment).model_fields:
         value = getattr(experiment, field)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and (
-            field not in batches
-        ):  # fmt: skip
+        if _is_number(value) and field not in ("global_batch", "batch_per_rank"):
             yield field, value, _unit(field)
     yield "global_batch", experiment.images_per_step, "images"
     per_rank = experiment.images_per_step / experiment.world_size
@@ -245,25 +263,29 @@ def _fields(experiment: Experiment) -> Iterator[tuple[str, float, str]]:
 
 
 def _steps(experiment: Experiment) -> Iterator[tuple[str, float, str]]:
-    """Steps of an epoch, where it is told how many images it has: the last may be short."""
+    """Steps of an epoch, where it is known how many images it has: the last may be short."""
     if experiment.train_images:
         steps = math.ceil(experiment.train_images / experiment.images_per_step)
         yield "steps", steps, "steps"
         yield "timed_steps", max(0, steps - experiment.untimed_steps), "steps"
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _unit(field: str) -> str:
     return SETTING_UNITS.get(field) or unit_of((field,))
 
 
-def _setting(key: str, value: float, unit: str, said: str, place: str) -> Value:
+def _setting(key: str, value: float, unit: str, source: str, where: str) -> Value:
     return Value(
         key=key,
         value=float(value),
         unit=unit,
         kind="cited",
-        source=f"{said}, from study.yaml",
+        source=f"{source}, from study.yaml",
         files=("study.yaml",),
-        where=place,
-        code="scalebook.study.load",
+        where=where,
+        code=dotted(study.load),
     )

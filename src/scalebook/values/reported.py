@@ -1,50 +1,74 @@
-"""Reported numbers for the ledger, and those that follow from them by a formula."""
+"""Reported numbers, those that follow from them, and what the files of their jobs count."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from scalebook import results
+from scalebook.analysis import reported_files, reported_jobs
 from scalebook.analysis.comparable import plain
-from scalebook.analysis.reported import modelled
-from scalebook.values.value import Value
-from scalebook.values.yaml_lines import where
+from scalebook.values import yaml_lines
+from scalebook.values.inputs import Inputs
+from scalebook.values.value import Value, dotted
 
 
-def reported() -> Iterator[Value]:
-    """What files of ``data/reported`` say, and `modelled`."""
-    places: dict[str, str] = {}
+def reported(inputs: Inputs) -> Iterator[Value]:
+    """``reported.<job>.<metric>``: what files of ``data/reported`` say."""
     for row in results.reported().to_dict("records"):
-        value = plain(row["value"])
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
         job, file = str(row["job_id"]), str(row["source_file"])
-        places[job] = file
-        said = ", ".join(str(plain(part)) for part in (row["source"], row["date"]) if plain(part))
-        owner, about = ("jobs", f"for job {job}") if plain(row["experiment"]) else (
-            "entries", f"in {job}"
-        )  # fmt: skip
+        parts = [str(plain(part)) for part in (row["source"], row["date"]) if plain(part)]
+        source = ", ".join(parts) or file
+        of_job = plain(row["experiment"]) is not None
+        about, entries = (f"for job {job}", "jobs") if of_job else (f"in {job}", "entries")
         yield Value(
             key=f"reported.{job}.{row['metric']}",
-            value=float(value),
+            value=float(row["value"]),
             unit=str(plain(row["unit"]) or ""),
             kind="reported",
-            source=f"reported {about}: {said or file}",
+            source=f"reported {about}: {source}",
             runs=(job,),
             files=(file,),
-            where=where(file, owner, job, "values", str(row["metric"])),
-            code="scalebook.results.reported",
+            where=yaml_lines.where(file, entries, job, "values", str(row["metric"])),
+            code=dotted(results.reported),
         )
-    for row in modelled().to_dict("records"):
-        job = str(row["job_id"])
-        yield Value(
-            key=f"modelled.{job}.{row['metric']}",
-            value=float(row["value"]),
-            unit=row["unit"],
-            kind="modelled",
-            source=f"modelled for job {job}: {row['formula']}",
-            runs=(job,),
-            files=(places[job],) if job in places else (),
-            where=f"{row['metric']} = {row['formula']}",
-            code="scalebook.analysis.modelled",
-        )
+
+
+def modelled(inputs: Inputs) -> Iterator[Value]:
+    """``modelled.<job>.<metric>``: what follows from reported numbers by a formula."""
+    for function in (reported_jobs.derived, reported_jobs.network_bounds):
+        for one in function(inputs.jobs):
+            yield Value(
+                key=f"modelled.{one.job_id}.{one.metric}",
+                value=one.value,
+                unit=one.unit,
+                kind="modelled",
+                source=f"modelled for job {one.job_id}: {one.formula}",
+                runs=(one.job_id,),
+                files=(inputs.jobs[one.job_id].file,),
+                where=f"{one.metric} = {one.formula}",
+                code=dotted(function),
+            )
+
+
+def job_files(inputs: Inputs) -> Iterator[Value]:
+    """``recorded.<job>.<metric>``: what the own file of a reported job counts."""
+    for job in inputs.jobs.values():
+        counts = reported_files.counts(job)
+        if counts is None or counts.images is None or counts.train_time_s is None:
+            continue
+        for metric, number, unit, column in (
+            ("images", counts.images, "images", "images"),
+            ("train_time_s", counts.train_time_s, "s", "train_time_s"),
+            ("rate", counts.rate, "images/s", "images / train_time_s"),
+        ):
+            yield Value(
+                key=f"recorded.{job.id}.{metric}",
+                value=number,
+                unit=unit,
+                kind="measured",
+                source=f"own file of job {job.id}, median over its epochs",
+                runs=(str(job.measured["stem"]),),
+                files=(counts.file,),
+                where=f"column {column}",
+                code=dotted(reported_files.counts),
+            )

@@ -1,10 +1,15 @@
-"""One number with its provenance, and how numbers are written."""
+"""One number with its provenance."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from scalebook.analysis.statistics import Summary
+from scalebook.analysis.text import number
+
+Kind = Literal["measured", "reported", "modelled", "cited"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,13 @@ class Value:
     where : str
         Place within those files: a column, a key, a row.
     code : str
-        Dotted name of the function that made it, such as ``scalebook.analysis.scaling_table``.
+        Dotted name of the function that made it, see `dotted`.
     """
 
     key: str
     value: float
     unit: str
-    kind: str
+    kind: Kind
     source: str
     n: int = 1
     low: float | None = None
@@ -65,12 +70,41 @@ def result_files(folder: str, stems: Iterable[str], suffix: str) -> tuple[str, .
     return tuple(f"results/{folder}/{stem}{suffix}" for stem in stems if " " not in stem)
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number at `digits` significant digits; whole ones and thousands in full, with commas."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if float(value).is_integer() or abs(value) >= 10 ** (digits - 1):
-        decimals = 0 if float(value).is_integer() or abs(value) >= 10**digits else 1
-        return f"{value:,.{decimals}f}"
-    magnitude = math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:.{max(0, digits - 1 - magnitude)}f}"
+def dotted(function: Callable[..., object]) -> str:
+    """Name of a function for `Value.code`: ``scalebook.analysis.tables.step_table``."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def statistics(
+    prefix: str,
+    summary: Summary,
+    make: Callable[..., Value],
+    stats: Iterable[str] = ("median", "low", "high"),
+) -> Iterator[Value]:
+    """A summary as values: ``<prefix>.median`` with the interval, ``<prefix>.low``, and others.
+
+    Parameters
+    ----------
+    prefix : str
+        Start of their keys.
+    summary : Summary
+        Without values it gives none.
+    make : callable
+        Makes a value, such as a partial `Value` that has all else.
+    stats : iterable of str
+        Attributes of `Summary`.
+    """
+    for stat in stats if summary.n else ():
+        about: dict[str, object] = {"unit": ""} if stat == "n" else {}
+        if stat == "median" and summary.n > 1:
+            about |= {"low": summary.low, "high": summary.high}
+        number = float(getattr(summary, stat))
+        yield make(key=f"{prefix}.{stat}", value=number, n=summary.n, **about)
+
+
+def with_ends(value: Value) -> Iterator[Value]:
+    """A value, and the ends of its interval as values of their own, with ``.low`` and ``.high``."""
+    yield value
+    for end, bound in (("low", value.low), ("high", value.high)):
+        if bound is not None:
+            yield replace(value, key=f"{value.key}.{end}", value=bound, low=None, high=None)

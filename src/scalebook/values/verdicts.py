@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from scalebook.analysis.checking import CONTRADICTED, HOLDS, UNDETERMINED
-from scalebook.analysis.consistency import sentences
-from scalebook.analysis.rules import DOI, SIDES, rules
-from scalebook.analysis.ruling import BROKEN, KEPT, NOT_APPLICABLE, PARTLY
-from scalebook.values.value import Value
+from scalebook.analysis.benchmarking_rules import (
+    BROKEN,
+    DOI,
+    KEPT,
+    NOT_APPLICABLE,
+    PARTLY,
+    SIDES,
+    rules,
+)
+from scalebook.analysis.checks import CONTRADICTED, HOLDS, UNDETERMINED
+from scalebook.analysis.claims import claimed_sentences
+from scalebook.values.inputs import Inputs
+from scalebook.values.value import Value, dotted
 
 
-def values() -> Iterator[Value]:
+def verdicts(inputs: Inputs) -> Iterator[Value]:
     """Counts of verdicts.
 
     Yields
@@ -20,23 +28,19 @@ def values() -> Iterator[Value]:
         ``claims.holds``, ``claims.contradicted``, ``claims.undetermined``, ``claims.all``;
         ``rules.<reported or measured>.kept``, ``.broken``, ``.partly``, ``.not_applicable``.
     """
-    found = sentences()["verdict"]
+    found, what = claimed_sentences(inputs.checks)["verdict"], "claimed sentences tested"
     for verdict in (HOLDS, CONTRADICTED, UNDETERMINED):
-        yield _count(f"claims.{verdict}", (found == verdict).sum(), "claimed sentences tested",
-                     "consistency.sentences")  # fmt: skip
-    yield _count("claims.all", len(found), "claimed sentences tested", "consistency.sentences")
-    table = rules()
+        yield _count(f"claims.{verdict}", (found == verdict).sum(), what, claimed_sentences)
+    yield _count("claims.all", len(found), what, claimed_sentences)
+    table = rules(inputs)
     for side in SIDES:
         own = table[table["side"] == side]["verdict"]
+        what = f"rules of Hoefler and Belli (DOI {DOI}) over what was {side}"
         for verdict in (KEPT, BROKEN, PARTLY, NOT_APPLICABLE):
-            yield _count(
-                f"rules.{side}.{verdict.replace(' ', '_')}",
-                (own == verdict).sum(),
-                f"rules of Hoefler and Belli (DOI {DOI}) over what was {side}",
-                "rules.rules",
-            )
+            key = f"rules.{side}.{verdict.replace(' ', '_')}"
+            yield _count(key, (own == verdict).sum(), what, rules)
 
 
-def _count(key: str, number: int, source: str, code: str) -> Value:
-    return Value(key, float(number), "", kind="modelled", source=f"counted: {source}",
-                 code=f"scalebook.analysis.{code}")  # fmt: skip
+def _count(key: str, number: int, what: str, function: Callable[..., object]) -> Value:
+    source = f"counted: {what}"
+    return Value(key, float(number), "", "modelled", source, code=dotted(function))

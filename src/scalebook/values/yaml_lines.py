@@ -25,12 +25,12 @@ def where(file: str, *keys: str) -> str:
         ``line 30: jobs.2644.values``; without the line where the file does not tell.
     """
     path = contract.find_root() / file
-    said = ".".join(keys)
+    place = ".".join(keys)
     try:
         line = files.unchanged(path, _lines).get(keys)
     except (OSError, yaml.YAMLError):
         line = None
-    return f"line {line}: {said}" if line else said
+    return f"line {line}: {place}" if line else place
 
 
 def _lines(path: Path) -> dict[tuple[str, ...], int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from scalebook import results
@@ -65,20 +67,20 @@ def configuration_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         low and high are), and ``<metric>_median``, ``_low``, ``_high`` for `METRICS`;
         ``source`` says where the numbers come from.
     """
+    stats = ("median", "low", "high")
     rows = []
-    for one in configurations(documented() if runs is None else runs):
-        if not any(one.summary(metric).n for metric in METRICS):
+    for one in configurations(runs):
+        summaries = {metric: one.summary(metric) for metric in METRICS}
+        if not any(summary.n for summary in summaries.values()):
             continue
-        row = {"kind": one.kind, **{name: one[name] for name in (*SETTINGS, *COMPARABLE)}}
-        row["n"] = len(one.runs)
-        row["interval"] = one.summary("throughput").interval
-        for metric in METRICS:
-            summary = one.summary(metric)
-            row[f"{metric}_median"] = summary.median
-            row[f"{metric}_low"], row[f"{metric}_high"] = summary.low, summary.high
+        row: dict[str, Any] = {"kind": one.kind}
+        row |= {name: one[name] for name in (*SETTINGS, *COMPARABLE)}
+        row |= {"n": len(one.runs), "interval": summaries["throughput"].interval}
+        for metric, summary in summaries.items():
+            row |= {f"{metric}_{stat}": getattr(summary, stat) for stat in stats}
         rows.append({**row, "source": one.source})
     names = ["kind", *SETTINGS, *COMPARABLE, "n", "interval"]
-    names += [f"{metric}_{stat}" for metric in METRICS for stat in ("median", "low", "high")]
+    names += [f"{metric}_{stat}" for metric in METRICS for stat in stats]
     return pd.DataFrame(rows, columns=[*names, "source"])
 
 

@@ -1,4 +1,4 @@
-"""What a reported job's own file counts, once it is here, and what that settles.
+"""What the own file of a reported job counts, once it is here, and what that settles.
 
 A rate, a time per epoch and the images of an epoch are three numbers with one equation. Where a
 report tells two of them and they do not fit a pass over the training set, the file decides if it
@@ -16,29 +16,23 @@ slower           one pass, at another rate than the claimed one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from scalebook import contract, results
-from scalebook.analysis.checking import agree
-from scalebook.analysis.reported import Job, reported_jobs
+from scalebook import results
+from scalebook.analysis.reported_jobs import Job, agree
+from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError
-from scalebook.values.value import Value, number
 
 ALL_IMAGES, MULTIPLIED, UNTIMED, SLOWER = "all-images", "multiplied", "untimed", "slower"
 
 _COLUMNS = ("images", "train_time_s", "throughput", "epoch_time_s")
 
-#: Metrics of `Recorded` that the ledger holds, and their units.
-METRICS = {"images": "images", "train_time_s": "s", "rate": "images/s"}
-
 
 @dataclass(frozen=True)
-class Recorded:
-    """Counts of a file, medians over its epochs.
+class Counts:
+    """What a file counts, medians over its epochs.
 
     Attributes
     ----------
@@ -69,8 +63,8 @@ class Recorded:
         return f"counts {number(self.images)} images in {number(self.train_time_s)} s"
 
 
-def recorded(job: Job) -> Recorded | None:
-    """What the file of a job counts; None where there is none, or it tells no rate."""
+def counts(job: Job) -> Counts | None:
+    """What the file of a job counts; None where there is none, or it holds no rate."""
     stem = job.measured.get("stem")
     if not stem:
         return None
@@ -78,20 +72,20 @@ def recorded(job: Job) -> Recorded | None:
         epochs = results.epochs(stem)
     except ScalebookError:
         return None
-    folder = contract.TRIALS if job.measured.get("local") else contract.EVIDENCE
-    known = {name: epochs[name].median() for name in _COLUMNS if name in epochs}
-    known = {name: float(value) for name, value in known.items() if value == value}
-    rates = _rates(epochs) if {"images", "train_time_s"} <= set(known) else pd.Series(dtype=float)
-    counts = bool(rates.notna().any())
-    rate = float(rates.median()) if counts else known.get("throughput")
+    folder = "results/local" if job.measured.get("local") else "results"
+    medians = {name: float(epochs[name].median()) for name in _COLUMNS if name in epochs}
+    medians = {name: value for name, value in medians.items() if value == value}
+    rates = _rates(epochs) if {"images", "train_time_s"} <= set(medians) else pd.Series(dtype=float)
+    counted = bool(rates.notna().any())
+    rate = float(rates.median()) if counted else medians.get("throughput")
     if rate is None:
         return None
-    return Recorded(
-        contract.RunFiles(Path(folder), stem).csv.as_posix(),
+    return Counts(
+        f"{folder}/csv/{stem}.csv",
         rate,
-        known["images"] if counts else None,
-        known["train_time_s"] if counts else None,
-        known.get("epoch_time_s"),
+        medians["images"] if counted else None,
+        medians["train_time_s"] if counted else None,
+        medians.get("epoch_time_s"),
     )
 
 
@@ -126,40 +120,19 @@ def finding(images: float, rate: float, claimed: float, in_set: float, ranks: fl
     return MULTIPLIED if ranks > 1 and agree(claimed, ranks * rate) else SLOWER
 
 
-def of_job(job: Job) -> tuple[Recorded, str] | None:
-    """What a job's file tells, and the `finding`; None where it settles nothing.
+def settled(job: Job) -> tuple[Counts, str] | None:
+    """What a job's file counts, and the `finding`; None where it settles nothing.
 
     A file that has a rate and a time per epoch, but counts no images, settles it only if the two
     make one pass over the training set.
     """
-    told, in_set, claimed = recorded(job), job.dataset[0], job.values.get("throughput")
-    if told is None or not in_set or not claimed:
+    counted, in_set, claimed = counts(job), job.dataset[0], job.values.get("throughput")
+    if counted is None or not in_set or not claimed:
         return None
-    images = told.images
+    images = counted.images
     if images is None:
-        images = told.rate * (told.epoch_time_s or 0.0)
+        images = counted.rate * (counted.epoch_time_s or 0.0)
         if not agree(images, in_set):
             return None
-    found = finding(images, told.rate, claimed, in_set, job.known("world_size") or 1)
-    return (told, found) if found else None
-
-
-def values() -> Iterator[Value]:
-    """Counts of the files of reported jobs: ``recorded.<job>.images`` and others of `METRICS`."""
-    for job in reported_jobs().values():
-        counted = recorded(job)
-        if counted is None or counted.images is None:
-            continue
-        for metric, unit in METRICS.items():
-            column = "images / train_time_s" if metric == "rate" else metric
-            yield Value(
-                key=f"recorded.{job.id}.{metric}",
-                value=getattr(counted, metric),
-                unit=unit,
-                kind="measured",
-                source=f"own file of job {job.id}, median over its epochs",
-                runs=(str(job.measured["stem"]),),
-                files=(counted.file,),
-                where=f"column {column}",
-                code="scalebook.analysis.recorded.recorded",
-            )
+    found = finding(images, counted.rate, claimed, in_set, job.ranks)
+    return (counted, found) if found else None

@@ -11,23 +11,40 @@ take five times as long as their neighbours. So the *relative* error counts: the
 |log(T / T_measured)| is made least, by least squares reweighted until they stand still. The
 interval is the central 95 % of the fits to samples of the curve's points, drawn with replacement
 from a fixed seed: it holds the spread of these points, not what another day would add.
-`linkcheck` holds a fit against training steps that it has not seen, on the link it was fitted to;
-for another link or more ranks the model is *not yet validated*.
+For another link or more ranks than it was fitted to, the model is *not yet validated*.
+
+`link_checks` holds a fit against training steps, which it has not seen. A step on as many nodes as
+ranks gives the model something to fail at: with t_c the step of the control (the same ranks and
+batches on one node) and T the modelled all-reduce of all gradients, a step takes
+
+=================  =====================  ====================================================
+case               step                   meaning
+=================  =====================  ====================================================
+everything hides   max(t_c, T)            the exchange runs behind the backward pass
+nothing hides      t_c + T                the backward pass ends before the exchange begins
+=================  =====================  ====================================================
+
+and a measured step belongs between the two, T at the ends of the fit's interval. The second is the
+middle case of `proposal.steptime`, so its error here is what is known about that model. The control
+has an exchange of its own, inside the node, so that "nothing hides" counts a little too much.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from scalebook import results
+from scalebook.analysis.step_parts import StepParts
 from scalebook.contract import ScalebookError
-from scalebook.values.value import Value, result_files
+
+Array = npt.NDArray[np.float64]
 
 #: Samples of the bootstrap, steps of a fit, and the smallest log residual that is told apart.
 SAMPLES = 1000
@@ -35,21 +52,6 @@ ITERATIONS = 60
 SMALLEST = 0.02
 CONFIDENCE = 0.95
 NOT_VALIDATED = "modelled, not yet validated"
-
-#: Columns of `link_table` for a reader, with units.
-LINK_HEADERS = {
-    "system": "system",
-    "points": "points",
-    "alpha_us": "latency α (µs)",
-    "alpha_us_low": "low (µs)",
-    "alpha_us_high": "high (µs)",
-    "bandwidth_gb_s": "bandwidth β (GB/s)",
-    "bandwidth_gb_s_low": "low (GB/s)",
-    "bandwidth_gb_s_high": "high (GB/s)",
-    "efficiency": "of the link's rate (%)",
-    "error": "median error (%)",
-    "error_max": "largest error (%)",
-}
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _fitted(points: tuple[tuple[float, float, float], ...]) -> tuple[tuple[float
     return ends[0], ends[1], tuple(errors.tolist())
 
 
-def _solve(hops: np.ndarray, volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _solve(hops: Array, volume: Array) -> tuple[Array, Array]:
     """Least absolute log residuals of ``alpha · hops + slowness · volume = 1``, row by row.
 
     Gauss-Newton in the logarithms of both unknowns, which keeps them positive; each residual is
@@ -201,66 +203,67 @@ def fits() -> dict[str, LinkFit]:
     return found
 
 
-def link_table() -> pd.DataFrame:
-    """Fitted links, one row a system, columns `LINK_HEADERS`; shares in percent."""
-    rows = [
-        {
-            "system": one.system,
-            "points": one.points,
-            **_with_ends("alpha_us", 1e6, one.alpha, one.alpha_low, one.alpha_high),
-            **_with_ends("bandwidth_gb_s", 1e-9, one.beta, one.beta_low, one.beta_high),
-            "efficiency": 100 * one.efficiency if one.efficiency else None,
-            "error": 100 * one.error,
-            "error_max": 100 * one.error_max,
-        }
-        for one in fits().values()
-    ]
-    return pd.DataFrame(rows, columns=list(LINK_HEADERS))
+class LinkCheck(NamedTuple):
+    """A fitted link, held against a step of one rank a node that was measured on it.
 
-
-def _with_ends(name: str, scale: float, value: float, low: float, high: float) -> dict[str, float]:
-    return {name: scale * value, f"{name}_low": scale * low, f"{name}_high": scale * high}
-
-
-def values() -> Iterator[Value]:
-    """Parameters of the fitted links.
-
-    Yields
-    ------
-    Value
-        ``modelled.link.<system>.alpha_us``, ``.bandwidth_gb_s``, ``.efficiency``, ``.error`` and
-        ``.error_max``; the last three in percent. The ends of an interval are numbers of their
-        own as well, with ``.low`` and ``.high`` behind the key.
+    Times are in ms, `step_ms` is that with nothing hidden, and its low and high are the two cases
+    at the ends of the fit's interval.
     """
-    units = {"alpha_us": "µs", "bandwidth_gb_s": "GB/s"}
-    table = {row["system"]: row for row in link_table().to_dict("records")}
-    for system, one in fits().items():
-        source = (
-            f"ring model 2 (n - 1) α + 2 (n - 1) / n · bytes / β, least relative errors over "
-            f"{one.points} message sizes on {system}; {NOT_VALIDATED} elsewhere"
-        )
-        for metric in ("alpha_us", "bandwidth_gb_s", "efficiency", "error", "error_max"):
-            value = table[system][metric]
-            if value is None or not np.isfinite(value):
-                continue
-            found = Value(
-                key=f"modelled.link.{system}.{metric}",
-                value=float(value),
-                unit=units.get(metric, "%"),
-                kind="modelled",
-                source=source,
-                n=one.points,
-                low=table[system].get(f"{metric}_low"),
-                high=table[system].get(f"{metric}_high"),
-                runs=one.stems,
-                files=result_files("allreduce", one.stems, ".csv"),
-                where="columns bytes and latency_us",
-                code="scalebook.analysis.linkmodel.fit",
+
+    parts: StepParts
+    link: LinkFit
+    exchange_ms: float
+    step_ms: float
+    step_ms_low: float
+    step_ms_high: float
+
+    @property
+    def measured_ms(self) -> float:
+        """The measured step."""
+        return self.parts.parts["step"].median
+
+    @property
+    def control_ms(self) -> float:
+        """The step of the control."""
+        return self.parts.parts["control"].median
+
+    @property
+    def error(self) -> float:
+        """Error of `step_ms` in percent of the measured step."""
+        return 100 * (self.step_ms / self.measured_ms - 1)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measured step is between the two cases."""
+        return self.step_ms_low <= self.measured_ms <= self.step_ms_high
+
+
+def link_checks(found: Sequence[StepParts], links: Mapping[str, LinkFit]) -> list[LinkCheck]:
+    """Hold every fitted link against the parallel steps measured on it.
+
+    Parameters
+    ----------
+    found : sequence of StepParts
+        Steps on several nodes; those with a control and one rank a node are held against.
+    links : mapping of str to LinkFit
+        Fits by system.
+    """
+    checks = []
+    for parts in found:
+        link = links.get(parts.one["system"])
+        ranks, size, control = parts.one["world_size"], parts.gradient_bytes, parts.parts["control"]
+        # With several ranks on a node, only some hops of the ring cross the link.
+        if link is None or not control.n or not size or parts.one["nodes"] != ranks:
+            continue
+        exchange, fast, slow = (
+            1e3 * ring_seconds(ranks, size, alpha, beta)
+            for alpha, beta in (
+                (link.alpha, link.beta),
+                (link.alpha_low, link.beta_high),
+                (link.alpha_high, link.beta_low),
             )
-            yield found
-            for end, bound in (("low", found.low), ("high", found.high)):
-                if bound is not None:
-                    key = f"{found.key}.{end}"
-                    yield dataclasses.replace(
-                        found, key=key, value=float(bound), low=None, high=None
-                    )
+        )
+        step = control.median + exchange
+        low, high = max(control.median, fast), control.median + slow
+        checks.append(LinkCheck(parts, link, exchange, step, low, high))
+    return checks

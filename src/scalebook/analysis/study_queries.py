@@ -1,0 +1,67 @@
+"""What the study declares, asked as queries.
+
+A table or figure that follows the study's order, references or facts about
+machines is stale when those change, as it is when a result does.
+"""
+
+from __future__ import annotations
+
+from scalebook import study
+from scalebook.contract import ScalebookError
+from scalebook.results import query
+from scalebook.study import Campaign, Facts, Plan
+
+
+@query
+def experiments() -> dict[str, tuple[str | None, str | None]]:
+    """Reference and kind of scaling of each experiment, in the order of ``study.yaml``."""
+    return {name: (one.reference, one.scaling) for name, one in study.load().experiments.items()}
+
+
+@query
+def systems() -> list[str]:
+    """Names of the systems, in the order of ``study.yaml``."""
+    return list(study.load().systems)
+
+
+@query
+def campaigns() -> dict[str, Campaign]:
+    """Campaigns of ``study.yaml`` by name."""
+    return dict(study.load().campaigns)
+
+
+@query
+def facts(system: str | None) -> Facts:
+    """Facts of ``data/systems`` about a machine; without a name where none are written down."""
+    nothing = Facts(name="")
+    if system is None:
+        return nothing
+    try:
+        return study.load().facts(system) or nothing
+    except ScalebookError:
+        # A reported system need not be one the study runs on.
+        return nothing
+
+
+@query
+def plan() -> Plan | None:
+    """The plan of ``data/plan.yaml``; None where the study has none."""
+    return study.plan()
+
+
+@query
+def start_command(profiled: bool = False) -> str:
+    """Command that starts a run of this study which its documents can show.
+
+    Parameters
+    ----------
+    profiled : bool
+        Of an experiment that records a trace.
+    """
+    loaded = study.load()
+    asked = [name for rule in loaded.evidence for name in rule.experiments]
+    names = [*(name for name in asked if name in loaded.experiments), *loaded.experiments]
+    fitting = [name for name in names if loaded.experiments[name].profile == profiled]
+    if fitting:
+        return f"scalebook run {fitting[0]}"
+    return f"scalebook run {names[0]} --set profile={str(profiled).lower()}"

@@ -1,0 +1,64 @@
+"""What the numbers of the ledger are made from, each part computed once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import pandas as pd
+
+from scalebook.analysis import Evidence, claims
+from scalebook.contract import ScalebookError
+from scalebook.proposal.request import Request, request_of
+from scalebook.proposal.steptime import the_plan
+
+
+class Inputs(Evidence):
+    """Evidence, and what is computed beyond it: the requests of the plan, the checks of reports."""
+
+    @cached_property
+    def requests(self) -> dict[str, Request]:
+        """Computed request by machine of the plan; without those that something is missing for."""
+        found = {}
+        for machine in self._machines():
+            try:
+                found[machine] = request_of(machine, self.links)
+            except ScalebookError:
+                # A plan may stand there before its curves and facts do.
+                continue
+        return found
+
+    @cached_property
+    def checks(self) -> pd.DataFrame:
+        """Every check of what was reported, see `analysis.claims.check`."""
+        return claims.check(self, self._hours)
+
+    def _hours(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Low and high hours of every request, by unit and machine; raises what one lacks."""
+        totals = {
+            name: (self.requests.get(name) or request_of(name, self.links)).costs["total"]
+            for name in the_plan().machines
+        }
+        return {
+            "node-hours": {
+                n: (one.node_hours.low, one.node_hours.high) for n, one in totals.items()
+            },
+            "GPU-hours": {n: (one.gpu_hours.low, one.gpu_hours.high) for n, one in totals.items()},
+        }
+
+    def _machines(self) -> list[str]:
+        try:
+            return the_plan().machines
+        except ScalebookError:
+            return []
+
+
+def check() -> pd.DataFrame:
+    """Check all reported numbers and claims, those about hours against the computed request.
+
+    Returns
+    -------
+    DataFrame
+        One row a check, columns of `analysis.checks.Check`; ``verdict`` is ``"holds"``,
+        ``"contradicted"`` or ``"undetermined"``.
+    """
+    return Inputs().checks

@@ -1,0 +1,179 @@
+"""Numbers of a proposal: its plan, the computed request, and what its runs would leave and draw.
+
+===================================================  ==============================================
+key                                                  value
+===================================================  ==============================================
+``plan.<field>``                                     as ``data/plan.yaml`` says it, or counted
+``plan.<machine>.nodes``                             nodes of the largest rung on a target
+``modelled.volume.results_mb``                       results, step times, manifests and logs
+``modelled.volume.traces_gb``                        traces of the runs that are profiled
+``modelled.volume.checkpoint_mb``                    weights and momentum of the model
+``modelled.energy.<machine>.kwh``                    of the GPUs in the hours asked for
+``modelled.job.<machine>.minutes``                   of the longest run, high case
+``modelled.request.<machine>.<phase>.<metric>``      ``runs``, ``gpu_hours``, ``node_hours``,
+                                                     ``billed``, ``overhead_node_hours`` of every
+                                                     phase, ``contingency`` and ``total``
+``modelled.request.<machine>.asked.<metric>``        what is asked for
+``modelled.ladder.<machine>.<kind>.<n>.<metric>``    modelled scaling on n GPUs
+``modelled.request.reported.<metric>``               the reported request, and over the ladder
+===================================================  ==============================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+from scalebook import results
+from scalebook.analysis import study_queries
+from scalebook.analysis.link_model import NOT_VALIDATED
+from scalebook.contract import ScalebookError
+from scalebook.proposal.request import (
+    Request,
+    over_ladder,
+    reported_hours,
+    request_of,
+)
+from scalebook.proposal.volumes import runs_of, volumes
+from scalebook.study import Plan
+from scalebook.study.plan import FILE, ReportedRequest
+from scalebook.values.inputs import Inputs
+from scalebook.values.references import publications
+from scalebook.values.value import Value, dotted
+
+
+def planned(inputs: Inputs) -> Iterator[Value]:
+    """Numbers of the plan; none where the study has no plan."""
+    plan = study_queries.plan()
+    if plan is None:
+        return
+    yield from _plan(plan)
+    for one in volumes(plan):
+        yield Value(
+            key=f"modelled.volume.{one.metric}",
+            value=one.value,
+            unit=one.unit,
+            kind="modelled",
+            source=f"modelled for the plan: {one.formula}",
+            files=(FILE,),
+            where="phases",
+            code=dotted(volumes),
+        )
+    power = {one.id: one.value for _, one in publications()}
+    for machine, request in inputs.requests.items():
+        yield from _of_machine(machine, request)
+        if f"power.{machine}.node_w" in power:
+            yield _energy(machine, request, power[f"power.{machine}.node_w"])
+    if plan.reported_request:
+        yield from _reported(plan, plan.reported_request)
+
+
+def _plan(plan: Plan) -> Iterator[Value]:
+    last = plan.ladder[-1]
+    runs = sum(runs_of(plan, one) for phase in plan.phases for one in phase.measurements)
+    counted: list[tuple[str, float, str, str, str]] = [
+        ("months", plan.months, "months", "length of the project", "months"),
+        ("effort", plan.effort, "person-months", "effort of all milestones", "milestones"),
+        ("gpus.first", plan.ladder[0], "GPUs", "smallest rung", "ladder"),
+        ("gpus.last", last, "GPUs", "largest rung", "ladder"),
+        ("rungs", len(plan.ladder), "", "rungs of the ladder", "ladder"),
+        ("contingency", 100 * plan.contingency, "%", "share added for failed jobs", "contingency"),
+        ("runs", runs, "runs", "runs of all phases", "phases"),
+    ]
+    for field, title in (
+        ("strong_global_batch", "global batch of the strong ladder"),
+        ("weak_batch_per_gpu", "batch of a GPU on the weak ladder"),
+    ):
+        batch = getattr(plan.workload, field)
+        counted.append((field, batch, "images", title, f"workload.{field}"))
+    for machine in plan.machines:
+        per_node = study_queries.facts(machine).gpus_per_node
+        if per_node:
+            source = f"nodes of {last} GPUs on {machine}, {per_node} a node"
+            nodes = math.ceil(last / per_node)
+            counted.append((f"{machine}.nodes", nodes, "nodes", source, "ladder"))
+    for field, number, unit, source, where in counted:
+        yield Value(
+            key=f"plan.{field}",
+            value=float(number),
+            unit=unit,
+            kind="cited",
+            source=f"{source}, from {FILE}",
+            files=(FILE,),
+            where=where,
+            code=dotted(planned),
+        )
+
+
+def _energy(machine: str, request: Request, watts: float) -> Value:
+    hours = request.asked().node_hours
+    formula = f"{hours:,.0f} node-hours asked for × {watts / 1e3:.2f} kW of a node's GPUs"
+    return Value(
+        key=f"modelled.energy.{machine}.kwh",
+        value=hours * watts / 1e3,
+        unit="kWh",
+        kind="modelled",
+        source=f"modelled for the plan: {formula}, an upper bound for the GPUs alone",
+        files=(FILE, f"data/systems/{machine}.yaml"),
+        code=dotted(planned),
+    )
+
+
+def _of_machine(machine: str, request: Request) -> Iterator[Value]:
+    files = (FILE, f"data/systems/{machine}.yaml")
+    minutes, which = request.longest()
+    yield Value(
+        key=f"modelled.job.{machine}.minutes",
+        value=minutes,
+        unit="minutes",
+        kind="modelled",
+        source=f"modelled for the plan on {machine}, high case, not yet validated: {which}",
+        files=files,
+        where="phases",
+        code=dotted(Request.longest),
+    )
+    source = f"computed from the plan for {machine}, low to high case; {NOT_VALIDATED}"
+    value = partial(Value, kind="modelled", source=source, files=files)
+    prefix, billed = f"modelled.request.{machine}", request.model.accounting.unit
+    for phase, cost in request.costs.items():
+        make = partial(value, code=dotted(request_of))
+        if phase != "contingency":
+            yield make(f"{prefix}.{phase}.runs", cost.runs, "", where="phases")
+        key, outside = f"{prefix}.{phase}.overhead_node_hours", cost.overhead_node_hours
+        yield make(key, outside, "node-hours", where="overhead_minutes")
+        for metric, hours, unit in (
+            ("gpu_hours", cost.gpu_hours, "GPU-hours"),
+            ("node_hours", cost.node_hours, "node-hours"),
+            ("billed", cost.billed, billed),
+        ):
+            low, high = hours.low, hours.high
+            yield make(f"{prefix}.{phase}.{metric}", hours.mid, unit, low=low, high=high)
+    asked, make = request.asked(), partial(value, code=dotted(Request.asked))
+    yield make(f"{prefix}.asked.node_hours", asked.node_hours, "node-hours")
+    yield make(f"{prefix}.asked.billed", asked.billed, billed)
+    make = partial(value, code=dotted(Request.ladder))
+    for kind in ("strong", "weak"):
+        for row in request.ladder(kind).to_dict("records"):
+            for metric, unit in (("step_ms", "ms"), ("speedup", ""), ("efficiency", "%")):
+                key = f"modelled.ladder.{machine}.{kind}.{row['gpus']}.{metric}"
+                low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+                yield make(key, row[metric], unit, low=low, high=high)
+
+
+def _reported(plan: Plan, reported: ReportedRequest) -> Iterator[Value]:
+    try:
+        hours = sum(reported_hours(reported).values())
+        over = over_ladder(reported, plan.ladder)
+    except ScalebookError:
+        # A plan may stand there before the report it names.
+        return
+    table = results.reported()
+    files = table[table["job_id"] == reported.entry]["source_file"].unique()
+    value = partial(
+        Value, kind="modelled", files=(*map(str, files), FILE), code=dotted(over_ladder)
+    )
+    prefix, source = "modelled.request.reported", "rows of the reported request added up"
+    yield value(f"{prefix}.hours", hours, "h", source=source)
+    source = "the reported request's own formula with the GPUs of every rung of the ladder"
+    yield value(f"{prefix}.ladder_gpu_hours", over, "GPU-hours", source=source)
