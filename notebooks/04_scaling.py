@@ -19,7 +19,7 @@
 study = None  # folder with study.yaml; None: found from here
 
 # %%
-from scalebook import analysis, figures
+from scalebook import analysis, figures, values
 
 figures.use_study(study)
 
@@ -92,7 +92,7 @@ figures.show_table(analysis.refused(), empty="None.")
 
 # %%
 figures.show_table(
-    analysis.check(),
+    values.check(),
     headers=analysis.CHECK_HEADERS,
     empty="Nothing is reported in data/reported.",
 )

@@ -1,6 +1,6 @@
 """Sentences whose meaning depends on the data: ``{study-text} NAME``.
 
-Each is a function from the ledger to MyST text. It chooses its words by comparing numbers, and
+Each is a function from the ledger to a case and its MyST text. It chooses by comparing numbers, and
 names the numbers by key. Where a number is missing it says what is missing, so that the documents
 can be built before a run is made, and say something else once a file arrives.
 """
@@ -9,59 +9,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from scalebook.values.sentences import Ledger, below, has, measured, spread, value
+from scalebook.values.sentences import Ledger, Sentence, below, has, measured, spread, value
 
 from . import captions, proposal
 from . import reports as theirs
 from . import runs as ours
+from .captions import BY_KERNEL, BY_OPERATOR
 from .reports import TWO
-from .runs import MIDDLE
+from .runs import CONTROL, RATE, RUN
 
 
-def abstract_results(known: Ledger) -> str:
+def _link(numbers: Ledger) -> str:
+    """What the link experiment shows, as far as the abstract and the conclusion need it."""
+    if not measured(numbers, RUN, CONTROL):
+        return "not run"
+    return "link" if below(numbers, RUN, CONTROL) else "not shown"
+
+
+def abstract_results(numbers: Ledger) -> Sentence:
     """The results in the abstract."""
-    case = theirs.bases(known)
+    case, link = theirs.bases(numbers), _link(numbers)
     by_rate = value(f"modelled.{TWO}.speedup_by_throughput", ".2f", False)
     by_time = value(f"modelled.{TWO}.speedup_by_epoch_time", ".2f", False)
-    said = f"**Results.** By reported throughput two GPUs are {by_rate} times as fast as one, "
-    said += f"by reported time per epoch {by_time} times; "
-    said += {
+    text = f"**Results.** By reported throughput two GPUs are {by_rate} times as fast as one, "
+    text += f"by reported time per epoch {by_time} times; "
+    text += {
         "contradict": "both cannot describe the same epoch, and the summary does not tell which "
         "holds.",
         "agree": "within rounding, the two agree.",
         "arrived": "the run's own file, now at hand, decides between them.",
         "open": "the run's own file repeats both, and does not tell how they go together.",
     }[case]
-    run, control = f"ddp_2gpu.{MIDDLE}.efficiency", f"ddp_1node.{MIDDLE}.efficiency"
-    if measured(known, run, control):
-        rate = value(f"cited.{MIDDLE}.link_gbit_s", "g", False)
-        said += (
+    if link != "not run":
+        text += (
             f" In our experiment, two ranks in one node keep an efficiency of "
-            f"{spread(control, '.0f')}, and the same ranks on two nodes at {rate} Gbit/s "
-            f"{spread(run, '.0f')} (medians and ranges, $n$ = "
-            f"{value(f'{run}.n', '.0f', False)}): "
+            f"{spread(CONTROL, '.0f')}, and the same ranks on two nodes at {RATE} Gbit/s "
+            f"{spread(RUN, '.0f')} (medians and ranges, $n$ = "
+            f"{value(f'{RUN}.n', '.0f', False)}): "
         )
-        said += (
+        text += (
             "a slow link alone is enough to undo the scaling of so small a model."
-            if below(known, run, control)
+            if link == "link"
             else "a loss by the network is not shown."
         )
-    by_name, by_operator = (
-        f"trace.resnet_v100_ddp_rank0.{group}.convolution_share"
-        for group in ("by_kernel", "by_operator")
-    )
-    if has(known, by_name, by_operator):
-        said += (
-            f" In a public trace of a similar model, convolution takes {value(by_name, '.0f')} of "
-            f"device time by kernel name and {value(by_operator, '.0f')} by launching operator."
+    if has(numbers, BY_KERNEL, BY_OPERATOR):
+        text += (
+            f" In a public trace of a similar model, convolution takes {value(BY_KERNEL, '.0f')} "
+            f"of device time by kernel name and {value(BY_OPERATOR, '.0f')} by launching operator."
         )
-    return said
+    return Sentence(f"{case}, {link}", text)
 
 
-def conclusion(known: Ledger) -> str:
+def conclusion(numbers: Ledger) -> Sentence:
     """The first paragraph of the conclusion."""
-    case = theirs.bases(known)
-    first = {
+    case, link = theirs.bases(numbers), _link(numbers)
+    text = {
         "contradict": "The reported throughput and the reported time per epoch of two GPUs exclude "
         "each other, so the efficiency that was concluded from one of them is undetermined.",
         "agree": "The reported throughput and time per epoch agree, so the reported efficiency "
@@ -71,45 +73,47 @@ def conclusion(known: Ledger) -> str:
         "open": "The run's own file repeats the report's two readings of the two-GPU run without "
         "counting its images, so the efficiency that was concluded from one is undetermined.",
     }[case]
-    run, control = f"ddp_2gpu.{MIDDLE}.efficiency", f"ddp_1node.{MIDDLE}.efficiency"
-    if not measured(known, run, control):
-        return first
-    second = (
-        "The controlled experiment shows that a slow link is enough for a loss of that size, not "
-        "that it was the cause on the reported cluster."
-        if below(known, run, control)
-        else "The controlled experiment does not separate the network from data parallelism."
-    )
-    return f"{first} {second}"
+    text += {
+        "not run": "",
+        "link": " The controlled experiment shows that a slow link is enough for a loss of that "
+        "size, not that it was the cause on the reported cluster.",
+        "not shown": " The controlled experiment does not separate the network from data "
+        "parallelism.",
+    }[link]
+    return Sentence(f"{case}, {link}", text)
 
 
-def at_hand(known: Ledger) -> str:
+def at_hand(numbers: Ledger) -> Sentence:
     """What of the reported study we have, and the kinds of numbers that follow from it."""
-    found = theirs.arrived(known)
-    having = (
-        "Its summary is at hand, and files of its own for part of it."
-        if found
-        else "Its summary is at hand, its per-epoch files and profiler traces are not."
-    )
-    return (
+    case = "arrived" if theirs.arrived(numbers) else "summary"
+    having = {
+        "arrived": "Its summary is at hand, and files of its own for part of it.",
+        "summary": "Its summary is at hand, its per-epoch files and profiler traces are not.",
+    }[case]
+    return Sentence(
+        case,
         f"{having} We therefore keep four kinds of numbers apart: *reported* by that study and "
         "unverified; *measured* in runs whose files we hold; *modelled*, that is computed from "
-        "other numbers by a named formula; and *cited*."
+        "other numbers by a named formula; and *cited*.",
     )
 
 
-def own_gpu(known: Ledger) -> str:
+def own_gpu(numbers: Ledger) -> Sentence:
     """Whether any measured number comes from a GPU."""
-    if theirs.arrived(known):
-        return (
+    if theirs.arrived(numbers):
+        return Sentence(
+            "arrived",
             "Numbers measured on GPUs come from the reported study's own files, which have "
-            "arrived; we made no GPU run ourselves."
+            "arrived; we made no GPU run ourselves.",
         )
-    return "We made no measurement on a GPU: whatever is said here about GPUs is reported or cited."
+    return Sentence(
+        "none",
+        "We made no measurement on a GPU: whatever is said here about GPUs is reported or cited.",
+    )
 
 
 #: Every computed sentence by its name in ``{study-text} NAME``.
-SENTENCES: Mapping[str, Callable[[Ledger], str]] = {
+SENTENCES: Mapping[str, Callable[[Ledger], Sentence]] = {
     "abstract-results": abstract_results,
     "accuracies": ours.accuracies,
     "at-hand": at_hand,

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from scalebook.values.sentences import Ledger, apart, has, listed, measured, number, spread, value
+from scalebook.values.sentences import (
+    Ledger,
+    Sentence,
+    apart,
+    has,
+    listed,
+    measured,
+    number,
+    spread,
+    value,
+)
 
 from . import reports as theirs
 from .reports import CLUSTER, ONE, TWO
-from .runs import MIDDLE, OPEN, SLOW
+from .runs import CONTROL, MIDDLE, OPEN, SLOW
 
 #: The machine that is asked for, and those that could take its place.
 TARGET, OTHERS = "lumi-g", ("leonardo", "meluxina")
@@ -19,170 +29,164 @@ ASKED = f"{REQUEST}.asked"
 BRIEF = "reported.proposal.total_hours"
 
 
-def gpu_runs(known: Ledger) -> str:
+def gpu_runs(numbers: Ledger) -> Sentence:
     """What has not been shown about GPUs, so that no one reads more into the level."""
-    said = (
+    arrived = measured(numbers, f"baseline.{CLUSTER}.throughput")
+    files = (
+        "Files of the reported GPU runs have arrived and were read by the same software, "
+        "which supports their analysis but not its training code."
+        if arrived
+        else "GPU numbers in this document were reported by others without their files, and are "
+        "marked."
+    )
+    return Sentence(
+        "arrived" if arrived else "reported",
         "**Not shown.** The authors have made no run on a GPU of their own. Training on GPUs, "
         "mixed precision and RCCL or NCCL are in the code, and their paths are tested as far as "
-        "processors allow; the port is therefore a milestone and not a formality. "
-    )
-    if measured(known, f"baseline.{CLUSTER}.throughput"):
-        return said + (
-            "Files of the reported GPU runs have arrived and were read by the same software, "
-            "which supports their analysis but not its training code."
-        )
-    return said + (
-        "GPU numbers in this document were reported by others without their files, and are marked."
+        f"processors allow; the port is therefore a milestone and not a formality. {files}",
     )
 
 
-def measured_scaling(known: Ledger) -> str:
+def measured_scaling(numbers: Ledger) -> Sentence:
     """What our own points show, in one paragraph."""
     strong = {name: f"ddp_2gpu.{name}.efficiency" for name in (OPEN, MIDDLE, SLOW)}
-    there = [name for name, key in strong.items() if measured(known, key)]
+    there = [name for name, key in strong.items() if measured(numbers, key)]
     if not there:
-        return "No scaling point on two nodes is evidence yet."
+        return Sentence("not run", "No scaling point on two nodes is evidence yet.")
     shown = [f"{spread(strong[name], '.0f')} on `{name}`" for name in there]
-    said = f"On two nodes strong scaling keeps {listed(shown)} (medians and ranges over seeds). "
-    order = [number(known, f"{strong[name]}.median") for name in there]
-    if len(order) > 1 and order == sorted(order, reverse=True):
-        said += "Efficiency falls with the rate of the link"
-    else:
-        said += "Efficiency does not follow the rate of the link"
-    control = f"ddp_1node.{MIDDLE}.efficiency"
-    if measured(known, control) and MIDDLE in there:
-        separate = apart(known, control, strong[MIDDLE])
-        said += (
+    text = f"On two nodes strong scaling keeps {listed(shown)} (medians and ranges over seeds). "
+    order = [number(numbers, f"{strong[name]}.median") for name in there]
+    falls = len(order) > 1 and order == sorted(order, reverse=True)
+    text += f"Efficiency {'falls with' if falls else 'does not follow'} the rate of the link"
+    cases = ["falls" if falls else "does not follow"]
+    if MIDDLE in there and measured(numbers, CONTROL):
+        separate = apart(numbers, CONTROL, strong[MIDDLE])
+        cases.append("network" if separate else "overlap")
+        text += (
             f"; on `{MIDDLE}` the control, the same two ranks in one node, keeps "
-            f"{spread(control, '.0f')}, "
-            + (
-                "so that the difference is the network's. "
-                if separate
-                else "which does not differ by more than the spread. "
-            )
+            f"{spread(CONTROL, '.0f')}, "
         )
-    else:
-        said += ". "
+        text += (
+            "so that the difference is the network's"
+            if separate
+            else "which does not differ by more than the spread"
+        )
+    text += ". "
     weak = f"ddp_weak.{MIDDLE}.efficiency"
-    if measured(known, weak) and MIDDLE in there:
-        more = number(known, f"{weak}.low") > number(known, f"{strong[MIDDLE]}.high")
-        said += f"Weak scaling keeps {spread(weak, '.0f')} on `{MIDDLE}`" + (
-            ", since the same gradients serve twice the images. " if more else ". "
-        )
-    return said + (
-        "These are two ranks on processors. They validate method and software and say nothing of "
-        "the efficiency on LUMI-G, which is what the time is asked for."
+    if MIDDLE in there and measured(numbers, weak):
+        text += f"Weak scaling keeps {spread(weak, '.0f')} on `{MIDDLE}`"
+        if number(numbers, f"{weak}.low") > number(numbers, f"{strong[MIDDLE]}.high"):
+            cases.append("weak helps")
+            text += ", since the same gradients serve twice the images"
+        text += ". "
+    return Sentence(
+        ", ".join(cases),
+        text + "These are two ranks on processors. They validate method and software and say "
+        "nothing of the efficiency on LUMI-G, which is what the time is asked for.",
     )
 
 
-def link_check(known: Ledger) -> str:
+def link_check(numbers: Ledger) -> Sentence:
     """What became of the fitted link where it met training steps it had not seen."""
     rows = []
     for name in (OPEN, MIDDLE, SLOW):
         model, found = f"modelled.ddp_2gpu.{name}", f"ddp_2gpu.{name}.step_time_p50_ms.median"
-        if has(known, f"{model}.step_ms", found):
+        if has(numbers, f"{model}.step_ms", found):
             rows.append((name, f"{model}.step_ms", found, f"{model}.step_error"))
     if not rows:
-        return "No training step has been measured yet that the model could be held against."
+        return Sentence(
+            "not run",
+            "No training step has been measured yet that the model could be held against.",
+        )
     against = [
         f"{value(step, ',.0f')} on `{name}` (measured: {value(found, ',.0f')})"
         for name, step, found, _ in rows
     ]
-    said = (
-        "Then it met training steps that it had not seen, on two nodes. The control's step, and "
-        f"after it an exchange of which nothing hides, give {listed(against)}. "
-    )
     outside = [
         f"`{name}`"
         for name, step, found, _ in rows
-        if not number(known, f"{step}.low") <= number(known, found) <= number(known, f"{step}.high")
+        if not number(numbers, f"{step}.low")
+        <= number(numbers, found)
+        <= number(numbers, f"{step}.high")
     ]
-    if outside:
-        said += (
-            f"On {listed(outside)} the measured step is not between the cases that all and that "
-            "none of the exchange hides: there the model fails. "
-        )
-    else:
-        said += (
-            "Every measured step is between the cases that all and that none of the exchange "
-            "hides. "
-        )
-    worst = max((error for *_, error in rows), key=lambda error: abs(number(known, error)))
-    return said + (
+    worst = max((error for *_, error in rows), key=lambda error: abs(number(numbers, error)))
+    where = (
+        f"On {listed(outside)} the measured step is not between the cases that all and that none "
+        "of the exchange hides: there the model fails. "
+        if outside
+        else "Every measured step is between the cases that all and that none of the exchange "
+        "hides. "
+    )
+    return Sentence(
+        "outside" if outside else "inside",
+        "Then it met training steps that it had not seen, on two nodes. The control's step, and "
+        f"after it an exchange of which nothing hides, give {listed(against)}. {where}"
         f"The largest error of the sum is {value(worst, '+.0f')}. More than two ranks, and "
-        "other networks, have not validated it."
+        "other networks, have not validated it.",
     )
 
 
-def reported_study(known: Ledger) -> str:
+def reported_study(numbers: Ledger) -> Sentence:
     """What the reported GPU numbers can and cannot support."""
-    rate = value(f"reported.{TWO}.throughput", ",.0f")
-    epoch = value(f"reported.{TWO}.epoch_time_s", ".0f")
-    said = (
-        f"One earlier study of the same task on one and two NVIDIA T4 is known by its summary. It "
+    case = theirs.bases(numbers)
+    by_rate = value(f"modelled.{TWO}.efficiency_by_throughput", ".0f", False)
+    by_time = value(f"modelled.{TWO}.efficiency_by_epoch_time", ".0f")
+    together = {
+        "contradict": f"These exclude each other: by throughput the efficiency is {by_rate} %, by "
+        f"time per epoch {by_time}. ",
+        "agree": "The two agree within rounding. ",
+        "open": "The run's own file repeats both, which exclude each other in a sharded epoch. ",
+        "arrived": "The run's own file has arrived and decides which holds; see the paper. ",
+    }[case]
+    return Sentence(
+        case,
+        "One earlier study of the same task on one and two NVIDIA T4 is known by its summary. It "
         f"reports {value(f'reported.{ONE}.throughput', ',.0f')} on one GPU, and on two nodes "
-        f"{rate} and {epoch} an epoch. "
-    )
-    case = theirs.bases(known)
-    if case == "contradict":
-        by_rate = value(f"modelled.{TWO}.efficiency_by_throughput", ".0f", False)
-        by_time = value(f"modelled.{TWO}.efficiency_by_epoch_time", ".0f")
-        said += (
-            f"These exclude each other: by throughput the efficiency is {by_rate} %, by time per "
-            f"epoch {by_time}. "
-        )
-    elif case == "agree":
-        said += "The two agree within rounding. "
-    elif case == "open":
-        said += "The run's own file repeats both, which exclude each other in a sharded epoch. "
-    else:
-        said += "The run's own file has arrived and decides which holds; see the paper. "
-    return said + (
+        f"{value(f'reported.{TWO}.throughput', ',.0f')} and "
+        f"{value(f'reported.{TWO}.epoch_time_s', '.0f')} an epoch. {together}"
         "Its batch, the rate of its network and the spread were not reported, and it has one seed, "
         "one scaling point and no weak ladder. We use it for one purpose, as the order of "
         "magnitude of the step time of one GPU with an assumed batch, and claim no scalability "
-        "from it."
+        "from it.",
     )
 
 
-def request(known: Ledger) -> str:
+def request(numbers: Ledger) -> Sentence:
     """How the computed request compares with that of the brief, and what is asked for."""
     hours, billed = f"{ASKED}.node_hours", f"{ASKED}.billed"
     middle = f"{REQUEST}.total.node_hours"
-    if not has(known, hours, billed, middle, BRIEF):
-        return "The request cannot be computed yet."
-    brief, asked = value(BRIEF, ",.0f", False), value(hours, ",.0f")
-    said = (
-        f"The middle case needs {value(middle, ',.0f')}. We ask for the high case rounded up, "
-        f"**{asked}, or {value(billed, ',.0f')}** in LUMI's accounting, "
-        "where a GPU is a whole module: two of the GPUs that Slurm sees and that we count. "
+    if not has(numbers, hours, billed, middle, BRIEF):
+        return Sentence("missing", "The request cannot be computed yet.")
+    less = number(numbers, hours) < number(numbers, BRIEF)
+    brief = value(BRIEF, ",.0f", False)
+    compared = (
+        f"That is less than the {brief} hours of an earlier estimate, and we say so "
+        "rather than round up to it: hundreds of steps of a small model take seconds, and most "
+        "of the time is the start of many separate jobs. They are separate on purpose. Nodes, "
+        "routes and clocks differ between allocations, and this spread counts too. "
+        if less
+        else f"That is more than the {brief} hours of an earlier estimate, whose sum lacked a "
+        "factor. "
     )
-    if number(known, hours) < number(known, BRIEF):
-        said += (
-            f"That is less than the {brief} hours of an earlier estimate, and we say so "
-            "rather than round up to it: hundreds of steps of a small model take seconds, and most "
-            "of the time is the start of many separate jobs. They are separate on purpose. Nodes, "
-            "routes and clocks differ between allocations, and this spread counts too. "
-        )
-    else:
-        said += (
-            f"That is more than the {brief} hours of an earlier estimate, whose sum lacked a "
-            "factor. "
-        )
-    return said + (
+    return Sentence(
+        "less" if less else "more",
+        f"The middle case needs {value(middle, ',.0f')}. We ask for the high case rounded up, "
+        f"**{value(hours, ',.0f')}, or {value(billed, ',.0f')}** in LUMI's accounting, "
+        "where a GPU is a whole module: two of the GPUs that Slurm sees and that we count. "
+        f"{compared}"
         "Every second of a step in it is modelled, not yet validated. After M1 has measured the "
         "first steps on the target, the table is computed again, and hours that turn out not to be "
-        "needed are given back."
+        "needed are given back.",
     )
 
 
-def access(known: Ledger) -> str:
+def access(numbers: Ledger) -> Sentence:
     """Which access mode the request fits, by the fixed amounts of the calls."""
     hours = f"{ASKED}.node_hours"
     long, small = (
         f"cited.access.{mode}.{TARGET}.node_hours" for mode in ("development", "benchmark")
     )
-    said = (
+    text = (
         "Development access grants a fixed number of node-hours for each partition, "
         f"{value(long, ',.0f', False)} on LUMI-G, for {value('cited.access.development.months')}, "
         "after an administrative and a technical check without scientific review; Benchmark "
@@ -190,29 +194,34 @@ def access(known: Ledger) -> str:
         f"{value('cited.access.benchmark.months')} {{cite:p}}`prop-trubaaccess,prop-hpccceurohpc`. "
         "Both are open continuously with a date each month. "
     )
-    if not has(known, hours, long, small):
-        return said
-    if number(known, hours) <= number(known, small):
-        said += (
-            "By its hours the request fits either. Development is chosen for its length: M1 to M3 "
-            "alone take longer than Benchmark access lasts"
+    if not has(numbers, hours, long, small):
+        return Sentence("missing", text)
+    if number(numbers, hours) > number(numbers, long):
+        return Sentence(
+            "neither",
+            text + "The request exceeds both: the ladder of the last phase is then cut first.",
         )
-        fits = [
-            NAMES[machine]
-            for machine in OTHERS
-            if has(known, f"modelled.request.{machine}.asked.node_hours")
-            and number(known, f"modelled.request.{machine}.asked.node_hours")
-            <= number(known, f"cited.access.development.{machine}.node_hours")
-        ]
-        said += f". By hours the same holds on {listed(fits)}." if fits else "."
-    elif number(known, hours) <= number(known, long):
-        said += "The request fits Development access and exceeds Benchmark access."
-    else:
-        said += "The request exceeds both: the ladder of the last phase is then cut first."
-    return said
+    if number(numbers, hours) > number(numbers, small):
+        return Sentence(
+            "development",
+            text + "The request fits Development access and exceeds Benchmark access.",
+        )
+    fits = [NAMES[machine] for machine in OTHERS if _fits_development(numbers, machine)]
+    also = f" By hours the same holds on {listed(fits)}." if fits else ""
+    return Sentence(
+        "either",
+        f"{text}By its hours the request fits either. Development is chosen for its length: M1 to "
+        f"M3 alone take longer than Benchmark access lasts.{also}",
+    )
 
 
-SENTENCES: Mapping[str, Callable[[Ledger], str]] = {
+def _fits_development(numbers: Ledger, machine: str) -> bool:
+    asked = f"modelled.request.{machine}.asked.node_hours"
+    granted = f"cited.access.development.{machine}.node_hours"
+    return asked in numbers and number(numbers, asked) <= number(numbers, granted)
+
+
+SENTENCES: Mapping[str, Callable[[Ledger], Sentence]] = {
     "proposal-access": access,
     "proposal-gpu-runs": gpu_runs,
     "proposal-link-check": link_check,

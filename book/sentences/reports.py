@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from scalebook.analysis import checking, recorded
-from scalebook.values.sentences import Ledger, agree, has, listed, measured, number, value
+from scalebook.analysis import reported_files, reported_jobs
+from scalebook.values.sentences import (
+    Ledger,
+    Sentence,
+    agree,
+    has,
+    listed,
+    measured,
+    number,
+    value,
+)
 
 #: Reported jobs the paper is about: one GPU, two GPUs, half precision, profile.
 ONE, TWO, HALF, PROFILE = "2644", "2649", "2650", "2915"
@@ -11,46 +20,64 @@ ONE, TWO, HALF, PROFILE = "2644", "2649", "2650", "2915"
 GPUS = 2
 #: Where the reported jobs ran.
 CLUSTER = "magic-castle"
+#: Throughput and time per epoch that the own file of `TWO` holds.
+RATE, EPOCH = f"ddp_2gpu.{CLUSTER}.throughput", f"ddp_2gpu.{CLUSTER}.epoch_time_s"
 #: Below this share of its arithmetic peak, in percent, a device is not limited by arithmetic.
 FAR_FROM_PEAK = 30.0
 
 
-def arrived(known: Ledger) -> bool:
+def arrived(numbers: Ledger) -> bool:
     """Whether any file of the reported study itself is here."""
-    return any(f".{CLUSTER}." in key and known[key].kind == "measured" for key in known)
+    return any(f".{CLUSTER}." in key and numbers[key].kind == "measured" for key in numbers)
 
 
-def bases(known: Ledger) -> str:
+def bases(numbers: Ledger) -> str:
     """How throughput and time per epoch of two GPUs stand to each other.
 
     ``agree`` or ``contradict`` by the report alone; ``arrived`` if the run's own file decides,
     ``open`` if it is here and confirms both without counting images, so that it does not.
     """
-    rate, epoch = f"ddp_2gpu.{CLUSTER}.throughput", f"ddp_2gpu.{CLUSTER}.epoch_time_s"
-    if measured(known, rate):
-        told = (rate, f"reported.{TWO}.throughput"), (epoch, f"reported.{TWO}.epoch_time_s")
-        both = all(has(known, f"{one}.median", other) and agree(known, f"{one}.median", other)
-                   for one, other in told)  # fmt: skip
-        return "open" if both and not _finding(known) else "arrived"
-    same = agree(known, f"reported.{TWO}.throughput", f"modelled.{TWO}.throughput_by_epoch_time")
-    return "agree" if same else "contradict"
+    if measured(numbers, RATE):
+        both = _confirmed(numbers, RATE, "throughput") and _confirmed(
+            numbers, EPOCH, "epoch_time_s"
+        )
+        return "open" if both and not finding(numbers) else "arrived"
+    by_epoch = f"modelled.{TWO}.throughput_by_epoch_time"
+    return "agree" if agree(numbers, f"reported.{TWO}.throughput", by_epoch) else "contradict"
 
 
-def two_bases(known: Ledger) -> str:
+def _confirmed(numbers: Ledger, own: str, metric: str) -> bool:
+    own, reported = f"{own}.median", f"reported.{TWO}.{metric}"
+    return has(numbers, own, reported) and agree(numbers, own, reported)
+
+
+def finding(numbers: Ledger) -> str:
+    """What the counts of the file say of the reported rate; empty where it counts nothing."""
+    counts = [f"recorded.{TWO}.{metric}" for metric in ("images", "rate")]
+    reported = [f"reported.{TWO}.throughput", f"reported.{TWO}.epoch_time_s"]
+    reported.append(f"modelled.{TWO}.throughput_by_epoch_time")
+    if not has(numbers, *counts, *reported):
+        return ""
+    images, rate = (number(numbers, key) for key in counts)
+    claimed, epoch, by_epoch = (number(numbers, key) for key in reported)
+    return reported_files.finding(images, rate, claimed, epoch * by_epoch, GPUS)
+
+
+def two_bases(numbers: Ledger) -> Sentence:
     """What the two columns of the contradiction table say, and what settles it."""
-    case = bases(known)
+    case = bases(numbers)
     if case == "agree":
-        return (
+        return Sentence(
+            case,
             "The columns of {numref}`tab-contradiction` agree within the rounding of the report: "
-            "throughput and time per epoch describe the same epoch, and either may be used."
+            "throughput and time per epoch describe the same epoch, and either may be used.",
         )
     if case in ("arrived", "open"):
-        return _settled(known)
+        return _settled(numbers)
     images = value(f"modelled.{TWO}.images_by_throughput", ",.0f")
-    ranks = number(known, f"reported.{TWO}.throughput") / number(
-        known, f"modelled.{TWO}.throughput_by_epoch_time"
-    )
-    twice = checking.agree(ranks, 2.0)
+    by_epoch = number(numbers, f"modelled.{TWO}.throughput_by_epoch_time")
+    ranks = number(numbers, f"reported.{TWO}.throughput") / by_epoch
+    twice = reported_jobs.agree(ranks, 2.0)
     causes = (
         "The two can be reconciled if every rank trained on the whole set instead of its share, "
         "if a rate was multiplied by the number of ranks, or if half of each epoch lay outside the "
@@ -60,161 +87,156 @@ def two_bases(known: Ledger) -> str:
         if twice
         else "No simple slip, such as counting an image once per rank, gives that factor."
     )
-    return (
+    without_rate = has(numbers, f"ddp_2gpu.{CLUSTER}.final_val_acc.median")
+    undecided = (
+        "The run's own file has arrived, but it records no rate and so does not tell which."
+        if without_rate
+        else "The summary cannot tell which; the run's own file would, if it records images and "
+        "times."
+    )
+    single = _single_gpus_agree(numbers)
+    also = " For both runs on one GPU, rate and time agree within rounding." if single else ""
+    cases = ["contradict", "twice" if twice else "no simple slip"]
+    cases += ["no rate in the file"] if without_rate else []
+    cases += ["single GPUs agree"] if single else []
+    return Sentence(
+        ", ".join(cases),
         "{numref}`tab-contradiction` forms the speed-up of two GPUs in both ways. "
         "The two exclude each other: at the reported rate, "
         f"{images} pass in the reported time, {'twice' if twice else 'not once'} the training set. "
-        f"{causes} {_undecided(known)}"
-        f"{_single_gpus(known)}"
+        f"{causes} {undecided}{also}",
     )
 
 
-def _undecided(known: Ledger) -> str:
-    if has(known, f"ddp_2gpu.{CLUSTER}.final_val_acc.median"):
-        return "The run's own file has arrived, but it records no rate and so does not tell which."
-    return (
-        "The summary cannot tell which; the run's own file would, if it records images and times."
-    )
-
-
-def _single_gpus(known: Ledger) -> str:
+def _single_gpus_agree(numbers: Ledger) -> bool:
     """Whether the same check holds for the runs on one GPU, which have no ranks to confuse."""
     pairs = [
         (f"reported.{job}.throughput", f"modelled.{job}.throughput_by_epoch_time")
         for job in (ONE, HALF)
     ]
-    if not all(has(known, *pair) for pair in pairs) or not all(agree(known, *p) for p in pairs):
-        return ""
-    return " For both runs on one GPU, rate and time agree within rounding."
+    return all(has(numbers, *pair) and agree(numbers, *pair) for pair in pairs)
 
 
-def _settled(known: Ledger) -> str:
+def _settled(numbers: Ledger) -> Sentence:
     """What the job's own file says, once it is there."""
-    rate, epoch = f"ddp_2gpu.{CLUSTER}.throughput", f"ddp_2gpu.{CLUSTER}.epoch_time_s"
-    said = "{numref}`tab-contradiction` forms the speed-up of two GPUs in both ways. "
-    said += f"The run's own file has arrived: it records {value(f'{rate}.median', ',.0f')}"
-    verdicts = [("throughput", f"{rate}.median", f"reported.{TWO}.throughput")]
-    if has(known, f"{epoch}.median"):
-        said += f" and {value(f'{epoch}.median', '.1f')} an epoch"
-        verdicts.append(("time per epoch", f"{epoch}.median", f"reported.{TWO}.epoch_time_s"))
-    holds = [name for name, found, told in verdicts if agree(known, found, told)]
-    fails = [name for name, found, told in verdicts if not agree(known, found, told)]
+    text = "{numref}`tab-contradiction` forms the speed-up of two GPUs in both ways. "
+    text += f"The run's own file has arrived: it records {value(f'{RATE}.median', ',.0f')}"
+    confirmed = {"throughput": _confirmed(numbers, RATE, "throughput")}
+    if has(numbers, f"{EPOCH}.median"):
+        text += f" and {value(f'{EPOCH}.median', '.1f')} an epoch"
+        confirmed["time per epoch"] = _confirmed(numbers, EPOCH, "epoch_time_s")
+    holds = [name for name, holds in confirmed.items() if holds]
+    fails = [name for name, holds in confirmed.items() if not holds]
     parts = [f"confirms the reported {listed(holds)}"] if holds else []
     parts += [f"does not confirm the reported {listed(fails)}"] if fails else []
-    return f"{said}. It {' and '.join(parts)}.{_why(known)}"
+    case, why = _why(numbers)
+    return Sentence(
+        f"confirms {listed(holds or ['none'])}, {case}", f"{text}. It {' and '.join(parts)}.{why}"
+    )
 
 
-def _finding(known: Ledger) -> str:
-    """What the file's counts say of the reported rate; empty where it counts nothing."""
-    keys = [f"recorded.{TWO}.{metric}" for metric in ("images", "rate")]
-    told = [f"reported.{TWO}.throughput", f"reported.{TWO}.epoch_time_s",
-            f"modelled.{TWO}.throughput_by_epoch_time"]  # fmt: skip
-    if not has(known, *keys, *told):
-        return ""
-    images, rate = (number(known, key) for key in keys)
-    claimed, epoch, by_epoch = (number(known, key) for key in told)
-    return recorded.finding(images, rate, claimed, epoch * by_epoch, GPUS)
-
-
-def _why(known: Ledger) -> str:
+def _why(numbers: Ledger) -> tuple[str, str]:
     """How the two reported numbers go together, where the file counts images and times them."""
     images = value(f"recorded.{TWO}.images", ",.0f")
     seconds = value(f"recorded.{TWO}.train_time_s", ".1f")
     rate = value(f"recorded.{TWO}.rate", ",.0f")
-    counts = f" It counts {images} in {seconds} of an epoch: "
-    found = _finding(known)
-    if found == recorded.ALL_IMAGES:
-        return f"{counts}every rank trained on the whole set, so an epoch is twice the work."
-    if found == recorded.MULTIPLIED:
-        return f"{counts}{rate}; the reported rate is that times the number of ranks."
-    if found == recorded.UNTIMED:
-        return f"{counts}the reported rate is that of the timed part alone."
-    if found == recorded.SLOWER:
-        return f"{counts}{rate}."
-    if bases(known) == "open":
-        return (
+    reasons = {
+        reported_files.ALL_IMAGES: "every rank trained on the whole set, so an epoch is twice the "
+        "work.",
+        reported_files.MULTIPLIED: f"{rate}; the reported rate is that times the number of ranks.",
+        reported_files.UNTIMED: "the reported rate is that of the timed part alone.",
+        reported_files.SLOWER: f"{rate}.",
+    }
+    found = finding(numbers)
+    if found in reasons:
+        return found, f" It counts {images} in {seconds} of an epoch: {reasons[found]}"
+    if bases(numbers) == "open":
+        return "open", (
             " It does not count the images of an epoch, so how the two can both hold stays "
             "undetermined."
         )
-    return ""
+    return "settled", ""
 
 
-def stem(known: Ledger) -> str:
+def stem(numbers: Ledger) -> Sentence:
     """Which stem the reported model can have had, by the arithmetic it implies."""
     small, large = f"modelled.{ONE}.peak_share_cifar", f"modelled.{ONE}.peak_share_imagenet"
-    if not has(known, small, large):
-        return "The arithmetic of the reported model is not known."
-    said = (
+    if not has(numbers, small, large):
+        return Sentence("missing", "The arithmetic of the reported model is not known.")
+    text = (
         "The stem of the model was not reported either. "
         f"With a stem for small images, the reported rate of one GPU would need "
         f"{value(small, '.0f')} of its FP32 peak; with torchvision's own stem, for large images, "
         f"it needs {value(large, '.0f')}."
     )
-    possible = [number(known, key) <= 100.0 for key in (small, large)]
+    possible = [number(numbers, key) <= 100.0 for key in (small, large)]
     if possible == [False, True]:
-        said += (
+        text += (
             " The former is out of reach of direct convolution, and a fast algorithm would have to "
             "save the excess while running at the peak; so the stem almost certainly "
             "reduced the image early, as torchvision's does"
         )
-        if number(known, large) < FAR_FROM_PEAK:
-            return said + ", and the run was far from being limited by arithmetic."
-        return said + "."
+        if number(numbers, large) < FAR_FROM_PEAK:
+            return Sentence(
+                "large, far from the peak",
+                text + ", and the run was far from being limited by arithmetic.",
+            )
+        return Sentence("large", text + ".")
     if possible == [True, True]:
-        return said + " Both are possible, so the stem remains open."
-    return said + " The rate itself is therefore in doubt."
+        return Sentence("open", text + " Both are possible, so the stem remains open.")
+    return Sentence("impossible", text + " The rate itself is therefore in doubt.")
 
 
-def half_precision(known: Ledger) -> str:
+def half_precision(numbers: Ledger) -> Sentence:
     """What bounds the reported FP16 run."""
     share, gain = f"modelled.{HALF}.peak_share_imagenet", f"reported.{HALF}.speedup"
-    if not has(known, share, gain):
-        return "No FP16 run was reported."
-    said = (
+    if not has(numbers, share, gain):
+        return Sentence("missing", "No FP16 run was reported.")
+    text = (
         f"The reported FP16 run is {value(gain, '.2f', False)} times as fast as FP32, and uses "
         f"{value(share, '.1f')} of the GPU's FP16 peak."
     )
-    if number(known, share) < FAR_FROM_PEAK:
-        return (
-            f"{said} A job that far below the peak is limited by the launching of kernels, by "
+    if number(numbers, share) < FAR_FROM_PEAK:
+        return Sentence(
+            "far from the peak",
+            f"{text} A job that far below the peak is limited by the launching of kernels, by "
             "kernels too small to fill the device, by memory traffic or by its input, not by "
             "arithmetic: reduced precision shrinks the data that is moved, and its gain cannot "
-            "show what the arithmetic units could give."
+            "show what the arithmetic units could give.",
         )
-    return f"{said} Arithmetic may be what limits it."
+    return Sentence("near the peak", f"{text} Arithmetic may be what limits it.")
 
 
-def batch_norm(known: Ledger) -> str:
+def batch_norm(numbers: Ledger) -> Sentence:
     """Whether the reported bottleneck is one, from the job's own trace where there is one."""
-    own = next(
-        (
-            key.removesuffix("batch_norm_share")
-            for key in known
-            if key.startswith("trace.") and PROFILE in key and ".by_operator." in key
-            and key.endswith("batch_norm_share")
-        ),
-        None,
-    )  # fmt: skip
-    if own is None:
+    end = "batch_norm_share"
+    own = [key for key in numbers if key.startswith("trace.") and PROFILE in key]
+    own = [key.removesuffix(end) for key in own if ".by_operator." in key and key.endswith(end)]
+    if not own:
         other, norm = f"reported.{PROFILE}.share.other", f"reported.{PROFILE}.share.batch_norm"
-        said = "How the reported shares were grouped is not stated"
-        if has(known, other, norm) and number(known, other) > number(known, norm):
-            said += f", and {value(other, '.1f')} of the time is in no named group, where a larger "
-            said += "consumer may hide"
-        return f"{said}. Without the trace, the claim stays undetermined."
-    norm, other = f"{own}batch_norm_share", f"{own}convolution_share"
-    said = f"The trace of the reported run has arrived. By operator, {value(norm, '.1f')} of its "
-    said += f"device time belongs to batch normalisation and {value(other, '.1f')} to convolution: "
-    holds = number(known, norm) > number(known, other)
-    return said + ("the claim holds." if holds else "the claim does not hold.")
+        case, text = "undetermined", "How the reported shares were grouped is not stated"
+        if has(numbers, other, norm) and number(numbers, other) > number(numbers, norm):
+            case = "undetermined, a larger one may hide"
+            text += f", and {value(other, '.1f')} of the time is in no named group, where a larger "
+            text += "consumer may hide"
+        return Sentence(case, f"{text}. Without the trace, the claim stays undetermined.")
+    norm, other = f"{own[0]}{end}", f"{own[0]}convolution_share"
+    holds = number(numbers, norm) > number(numbers, other)
+    return Sentence(
+        "holds" if holds else "contradicted",
+        f"The trace of the reported run has arrived. By operator, {value(norm, '.1f')} of its "
+        f"device time belongs to batch normalisation and {value(other, '.1f')} to convolution: "
+        f"the claim {'holds' if holds else 'does not hold'}.",
+    )
 
 
-def exchange(known: Ledger) -> str:
+def exchange(numbers: Ledger) -> Sentence:
     """For which batches the network can explain the reported loss."""
     gap, batch = f"modelled.{TWO}.gap_us_per_image", f"modelled.{TWO}.matching_batch_10gbit"
-    if not has(known, gap, batch):
-        return "The report leaves no loss for the network to explain."
-    return (
+    if not has(numbers, gap, batch):
+        return Sentence("no loss", "The report leaves no loss for the network to explain.")
+    return Sentence(
+        "possible",
         "The report calls the run network-limited. "
         f"Taken at its word, the reported throughput of two GPUs loses {value(gap, '.0f')} an "
         f"image against a perfect division of labour. The gradients of the model are "
@@ -224,5 +246,5 @@ def exchange(known: Ledger) -> str:
         f"{value(f'modelled.{TWO}.matching_batch_1gbit', ',.0f', False)}. A larger batch needs "
         "another cause besides, a smaller one an exchange that hides behind the backward pass. "
         "Neither the batch nor the rate of the link was reported, so the network is a possible "
-        "cause, not a shown one."
+        "cause, not a shown one.",
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from scalebook.analysis import consistency, expressions, flops, reported
+from scalebook.analysis import modelled, models
+from scalebook.analysis.claims import evaluate
+from scalebook.values import check
 
 
 def verdicts(job: str, part: str) -> list[str]:
-    table = consistency.check()
+    table = check()
     found = table[(table["job_id"] == job) & table["statement"].str.contains(part, regex=False)]
     return found["verdict"].tolist()
 
@@ -17,7 +19,7 @@ def test_throughput_and_epoch_time_of_two_gpus_contradict(study_root):
     assert verdicts("2644", "an epoch") == ["holds"]
     assert verdicts("2650", "an epoch") == ["holds"]
     assert verdicts("2649", "20 s an epoch") == ["contradicted"]
-    row = consistency.check().query("job_id == '2649' and verdict == 'contradicted'").iloc[0]
+    row = check().query("job_id == '2649' and verdict == 'contradicted'").iloc[0]
     assert "100,000 images" in row["computation"] and "2,500 images/s" in row["computation"]
     assert "each of 2 ranks trained on all images" in row["computation"]
     assert row["decided_by"].startswith("results/csv/baseline_2649_2gpu_2649.csv")
@@ -27,7 +29,7 @@ def test_speed_up_and_efficiency_hold_by_throughput_only(study_root):
     for part in ("speed-up 1.12", "efficiency 56"):
         assert verdicts("2649", part) == ["holds", "contradicted"]
     assert verdicts("2650", "speed-up") == ["holds", "holds"]
-    table = consistency.check()
+    table = check()
     said = table[table["statement"].str.contains("efficiency 56")]["computation"].tolist()
     assert said[1].endswith("27.5 %")
 
@@ -39,7 +41,7 @@ def test_the_cifar_stem_is_beyond_the_device(study_root):
 
 
 def test_a_bottleneck_is_not_decided_without_a_trace(study_root):
-    table = consistency.check()
+    table = check()
     row = table[table["statement"].str.contains("batch normalisation")].iloc[0]
     assert row["verdict"] == "undetermined"
     assert "53.2 % is in no named group" in row["computation"]
@@ -84,7 +86,7 @@ def test_the_owners_file_decides_which_reading_holds(
     assert verdicts("2649", "20 s an epoch") == [both]
     assert verdicts("2649", "train 1.12 times") == [sentence]
     assert verdicts("2649", "56 % efficiency")[0] == sentence
-    table = consistency.check()
+    table = check()
     row = table[table["statement"].str.contains("20 s an epoch")].iloc[0]
     assert said in row["computation"]
     claim = table[table["statement"].str.contains("train 1.12 times")].iloc[0]
@@ -98,7 +100,7 @@ def test_a_rate_counted_in_both_files_is_taken_from_both(study_root):
     # Without the warm-up 25 images/s and 100; with it the ratio would be another.
     (folder / "baseline_2649_2gpu_2649.csv").write_text(head + "1,60,50000,25,10000,5\n")
     (folder / "baseline_2644_1gpu_2644.csv").write_text(head + "1,60,50000,20,10000,10\n")
-    table = consistency.check()
+    table = check()
     claim = table[table["statement"].str.contains("train 1.12 times")].iloc[0]
     assert "2,000 images/s / 4,000 images/s = 0.5 ×" in claim["computation"]
 
@@ -133,7 +135,7 @@ jobs:
 
 def test_nothing_reported_is_an_empty_table(study_root):
     (study_root / "data/reported/magic-castle-2025.yaml").unlink()
-    assert consistency.check().empty and reported.modelled().empty
+    assert check().empty and modelled().empty
 
 
 @pytest.mark.parametrize(
@@ -143,22 +145,22 @@ def test_nothing_reported_is_an_empty_table(study_root):
 )  # fmt: skip
 def test_only_arithmetic_is_computed(expression):
     with pytest.raises((ValueError, KeyError)):
-        expressions.evaluate(expression, {"a": "x"} if expression == "'x'" else {})
+        evaluate(expression, {"a": "x"} if expression == "'x'" else {})
 
 
 def test_arithmetic_is_computed():
-    assert expressions.evaluate("(a + 2) * b / 4 - 1", {"a": 4.0, "b": 2.0}) == 2.0
+    assert evaluate("(a + 2) * b / 4 - 1", {"a": 4.0, "b": 2.0}) == 2.0
     with pytest.raises(KeyError, match="c"):
-        expressions.evaluate("c * 2", {"a": 1.0})
+        evaluate("c * 2", {"a": 1.0})
 
 
 # --------------------------------------------------------------------------- operations
 
 
 def test_operations_of_resnet18_on_cifar():
-    assert flops.training_gflop("resnet18", "imagenet", 32, 10) == pytest.approx(0.222, abs=5e-4)
-    assert flops.training_gflop("resnet18", "cifar", 32, 10) == pytest.approx(3.33, abs=5e-3)
-    assert flops.training_gflop("alexnet", "imagenet", 32, 10) is None
+    assert models.training_gflop("resnet18", "imagenet", 32, 10) == pytest.approx(0.222, abs=5e-4)
+    assert models.training_gflop("resnet18", "cifar", 32, 10) == pytest.approx(3.33, abs=5e-3)
+    assert models.training_gflop("alexnet", "imagenet", 32, 10) is None
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
@@ -176,4 +178,4 @@ def test_operations_agree_with_those_of_the_model_itself(name, size):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(images)
     counted = 3e-9 * counter.get_total_flops()
-    assert flops.training_gflop(name, "imagenet", size, 10) == pytest.approx(counted, rel=1e-6)
+    assert models.training_gflop(name, "imagenet", size, 10) == pytest.approx(counted, rel=1e-6)

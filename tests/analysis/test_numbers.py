@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalebook import results
-from scalebook.analysis import comparable, scaling, statistics, throughput
+from scalebook.analysis import comparable, scaling, statistics, tables, text
 from scalebook.contract import ScalebookError
-from scalebook.values import ledger, value
+from scalebook.values import ledger, lookup
 
 # --------------------------------------------------------------------------- statistics
 
@@ -215,11 +215,10 @@ def test_weak_scaling_is_the_ratio_of_throughput_per_rank():
 def test_tables_are_there_without_any_run(study_root):
     for file in (study_root / "data/reported").iterdir():
         file.unlink()
-    assert throughput.configuration_table().empty
-    assert throughput.step_table().empty
+    assert tables.configuration_table().empty
+    assert tables.step_table().empty
     assert scaling.scaling_table().empty and scaling.refused().empty
-    assert ledger.base() == {}
-    assert {key.split(".")[0] for key in ledger.ledger()} <= {
+    assert {key.split(".")[0] for key in ledger()} <= {
         "cited", "study", "plan", "claims", "rules"
     }  # fmt: skip
 
@@ -228,7 +227,7 @@ def test_a_damaged_step_file_leaves_the_other_runs(study_root):
     good = add_run(study_root, seed=0)
     bad = add_run(study_root, seed=1)
     (study_root / f"results/steps/{bad}.csv.gz").write_bytes(b"no gzip")
-    assert throughput.step_table()["stem"].tolist() == [good]
+    assert tables.step_table()["stem"].tolist() == [good]
 
 
 # --------------------------------------------------------------------------- ledger
@@ -236,7 +235,7 @@ def test_a_damaged_step_file_leaves_the_other_runs(study_root):
 
 def test_a_measured_number_says_where_it_comes_from(study_root):
     stems = tuple(add_run(study_root, seed=seed, rate=480 + 10 * seed) for seed in range(3))
-    value = ledger.lookup("baseline.local.throughput.median")
+    value = lookup("baseline.local.throughput.median")
     assert (value.value, value.unit, value.kind, value.n) == (490.0, "images/s", "measured", 3)
     assert (value.low, value.high) == (480.0, 500.0)
     assert value.source == (
@@ -244,56 +243,56 @@ def test_a_measured_number_says_where_it_comes_from(study_root):
     )
     assert value.text == "490 images/s"
     assert set(value.runs) == set(stems)
-    assert ledger.lookup("baseline.local.throughput.n").text == "3"
+    assert lookup("baseline.local.throughput.n").text == "3"
 
 
 def test_scaling_is_in_the_ledger_by_both_bases(study_root):
     add_run(study_root, rate=400, epoch_time=100.0)
     add_run(study_root, "ddp_2gpu", rate=600, world=2, epoch_time=80.0)
-    known = ledger.ledger()
+    known = ledger()
     assert known["ddp_2gpu.local.speedup.median"].value == 1.5
     assert known["ddp_2gpu.local.efficiency.median"].text == "75 %"
     assert known["ddp_2gpu.local.speedup_by_epoch_time.median"].value == 1.25
 
 
 def test_reported_numbers_keep_their_digits(study_root):
-    value = ledger.lookup("reported.2644.final_val_acc")
+    value = lookup("reported.2644.final_val_acc")
     assert (value.text, value.kind) == ("77.42 %", "reported")
     assert "2644" in value.source and "2025-11-21" in value.source
-    assert ledger.lookup("modelled.2649.efficiency_by_epoch_time").text == "27.5 %"
+    assert lookup("modelled.2649.efficiency_by_epoch_time").text == "27.5 %"
 
 
 def test_ambiguous_evidence_is_refused_and_says_what_differs(study_root):
     add_run(study_root, seed=0)
     add_run(study_root, seed=1, versions={"torch": "2.0.1"})
     with pytest.raises(ScalebookError, match="ambiguous.*torch version"):
-        ledger.lookup("baseline.local.throughput.median")
-    assert not any(key.startswith("baseline.local.") for key in ledger.ledger())
+        lookup("baseline.local.throughput.median")
+    assert not any(key.startswith("baseline.local.") for key in ledger())
 
 
 def test_evidence_of_two_batch_sizes_is_ambiguous_too(study_root):
     add_run(study_root, seed=0)
     add_run(study_root, seed=1, global_batch=256)
     with pytest.raises(ScalebookError, match=r"global_batch \(128 and 256\)"):
-        ledger.lookup("baseline.local.throughput.median")
+        lookup("baseline.local.throughput.median")
 
 
 def test_a_missing_key_names_near_ones(study_root):
     with pytest.raises(ScalebookError, match=r"near matches: reported\.2644\.throughput"):
-        ledger.lookup("reported.2644.troughput")
+        lookup("reported.2644.troughput")
     with pytest.raises(ScalebookError, match="scalebook run baseline --system local"):
-        ledger.lookup("baseline.local.throughput.median")
+        lookup("baseline.local.throughput.median")
     for key in ("", "x", "reported", "a.b.c.d.e", "baseline.local"):
         with pytest.raises(ScalebookError, match="no number"):
-            ledger.lookup(key)
+            lookup(key)
 
 
 @pytest.mark.parametrize(
-    ("number", "text"),
+    ("number", "shown"),
     [
         (4460.0, "4,460"), (489.6, "489.6"), (77.416, "77.4"), (0.2221, "0.222"), (1.0, "1"),
         (0.0, "0"), (math.nan, "–"), (12345.6, "12,346"), (1.704, "1.70"),
     ],
 )  # fmt: skip
-def test_numbers_are_rounded_for_reading(number, text):
-    assert value.number(number) == text
+def test_numbers_are_rounded_for_reading(number, shown):
+    assert text.number(number) == shown

@@ -9,9 +9,9 @@ from fabricate import STEP_MS, add_allreduce, add_campaign
 from study_sentences import proposal
 
 from scalebook import analysis, results
-from scalebook.analysis import comparable, linkcheck, scaling, step_parts
+from scalebook.analysis import Evidence, comparable, link_model, scaling, step_parts
 from scalebook.contract import ScalebookError
-from scalebook.values import ledger
+from scalebook.values import ledger, lookup
 
 
 def rows_of(table, **equal):
@@ -144,32 +144,39 @@ def test_one_node_is_no_network(study_root):
 # --------------------------------------------------------------------------- link model
 
 
+def checks():
+    evidence = Evidence()
+    return link_model.link_checks(evidence.step_parts, evidence.links)
+
+
 def test_a_fitted_link_is_held_against_steps_it_has_not_seen(study_root):
     add_campaign(study_root, "mini-1gbit")
     add_campaign(study_root, "mini-open")  # no curve, so nothing to hold against
     add_allreduce(study_root, "mini-1gbit", 0.12)
-    (row,) = linkcheck.link_check().to_dict("records")
-    assert (row["experiment"], row["system"], row["n"]) == ("ddp_2gpu", "mini-1gbit", 3)
+    (row,) = checks()
+    step = row.parts
+    assert (step.one["experiment"], step.one["system"]) == ("ddp_2gpu", "mini-1gbit")
+    assert step.parts["step"].n == 3
     # The control's 192 ms, then 4 × 11,181,642 bytes at 0.12 GB/s and two hops.
-    assert row["step_ms"] == pytest.approx(192 + 372.7, abs=1.5)
-    assert row["step_ms_low"] == pytest.approx(372.7, abs=1.5)
-    assert row["error"] == pytest.approx(100 * (row["step_ms"] / 402 - 1), abs=0.2)
-    assert row["inside"]
-    assert "Every measured step is between" in proposal.link_check(ledger.ledger())
+    assert row.step_ms == pytest.approx(192 + 372.7, abs=1.5)
+    assert row.step_ms_low == pytest.approx(372.7, abs=1.5)
+    assert row.error == pytest.approx(100 * (row.step_ms / 402 - 1), abs=0.2)
+    assert row.inside
+    assert proposal.link_check(ledger()).case == "inside"
 
 
 @pytest.mark.parametrize("lasts", [300, 700])
 def test_a_step_outside_both_cases_fails_the_link_model(study_root, lasts):
     add_campaign(study_root, "mini-1gbit", STEP_MS | {"ddp_2gpu": lasts})
     add_allreduce(study_root, "mini-1gbit", 0.12)
-    assert not linkcheck.link_check()["inside"].any()
-    assert "there the model fails" in proposal.link_check(ledger.ledger())
+    assert not any(row.inside for row in checks())
+    assert proposal.link_check(ledger()).case == "outside"
 
 
 def test_without_a_control_or_a_curve_nothing_is_checked(study_root):
     add_allreduce(study_root, "mini-1gbit", 0.12)
-    assert linkcheck.link_check().empty and not list(linkcheck.values())
-    assert "No training step" in proposal.link_check(ledger.ledger())
+    assert not checks() and not any(key.endswith(".step_error") for key in ledger())
+    assert proposal.link_check(ledger()).case == "not run"
 
 
 # --------------------------------------------------------------------------- ledger
@@ -179,13 +186,13 @@ def test_overheads_and_curves_are_quotable(study_root):
     add_campaign(study_root, "mini-1gbit")
     add_allreduce(study_root, "mini-1gbit", 0.12)
     add_allreduce(study_root, "mini-open", 3.0, local=True)
-    value = ledger.lookup("ddp_2gpu.mini-1gbit.network_ms.median")
+    value = lookup("ddp_2gpu.mini-1gbit.network_ms.median")
     assert (value.kind, value.unit, value.n) == ("measured", "ms", 3)
     assert value.value == pytest.approx(210, abs=0.1) and len(value.runs) == 9
     assert "against baseline and ddp_1node on mini-1gbit, n = 3" in value.source
-    limit = ledger.lookup("modelled.ddp_2gpu.mini-1gbit.transfer_ms")
+    limit = lookup("modelled.ddp_2gpu.mini-1gbit.transfer_ms")
     assert (limit.kind, limit.text) == ("modelled", "357.8 ms") and "1 Gbit/s" in limit.source
-    known = ledger.ledger()
+    known = ledger()
     assert known["ddp_weak.mini-1gbit.efficiency.median"].value == pytest.approx(53.6, abs=0.2)
     assert known["ddp_2gpu.mini-1gbit.step_time_p50_ms.median"].value == pytest.approx(402, abs=0.1)
     assert known["allreduce.mini-1gbit.busbw_gb_s.max"].text == "0.120 GB/s"

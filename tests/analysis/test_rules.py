@@ -7,18 +7,18 @@ import json
 from click.testing import CliRunner
 from fabricate import add_allreduce, add_campaign, add_run
 
-from scalebook.analysis import rules
+from scalebook.analysis import benchmarking_rules
 from scalebook.cli.command import main
-from scalebook.values import verdicts
+from scalebook.values import ledger
 
 
 def ruled(side: str) -> dict[int, str]:
-    table = rules.rules()
+    table = benchmarking_rules.rules()
     return table[table["side"] == side].set_index("number")["verdict"].to_dict()
 
 
 def where(side: str, number: int) -> str:
-    table = rules.rules()
+    table = benchmarking_rules.rules()
     return table[(table["side"] == side) & (table["number"] == number)]["where"].iloc[0]
 
 
@@ -83,8 +83,8 @@ def test_another_report_is_ruled_by_its_own_contents(study_root):
 
 def test_without_anything_no_rule_applies(study_root):
     (study_root / "data/reported/magic-castle-2025.yaml").unlink()
-    assert set(rules.rules()["verdict"]) == {"not applicable"}
-    counts = {value.key: value.value for value in verdicts.values()}
+    assert set(benchmarking_rules.rules()["verdict"]) == {"not applicable"}
+    counts = {key: value.value for key, value in ledger().items()}
     assert counts["rules.reported.not_applicable"] == 12 and counts["claims.all"] == 0
 
 
@@ -93,5 +93,6 @@ def test_the_command_prints_them(study_root):
     assert len(printed.splitlines()) == 25 and "broken" in printed
     rows = json.loads(CliRunner().invoke(main, ["claims", "--rules", "--json"]).output)
     assert {row["number"] for row in rows} == set(range(1, 13))
-    table = rules.rules_table()
-    assert list(table.columns) == list(rules.RULE_HEADERS) and len(table) == 12
+    table = benchmarking_rules.rules_table()
+    wide = ["number", "rule", "reported", "reported_where", "measured", "measured_where"]
+    assert list(table.columns) == wide and len(table) == 12

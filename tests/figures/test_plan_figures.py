@@ -9,11 +9,11 @@ import pytest
 from paths import REPOSITORY
 
 from scalebook import figures, study
-from scalebook.analysis.model_sizes import FILE, model_sizes
+from scalebook.analysis.models import FILE, model_sizes
 from scalebook.contract import ScalebookError
 from scalebook.figures import ladder, models, pitch, plan
-from scalebook.proposal.resources import ladder_table
-from scalebook.values.ledger import ledger
+from scalebook.proposal.request import request_of
+from scalebook.values import ledger
 
 NAMES = ("reported_speedup", "link_efficiency", "model_sizes", "ddp_architecture", "gantt",
          "risk_matrix", "machine_ladder")  # fmt: skip
@@ -99,7 +99,7 @@ def test_the_ladder_draws_the_modelled_rows_with_their_interval(project):
     machine = study.load().plan.machines[0]
     figure = ladder.machine_ladder(machine)
     for kind in ladder.KINDS:
-        table = ladder_table(machine, kind)
+        table = request_of(machine).ladder(kind)
         lines = [t for t in figure.data if t.name == f"{kind} scaling"]
         assert [list(line.y) for line in lines] == [table["step_ms"].tolist(),
                                                     table["efficiency"].tolist()]  # fmt: skip

@@ -2,9 +2,9 @@
 
 from paths import REPOSITORY
 
-from scalebook.publish import texts
+from scalebook.values.sentences import load
 
-sentences = texts.load(REPOSITORY)
+sentences = load(REPOSITORY)
 assert sentences is not None
 captions, ours, proposal, theirs = (
     sentences.captions,

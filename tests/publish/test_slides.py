@@ -14,7 +14,7 @@ from scalebook import study
 from scalebook.contract import ScalebookError
 from scalebook.figures.plan import level
 from scalebook.publish.slides import chapters, deck, slide_nodes
-from scalebook.values.ledger import ledger
+from scalebook.values import ledger
 
 SOURCE = (REPOSITORY / "book" / "slides.md").read_text()
 #: The chapters, each from its heading on.

@@ -87,10 +87,6 @@ class LinkFit:
     rate: float | None
     stems: tuple[str, ...]
 
-    def seconds(self, ranks: int, size: float) -> float:
-        """Time of one all-reduce of `size` bytes over `ranks` ranks."""
-        return ring_seconds(ranks, size, self.alpha, self.beta)
-
     @property
     def efficiency(self) -> float | None:
         """Fitted bandwidth as a share of the link's rate; None where that is not limited."""

@@ -164,13 +164,15 @@ def figures(out) -> None:
 @json_option
 def claims(by_rule, as_json) -> None:
     """Hold what was reported against itself, the data and the machine's limits."""
-    from scalebook.analysis import consistency, rules
+    from scalebook.analysis import CHECK_HEADERS, benchmarking_rules
+    from scalebook.values import check
 
     if by_rule:
-        table, columns, empty = rules.rules(), rules.COLUMNS, "nothing is reported or measured"
+        table, empty = benchmarking_rules.rules(), "nothing is reported or measured"
+        columns = benchmarking_rules.COLUMNS
     else:
-        table, empty = consistency.check(), "nothing is reported in data/reported/"
-        columns = tuple(consistency.CHECK_HEADERS)
+        table, empty = check(), "nothing is reported in data/reported/"
+        columns = tuple(CHECK_HEADERS)
     table = table if as_json else table[list(columns)]
     print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
 

@@ -27,12 +27,12 @@ def new(folder, title) -> None:
 def values(part, as_json) -> None:
     """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
     from scalebook.cli.parts import print_rows
-    from scalebook.values import ledger as numbers
+    from scalebook.values import ledger
 
     rows = [
         {"key": key, "value": one.value if as_json else one.text, "unit": one.unit,
          "kind": one.kind}
-        for key, one in sorted(numbers.ledger().items())
+        for key, one in sorted(ledger().items())
         if part in key
     ]  # fmt: skip
     for row in [] if as_json else rows:

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
-from scalebook.analysis.declared import start_command
 from scalebook.analysis.statistics import summarise
+from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError
 from scalebook.figures import column, theme
 from scalebook.figures.throughput import by_facet, label

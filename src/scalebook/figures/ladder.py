@@ -6,13 +6,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import study
-from scalebook.analysis.declared import system_title
-from scalebook.analysis.linkmodel import NOT_VALIDATED
+from scalebook.analysis import study_queries
+from scalebook.analysis.link_model import NOT_VALIDATED
+from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
-from scalebook.proposal.resources import ladder_table
+from scalebook.proposal.request import request_of
 from scalebook.study.plan import FILE
-from scalebook.values.value import number
 
 TITLE = "Modelled scaling on the target, not yet validated"
 
@@ -39,7 +39,8 @@ def machine_ladder(machine: str | None = None) -> go.Figure:
         return theme.empty(TITLE, f"No ladder: {FILE} is not there.")
     machine = machine or plan.machines[0]
     try:
-        tables = {kind: ladder_table(machine, kind) for kind in KINDS}
+        request = request_of(machine)
+        tables = {kind: request.ladder(kind) for kind in KINDS}
     except ScalebookError as error:  # a number that the model starts from is not there
         return theme.empty(TITLE, str(error))
     figure, cells = theme.grid([title for title, _, _ in PANELS])
@@ -53,7 +54,7 @@ def machine_ladder(machine: str | None = None) -> go.Figure:
             title_text="GPUs", minor_ticks="", **cell,
         )  # fmt: skip
     said = "; ".join(f"{kind} scaling {_said(table)}" for kind, table in tables.items())
-    name = theme.escape(system_title(machine) or machine)
+    name = theme.escape(study_queries.facts(machine).title or machine)
     return theme.finish(
         figure,
         TITLE,

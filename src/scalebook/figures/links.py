@@ -8,10 +8,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
+from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import plain
-from scalebook.analysis.declared import declared_systems
+from scalebook.analysis.text import number
 from scalebook.figures import column, theme
-from scalebook.values.value import number
 
 TITLE = "Bus bandwidth of an all-reduce"
 
@@ -32,7 +32,7 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None, narrow: bool = False
             TITLE,
             "No all-reduce curve yet: measure one with `sbatch slurm/test_allreduce.sbatch`.",
         )
-    order = declared_systems()
+    order = study_queries.systems()
     # The order of the study, so that a colour means the same system whichever are there.
     systems = sorted(
         curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99

@@ -7,8 +7,8 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from scalebook.analysis.model_sizes import FILE
-from scalebook.analysis.model_sizes import model_sizes as published
+from scalebook.analysis.models import FILE
+from scalebook.analysis.models import model_sizes as published
 from scalebook.figures import theme
 
 TITLE = "Parameters of published models"
@@ -38,7 +38,7 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
     Parameters
     ----------
     table : DataFrame, optional
-        Rows of `scalebook.analysis.model_sizes.model_sizes`; all of them where left out.
+        Rows of `scalebook.analysis.models.model_sizes`; all of them where left out.
     """
     table = published() if table is None else table
     if table.empty:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import by_stem, configurations, documented
-from scalebook.analysis.declared import declared_systems, link_rate, network
 from scalebook.analysis.scaling import scaling_table
 from scalebook.figures import theme
 
@@ -99,7 +99,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     ]  # fmt: skip
     if table.empty:
         return theme.empty(LINKS, "No measured run over several nodes with its reference yet.")
-    systems = [name for name in declared_systems() if name in set(table["system"])]
+    systems = [name for name in study_queries.systems() if name in set(table["system"])]
     labels = {name: _link(name) for name in systems}
     figure = go.Figure()
     for kind, hue in KINDS.items():
@@ -159,9 +159,10 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
 
 def _link(system: str) -> str:
     """What a reader calls the link of a system: its rate, else what its facts say of it."""
-    rate = link_rate(system)
+    facts = study_queries.facts(system)
+    rate = facts.link_gbit_s
     if rate is None:
-        return theme.escape(network(system).partition(":")[0] or system, 20)
+        return theme.escape(facts.network.partition(":")[0] or system, 20)
     return f"{rate:g} Gbit/s" if rate >= 1 else f"{1000 * rate:g} Mbit/s"
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis.comparable import METRICS, SYNTHETIC, plain
-from scalebook.analysis.declared import start_command
+from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from scalebook.analysis.checking import TOLERANCE
 from scalebook.analysis.comparable import Configuration, by_stem, configurations, documented
+from scalebook.analysis.reported_jobs import TOLERANCE
 from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.text import number
 from scalebook.figures import theme
-from scalebook.values.value import number
 
 TITLE = "Parallel efficiency against the ideal"
 

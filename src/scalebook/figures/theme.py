@@ -17,9 +17,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from scalebook.analysis.comparable import Configuration, count
-from scalebook.analysis.declared import declared_experiments, system_title
-from scalebook.values.sentences import listed
+from scalebook.analysis import study_queries
+from scalebook.analysis.comparable import Configuration
+from scalebook.analysis.text import count, listed
 
 #: Okabe–Ito without yellow and black, which vanish on a light or a dark page.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -87,7 +87,7 @@ def colour(experiment: str) -> str:
 
 def place(experiment: str) -> int:
     """Place of an experiment in ``study.yaml``, from 0; one that is not there comes last."""
-    names = list(declared_experiments())
+    names = list(study_queries.experiments())
     return names.index(experiment) if experiment in names else len(names)
 
 
@@ -273,8 +273,9 @@ def machines(systems: Iterable[str | None]) -> str:
     """Sentences that say what the systems are, as their facts title them; empty if none does."""
     titled: dict[str, list[str]] = {}
     for name in dict.fromkeys(systems):
-        if name and system_title(name):
-            titled.setdefault(system_title(name), []).append(name)
+        title = study_queries.facts(name).title
+        if name and title:
+            titled.setdefault(title, []).append(name)
     return "".join(f"{listed(names)}: {title}. " for title, names in titled.items())
 
 

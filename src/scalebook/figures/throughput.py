@@ -6,10 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
-from scalebook.analysis.declared import start_command
 from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.study_queries import start_command
+from scalebook.analysis.text import number
 from scalebook.figures import column, theme
-from scalebook.values.value import number
 
 TITLE = "Throughput of each configuration"
 

@@ -18,7 +18,7 @@ def ledger_digest(short: bool = False) -> str:
         Only the first `SHORT` characters, as the documents show it.
     """
     from scalebook.results import queries
-    from scalebook.values.ledger import ledger
+    from scalebook.values import ledger
 
     rows = {
         key: [value.value, value.unit, value.kind, value.low, value.high, value.n]

@@ -15,6 +15,7 @@ import pandas as pd
 from scalebook.contract import ScalebookError
 from scalebook.publish import values
 from scalebook.publish.values import Shown
+from scalebook.values import check
 
 NOTHING = "–"
 
@@ -150,9 +151,7 @@ def scaling(kind: str) -> pd.DataFrame:
 
 def claims(only_open: bool = False) -> pd.DataFrame:
     """Reported statements held against the numbers; only those that do not hold, or cannot."""
-    from scalebook.analysis import consistency
-
-    found = consistency.check()
+    found = check()
     if only_open:
         found = found[found["verdict"] != "holds"]
     headings = {"job_id": "Job", "statement": "Statement", "verdict": "Verdict",

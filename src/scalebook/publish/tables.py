@@ -44,7 +44,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "scaling.*": frames.scaling,
     "claims": frames.claims,
     "claims.open": lambda: frames.claims(only_open=True),
-    "rules": frames.asked("analysis.rules", "rules_table"),
+    "rules": frames.asked("analysis.benchmarking_rules", "rules_table"),
     "system.*": frames.system,
     "machines": frames_plan.machines,
     "request.compared": frames_plan.compared,

@@ -19,8 +19,7 @@ from sphinx.util.docutils import SphinxRole, SphinxTranslator
 
 from scalebook.contract import ScalebookError
 from scalebook.publish import inputs
-from scalebook.values import ledger
-from scalebook.values.value import Value
+from scalebook.values import Value, ledger, lookup
 
 if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
@@ -188,12 +187,12 @@ def anchor(key: str, prefix: str = "num") -> str:
 @functools.lru_cache(maxsize=1)
 def numbers() -> dict[str, Value]:
     """All numbers of the study, read once a build."""
-    return ledger.ledger()
+    return ledger()
 
 
 def _lookup(key: str) -> Value:
     known = numbers()
-    return known[key] if key in known else ledger.lookup(key)  # which says what is wrong
+    return known[key] if key in known else lookup(key)  # which says what is wrong
 
 
 def _digest(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The plan of a proposal: machines, runs, assumptions, milestones and risks of ``data/plan.yaml``.
 
-A study need not have one. What the runs cost stands nowhere in it: `scalebook.proposal.resources`
+A study need not have one. What the runs cost stands nowhere in it: `scalebook.proposal.request`
 computes that from this plan, the measured curves and the facts about the machines.
 """
 

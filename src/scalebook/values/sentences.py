@@ -1,18 +1,122 @@
-"""Parts that computed sentences are made of: numbers as roles, and questions to the ledger.
+"""Computed sentences: what a study writes them with, how they are loaded, and how one is made.
 
-A sentence holds no number itself. It names keys, and the page looks them up, so that a reader
-can follow each number to its origin in a computed sentence as in a typed one.
+A study has them as ``book/sentences.py`` or a package ``book/sentences/``, with
+
+    SENTENCES: Mapping[str, Callable[[Ledger], Sentence]]
+
+A function takes the numbers of the ledger by key. It compares them, and answers with the case that
+holds and MyST text for it, which has ``{value}`` roles, citations and formulas as typed text does.
+A sentence holds no number itself: it names keys, and the page looks them up, so that a reader can
+follow each number to its origin in a computed sentence as in a typed one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
-from scalebook.analysis import checking
+from scalebook import contract
+from scalebook.analysis import reported_jobs
+from scalebook.analysis.text import listed
+from scalebook.contract import ScalebookError
 from scalebook.values.value import Value
+
+__all__ = [
+    "Ledger",
+    "Sentence",
+    "agree",
+    "apart",
+    "below",
+    "has",
+    "listed",
+    "measured",
+    "number",
+    "spread",
+    "value",
+]
 
 #: The numbers a sentence may ask about, by key.
 Ledger = Mapping[str, Value]
+
+
+class Sentence(NamedTuple):
+    """A computed sentence: which case holds, in a word or two, and the text for it."""
+
+    case: str
+    text: str
+
+
+#: Where a study has its sentences, relative to its root; the first that is there.
+FILES = ("book/sentences/__init__.py", "book/sentences.py")
+_MODULE = "scalebook_study_sentences"
+
+
+def load(root: Path) -> ModuleType | None:
+    """Import the sentences of a study anew; None where it has none.
+
+    Raises
+    ------
+    ScalebookError
+        If they cannot be imported, or have no ``SENTENCES``.
+    """
+    file = next((file for file in FILES if (root / file).is_file()), None)
+    if file is None:
+        return None
+    # Its name in studies that were made when it was called so.
+    sys.modules.setdefault("scalebook.analysis.phrases", sys.modules[__name__])
+    for name in [name for name in sys.modules if name.partition(".")[0] == _MODULE]:
+        del sys.modules[name]
+    path = root / file
+    parts = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(_MODULE, path, submodule_search_locations=parts)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ScalebookError(f"{file}: {type(error).__name__}: {error}") from None
+    if not isinstance(getattr(module, "SENTENCES", None), Mapping):
+        raise ScalebookError(f"{file}: has no SENTENCES, a mapping of names to functions")
+    return module
+
+
+@functools.lru_cache(maxsize=4)
+def functions(root: Path) -> Mapping[str, Callable[[Ledger], Sentence | str]]:
+    """Functions of the sentences of a study by name; loaded once until ``cache_clear``."""
+    module = load(root)
+    if module is None:
+        raise ScalebookError(f"no computed sentence is there: write one in {FILES[1]}")
+    sentences: Mapping[str, Callable[[Ledger], Sentence | str]] = module.SENTENCES
+    return sentences
+
+
+def make(name: str, numbers: Ledger) -> Sentence:
+    """Make a sentence of the study; one that gives its text alone has no case.
+
+    Raises
+    ------
+    ScalebookError
+        If there is no such sentence, or it fails.
+    """
+    sentences = functions(contract.find_root())
+    if name not in sentences:
+        raise ScalebookError(f"no text {name!r}; there are {', '.join(sorted(sentences))}")
+    try:
+        made = sentences[name](numbers)
+        return Sentence("", made) if isinstance(made, str) else Sentence(*made)
+    except KeyError as error:
+        raise ScalebookError(f"text {name!r} asks for the number {error}: there is none") from None
+    except Exception as error:
+        raise ScalebookError(f"text {name!r} fails: {type(error).__name__}: {error}") from None
+
+
+# --------------------------------------------------------------------------- what they are made of
 
 
 def value(key: str, spec: str = "", unit: bool = True) -> str:
@@ -36,45 +140,40 @@ def spread(prefix: str, spec: str = "", unit: bool = True) -> str:
     return f"{value(f'{prefix}.median', spec, unit)} ({low}–{high})"
 
 
-def has(known: Ledger, *keys: str) -> bool:
+def has(numbers: Ledger, *keys: str) -> bool:
     """Whether all keys are in the ledger."""
-    return all(key in known for key in keys)
+    return all(key in numbers for key in keys)
 
 
-def number(known: Ledger, key: str) -> float:
+def number(numbers: Ledger, key: str) -> float:
     """The number behind a key that is there."""
-    return known[key].value
+    return numbers[key].value
 
 
-def agree(known: Ledger, one: str, other: str) -> bool:
+def agree(numbers: Ledger, one: str, other: str) -> bool:
     """Whether two numbers are the same to a check of reported ones."""
-    return checking.agree(number(known, one), number(known, other))
+    return reported_jobs.agree(number(numbers, one), number(numbers, other))
 
 
-def below(known: Ledger, one: str, other: str) -> bool:
+def below(numbers: Ledger, one: str, other: str) -> bool:
     """Whether the whole interval of the first quantity lies under that of the second."""
-    return number(known, f"{one}.high") < number(known, f"{other}.low")
+    return number(numbers, f"{one}.high") < number(numbers, f"{other}.low")
 
 
-def apart(known: Ledger, one: str, other: str) -> bool:
+def apart(numbers: Ledger, one: str, other: str) -> bool:
     """Whether the intervals of two measured quantities have no value in common.
 
     Parameters
     ----------
-    known : mapping
+    numbers : mapping
         The ledger.
     one, other : str
         Prefixes of keys that end in ``.low`` and ``.high``.
     """
-    return below(known, one, other) or below(known, other, one)
+    return below(numbers, one, other) or below(numbers, other, one)
 
 
-def measured(known: Ledger, *prefixes: str) -> bool:
+def measured(numbers: Ledger, *prefixes: str) -> bool:
     """Whether each quantity has a median with an interval in the ledger."""
     ends = ("median", "low", "high")
-    return all(has(known, *(f"{prefix}.{end}" for end in ends)) for prefix in prefixes)
-
-
-def listed(parts: list[str]) -> str:
-    """Words as ``one, two and three``."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return all(has(numbers, *(f"{prefix}.{end}" for end in ends)) for prefix in prefixes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from scalebook.analysis.declared import start_command
+from scalebook.analysis.study_queries import start_command
 from scalebook.figures import theme
 from scalebook.figures.profile import families
 from scalebook.figures.profile.shares import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scalebook.analysis.comparable import count
+from scalebook.analysis.text import count
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 from scalebook.figures.profile import families

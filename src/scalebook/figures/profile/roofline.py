@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import traces
-from scalebook.analysis.declared import start_command
+from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 from scalebook.figures.profile import families

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis.comparable import count
+from scalebook.analysis.text import count
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from IPython.display import HTML, display
 
 from scalebook import contract, traces
-from scalebook.analysis.declared import start_command
+from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError, Stem, UsageError
 from scalebook.figures.profile.ranks import collective_table, job_of, rank_comparison
 from scalebook.figures.profile.roofline import roofline

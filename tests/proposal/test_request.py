@@ -9,7 +9,9 @@ from fabricate import add_allreduce
 from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError
-from scalebook.proposal import request, resources, steptime
+from scalebook.proposal import steptime
+from scalebook.proposal.request import over_ladder, reported_hours, request_of
+from scalebook.values import ledger
 
 PLAN = """
 name: small
@@ -94,27 +96,28 @@ def test_seconds_of_a_step_by_hand(small):
 
 
 def test_hours_by_hand(small):
-    table = request.request_table("theirs").set_index("phase")
+    request = request_of("theirs")
     step = steptime.model_of("theirs").seconds(8, 100)
     timing = 6 * (3000 * step.high + 600) / 3600
     # 10 steps an epoch; 70 steps of 100 ms and a minute.
     training = 6 * (70 * 0.1 + 60) / 3600
-    row = table.loc["first"]
-    assert row["runs"] == 12
-    assert row["gpu_hours_high"] == pytest.approx(8 * timing + training)
-    assert row["node_hours_high"] == pytest.approx(2 * timing + training)
-    assert row["billed_high"] == pytest.approx(12 * row["node_hours_high"])
-    assert row["overhead_node_hours"] == pytest.approx(2 * 6 * 600 / 3600 + 6 * 60 / 3600)
-    assert table.loc["contingency", "node_hours"] == pytest.approx(row["node_hours"] / 2)
-    assert table.loc["total", "node_hours_low"] == pytest.approx(1.5 * row["node_hours_low"])
-    need = table.loc["total", "node_hours_high"]
-    asked = resources.asked("theirs")
-    assert asked["node_hours"] % 10 == 0 and 0 <= asked["node_hours"] - need < 10
-    assert asked["billed"] == 12 * asked["node_hours"]
+    first, total = request.costs["first"], request.costs["total"]
+    assert first.runs == 12
+    assert first.gpu_hours.high == pytest.approx(8 * timing + training)
+    assert first.node_hours.high == pytest.approx(2 * timing + training)
+    assert first.billed.high == pytest.approx(12 * first.node_hours.high)
+    assert first.overhead_node_hours == pytest.approx(2 * 6 * 600 / 3600 + 6 * 60 / 3600)
+    contingency = request.costs["contingency"]
+    assert contingency.node_hours.mid == pytest.approx(first.node_hours.mid / 2)
+    assert total.node_hours.low == pytest.approx(1.5 * first.node_hours.low)
+    asked = request.asked()
+    assert asked.node_hours % 10 == 0 and 0 <= asked.node_hours - total.node_hours.high < 10
+    assert asked.billed == 12 * asked.node_hours
 
 
 def test_a_ladder_is_relative_to_its_first_rung(small):
-    strong = resources.ladder_table("theirs", "strong")
+    request = request_of("theirs")
+    strong = request.ladder("strong")
     assert strong["global_batch"].tolist() == [800, 800, 800]
     assert strong["nodes"].tolist() == [1, 1, 2]
     assert strong.loc[0, ["speedup", "efficiency"]].tolist() == [1, 100]
@@ -123,38 +126,36 @@ def test_a_ladder_is_relative_to_its_first_rung(small):
     assert last["step_ms"] == pytest.approx(last["compute_ms"] + last["exchange_ms"])
     assert last["step_ms_low"] <= last["step_ms"] <= last["step_ms_high"]
     assert last["speedup_low"] <= last["speedup"] <= last["speedup_high"]
-    weak = resources.ladder_table("theirs", "weak")
+    weak = request.ladder("weak")
     assert weak["global_batch"].tolist() == [100, 200, 800]
     assert weak["efficiency"].iloc[-1] == pytest.approx(
         100 * weak["step_ms"][0] / weak["step_ms"].iloc[-1]
     )
     assert weak["efficiency_high"].max() <= 100 + 1e-9
     with pytest.raises(ScalebookError, match="strong or weak"):
-        resources.ladder_table("theirs", "other")
+        request.ladder("other")
 
 
 def test_the_reported_request_and_its_missing_factor(small):
-    table = resources.compared().set_index("request")
-    assert table.loc["as reported, rows added up", "node_hours"] == 30
-    nodes = table.loc["first factor read as nodes"]
-    assert nodes["gpu_hours"] == 30 * 4
-    configurations = table.loc["first factor read as configurations"]
+    plan = steptime.the_plan()
+    reported = plan.reported_request
+    assert sum(reported_hours(reported).values()) == 30
     # 1 + 2 + 8 GPUs × 4 runs × 2 h, and the rest in its share of 6 of 24.
-    assert configurations["gpu_hours"] == pytest.approx(11 * 4 * 2 * 1.25)
-    assert configurations["node_hours"] == pytest.approx((1 + 1 + 2) * 4 * 2 * 1.25)
-    assert "GPUs" in configurations["note"]
-    assert table.loc["asked for", "billed"] == resources.asked("theirs")["billed"]
+    assert over_ladder(reported, plan.ladder) == pytest.approx(11 * 4 * 2 * 1.25)
+    nodes = [request_of("theirs").model.nodes(gpus) for gpus in plan.ladder]
+    assert over_ladder(reported, nodes) == pytest.approx((1 + 1 + 2) * 4 * 2 * 1.25)
 
 
 def test_keys_of_the_ledger(small):
-    found = {value.key: value for value in resources.values()}
+    found = ledger()
     total = found["modelled.request.theirs.total.billed"]
     assert total.unit == "points" and total.low <= total.value <= total.high
     assert "not yet validated" in total.source
     assert found["modelled.request.theirs.first.runs"].value == 12
     assert found["modelled.request.reported.hours"].value == 30
     assert found["modelled.ladder.theirs.weak.8.efficiency"].unit == "%"
-    assert all(value.kind == "modelled" and value.code for value in found.values())
+    requested = [one for key, one in found.items() if key.startswith("modelled.request.")]
+    assert all(value.kind == "modelled" and value.code for value in requested)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +171,8 @@ def test_what_is_missing_is_named(small, file, said):
     path = small / file
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(ScalebookError, match=said):
-        resources.request_table("theirs")
-    assert not [one for one in resources.values() if ".theirs." in one.key]
+        request_of("theirs")
+    assert not [key for key in ledger() if key.startswith("modelled.request.theirs.")]
 
 
 def test_an_unknown_gpu_is_taken_as_no_faster(small):
@@ -186,10 +187,11 @@ def test_this_projects_request_is_below_what_was_reported(study_root):
     for name, rate in (("mini-1gbit", 0.12), ("mini-200mbit", 0.024)):
         link = {"link_gbit_s": 1.0 if name == "mini-1gbit" else 0.2}
         add_allreduce(study_root, name, rate, **link)
-    reported = resources.reported_hours()
-    assert sum(reported["parts"].values()) == 502 and reported["total"] == 500
-    for machine in steptime.the_plan().machines:
-        total = resources.request_table(machine).set_index("phase").loc["total"]
-        assert total["node_hours_low"] < total["node_hours"] < total["node_hours_high"]
-    lumi = resources.request_table("lumi-g").set_index("phase").loc["total"]
-    assert lumi["billed"] == pytest.approx(4 * lumi["node_hours"])
+    plan = steptime.the_plan()
+    assert sum(reported_hours(plan.reported_request).values()) == 502
+    assert ledger()["reported.proposal.total_hours"].value == 500
+    for machine in plan.machines:
+        total = request_of(machine).costs["total"]
+        assert total.node_hours.low < total.node_hours.mid < total.node_hours.high
+    lumi = request_of("lumi-g").costs["total"]
+    assert lumi.billed.mid == pytest.approx(4 * lumi.node_hours.mid)
