@@ -17,10 +17,11 @@ slower           one pass, at another rate than the claimed one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-from scalebook import results
+from scalebook import contract, results
 from scalebook.analysis.reported_jobs import Job, agree
 from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError
@@ -72,7 +73,7 @@ def counts(job: Job) -> Counts | None:
         epochs = results.epochs(stem)
     except ScalebookError:
         return None
-    folder = "results/local" if job.measured.get("local") else "results"
+    folder = contract.TRIALS if job.measured.get("local") else contract.EVIDENCE
     medians = {name: float(epochs[name].median()) for name in _COLUMNS if name in epochs}
     medians = {name: value for name, value in medians.items() if value == value}
     rates = _rates(epochs) if {"images", "train_time_s"} <= set(medians) else pd.Series(dtype=float)
@@ -81,7 +82,7 @@ def counts(job: Job) -> Counts | None:
     if rate is None:
         return None
     return Counts(
-        f"{folder}/csv/{stem}.csv",
+        contract.RunFiles(Path(folder), stem).csv.as_posix(),
         rate,
         medians["images"] if counted else None,
         medians["train_time_s"] if counted else None,

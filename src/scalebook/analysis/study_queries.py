@@ -46,7 +46,7 @@ def facts(system: str | None) -> Facts:
 @query
 def plan() -> Plan | None:
     """The plan of ``data/plan.yaml``; None where the study has none."""
-    return study.plan()
+    return study.load().plan
 
 
 @query

@@ -8,7 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from scalebook import contract, results
-from scalebook.contract import RunFiles, Stem
+from scalebook.contract import RunFiles
 from scalebook.proposal.request import steps_of
 from scalebook.study import Plan
 from scalebook.study.plan import Measurement
@@ -72,7 +72,7 @@ def measured_sizes() -> Sizes | None:
     runs = results.runs(kind="measured", evidence=True)
     rows, others, traces = [], [], []
     for stem in runs["stem"].tolist():
-        files = RunFiles(contract.find_root() / "results", Stem.parse(stem))
+        files = RunFiles(contract.find_root() / contract.EVIDENCE, stem)
         if not (files.steps.is_file() and files.csv.is_file()):
             continue
         about = results.manifest(stem)

@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError
-from scalebook.study.document import read_yaml, validated
-from scalebook.study.model import Experiment, merge
+from scalebook.study import Experiment
+from scalebook.study.document import read
 from scalebook.values import yaml_lines
 from scalebook.values.inputs import Inputs
 from scalebook.values.value import Value, dotted
@@ -148,7 +148,7 @@ def publications() -> Iterator[tuple[str, Cited]]:
     """Numbers of ``data/cited``, each with its file."""
     for path in sorted((contract.find_root() / CITED).glob("*.yaml")):
         file = f"{CITED}/{path.name}"
-        for one in validated(CitedFile, read_yaml(path), file).numbers:
+        for one in read(CitedFile, path, file).numbers:
             yield file, one
 
 
@@ -188,12 +188,10 @@ def _bibliography() -> set[str]:
 
 
 def _machines() -> Iterator[Value]:
-    for path in sorted((contract.find_root() / SYSTEMS).glob("*.yaml")):
-        file, name = f"{SYSTEMS}/{path.name}", path.stem
-        document = read_yaml(path)
-        facts = validated(study.Facts, document, file)
+    for name, facts in study.load().machines.items():
+        file = f"{SYSTEMS}/{name}.yaml"
         source = ", ".join(filter(None, (facts.source, facts.date and f"read on {facts.date}")))
-        for keys, value in _numbers(document):
+        for keys, value in _numbers(facts.model_dump(exclude_unset=True)):
             fact = " ".join(keys).replace("_", " ")
             yield Value(
                 key=".".join(("cited", name, *keys)),
@@ -244,8 +242,7 @@ def _settings(loaded: study.Study) -> Iterator[Value]:
                 source, own = f"setting of campaign {name}", f"{where}.set.{field}"
                 yield _setting(f"{prefix}.{field}", value, _unit(field), source, own)
         for member in campaign.experiments:
-            settings = loaded.experiments[member].model_dump(exclude_unset=True)
-            there = Experiment.model_validate(merge(settings, campaign.overrides(member)))
+            there = loaded.experiment(member, campaign.overrides(member))
             for field, value, unit in (*_fields(there), *_steps(there)):
                 key, own = f"{prefix}.{member}.{field}", f"{where}: {member}, {field}"
                 yield _setting(key, value, unit, f"{member} in campaign {name}", own)
