@@ -16,13 +16,13 @@ from scalebook.contract import RunFiles, ScalebookError
 from scalebook.launch.slurm.commands import Ask, NoAccounting, NoSlurm, ask, asking_environment
 from scalebook.launch.waiting import looks
 
-#: Columns of ``results/logs/<stem>.sacct.csv``, as Slurm names them; times in UTC. None of them
-#: names a user, an account, a node or a folder.
-COLUMNS = (
-    "JobID", "JobName", "State", "ExitCode", "DerivedExitCode", "Submit", "Start", "End",
-    "Elapsed", "Timelimit", "NNodes", "NTasks", "AllocCPUS", "AllocTRES", "MaxRSS", "AveCPU",
-    "TotalCPU",
-)  # fmt: skip
+# None of them names a user, an account, a node or a folder.
+_FIELDS = (
+    "JobID,JobName,State,ExitCode,DerivedExitCode,Submit,Start,End,Elapsed,Timelimit,NNodes,NTasks,"
+    "AllocCPUS,AllocTRES,MaxRSS,AveCPU,TotalCPU"
+)
+#: Columns of ``results/logs/<stem>.sacct.csv``, as Slurm names them; times in UTC.
+COLUMNS = tuple(_FIELDS.split(","))
 
 # Asked for besides, to tell the job from another one of the same number; not kept.
 _CLUSTER = "Cluster"
@@ -81,9 +81,8 @@ def record(
         Runs ``sacct``; for tests.
     """
     asked = asked or _ask_in_utc
-    fields = ",".join((_CLUSTER, *COLUMNS))
-    argv = ["sacct", "-D", "-P", "-n", f"--delimiter={_SEPARATOR}", f"--format={fields}"]
-    argv += ["-j", ",".join(numbers)]
+    argv = ["sacct", "-D", "-P", "-n", f"--delimiter={_SEPARATOR}"]
+    argv += [f"--format={_CLUSTER},{_FIELDS}", "-j", ",".join(numbers)]
     late = time.time() - files.manifest.stat().st_mtime > _LATE_S
     problem = ""
     for _ in looks(0.2, longest_s=3.0, timeout_s=0.0 if late else timeout_s):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,14 +103,15 @@ class Allocation:
             return path
         loaded = study.load(root)
         if system == "auto":
-            system = system_of(loaded.systems, self.cluster) or ""
-        if not system:
+            system = system_of(loaded.systems, self.cluster) or "auto"
+        if system == "auto":
             raise UsageError(
                 f"--system auto: no Slurm system of study.yaml stands for the cluster "
                 f"{self.cluster}; there are {', '.join(loaded.systems)}"
             )
         seed = self.task if seed is None else seed
-        resolved = self._fitting(loaded, experiment, system, seed, overrides)
+        make = functools.partial(study.resolve, loaded, experiment, system, seed)
+        resolved = self._fitting(loaded.experiment(experiment), make, overrides)
         if path.is_file():
             if contract.read_json(path) == resolved:
                 return path
@@ -126,26 +128,24 @@ class Allocation:
 
     def _fitting(
         self,
-        loaded: study.Study,
-        experiment: str,
-        system: str,
-        seed: int | None,
+        experiment: study.Experiment,
+        make: Callable[[dict[str, Any]], dict[str, Any]],
         overrides: dict[str, Any],
     ) -> dict[str, Any]:
         """Resolve with the nodes the study gives the ranks, or else with those of this job."""
-        free = not (loaded.experiment(experiment).nodes or overrides.get("nodes"))
-        world = overrides.get("world_size", loaded.experiment(experiment).world_size)
+        free = not (experiment.nodes or overrides.get("nodes"))
+        world = overrides.get("world_size", experiment.world_size)
         if free and isinstance(world, int):
             with contextlib.suppress(UsageError):
-                resolved = study.resolve(loaded, experiment, system, seed, overrides)
+                resolved = make(overrides)
                 if self._holds(resolved["layout"]):
                     return resolved
             overrides = {**overrides, "nodes": max(1, math.ceil(world / self.ranks_per_node))}
-        resolved = study.resolve(loaded, experiment, system, seed, overrides)
+        resolved = make(overrides)
         layout = resolved["layout"]
         if not self._holds(layout):
             raise UsageError(
-                f"experiment {experiment} takes {layout['nodes']} node(s) with "
+                f"experiment {resolved['experiment']} takes {layout['nodes']} node(s) with "
                 f"{layout['ranks_per_node']} rank(s) each, and this job has {self.nodes} with "
                 f"{self.ranks_per_node}: sbatch --nodes={layout['nodes']} "
                 f"--ntasks-per-node={layout['ranks_per_node']} …"
@@ -153,9 +153,8 @@ class Allocation:
         return resolved
 
     def _holds(self, layout: dict[str, Any]) -> bool:
-        return bool(
-            layout["nodes"] <= self.nodes and layout["ranks_per_node"] <= self.ranks_per_node
-        )
+        fits = layout["nodes"] <= self.nodes, layout["ranks_per_node"] <= self.ranks_per_node
+        return all(fits)
 
 
 def environment_overrides(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:

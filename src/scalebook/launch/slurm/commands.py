@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from scalebook.contract import ScalebookError
 
@@ -19,21 +19,53 @@ SUBMIT_S = 60.0
 class SlurmError(ScalebookError):
     """Slurm answered, and refused; the message is Slurm's."""
 
+    #: Parts of messages that mean this error and no other.
+    marks: ClassVar[tuple[str, ...]] = ()
+
 
 class UnknownJob(SlurmError):
     """The controller has no job of that number, or no longer."""
+
+    marks = ("invalid job id specified", "job/step already completing or completed")
 
 
 class NoAccounting(SlurmError):
     """The cluster keeps no accounting."""
 
+    marks = ("accounting storage is disabled", "accounting_storage/none")
+
 
 class ControllerAway(ScalebookError):
     """Nobody answered: the controller or the accounting is down or out of reach for now."""
 
+    marks: ClassVar[tuple[str, ...]] = (
+        "unable to contact slurm",
+        "unable to connect to database",
+        "problem talking to the database",
+        "socket timed out",
+        "connection refused",
+        "connection timed out",
+        "connection reset",
+        "communication connection failure",
+        "no route to host",
+        "network is unreachable",
+        "zero bytes were transmitted",
+        "in standby mode",
+        "failed to open persistent connection",
+        "slurm temporarily unable",
+        "munge encode failed",
+        "if munged is running",
+    )
+
 
 class NoSlurm(ControllerAway):
     """There is no Slurm to ask: this machine has no commands, or no configuration."""
+
+    marks = (
+        "could not establish a configuration source",
+        "unable to process configuration file",
+        "failed to fetch config",
+    )
 
 
 class Ask(Protocol):
@@ -42,33 +74,6 @@ class Ask(Protocol):
     def __call__(self, argv: Sequence[str]) -> str:
         """Run the command."""
         ...
-
-
-_AWAY = (
-    "unable to contact slurm",
-    "unable to connect to database",
-    "problem talking to the database",
-    "socket timed out",
-    "connection refused",
-    "connection timed out",
-    "connection reset",
-    "communication connection failure",
-    "no route to host",
-    "network is unreachable",
-    "zero bytes were transmitted",
-    "in standby mode",
-    "failed to open persistent connection",
-    "slurm temporarily unable",
-    "munge encode failed",
-    "if munged is running",
-)
-_NO_SLURM = (
-    "could not establish a configuration source",
-    "unable to process configuration file",
-    "failed to fetch config",
-)
-_NO_ACCOUNTING = ("accounting storage is disabled", "accounting_storage/none")
-_UNKNOWN_JOB = ("invalid job id specified", "job/step already completing or completed")
 
 
 def ask(
@@ -125,28 +130,20 @@ def ask(
     except OSError as error:
         raise NoSlurm(f"{argv[0]} cannot be run ({error.strerror})") from None
     # sacct reports that the database is out of reach, and exits with 0.
-    if done.returncode == 0 and not (argv[0] == "sacct" and _holds(done.stderr, _AWAY)):
+    if done.returncode == 0 and not (argv[0] == "sacct" and _is_about(ControllerAway, done.stderr)):
         return done.stdout
     raise _failure(argv[0], done.stderr or done.stdout)
 
 
 def _failure(command: str, output: str) -> ScalebookError:
     """Error of the right kind for what a command complained about."""
-    message = complaint(output) or f"{command} failed without a word"
-    for marks, kind in (
-        (_NO_SLURM, NoSlurm),
-        (_NO_ACCOUNTING, NoAccounting),
-        (_UNKNOWN_JOB, UnknownJob),
-        (_AWAY, ControllerAway),
-    ):
-        if _holds(output, marks):
-            return kind(message)
-    return SlurmError(message)
+    kinds = (NoSlurm, NoAccounting, UnknownJob, ControllerAway)
+    kind = next((kind for kind in kinds if _is_about(kind, output)), SlurmError)
+    return kind(complaint(output) or f"{command} failed without a word")
 
 
-def _holds(text: str, marks: tuple[str, ...]) -> bool:
-    lowered = text.lower()
-    return any(mark in lowered for mark in marks)
+def _is_about(kind: type[SlurmError | ControllerAway], output: str) -> bool:
+    return any(mark in output.lower() for mark in kind.marks)
 
 
 def complaint(output: str) -> str:

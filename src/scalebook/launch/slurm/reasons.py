@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
+import functools
 import os
 import re
 import signal
+from pathlib import Path
+
+import yaml
 
 from scalebook.launch.job import JobState
 from scalebook.launch.slurm.records import Exit
@@ -105,63 +110,12 @@ def local_time(moment: dt.datetime, now: dt.datetime) -> str:
 
 # --------------------------------------------------------------------------- waiting
 
-# Slurm's reasons (job_state_reason in slurm.h).
-_REASONS = {
-    "Resources": "waiting for nodes to become free",
-    "Priority": "jobs of higher priority are before it",
-    "Dependency": "waiting for another job to end",
-    "DependencyNeverSatisfied": "waits for a job that did not end as it had to, so it never "
-    "starts: cancel it",
-    "JobHeldUser": "held by its owner; let it go with: scontrol release {job}",
-    "JobHeldAdmin": "held by an administrator: ask them",
-    "BeginTime": "its start time has not come",
-    "JobArrayTaskLimit": "waiting for other tasks of its array",
-    "ReqNodeNotAvail": "nodes it needs are down, drained or reserved",
-    "NodeDown": "a node it needs is down",
-    "PartitionDown": "its partition is down",
-    "PartitionInactive": "its partition takes no jobs to run now",
-    "PartitionNodeLimit": "asks for more nodes than its partition gives a job: submit it anew "
-    "with fewer",
-    "PartitionTimeLimit": "asks for more time than its partition gives a job: submit it anew "
-    "with less",
-    "Reservation": "waiting for its reservation to begin",
-    "ReservationDeleted": "its reservation was deleted: cancel it",
-    "Licenses": "waiting for a licence",
-    "BadConstraints": "no node is what it asks for: submit it anew",
-    "InvalidAccount": "its account is not known here: submit it anew with another",
-    "AccountNotAllowed": "its account may not use this partition",
-    "InvalidQOS": "its QOS is not known here: submit it anew with another",
-    "QOSNotAllowed": "its QOS may not be used in this partition",
-    "QOSUsageThreshold": "its QOS is used up beyond a threshold",
-    "AccountingPolicy": "over a limit of its account",
-    "Cleaning": "its last attempt is still being cleaned up",
-    "Prolog": "its nodes are being prepared",
-    "SystemFailure": "Slurm or a node failed: ask the administrators",
-    "launch failed requeued held": "could not be started and is held; look at its nodes, then: "
-    "scontrol release {job}",
-    "JobHoldMaxRequeue": "was requeued too often and is held; let it go with: scontrol release "
-    "{job}",
-    "MaxRequeue": "was requeued too often and is held; let it go with: scontrol release {job}",
-    "DeadLine": "cannot end before its deadline",
-    "NonZeroExitCode": "its last attempt failed",
-    "FedJobLock": "the clusters of the federation are agreeing on it",
-    "BurstBufferResources": "waiting for burst-buffer space",
-    "BurstBufferStageIn": "its files are being copied in",
-}
-_REASON_PREFIXES = {
-    "Nodes required for job are": "nodes it needs are down, drained or reserved",
-    "Required nodes not available": "nodes it needs are down, drained or reserved",
-    "QOSGrp": "all jobs of its QOS together are at a limit",
-    "QOSMax": "over a limit of its QOS",
-    "QOSMin": "asks for less than its QOS demands",
-    "QOS": "held by a rule of its QOS",
-    "AssocGrp": "all jobs of its account together are at a limit",
-    "AssocMax": "over a limit of its account or user",
-    "Assoc": "held by a rule of its account",
-    "MaxMemPerLimit": "asks for more memory than a job may have: submit it anew with less",
-    "MaxJobsPer": "over a limit of its account",
-    "BurstBuffer": "waiting for a burst buffer",
-}
+
+@functools.cache
+def _reasons() -> dict[str, str]:
+    path = Path(__file__).with_name("reasons.yaml")
+    reasons: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return reasons
 
 
 def waiting_reason(reason: str, job: str) -> str:
@@ -170,8 +124,7 @@ def waiting_reason(reason: str, job: str) -> str:
     word = reason.partition(",")[0].strip().strip("()")
     if word in ("", "None"):
         return ""
-    prefix = next((key for key in _REASON_PREFIXES if word.startswith(key)), "")
-    text = _REASONS.get(word) or _REASON_PREFIXES.get(prefix)
-    if text is None:
-        return f"Slurm says {word}"
-    return text.format(job=job) + ("" if " " in word else f" ({word})")
+    for name, text in _reasons().items():
+        if fnmatch.fnmatchcase(word, name):
+            return text.format(job=job) + ("" if " " in word else f" ({word})")
+    return f"Slurm says {word}"

@@ -37,8 +37,6 @@ class Queued:
         Slurm's word for why it waits or why it ended.
     start, end : datetime or None
         Of a waiting job, when it is expected to start.
-    limit : str
-        Time limit as Slurm writes it.
     """
 
     job: str
@@ -47,7 +45,6 @@ class Queued:
     reason: str = ""
     start: dt.datetime | None = None
     end: dt.datetime | None = None
-    limit: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,8 @@ class Attempt:
         Number or name of the user who cancelled it, or empty.
     exit, derived : Exit
         That of the script, and the highest of its steps.
+    limit : str
+        Time limit as Slurm writes it.
     """
 
     job: str
@@ -79,7 +78,6 @@ class Attempt:
     cancelled_by: str = ""
     exit: Exit = Exit()
     derived: Exit = Exit()
-    submit: dt.datetime | None = None
     start: dt.datetime | None = None
     end: dt.datetime | None = None
     limit: str = ""
@@ -91,11 +89,9 @@ class Shown:
     """One job as ``scontrol show job`` shows it."""
 
     state: str
-    reason: str = ""
     exit: Exit = Exit()
     derived: Exit = Exit()
     restarts: int = 0
-    start: dt.datetime | None = None
     end: dt.datetime | None = None
     limit: str = ""
 
@@ -104,17 +100,16 @@ class Shown:
 
 
 def parse_squeue(text: str) -> dict[str, Queued]:
-    """Records by job, from lines of `slurm_commands.QUEUE_FORMAT`; a torn line is left out."""
+    """Records by job, from lines of `commands.QUEUE_FORMAT`; a torn line is left out."""
     found = {}
     for line in text.splitlines():
         cells = line.split("|")
         if len(cells) != 7:
             continue
-        job, raw, state, reason, start, end, limit = (cell.strip() for cell in cells)
+        job, raw, state, reason, start, end, _ = (cell.strip() for cell in cells)
         if _JOB.fullmatch(job):
-            found[job] = Queued(
-                job, raw, _word(state), reason, parse_time(start), parse_time(end), limit
-            )
+            times = parse_time(start), parse_time(end)
+            found[job] = Queued(job, raw, _word(state), reason, *times)
     return found
 
 
@@ -125,7 +120,7 @@ _STEP = re.compile(r"(?P<job>\d+(?:_(?:\d+|\[[^\]]*\]))?)(?:\+\d+)?(?:\.(?P<step
 
 
 def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
-    """Attempts by job, oldest first, from lines of `slurm_commands.ACCOUNTING_FIELDS`.
+    """Attempts by job, oldest first, from lines of `commands.ACCOUNTING_FIELDS`.
 
     Tasks of an array that never started share one line (``17_[2-3]``). It goes on naming tasks
     that have started since: those have lines of their own, and it says nothing of them.
@@ -137,7 +132,7 @@ def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
         match = _STEP.fullmatch(cells[0]) if len(cells) == 9 else None
         if match is None:
             continue
-        _, raw, state, code, derived, submit, start, end, limit = cells
+        _, raw, state, code, derived, _, start, end, limit = cells
         if match["step"]:
             attempts = found.get(match["job"])
             if attempts:
@@ -151,7 +146,6 @@ def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
             cancelled_by=state.partition(" by ")[2].strip(),
             exit=parse_exit(code),
             derived=parse_exit(derived),
-            submit=parse_time(submit),
             start=parse_time(start),
             end=parse_time(end),
             limit=limit,
@@ -197,11 +191,9 @@ def parse_scontrol_job(text: str) -> Shown | None:
         return None
     return Shown(
         state=_word(values["JobState"]),
-        reason=values.get("Reason", ""),
         exit=parse_exit(values.get("ExitCode", "")),
         derived=parse_exit(values.get("DerivedExitCode", "")),
         restarts=int(values.get("Restarts", "0") or 0),
-        start=parse_time(values.get("StartTime", "")),
         end=parse_time(values.get("EndTime", "")),
         limit=values.get("TimeLimit", ""),
     )
