@@ -164,11 +164,11 @@ def learnt(job: Job) -> list[tuple[str, ...]]:
 
 
 class Watched:
-    """Jobs, and every state and reason that the monitor has told of them."""
+    """Jobs, and every state and reason that the monitor has reported."""
 
     def __init__(self, jobs: dict[str, Job]) -> None:
         self.jobs = jobs
-        self.told: dict[str, list[tuple[JobState, str]]] = {name: [] for name in jobs}
+        self.seen: dict[str, list[tuple[JobState, str]]] = {name: [] for name in jobs}
         self._todo: dict[str, tuple[Callable[[Job], object], Callable[[Job], object]]] = {}
 
     def once(
@@ -189,7 +189,7 @@ class Watched:
             if all(state.finished for state in states.values()):
                 return self
             assert time.monotonic() < end, {
-                name: (self.told[name], self.jobs[name].logs(8))
+                name: (self.seen[name], self.jobs[name].logs(8))
                 for name, state in states.items()
                 if not state.finished
             }
@@ -198,15 +198,15 @@ class Watched:
     def _look(self, name: str, job: Job) -> JobState:
         state = job.state()
         seen = (state, job.reason())
-        if not self.told[name] or self.told[name][-1] != seen:
-            self.told[name].append(seen)
+        if not self.seen[name] or self.seen[name][-1] != seen:
+            self.seen[name].append(seen)
             if os.environ.get("SCALEBOOK_TEST_TELLS"):
                 print(f"{time.monotonic():.1f} {name}: {state.value} {seen[1]}", flush=True)
         return state
 
     def reasons(self, name: str, state: JobState) -> list[str]:
-        """Reasons told while the job was in a state."""
-        return [reason for seen, reason in self.told[name] if seen is state]
+        """Reasons reported while the job was in a state."""
+        return [reason for seen, reason in self.seen[name] if seen is state]
 
 
 def rank_process(job: Job, rank: int) -> int:

@@ -67,10 +67,10 @@ def answers(*texts):
 
     def asked(argv):
         assert argv[0] == "sacct" and {"-D", "-P"} <= set(argv)
-        said = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(said, Exception):
-            raise said
-        return said
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     return asked
 
@@ -209,7 +209,7 @@ def spoil(files, what):
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "message"),
     [
         ("no csv", "no such file"),
         ("short", "holds 2 epochs"),
@@ -219,10 +219,10 @@ def spoil(files, what):
         ("failed", "is failed"),
     ],
 )
-def test_damaged_files_are_one_line(study_root, sacct, what, said):
+def test_damaged_files_are_one_line(study_root, sacct, what, message):
     job = FakeJob(study_root).leave()
     spoil(job.files(), what)
-    with pytest.raises(ScalebookError, match=said) as caught:
+    with pytest.raises(ScalebookError, match=message) as caught:
         collect(job)
     assert "\n" not in str(caught.value)
 

@@ -35,7 +35,7 @@ SEEN = {
 }
 
 # As PyTorch and NCCL document or print them on GPUs.
-SAID = {
+PRINTED = {
     "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 22.00 MiB.": "on the GPU",
     "scalebook.train: rank 0, epoch 1: out of memory: lower global_batch": "out of memory",
     "UserWarning: CUDA initialization: The NVIDIA driver on your system is too old (found version "
@@ -69,9 +69,9 @@ def test_the_cause_and_the_first_failing_rank_are_found(name):
     assert len(lines.splitlines()) <= 6
 
 
-@pytest.mark.parametrize("text", SAID)
+@pytest.mark.parametrize("text", PRINTED)
 def test_causes_that_need_a_gpu_or_a_broken_node_are_known(text):
-    assert SAID[text] in diagnose(text, JobState.FAILED).cause
+    assert PRINTED[text] in diagnose(text, JobState.FAILED).cause
 
 
 def test_what_the_scheduler_knows_is_not_guessed():

@@ -68,10 +68,10 @@ def test_new_runs_come_whole_and_a_second_call_changes_nothing(study_root, there
     (there / "study/results/notes.txt").write_text("nobody's")
     kept = add_run(study_root, "fp16", seed=7)
     mine = files(study_root)
-    said = fetch("me@cluster:study", study_root)
-    assert said.runs == [stem]
-    assert len(said.new) == 4
-    assert not said.left and not said.updated and not said.running
+    fetched = fetch("me@cluster:study", study_root)
+    assert fetched.runs == [stem]
+    assert len(fetched.new) == 4
+    assert not fetched.left and not fetched.updated and not fetched.running
     now = files(study_root)
     assert {name: now[name] for name in mine} == mine, kept
     assert now[f"results/logs/{stem}.log"][0] == b"a log\n"
@@ -115,10 +115,10 @@ def test_what_differs_is_left_on_both_sides(study_root, there):
     mine = add_run(study_root, rate=400.0)
     assert mine == theirs
     before = files(study_root)
-    said = fetch("me@cluster:study", study_root)
-    assert not said.runs
+    fetched = fetch("me@cluster:study", study_root)
+    assert not fetched.runs
     assert files(study_root) == before
-    (file, why), *_ = said.left.items()
+    (file, why), *_ = fetched.left.items()
     assert file.endswith(".csv")
     shown = why.rsplit(" ", 1)[1]
     assert (study_root / shown).read_bytes() == (there / "study" / file).read_bytes()
@@ -137,9 +137,9 @@ def test_a_run_that_goes_on_there_is_waited_for_and_one_that_was_resumed_comes(s
     document["epochs"] = 3
     add_run(there / "study", accuracy=(40.0, 51.0, 52.0))
     contract.write_json(there / f"study/results/manifests/{stem}.json", document)
-    said = fetch("me@cluster:study", study_root)
-    assert f"results/csv/{stem}.csv" in said.updated
-    assert not said.left
+    fetched = fetch("me@cluster:study", study_root)
+    assert f"results/csv/{stem}.csv" in fetched.updated
+    assert not fetched.left
     # A copy here that is finished is not changed by an older one there.
     add_run(there / "study", accuracy=(1.0,))
     now = files(study_root)
@@ -163,9 +163,9 @@ def test_a_damaged_run_is_left_whole(study_root, there, kind):
     else:
         rows = (results / f"csv/{stem}.csv").read_text().splitlines()[:-1]
         (results / f"csv/{stem}.csv").write_text("\n".join(rows) + "\n")
-    said = fetch("me@cluster:study", study_root)
-    assert said.runs == [good]
-    assert len(said.left) == 1
+    fetched = fetch("me@cluster:study", study_root)
+    assert fetched.runs == [good]
+    assert len(fetched.left) == 1
     assert not any(stem in name for name in files(study_root))
 
 
@@ -178,9 +178,9 @@ def test_links_hidden_and_foreign_names_are_not_taken(study_root, there):
     (csv / "baseline_1_1gpu_1.csv").symlink_to(secret)
     (csv / f".{stem}.csv.abc").write_text("half")
     (csv / "what is this.csv").write_text("epoch,val_acc\n1,4\n")
-    said = fetch("me@cluster:study", study_root)
-    assert said.runs == [stem]
-    assert list(said.left) == ["results/csv/what is this.csv"]
+    fetched = fetch("me@cluster:study", study_root)
+    assert fetched.runs == [stem]
+    assert list(fetched.left) == ["results/csv/what is this.csv"]
 
 
 @needs_rsync
@@ -193,9 +193,9 @@ def test_curves_of_the_link_and_utilisation_logs_come_too(study_root, there):
     contract.write_whole(results / "profiling/gpu_util_7.log", "node,utilisation\n")
     bad = results / "allreduce/allreduce_8_2cpu_8.csv"
     contract.write_whole(bad, "bytes,time\n8,1\n")
-    said = fetch("me@cluster:study", study_root)
-    assert len(said.new) == 3
-    assert list(said.left) == ["results/allreduce/allreduce_8_2cpu_8.csv"]
+    fetched = fetch("me@cluster:study", study_root)
+    assert len(fetched.new) == 3
+    assert list(fetched.left) == ["results/allreduce/allreduce_8_2cpu_8.csv"]
 
 
 @needs_rsync

@@ -71,18 +71,18 @@ def test_a_job_outlives_its_submitter_and_is_found_again(study_root):
     damaged = job.folder.parent / "t1-damaged"
     damaged.mkdir()
     (damaged / "job.json").write_text("{", encoding="utf-8")
-    said = CliRunner().invoke(main, ["status"])
-    assert said.exit_code == 1 and job.id in said.stdout
-    assert said.stderr.startswith("error: ") and said.stderr.count("\n") == 1
-    assert "t1-damaged" in said.stderr
+    done = CliRunner().invoke(main, ["status"])
+    assert done.exit_code == 1 and job.id in done.stdout
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "t1-damaged" in done.stderr
     with pytest.raises(ScalebookError, match=f"the newest are {job.id}"):
         launch.find("t2-unknown")
 
 
 def test_a_path_that_cannot_be_written_is_one_line(study_root):
     (study_root / "taken").write_text("", encoding="utf-8")
-    said = CliRunner().invoke(main, ["figures", "--out", str(study_root / "taken" / "deeper")])
-    assert said.exit_code == 1 and said.stderr.count("\n") == 1 and "taken" in said.stderr
+    done = CliRunner().invoke(main, ["figures", "--out", str(study_root / "taken" / "deeper")])
+    assert done.exit_code == 1 and done.stderr.count("\n") == 1 and "taken" in done.stderr
 
 
 def test_cancel_ends_every_rank_and_resume_goes_on(study_root):

@@ -36,7 +36,7 @@ def root(cluster, tmp_path_factory):
         yield folder
 
 
-def says(job: Job) -> tuple[int, str]:
+def watched(job: Job) -> tuple[int, str]:
     """Exit status of `scalebook watch` and what it prints."""
     done = scalebook("watch", job.id)
     assert "Traceback" not in done.output
@@ -83,20 +83,20 @@ def waiting(root):
     rows: dict[str, dict] = {}
     looked_for = {"waits": "(", "held": "Held", "never": "Never"}
 
-    def told() -> bool:
+    def all_wait() -> bool:
         rows.update(status())
         return all(word in rows[name]["reason"] for name, word in looked_for.items())
 
-    until(told, "each has its reason", 60)
+    until(all_wait, "each has its reason", 60)
     watching = start_scalebook("watch", jobs["waits"].id)
     until(lambda: "sleeps" in watching.stdout.readline(), "it is watched", 20)
     assert scalebook("cancel", jobs["waits"].id).exit_code == 0
-    said = watching.communicate(timeout=60)[0]
+    text = watching.communicate(timeout=60)[0]
     slurm("scancel", jobs["fills"].slurm_id)
     for name in ("held", "never"):
         jobs[name].cancel()
     Watched(jobs).to_the_end(60)
-    return jobs, rows, (watching.returncode, said)
+    return jobs, rows, (watching.returncode, text)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_a_job_that_waits_says_why(waiting, name, words):
 
 
 def test_a_cancelled_job_ends_its_watch_with_1(waiting):
-    jobs, _, (status, said) = waiting
-    assert status == 1 and "cancelled" in said and "Traceback" not in said, said
+    jobs, _, (status, text) = waiting
+    assert status == 1 and "cancelled" in text and "Traceback" not in text, text
     for name in ("waits", "fills", "held", "never"):
         assert jobs[name].state() is JobState.CANCELLED, name
         assert jobs[name].reason().startswith("by "), jobs[name].reason()
     assert "before it started" in jobs["held"].reason()
     assert "before it started" not in jobs["fills"].reason()
-    status, said = says(jobs["fills"])
-    assert status == 1 and "cancelled" in said
+    status, text = watched(jobs["fills"])
+    assert status == 1 and "cancelled" in text
 
 
 # --------------------------------------------------------------------------- jobs that end badly
@@ -173,9 +173,9 @@ def test_a_job_that_ends_badly_says_how_why_and_what_to_do(shot, name, state, wo
     assert job.state() is state, (job.reason(), job.logs())
     reason = job.reason()
     assert "\n" not in reason and all(word in reason for word in words), (reason, job.logs())
-    assert shot.told[name][-1] == (state, reason)
-    status, said = says(job)
-    assert status == 1 and state.value in said and reason in said
+    assert shot.seen[name][-1] == (state, reason)
+    status, text = watched(job)
+    assert status == 1 and state.value in text and reason in text
 
 
 def test_a_job_lost_to_its_limit_closes_its_manifest(shot):
@@ -196,7 +196,7 @@ def test_a_run_that_its_time_limit_interrupts_goes_on_within_the_epoch(shot):
     assert "checkpoint at epoch 2, step" in first["reason"]
     assert (second["first_epoch"], second["scheduler"]["restart_count"]) == (2, "1")
     assert any("requeued" in reason for reason in shot.reasons("limit", JobState.PENDING))
-    assert says(job)[0] == 0
+    assert watched(job)[0] == 0
 
 
 def test_a_run_that_is_requeued_by_hand_goes_on(shot):
@@ -205,7 +205,7 @@ def test_a_run_that_is_requeued_by_hand_goes_on(shot):
     assert any("requeued" in reason for reason in shot.reasons("hand", JobState.PENDING))
     assert [one["ended"] for one in attempts(job)][-1] == "completed"
     assert len(attempts(job)) == 2
-    assert says(job)[0] == 0
+    assert watched(job)[0] == 0
 
 
 @pytest.fixture(scope="module")
@@ -228,15 +228,15 @@ def test_a_preempted_run_is_requeued_and_goes_on(overtaken, shot):
     waited = overtaken.reasons("run", JobState.PENDING)
     assert any("after a job of higher priority took its nodes" in reason for reason in waited)
     assert learnt(job) == learnt(shot.jobs["hand"]) and len(attempts(job)) == 2
-    assert says(job)[0] == 0
+    assert watched(job)[0] == 0
 
 
 def test_a_preempted_job_that_may_not_be_requeued_has_ended(overtaken):
     job = overtaken.jobs["stays"]
-    assert job.state() is JobState.PREEMPTED, overtaken.told["stays"]
+    assert job.state() is JobState.PREEMPTED, overtaken.seen["stays"]
     assert "higher priority" in job.reason()
-    status, said = says(job)
-    assert status == 1 and "preempted" in said
+    status, text = watched(job)
+    assert status == 1 and "preempted" in text
 
 
 @pytest.fixture(scope="module")
@@ -278,15 +278,15 @@ def test_a_run_that_loses_its_node_is_requeued_and_goes_on(bereft, shot):
     assert any("requeued after a node was lost" in reason for reason in waited), waited
     assert learnt(job) == learnt(shot.jobs["hand"])
     assert [one["ended"] for one in attempts(job)] == ["killed", "completed"]
-    assert says(job)[0] == 0
+    assert watched(job)[0] == 0
 
 
 def test_a_job_that_loses_its_node_and_may_not_be_requeued_has_ended(bereft):
     job = bereft.jobs["stays"]
-    assert job.state() is JobState.NODE_FAIL, bereft.told["stays"]
+    assert job.state() is JobState.NODE_FAIL, bereft.seen["stays"]
     assert "a node was lost" in job.reason() and "sinfo -R" in job.reason()
-    status, said = says(job)
-    assert status == 1 and "node lost" in said
+    status, text = watched(job)
+    assert status == 1 and "node lost" in text
 
 
 # --------------------------------------------------------------------------- Slurm itself
@@ -307,11 +307,11 @@ def test_a_watch_outlives_a_controller_that_is_away_for_a_while(cluster, root):
 
     thread = threading.Thread(target=away)
     thread.start()
-    status, said = says(job)
+    status, text = watched(job)
     thread.join()
     [(state, reason)] = missed
     assert state is JobState.RUNNING and "last known state" in reason
-    assert status == 0 and "has not answered since" in said and "completed" in said, said
+    assert status == 0 and "has not answered since" in text and "completed" in text, text
     assert len(learnt(job)) == 5
 
 
@@ -325,12 +325,12 @@ def test_without_accounting_a_job_is_followed_all_the_same(tmp_path):
         eats = submit("eats", "little-memory")
         Watched({**jobs, "eats": eats}).to_the_end(90)
         assert jobs["one"].state() is JobState.COMPLETED, jobs["one"].logs()
-        status, said = says(jobs["one"])
-        assert status == 0 and str(jobs["one"].stem) in said
+        status, text = watched(jobs["one"])
+        assert status == 0 and str(jobs["one"].stem) in text
         assert jobs["hushed"].state() is JobState.FAILED
         assert "exit status 9" in jobs["hushed"].reason()
         assert eats.state() is JobState.OUT_OF_MEMORY, eats.reason()
-        assert says(jobs["hushed"])[0] == says(eats)[0] == 1
-        # Its controller remembers that there is no accounting: said, not kept silent.
+        assert watched(jobs["hushed"])[0] == watched(eats)[0] == 1
+        # Its controller remembers that there is no accounting: text, not kept silent.
         collected = launch.collect(jobs["one"])
         assert "accounting" in collected.note and not collected.files.sacct.is_file()

@@ -57,9 +57,9 @@ def test_a_run_on_two_nodes_is_followed_and_collected(root):
     assert collected.files.csv.is_file()
     assert collected.files.sacct.is_file()
     assert "node1" not in collected.files.sacct.read_text()
-    said = contract.read_json(collected.files.manifest)
-    assert said["submitted"] == job.notes["command"]
-    assert said["attempts"][-1]["scheduler"]["job_id"] == job.slurm_id
+    manifest = contract.read_json(collected.files.manifest)
+    assert manifest["submitted"] == job.notes["command"]
+    assert manifest["attempts"][-1]["scheduler"]["job_id"] == job.slurm_id
     assert launch.collect(job).files == collected.files
 
 

@@ -188,8 +188,8 @@ def test_a_campaign_that_was_interrupted_goes_on_where_it_was(root):
     lines = iter(first.stdout.readline, "")
     assert any("[2/4]" in line for line in lines) and "two" in next(lines)
     first.send_signal(signal.SIGINT)
-    said = first.communicate(timeout=60)[0]
-    assert "call the same command again" in said and "Traceback" not in said, said
+    text = first.communicate(timeout=60)[0]
+    assert "call the same command again" in text and "Traceback" not in text, text
     jobs = launch.jobs()
     assert len(jobs) == 4
     cancelled = jobs[-1]
@@ -200,9 +200,9 @@ def test_a_campaign_that_was_interrupted_goes_on_where_it_was(root):
 
     again = scalebook(*command, "--json")
     assert again.exit_code == 0, again.output
-    told = json.loads(again.stdout)
-    assert len(told["finished"]) >= 1 and len(told["finished"]) + len(told["ran"]) == 4
-    assert not told["failed"]
+    answer = json.loads(again.stdout)
+    assert len(answer["finished"]) >= 1 and len(answer["finished"]) + len(answer["ran"]) == 4
+    assert not answer["failed"]
     jobs = launch.jobs()
     assert len(jobs) == 5
     done = [job for job in jobs if job.id != cancelled.id]

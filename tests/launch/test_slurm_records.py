@@ -22,7 +22,7 @@ COMPLETED = Run("completed")
 NO_RUN = Run()
 
 
-def recorded(event):
+def recording(event):
     """View of the one job of an event, as all three commands told it."""
     squeue = records.parse_squeue(read(event, "squeue"))
     sacct = records.parse_sacct(read(event, "sacct"))
@@ -37,7 +37,7 @@ def read(event, kind):
     return text.partition(f"$ {kind}\n")[2].partition("$ ")[0]
 
 
-def told(view, run=NO_RUN, now=LATER, submitted=LONG_AGO, last=None):
+def judged(view, run=NO_RUN, now=LATER, submitted=LONG_AGO, last=None):
     return judge(view, run, submitted, now, last)
 
 
@@ -61,11 +61,11 @@ ENDED = {
 @pytest.mark.parametrize("event", ENDED)
 @pytest.mark.parametrize("forgotten", [False, True], ids=["remembered", "forgotten"])
 def test_every_end_is_told_while_and_after_the_controller_remembers_it(event, forgotten):
-    view = recorded(event)
+    view = recording(event)
     if forgotten:
         view = View(None, view.attempts, None)
     run = COMPLETED if event == "completed" else Run()
-    verdict = told(view, run)
+    verdict = judged(view, run)
     state, words = ENDED[event]
     assert verdict.state is state
     assert words in verdict.reason
@@ -85,9 +85,9 @@ def test_every_end_is_told_while_and_after_the_controller_remembers_it(event, fo
     ],
 )
 def test_the_controller_tells_the_end_where_there_is_no_accounting(event, state, words):
-    view = recorded(f"{event}.no-accounting")
+    view = recording(f"{event}.no-accounting")
     assert view.attempts == ()
-    verdict = told(view, COMPLETED if event == "completed" else Run())
+    verdict = judged(view, COMPLETED if event == "completed" else Run())
     assert verdict.state is state
     assert words in verdict.reason
 
@@ -113,9 +113,9 @@ ALIVE = {
 
 @pytest.mark.parametrize("event", ALIVE)
 def test_a_living_job_says_why_it_waits(event):
-    view = recorded(event)
+    view = recording(event)
     start = view.queued.start or LONG_AGO
-    verdict = told(view, now=start - dt.timedelta(minutes=2))
+    verdict = judged(view, now=start - dt.timedelta(minutes=2))
     state, words = ALIVE[event]
     assert verdict.state is state
     assert words in verdict.reason
@@ -123,11 +123,11 @@ def test_a_living_job_says_why_it_waits(event):
 
 
 def test_a_requeued_job_goes_on_saying_so_while_it_waits_for_nodes():
-    waiting = told(recorded("node-lost-requeued"))
+    waiting = judged(recording("node-lost-requeued"))
     later = View(Queued("22", "22", "PENDING", "Resources"))
-    assert told(later, last=waiting).reason.startswith("requeued after a node was lost; waiting")
-    running = told(recorded("running"), last=waiting)
-    assert told(later, last=running).reason.startswith("waiting")
+    assert judged(later, last=waiting).reason.startswith("requeued after a node was lost; waiting")
+    running = judged(recording("running"), last=waiting)
+    assert judged(later, last=running).reason.startswith("waiting")
 
 
 # --------------------------------------------------------------------------- other words
@@ -145,7 +145,7 @@ def test_a_requeued_job_goes_on_saying_so_while_it_waits_for_nodes():
     ],
 )
 def test_states_in_between_are_alive(word, state):
-    verdict = told(View(Queued("1", "1", word)))
+    verdict = judged(View(Queued("1", "1", word)))
     assert verdict.state is state
     assert verdict.reason
 
@@ -160,7 +160,7 @@ def test_states_in_between_are_alive(word, state):
     ],
 )
 def test_rare_ends_have_a_reason(word, state):
-    verdict = told(View(None, (Attempt("1", "1", word),)))
+    verdict = judged(View(None, (Attempt("1", "1", word),)))
     assert (verdict.state, verdict.settled) == (state, True)
     assert verdict.reason
 
@@ -185,97 +185,97 @@ def test_reasons_are_told_in_words(reason, words):
 
 def test_an_expected_start_a_year_away_is_not_told():
     far = Queued("1", "1", "PENDING", "Resources", start=LATER + dt.timedelta(days=365))
-    assert "expected" not in told(View(far)).reason
+    assert "expected" not in judged(View(far)).reason
 
 
 def test_a_cancelled_job_names_nobody():
     by = Attempt("1", "1", "CANCELLED", cancelled_by="4711", start=LONG_AGO)
-    assert told(View(None, (by,))).reason == "by another user"
+    assert judged(View(None, (by,))).reason == "by another user"
 
 
 # --------------------------------------------------------------------------- two stories of one job
 
 
 def test_a_script_that_ended_well_did_not_train_if_its_manifest_says_otherwise():
-    view = recorded("completed")
-    failed = told(view, Run("failed", "rank 1: the disk is full"))
+    view = recording("completed")
+    failed = judged(view, Run("failed", "rank 1: the disk is full"))
     assert failed.state is JobState.FAILED
     assert failed.reason == "Slurm says completed, but its run failed: rank 1: the disk is full"
-    assert told(view, Run()).state is JobState.FAILED
+    assert judged(view, Run()).state is JobState.FAILED
 
 
 def test_files_may_take_a_moment_after_the_end():
-    view = recorded("completed")
+    view = recording("completed")
     just_now = view.attempts[-1].end + dt.timedelta(seconds=2)
-    verdict = told(view, Run(), now=just_now)
+    verdict = judged(view, Run(), now=just_now)
     assert (verdict.state, verdict.settled) == (JobState.RUNNING, False)
 
 
 def test_the_runs_own_words_beat_an_exit_status():
-    verdict = told(recorded("failed"), Run("failed", "data/: no data set"))
+    verdict = judged(recording("failed"), Run("failed", "data/: no data set"))
     assert (verdict.state, verdict.reason) == (JobState.FAILED, "data/: no data set")
-    stopped = told(recorded("failed"), Run("timeout", "stopped before the time limit"))
+    stopped = judged(recording("failed"), Run("timeout", "stopped before the time limit"))
     assert stopped.state is JobState.TIMEOUT
-    lost = told(recorded("node-lost"), Run("completed"))
+    lost = judged(recording("node-lost"), Run("completed"))
     assert lost.state is JobState.NODE_FAIL
     assert "after its training had completed" in lost.reason
 
 
 def test_a_run_that_was_not_requeued_ran_out_of_time():
     attempt = Attempt("1", "1", "FAILED", exit=Exit(75))
-    assert told(View(None, (attempt,))).state is JobState.TIMEOUT
+    assert judged(View(None, (attempt,))).state is JobState.TIMEOUT
 
 
 # --------------------------------------------------------------------------- not knowing yet
 
 
 def test_no_end_is_reported_before_accounting_knows_it():
-    ended = recorded("out-of-memory")
+    ended = recording("out-of-memory")
     soon = ended.queued.end + dt.timedelta(seconds=1)
     running = Verdict(JobState.RUNNING)
     view = View(ended.queued, (), ended.shown)
-    verdict = told(view, now=soon, last=running)
+    verdict = judged(view, now=soon, last=running)
     assert (verdict.state, verdict.settled) == (JobState.RUNNING, False)
     # It never comes: then what the controller says must do.
-    assert told(view, last=running).state is JobState.OUT_OF_MEMORY
+    assert judged(view, last=running).state is JobState.OUT_OF_MEMORY
     half = View(ended.queued, (Attempt("3", "3", "RUNNING"),))
-    assert told(half, now=soon, last=running).state is JobState.RUNNING
+    assert judged(half, now=soon, last=running).state is JobState.RUNNING
 
 
 def test_an_earlier_attempts_end_is_not_taken_for_the_last_ones():
     now = LATER
     view = View(Queued("1", "1", "COMPLETED", end=now), (Attempt("1", "1", "NODE_FAIL"),))
-    verdict = told(view, COMPLETED, now=now, last=Verdict(JobState.RUNNING))
+    verdict = judged(view, COMPLETED, now=now, last=Verdict(JobState.RUNNING))
     assert (verdict.state, verdict.settled) == (JobState.RUNNING, False)
 
 
 def test_a_job_just_submitted_may_be_unknown_everywhere():
     now = LATER
-    new = told(View(), now=now, submitted=now - dt.timedelta(seconds=2))
+    new = judged(View(), now=now, submitted=now - dt.timedelta(seconds=2))
     assert (new.state, new.settled) == (JobState.PENDING, False)
-    lost = told(View(), now=now, submitted=LONG_AGO)
+    lost = judged(View(), now=now, submitted=LONG_AGO)
     assert (lost.state, lost.settled) == (JobState.FAILED, True)
-    assert told(View(), COMPLETED, now=now).state is JobState.COMPLETED
+    assert judged(View(), COMPLETED, now=now).state is JobState.COMPLETED
 
 
 def test_while_the_controller_is_away_the_last_state_stands():
     view = View(Queued("1", "1", "COMPLETED"), away_since=LATER)
-    verdict = told(view, last=Verdict(JobState.RUNNING))
+    verdict = judged(view, last=Verdict(JobState.RUNNING))
     assert verdict.state is JobState.RUNNING
     assert "not answered since" in verdict.reason
 
 
 def test_without_its_cluster_the_runs_own_record_decides():
     view = View(elsewhere="cluster a does not answer here, b does")
-    assert told(view, COMPLETED).state is JobState.COMPLETED
-    unknown = told(view, last=Verdict(JobState.RUNNING))
+    assert judged(view, COMPLETED).state is JobState.COMPLETED
+    unknown = judged(view, last=Verdict(JobState.RUNNING))
     assert (unknown.state, unknown.settled) == (JobState.RUNNING, False)
     assert "cluster a does not answer" in unknown.reason
 
 
 def test_while_accounting_is_away_an_end_is_not_the_last_word():
-    ended = recorded("failed")
-    verdict = told(View(ended.queued, (), ended.shown, Accounting.AWAY))
+    ended = recording("failed")
+    verdict = judged(View(ended.queued, (), ended.shown, Accounting.AWAY))
     assert (verdict.state, verdict.settled) == (JobState.FAILED, False)
 
 
@@ -328,7 +328,7 @@ def test_a_submission_is_read_with_and_without_a_cluster():
 
 def test_an_exit_status_above_128_is_a_signal():
     attempt = Attempt("1", "1", "FAILED", exit=Exit(137), steps=(Step("0", "FAILED", Exit(0, 9)),))
-    assert "SIGKILL" in told(View(None, (attempt,))).reason
+    assert "SIGKILL" in judged(View(None, (attempt,))).reason
 
 
 # --------------------------------------------------------------------------- complaints

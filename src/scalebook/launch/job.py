@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import enum
@@ -215,13 +216,10 @@ class Job(ABC):
             job_id = contract.new_job_id()
             Stem(resolved["experiment"], job_id, layout["world_size"], layout["device"])
             folder = job_folder(root, job_id)
-            try:
+            with contextlib.suppress(FileExistsError):
                 folder.mkdir(parents=True)
-                break
-            except FileExistsError:
-                continue
-        contract.write_json(folder / "resolved.json", resolved)
-        return folder
+                contract.write_json(folder / "resolved.json", resolved)
+                return folder
 
     @classmethod
     def write_notes(cls, folder: Path, submitted: str | None, **facts: object) -> None:

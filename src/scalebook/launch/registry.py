@@ -71,7 +71,7 @@ def pick_system(loaded: study.Study, system: str = "auto") -> str:
         Where systems are declared.
     system : str
         A name, which is taken as it is; or ``auto``: the Slurm system that stands for the
-        cluster whose controller answers here, else a local one.
+        cluster whose controller answers here, else a local one, else what another launcher takes.
 
     Raises
     ------
@@ -80,9 +80,9 @@ def pick_system(loaded: study.Study, system: str = "auto") -> str:
     """
     if system != "auto":
         return system
-    for name, jobs_of in _OWN.items():
+    for name in dict.fromkeys([*_OWN, *(one.launcher for one in loaded.systems.values())]):
         theirs = {key: one for key, one in loaded.systems.items() if one.launcher == name}
-        if theirs and (found := jobs_of.system_here(theirs)):
+        if theirs and (found := launcher(name).system_here(theirs)):
             return found
     raise UsageError(
         "--system auto: no Slurm controller that a system stands for answers here, and study.yaml "
