@@ -16,7 +16,7 @@ from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
 from scalebook.cli import main
 from scalebook.contract import ScalebookError
-from scalebook.project import committed, deliverables, pdf_facts, specification
+from scalebook.project import deliverables, pdf_facts, specification
 from scalebook.publish import ledger_digest
 
 
@@ -26,7 +26,7 @@ def rows(root: Path) -> dict[str, deliverables.Deliverable]:
 
 def declare(root: Path, **wanted) -> None:
     (root / "data").mkdir(exist_ok=True)
-    (root / deliverables.DECLARED).write_text(yaml.safe_dump(wanted))
+    (root / deliverables.FILE).write_text(yaml.safe_dump(wanted))
 
 
 def make_pdf(path: Path, pages: list[str], digest: str = "", held: bool = True) -> None:
@@ -164,16 +164,16 @@ def test_a_personal_path_is_found(study_root, text):
     logs = study_root / "results/logs"
     logs.mkdir(parents=True)
     (logs / "a.log").write_text("755 images/s, results/csv/a.csv, 2 / 3\n")
-    (one,) = committed.personal(study_root)
+    (one,) = deliverables.personal(study_root)
     assert one.status == "ok"
     (logs / "a.log").write_text(text)
-    (one,) = committed.personal(study_root)
+    (one,) = deliverables.personal(study_root)
     assert one.status == "wrong" and one.found.startswith("results/logs/a.log: ")
 
 
 def test_what_is_too_large_is_named(study_root):
     (study_root / "large.bin").write_bytes(b"0" * 2_000_000)
-    (one,) = committed.budget(study_root, 1)
+    (one,) = deliverables.budget(study_root, 1)
     assert one.status == "wrong" and one.mend.endswith("large.bin")
 
 
@@ -196,7 +196,7 @@ def test_a_mistake_in_the_declaration_is_one_line(study_root):
 
 
 def test_the_declaration_of_this_study_names_what_there_is():
-    wanted = deliverables.declared(REPOSITORY)
+    wanted = deliverables.load(REPOSITORY)
     assert set(wanted.documents) == {"paper", "proposal", "slides"}
     for name in wanted.files:
         assert (REPOSITORY / name).is_file(), name

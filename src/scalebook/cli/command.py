@@ -76,7 +76,7 @@ def get() -> None:
 @main.command()
 @click.option("--all", "everything", is_flag=True, help="Trials in results/local too.")
 @json_option
-def runs(everything, as_json) -> None:
+def runs(everything: bool, as_json: bool) -> None:
     """List the runs in results/ and what is wrong with any file."""
     from scalebook import results
 
@@ -106,7 +106,7 @@ def trace() -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--measure-cpu", is_flag=True, help="Hold the trace against this machine's CPU.")
 @json_option
-def summary(files, measure_cpu, as_json) -> None:
+def summary(files: tuple[Path, ...], measure_cpu: bool, as_json: bool) -> None:
     """Say where the time of a trace goes; several files are compared as ranks of one job."""
     from scalebook import traces
 
@@ -133,7 +133,7 @@ def summary(files, measure_cpu, as_json) -> None:
     help="What is compared.",
 )
 @json_option
-def diff(before, after, by, as_json) -> None:
+def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
     """Say what became faster or slower, appeared or vanished from BEFORE to AFTER, per step."""
     from scalebook import traces
 
@@ -146,7 +146,7 @@ def diff(before, after, by, as_json) -> None:
 
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of results/plots.")
-def figures(out) -> None:
+def figures(out: Path | None) -> None:
     """Render the study's figures that are not current, as PNG (300 dpi) and SVG."""
     from scalebook.figures import static
 
@@ -162,18 +162,18 @@ def figures(out) -> None:
 @main.command()
 @click.option("--rules", "by_rule", is_flag=True, help="The twelve rules of Hoefler and Belli.")
 @json_option
-def claims(by_rule, as_json) -> None:
+def claims(by_rule: bool, as_json: bool) -> None:
     """Hold what was reported against itself, the data and the machine's limits."""
     from scalebook.analysis import CHECK_HEADERS, benchmarking_rules
     from scalebook.values import check
 
     if by_rule:
         table, empty = benchmarking_rules.rules(), "nothing is reported or measured"
-        columns = benchmarking_rules.COLUMNS
+        columns = list(benchmarking_rules.COLUMNS)
     else:
         table, empty = check(), "nothing is reported in data/reported/"
-        columns = tuple(CHECK_HEADERS)
-    table = table if as_json else table[list(columns)]
+        columns = list(CHECK_HEADERS)
+    table = table if as_json else table[columns]
     print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
 
 
@@ -188,7 +188,7 @@ def claims(by_rule, as_json) -> None:
     help="First run EXPERIMENT through notebook 01_run, unless a finished run exists; auto: the "
     "one that study.yaml gives this notebook, else quick, else its first.",
 )
-def book(experiment) -> None:
+def book(experiment: str | None) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
     from scalebook import launch
     from scalebook.figures import static
@@ -210,7 +210,7 @@ def book(experiment) -> None:
 
 @main.command()
 @json_option
-def doctor(as_json) -> None:
+def doctor(as_json: bool) -> None:
     """List what is here and what is missing, each with the command that mends it."""
     from scalebook.project import doctor as checks
 

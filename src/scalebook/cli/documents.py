@@ -14,7 +14,7 @@ from scalebook import contract
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--title", default="", help="Of the study and its book; the folder's name if none.")
-def new(folder, title) -> None:
+def new(folder: Path, title: str) -> None:
     """Start a study of your own in FOLDER, which is new or empty."""
     from scalebook.project import new_study
 
@@ -24,7 +24,7 @@ def new(folder, title) -> None:
 @click.command()
 @click.argument("part", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
-def values(part, as_json) -> None:
+def values(part: str, as_json: bool) -> None:
     """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
     from scalebook.cli.parts import print_rows
     from scalebook.values import ledger
@@ -70,7 +70,7 @@ def specification() -> None:
 @click.command()
 @click.argument("run")
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of _build/reports/.")
-def report(run, out) -> None:
+def report(run: str, out: Path | None) -> None:
     """Write RUN (stem, job id, or how it begins) as one HTML file to mail."""
     from scalebook.publish import report as reporting
 
@@ -79,7 +79,7 @@ def report(run, out) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
-def check(as_json) -> None:
+def check(as_json: bool) -> None:
     """List what is to be handed over: there and current, or what to do about it."""
     from scalebook.project import deliverables
 
@@ -97,7 +97,7 @@ def check(as_json) -> None:
 
 @click.command()
 @click.argument("version")
-def release(version) -> None:
+def release(version: str) -> None:
     """Check everything, tag VERSION, and pack book, PDFs, results and their checksums."""
     from scalebook.project import release as releasing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -34,7 +35,16 @@ from scalebook.contract import ScalebookError, UsageError
 @set_option
 @json_option
 def run(
-    experiment, resume_job, everything, campaign, dry_run, arrays, system, seed, overrides, as_json
+    experiment: str | None,
+    resume_job: str | None,
+    everything: bool,
+    campaign: str | None,
+    dry_run: bool,
+    arrays: bool,
+    system: str,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Submit EXPERIMENT, watch it, collect its files."""
     from scalebook import launch
@@ -45,10 +55,10 @@ def run(
         return _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json)
     if campaign or dry_run or arrays:
         raise UsageError("run: --campaign, --dry-run and --arrays go with --all")
-    if resume_job:
-        job = launch.resume(resume_job)
-    else:
+    if experiment:
         job = launch.submit(_resolve(experiment, system, seed, overrides))
+    else:
+        job = launch.resume(str(resume_job))
     click.echo(f"job {job.id}", err=True)
     if not launch.watch(job).finished:
         return
@@ -68,7 +78,9 @@ def run(
 @seed_option
 @set_option
 @click.option("--job", "in_job", is_flag=True, help="Note it for this Slurm job; print its path.")
-def resolve(experiment, system, seed, overrides, in_job) -> None:
+def resolve(
+    experiment: str, system: str, seed: int | None, overrides: tuple[str, ...], in_job: bool
+) -> None:
     """Print the JSON one training process reads."""
     if in_job:
         from scalebook.launch.slurm import allocation
@@ -87,7 +99,9 @@ def resolve(experiment, system, seed, overrides, in_job) -> None:
 @seed_option
 @set_option
 @json_option
-def submit(experiment, system, seed, overrides, as_json) -> None:
+def submit(
+    experiment: str, system: str, seed: int | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
     """Submit EXPERIMENT and return at once."""
     from scalebook import launch
 
@@ -100,7 +114,7 @@ def submit(experiment, system, seed, overrides, as_json) -> None:
 
 @click.command()
 @click.argument("job")
-def watch(job) -> None:
+def watch(job: str) -> None:
     """Follow JOB to its end. Ctrl-C detaches; the job goes on."""
     from scalebook import launch
 
@@ -112,7 +126,7 @@ def watch(job) -> None:
 @click.command()
 @click.argument("job", required=False)
 @json_option
-def status(job, as_json) -> None:
+def status(job: str | None, as_json: bool) -> None:
     """State of JOB, or of every job submitted from this study."""
     from scalebook import launch
     from scalebook.launch.watch import describe
@@ -138,7 +152,7 @@ def status(job, as_json) -> None:
 
 @click.command()
 @click.argument("job")
-def cancel(job) -> None:
+def cancel(job: str) -> None:
     """End every rank of JOB."""
     from scalebook import launch
 
@@ -154,7 +168,7 @@ def cancel(job) -> None:
 @click.command()
 @click.argument("job")
 @click.option("-n", "--lines", default=40, show_default=True, help="How many lines.")
-def logs(job, lines) -> None:
+def logs(job: str, lines: int) -> None:
     """Last lines of what JOB printed."""
     from scalebook import launch
 
@@ -163,7 +177,7 @@ def logs(job, lines) -> None:
 
 @click.command()
 @click.argument("job", required=False)
-def collect(job) -> None:
+def collect(job: str | None) -> None:
     """Check the files of JOB, or of every completed job; put Slurm's accounting beside them."""
     from scalebook import launch
     from scalebook.launch import JobState
@@ -194,7 +208,7 @@ def collect(job) -> None:
               help="An option of ssh, such as Port=2222.")  # fmt: skip
 @click.option("--trials", is_flag=True, help="Bring results/local too.")
 @json_option
-def fetch(source, ssh_options, trials, as_json) -> None:
+def fetch(source: str, ssh_options: tuple[str, ...], trials: bool, as_json: bool) -> None:
     """Bring the results of the study in DIR on HOST: rsync over ssh, checked, nothing lost."""
     from scalebook.launch import fetch as bring
 
@@ -205,7 +219,7 @@ def fetch(source, ssh_options, trials, as_json) -> None:
 
 @click.command()
 @system_option
-def system(system) -> None:
+def system(system: str) -> None:
     """Print what the study knows of a system, as JSON."""
     from scalebook import launch
     from scalebook.launch.slurm.job import system_of
@@ -219,7 +233,15 @@ def system(system) -> None:
     click.echo(json.dumps({"system": name, "facts": known}, indent=2))
 
 
-def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> None:
+def _run_all(
+    campaign: str | None,
+    dry_run: bool,
+    arrays: bool,
+    system: str,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Run a campaign to its end; exit status 1 and a line for each run that failed."""
     from scalebook import launch
     from scalebook.launch import campaign as campaigns
@@ -255,7 +277,9 @@ def _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json) -> Non
     sys.exit(any(one.problem for one in outcomes))
 
 
-def _resolve(experiment: str, system: str, seed: int | None, overrides: tuple[str, ...]) -> dict:
+def _resolve(
+    experiment: str, system: str, seed: int | None, overrides: tuple[str, ...]
+) -> dict[str, Any]:
     from scalebook import launch
 
     loaded = study.load()

@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,7 +33,7 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def print_rows(rows: list[dict], as_json: bool, empty: str) -> None:
+def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str) -> None:
     """Print rows as a table or as JSON, or the sentence `empty` where there is none."""
     if as_json:
         click.echo(json.dumps(rows, indent=2))

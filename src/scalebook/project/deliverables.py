@@ -1,22 +1,48 @@
 """``scalebook check``: everything the study hands over, and whether it is there and current.
 
-`data/deliverables.yaml` declares what that is, so that another study names its own.
+`data/deliverables.yaml` lists what that is, so that another study names its own.
 """
 
 from __future__ import annotations
 
+import gzip
 import re
-from collections.abc import Callable, Iterator
+import subprocess
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from scalebook.contract import ScalebookError
-from scalebook.project import committed
-from scalebook.project.deliverable import MISSING, OK, STALE, WRONG, Deliverable, about
+from scalebook import results
+from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
+from scalebook.figures import FIGURES, build, static, theme
+from scalebook.project import pdf_facts, specification, typed
+from scalebook.publish import ledger_digest
 from scalebook.study.document import read
 
-DECLARED = "data/deliverables.yaml"
+FILE = "data/deliverables.yaml"
+
+OK, MISSING, STALE, WRONG = "ok", "missing", "stale", "wrong"
+
+
+class Deliverable(NamedTuple):
+    """What it is, its status, what was found, what to do about it."""
+
+    name: str
+    status: str
+    found: str
+    mend: str = ""
+
+
+def about(name: str, lacking: list[str], found: str, mend: str, status: str) -> Deliverable:
+    """One row about many things: fine, or the first of those that are not."""
+    if not lacking:
+        return Deliverable(name, OK, found)
+    more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    return Deliverable(name, status, f"{lacking[0]}{more}", mend)
 
 
 class _Strict(BaseModel):
@@ -35,7 +61,7 @@ class Document(_Strict):
     slides: int | None = None
 
 
-class Declared(_Strict):
+class Wanted(_Strict):
     """What a study has to hand over."""
 
     documents: dict[str, Document] = Field(default_factory=dict)
@@ -44,10 +70,10 @@ class Declared(_Strict):
     budget_mib: float = 30
 
 
-def declared(root: Path) -> Declared:
+def load(root: Path) -> Wanted:
     """Read what a study has to hand over; nothing where it does not say."""
-    path = root / DECLARED
-    return read(Declared, path, DECLARED) if path.is_file() else Declared()
+    path = root / FILE
+    return read(Wanted, path, FILE) if path.is_file() else Wanted()
 
 
 def check(root: Path) -> list[Deliverable]:
@@ -68,48 +94,41 @@ def check(root: Path) -> list[Deliverable]:
     ScalebookError
         If `data/deliverables.yaml` is wrong.
     """
-    wanted = declared(root)
-    parts: list[Callable[[], Iterator[Deliverable]]] = [
-        lambda: _files(root, wanted),
-        lambda: committed.results_complete(root),
-        lambda: committed.personal(root),
-        lambda: _figures(wanted),
-        lambda: _specification(root),
-        lambda: _typed(root),
-        lambda: _documents(root, wanted),
-        lambda: committed.budget(root, wanted.budget_mib),
+    wanted = load(root)
+    return [
+        *_files(root, wanted),
+        *results_complete(root),
+        *personal(root),
+        *_figures(wanted),
+        *_specification(root),
+        *_typed(root),
+        *_documents(root, wanted),
+        *budget(root, wanted.budget_mib),
     ]
-    return [one for part in parts for one in part()]
 
 
 # --------------------------------------------------------------------------- files
 
 
-def _files(root: Path, wanted: Declared) -> Iterator[Deliverable]:
+def _files(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
     for name in wanted.files:
         path = root / name
         there = path.is_file() and path.stat().st_size > 0
-        yield Deliverable(
-            name, OK if there else MISSING, "there" if there else "not there, or empty",
-            "" if there else "write it, or take it from data/deliverables.yaml",
-        )  # fmt: skip
+        lacking = [] if there else ["not there, or empty"]
+        yield about(name, lacking, "there", f"write it, or take it from {FILE}", MISSING)
 
 
 # --------------------------------------------------------------------------- what is made of them
 
 
-def _figures(wanted: Declared) -> Iterator[Deliverable]:
-    from PIL import Image
-
-    from scalebook.figures import FIGURES, build, static, theme
-
+def _figures(wanted: Wanted) -> Iterator[Deliverable]:
     out, stale = static.folder(), static.stale()
     mend = "scalebook figures"
     for name in wanted.figures:
         title = f"plot {name}"
         gone = [s for s in static.SUFFIXES if not (out / f"{name}{s}").is_file()]
         if name not in FIGURES:
-            yield Deliverable(title, WRONG, "no figure is called so", f"correct {DECLARED}")
+            yield Deliverable(title, WRONG, "no figure is called so", f"correct {FILE}")
         elif gone and theme.is_empty(drawn := build(name)):
             yield Deliverable(title, MISSING, "nothing to draw yet", drawn.layout.meta["caption"])
         elif gone:
@@ -127,8 +146,6 @@ def _figures(wanted: Declared) -> Iterator[Deliverable]:
 
 
 def _specification(root: Path) -> Iterator[Deliverable]:
-    from scalebook.project import specification
-
     path = root / specification.FILE
     if not path.is_file():  # whether it must be there is declared
         return
@@ -146,16 +163,12 @@ def _specification(root: Path) -> Iterator[Deliverable]:
 
 
 def _typed(root: Path) -> Iterator[Deliverable]:
-    from scalebook.project import typed
-
     found = [str(one) for one in typed.typed_numbers(root)]
     mend = f"ask for it by key, or name it with its reason in {typed.ALLOWED}"
     yield about("no number typed by hand", found, "every number has its key", mend, WRONG)
 
 
-def _documents(root: Path, wanted: Declared) -> Iterator[Deliverable]:
-    from scalebook.publish import ledger_digest
-
+def _documents(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
     digest = ledger_digest() if wanted.documents else ""
     for name, document in wanted.documents.items():
         yield _source(root, name, document)
@@ -170,8 +183,8 @@ def _source(root: Path, name: str, document: Document) -> Deliverable:
         return Deliverable(title, MISSING, f"no {document.source}", "write it")
     text = path.read_text(encoding="utf-8")
     headings = re.findall(r"^#{1,4}\s+(.+)$|^:{3,}\s*\{container\}\s*(\w+)", text, re.M)
-    told = [f"{one}{other}".casefold() for one, other in headings]
-    lacking = [s for s in document.sections if not any(s.casefold() in one for one in told)]
+    titles = [f"{one}{other}".casefold() for one, other in headings]
+    lacking = [s for s in document.sections if not any(s.casefold() in one for one in titles)]
     lacking += [
         f"figure {figure}"
         for figure in document.shows
@@ -186,8 +199,6 @@ def _source(root: Path, name: str, document: Document) -> Deliverable:
 
 def _pdf(root: Path, name: str, document: Document, digest: str) -> Deliverable:
     """A document's PDF: pages, fonts, and whether its numbers are those of now."""
-    from scalebook.project import pdf_facts
-
     path = root / document.pdf
     if not path.is_file():
         return Deliverable(document.pdf, MISSING, "not there", "scalebook pdf")
@@ -197,15 +208,103 @@ def _pdf(root: Path, name: str, document: Document, digest: str) -> Deliverable:
         return Deliverable(document.pdf, WRONG, str(error), "scalebook pdf")
     least, most = document.pages
     pages = facts.before_references if document.without_references else facts.pages
-    said = f"{pages} pages" + (" without references" if document.without_references else "")
+    count = f"{pages} pages" + (" without references" if document.without_references else "")
     if not least <= pages <= most:
         limit = f"{least}" if least == most else f"{least} to {most}"
-        return Deliverable(document.pdf, WRONG, f"{said}, not {limit}", f"edit {document.source}")
+        return Deliverable(document.pdf, WRONG, f"{count}, not {limit}", f"edit {document.source}")
     if facts.loose_fonts:
         fonts = ", ".join(facts.loose_fonts[:3])
         return Deliverable(document.pdf, WRONG, f"fonts not embedded: {fonts}", "scalebook pdf")
     if facts.digest != digest:
-        found = f"made from ledger {facts.digest[:12]}, now {digest[:12]}" if facts.digest else (
-            "does not say from which numbers it was made")  # fmt: skip
+        found = "does not say from which numbers it was made"
+        if facts.digest:
+            found = f"made from ledger {facts.digest[:12]}, now {digest[:12]}"
         return Deliverable(document.pdf, STALE, found, "scalebook pdf")
-    return Deliverable(document.pdf, OK, f"{said}, fonts embedded, numbers current")
+    return Deliverable(document.pdf, OK, f"{count}, fonts embedded, numbers current")
+
+
+# --------------------------------------------------------------------------- what is committed
+
+_SUFFIXES = (".csv", ".json", ".log", ".gz", ".svg")
+#: Absolute paths in a person's folders, and mail addresses or logins.
+_PERSONAL = re.compile(
+    rb"(?<![\w./-])/(?:home|Users|root|scratch|project|work)/[\w.@-]+"
+    rb"|\b[a-z_][\w.-]*@[\w-]+(?:\.[\w-]+)+"
+)
+#: Folders that are never committed, for a study that is no git checkout.
+_IGNORED = {".git", ".venv", "_build", ".scalebook", "checkpoints", "cache", "local", "__pycache__",
+            "cifar-10-batches-py", "cifar10-images"}  # fmt: skip
+_MIB = 1 << 20
+
+
+def results_complete(root: Path) -> Iterator[Deliverable]:
+    """Runs behind the documents: record of each, and Slurm's where Slurm ran it."""
+    runs = results.runs(evidence=True)
+    stems = list(runs.loc[runs["kind"] == "measured", "stem"])
+    bare, uncounted = [], []
+    for stem in stems:
+        files = RunFiles(root / EVIDENCE, stem)
+        if not files.manifest.is_file():
+            bare.append(stem)
+            continue
+        attempts = results.manifest(stem).get("attempts") or []
+        slurm = any((one.get("scheduler") or {}).get("name") == "slurm" for one in attempts)
+        if slurm and not files.sacct.is_file():
+            uncounted.append(stem)
+    yield about("runs behind the documents", [] if stems else ["none"], f"{len(stems)} runs",
+                 "scalebook run --all", MISSING)  # fmt: skip
+    yield about("manifest of each run", bare, f"{len(stems)} of {len(stems)}",
+                 "run them again: a run without its record is no evidence", MISSING)  # fmt: skip
+    yield about("Slurm's accounting of each run", uncounted, "beside every run that Slurm ran",
+                 "scalebook collect, on the cluster", MISSING)  # fmt: skip
+    problems = results.problems()
+    wrong = [f"{one.file}: {one.problem}" for one in problems[problems["severity"] == "error"]
+             .itertuples()]  # fmt: skip
+    yield about("results are read without an error", wrong, "all", "mend or remove it", WRONG)
+
+
+def personal(root: Path) -> Iterator[Deliverable]:
+    """Folders, logins and addresses of persons in what is committed of the results."""
+    found = []
+    for name in listed(root, "results"):
+        if name.endswith(_SUFFIXES):
+            match = _PERSONAL.search(_content(root / name))
+            if match:
+                found.append(f"{name}: {match[0].decode('utf-8', 'replace')[:60]}")
+    yield about("no personal paths in results", found, "none",
+                 "replace it in the file, and run with a current scalebook", WRONG)  # fmt: skip
+
+
+def _content(path: Path) -> bytes:
+    """A file's content, unpacked; empty where it cannot be read, which `results_complete` tells."""
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def budget(root: Path, most_mib: float) -> Iterator[Deliverable]:
+    """Size of all that is committed."""
+    names = listed(root)
+    size = sum((root / name).stat().st_size for name in names if (root / name).is_file()) / _MIB
+    largest = max(names, key=lambda name: (root / name).stat().st_size, default="")
+    found = f"{size:.1f} of {most_mib:g} MiB"
+    over = [found] if size > most_mib else []
+    mend = f"take something out, such as {largest}"
+    yield about("size of committed files", over, found, mend, WRONG)
+
+
+def listed(root: Path, folder: str = ".") -> list[str]:
+    """Files that are committed, or would be; where git is not there, all but what is never."""
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z", "--", folder]
+    try:
+        listing = subprocess.run(command, cwd=root, capture_output=True, check=True, timeout=60)
+        names = listing.stdout.decode("utf-8", "surrogateescape").split("\0")
+    except (OSError, subprocess.SubprocessError):
+        names = [
+            path.relative_to(root).as_posix()
+            for path in (root / folder).rglob("*")
+            if not _IGNORED & set(path.relative_to(root).parts)
+        ]
+    return [name for name in names if name and (root / name).is_file()]

@@ -131,7 +131,7 @@ def _study() -> Check:
 def _dataset() -> Check:
     try:
         root = contract.find_root()
-        from scalebook.train.images import download, finding
+        from scalebook.train.images import cifar10, download, finding
         from scalebook.train.settings import DatasetSettings
 
         found = finding.find(DatasetSettings("auto", "data", None, None, None), root)
@@ -139,7 +139,7 @@ def _dataset() -> Check:
         return Check("data set", False, str(error), "scalebook data get")
     except ImportError:
         return Check("data set", False, "cannot be looked for without PyTorch", REMAKE)
-    if isinstance(found, finding.OfficialBatches):
+    if isinstance(found, cifar10.OfficialBatches):
         try:
             download.check(found.folder)
         except ScalebookError as error:

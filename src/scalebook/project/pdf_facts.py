@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
+
 from scalebook.contract import ScalebookError
 
 _DIGEST = re.compile(r"\bledger ([0-9a-f]{64})\b")
@@ -47,13 +50,10 @@ def read(path: Path) -> PdfFacts:
     ScalebookError
         If it is no PDF, or is damaged.
     """
-    from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
-
     try:
         reader = PdfReader(path)
         pages = list(reader.pages)
-        keywords = str((reader.metadata or {}).get("/Keywords", ""))
+        keywords = str(reader.metadata.get("/Keywords", "")) if reader.metadata else ""
         loose = {name for page in pages for name in _loose(page.get("/Resources"), set())}
         named = _DIGEST.search(keywords)
         return PdfFacts(

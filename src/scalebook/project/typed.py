@@ -234,7 +234,9 @@ def _strings(path: Path, name: str) -> Iterator[tuple[int, str]]:
         if id(node) in passed:
             continue
         if isinstance(node, ast.JoinedStr):
-            parts = [part.value if isinstance(part, ast.Constant) else "x" for part in node.values]
+            parts = [
+                str(one.value) if isinstance(one, ast.Constant) else "x" for one in node.values
+            ]
             yield node.lineno, "".join(parts)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield node.lineno, node.value
