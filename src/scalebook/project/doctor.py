@@ -41,30 +41,45 @@ class Check:
     mend: str = ""
 
 
+#: Whether something is usable, what was found, and what mends its absence.
+Answer = tuple[bool, str, str]
+
+
 def examine() -> list[Check]:
     """Look for everything the project can use."""
-    return [_python(), _torch(), _gpu(), _study(), _dataset(), _slurm(), _browser(), _tex()]
+    looks = {
+        "Python": _python,
+        "PyTorch": _torch,
+        "GPU": _gpu,
+        "study": _study,
+        "data set": _dataset,
+        "Slurm": _slurm,
+        "browser": _browser,
+        "TeX": _tex,
+    }
+    return [Check(name, *look()) for name, look in looks.items()]
 
 
-def _python() -> Check:
+def _here(found: str) -> Answer:
+    return True, found, ""
+
+
+def _lacks(found: str, mend: str) -> Answer:
+    return False, found, mend
+
+
+def _python() -> Answer:
     version = platform.python_version()
     if sys.version_info < (3, 11):
-        return Check(
-            "Python",
-            False,
-            f"{version}; the workbench needs 3.11 or newer",
-            "make book PYTHON=python3.11",
+        return _lacks(
+            f"{version}; the workbench needs 3.11 or newer", "make book PYTHON=python3.11"
         )
-    return Check(
-        "Python",
-        True,
-        f"{version} in {'a venv' if sys.prefix != sys.base_prefix else 'the system'}",
-    )
+    return _here(f"{version} in {'a venv' if sys.prefix != sys.base_prefix else 'the system'}")
 
 
-def _torch() -> Check:
+def _torch() -> Answer:
     if importlib.util.find_spec("torch") is None:
-        return Check("PyTorch", False, "not installed: nothing can train here", REMAKE)
+        return _lacks("not installed: nothing can train here", REMAKE)
     try:
         import numpy as np
         import torch
@@ -75,43 +90,37 @@ def _torch() -> Check:
         torch.from_numpy(np.zeros(1))
         torchvision = import_torchvision()
     except Exception as error:
-        return Check("PyTorch", False, f"does not import: {error}".splitlines()[0], REMAKE)
+        return _lacks(f"does not import: {error}".splitlines()[0], REMAKE)
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
     hip = getattr(torch.version, "hip", None)
     build = f"ROCm {hip}" if hip else build
-    return Check(
-        "PyTorch", True, f"{torch.__version__} ({build}), torchvision {torchvision.__version__}"
-    )
+    return _here(f"{torch.__version__} ({build}), torchvision {torchvision.__version__}")
 
 
-def _gpu() -> Check:
+def _gpu() -> Answer:
     try:
         import torch
 
         if torch.cuda.is_available():
             names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-            return Check("GPU", True, f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")
+            return _here(f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")
         cpu_build = torch.version.cuda is None and getattr(torch.version, "hip", None) is None
     except Exception:
         cpu_build = False
     from scalebook.study import detect_device
 
     if detect_device() == "gpu" and cpu_build:
-        return Check(
-            "GPU",
-            False,
+        return _lacks(
             "a driver is loaded, but this PyTorch is a CPU build",
             "module load your cluster's PyTorch, then: make setup TORCH=system",
         )
-    return Check(
-        "GPU",
-        False,
+    return _lacks(
         "none: training runs on the CPU; fp16 and tf32 need a GPU",
         "run on a machine with a GPU: scalebook run EXPERIMENT --system NAME",
     )
 
 
-def _study() -> Check:
+def _study() -> Answer:
     from scalebook import study
 
     try:
@@ -119,16 +128,14 @@ def _study() -> Check:
     except ScalebookError as error:
         broken = str(error).startswith("study.yaml")
         mend = "edit study.yaml" if broken else "change into a study, or set SCALEBOOK_ROOT"
-        return Check("study", False, str(error), mend)
-    return Check(
-        "study",
-        True,
+        return _lacks(str(error), mend)
+    return _here(
         f"{loaded.name}: experiments {', '.join(loaded.experiments)}; "
-        f"systems {', '.join(loaded.systems) or 'none'}",
+        f"systems {', '.join(loaded.systems) or 'none'}"
     )
 
 
-def _dataset() -> Check:
+def _dataset() -> Answer:
     try:
         root = contract.find_root()
         from scalebook.train.images import cifar10, download, finding
@@ -136,67 +143,56 @@ def _dataset() -> Check:
 
         found = finding.find(DatasetSettings("auto", "data", None, None, None), root)
     except ScalebookError as error:
-        return Check("data set", False, str(error), "scalebook data get")
+        return _lacks(str(error), "scalebook data get")
     except ImportError:
-        return Check("data set", False, "cannot be looked for without PyTorch", REMAKE)
+        return _lacks("cannot be looked for without PyTorch", REMAKE)
     if isinstance(found, cifar10.OfficialBatches):
         try:
             download.check(found.folder)
         except ScalebookError as error:
             again = f"rm -r data/{download.FOLDER} && scalebook data get"
-            return Check("data set", False, str(error), again)
-    return Check("data set", True, f"{type(found).__name__} under data/")
+            return _lacks(str(error), again)
+    return _here(f"{type(found).__name__} under data/")
 
 
-def _slurm() -> Check:
+def _slurm() -> Answer:
     from scalebook.launch import slurm_answers
 
     if shutil.which("sbatch") is None:
-        return Check(
-            "Slurm",
-            False,
+        return _lacks(
             "no sbatch: jobs run on this machine",
             f"use a cluster's login node, or here, as root: env/apt.sh slurm && {SMALL_CLUSTER}",
         )
     if not slurm_answers():
-        return Check(
-            "Slurm",
-            False,
+        return _lacks(
             "installed, but no controller answers: jobs run on this machine",
             f"ask its administrator (scontrol ping), or here, as root: {SMALL_CLUSTER}",
         )
-    return Check("Slurm", True, _first_line(["sbatch", "--version"]) + ", the controller answers")
+    return _here(_first_line(["sbatch", "--version"]) + ", the controller answers")
 
 
-def _browser() -> Check:
+def _browser() -> Answer:
     from scalebook.figures import static
 
     path = static.browser()
     if path is None and os.environ.get("BROWSER_PATH"):
         named = f"BROWSER_PATH={os.environ['BROWSER_PATH']}: no program is there"
-        return Check("browser", False, named, "unset BROWSER_PATH")
+        return _lacks(named, "unset BROWSER_PATH")
     if path is None:
-        return Check(
-            "browser",
-            False,
+        return _lacks(
             "none: committed figures are used, stale ones are named",
             "sudo apt-get install --no-install-recommends chromium",
         )
-    return Check("browser", True, _first_line([path, "--version"]))
+    return _here(_first_line([path, "--version"]))
 
 
-def _tex() -> Check:
+def _tex() -> Answer:
     from scalebook.publish import tex
 
     gone = tex.missing()
     if not gone:
-        return Check("TeX", True, _first_line(["xelatex", "--version"]))
-    return Check(
-        "TeX",
-        False,
-        f"no {', '.join(gone)}: no PDF export",
-        tex.install_line(),
-    )
+        return _here(_first_line(["xelatex", "--version"]))
+    return _lacks(f"no {', '.join(gone)}: no PDF export", tex.install_line())
 
 
 def _first_line(command: list[str]) -> str:
