@@ -77,4 +77,4 @@ figures.show_table(run.steps, digits=3, empty="No steps were recorded.")
 figures.show_table(figures.explorer_table(), digits=2, empty="No run yet.")
 
 # %%
-figures.show(figures.explorer())
+figures.show(figures.build("explorer"))

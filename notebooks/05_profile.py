@@ -54,7 +54,7 @@ figures.show(figures.build("profiling_breakdown"))
 # the colours.
 
 # %%
-figures.show(figures.grouping_difference())
+figures.show(figures.build("grouping_difference"))
 
 # %% [markdown]
 # ## A step from its first event to its last
@@ -74,7 +74,7 @@ figures.show_table(
 # ## Waiting
 
 # %%
-figures.show(figures.idle_breakdown(everything=trials))
+figures.show(figures.build("idle_breakdown", everything=trials))
 
 # %% [markdown]
 # ## What the device could do

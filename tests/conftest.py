@@ -34,9 +34,9 @@ def browser():
     """Headless Chromium of the system."""
     from playwright.sync_api import sync_playwright
 
-    from scalebook.figures import static
+    from scalebook.figures import rendering
 
-    program = static.browser()
+    program = rendering.browser()
     assert program, "deselect with -m 'not browser' where there is no Chromium"
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

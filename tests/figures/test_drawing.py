@@ -10,7 +10,6 @@ import pytest
 from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
 from scalebook import figures, results, study
-from scalebook.contract import UsageError
 from scalebook.figures import runs, theme
 from scalebook.figures.profile import shares
 
@@ -64,7 +63,7 @@ MEASURED_ONLY = ("overheads", "allreduce_bandwidth", "link_efficiency")
 REPORTED_ONLY = ("reported_speedup",)
 #: Figures that show no run: `test_figures_plan` has them.
 NO_RUNS = ("model_sizes", "ddp_architecture", "gantt", "risk_matrix", "machine_ladder")
-OF_RUNS = [name for name in figures.FIGURES if name not in NO_RUNS]
+OF_RUNS = [name for name in figures.plots() if name not in NO_RUNS]
 
 
 @pytest.mark.parametrize("name", OF_RUNS)
@@ -95,11 +94,6 @@ def test_every_subset_of_the_evidence_is_drawn(study_root, name, reported, measu
     assert bool(figure.data) == (of_measured or (reported and name not in MEASURED_ONLY))
     assert figure.layout.height > 100
     json.loads(figure.to_json())
-
-
-def test_an_unknown_figure_is_named():
-    with pytest.raises(UsageError, match="no figure 'pie'; there are throughput_comparison"):
-        figures.build("pie")
 
 
 def test_reported_is_told_from_measured_without_colour(study_root):

@@ -11,7 +11,7 @@ from paths import REPOSITORY
 from scalebook import figures, study
 from scalebook.analysis.models import FILE, model_sizes
 from scalebook.contract import ScalebookError
-from scalebook.figures import ladder, models, pitch, plan
+from scalebook.figures import ladder, models, plan
 from scalebook.proposal.request import request_of
 from scalebook.values import ledger
 
@@ -119,7 +119,7 @@ def test_pitch_figures_show_the_numbers_of_the_ledger(project):
 
 
 def test_reported_bars_are_hatched(project):
-    assert all(t.marker.pattern.shape for t in pitch.reported_speedup().data)
+    assert all(t.marker.pattern.shape for t in figures.build("reported_speedup").data)
 
 
 def test_both_sides_of_the_diagram_are_named_in_its_alternative_text():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError
-from scalebook.figures import static
+from scalebook.figures import rendering
 from scalebook.publish import html_nodes, pdf, tex
 from scalebook.publish.latex import documents, log, tables
 
@@ -315,8 +315,8 @@ def test_a_picture_drawn_twice_has_the_same_names():
             f'{pattern}\'); stroke: #abcdef" d="M1-2"/><g class="trace scatter trace{pattern}"/>'
         ).encode()
 
-    settled = static._with_settled_names(drawn("a1b2c3", "0f0f0f"))
-    assert settled == static._with_settled_names(drawn("99aa00", "d4d4d4"))
+    settled = rendering._with_settled_names(drawn("a1b2c3", "0f0f0f"))
+    assert settled == rendering._with_settled_names(drawn("99aa00", "d4d4d4"))
     assert b"#abcdef" in settled and settled.count(b"000001") == 3
 
 

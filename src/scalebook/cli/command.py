@@ -148,14 +148,14 @@ def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of results/plots.")
 def figures(out: Path | None) -> None:
     """Render the study's figures that are not current, as PNG (300 dpi) and SVG."""
-    from scalebook.figures import static
+    from scalebook.figures import plot_files
 
-    out = out or static.folder()
-    names = static.stale(out)
+    out = out or plot_files.folder()
+    names = plot_files.stale(out)
     if not names:
         click.echo(f"every figure in {shown(out)} is current")
         return
-    for path in static.render(names, out):
+    for path in plot_files.update(names, out):
         click.echo(shown(path))
 
 
@@ -191,7 +191,7 @@ def claims(by_rule: bool, as_json: bool) -> None:
 def book(experiment: str | None) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
     from scalebook import launch
-    from scalebook.figures import static
+    from scalebook.figures import plot_files
     from scalebook.publish import build, first_run
 
     root = contract.find_root()
@@ -203,7 +203,7 @@ def book(experiment: str | None) -> None:
         failed = build.build_book(root)
     if not failed:
         _tell_problems()
-        if notice := static.stale_notice():
+        if notice := plot_files.stale_notice():
             click.echo(notice)
     sys.exit(failed)
 

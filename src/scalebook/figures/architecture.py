@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from scalebook.figures import theme
-
-TITLE = "From one GPU to two"
+from scalebook.figures import registry, theme
 
 #: Size of the drawing in its own units, about CSS pixels; y counts from the top.
 WIDTH, HEIGHT = 648, 262
@@ -18,6 +16,7 @@ ROWS = (36, 94, 152, 210)
 COMPUTE, NETWORK, DATA = theme.PALETTE[0], theme.PALETTE[1], theme.PALETTE[2]
 
 
+@registry.figure("From one GPU to two", plot=True)
 def ddp_architecture() -> go.Figure:
     """One GPU and its loop on the left; on the right two, which average their gradients."""
     figure = go.Figure()
@@ -39,7 +38,6 @@ def ddp_architecture() -> go.Figure:
     )  # fmt: skip
     return theme.finish(
         figure,
-        TITLE,
         alt=(
             "Two loops side by side. One GPU: batch, forward and backward pass, gradients, update, "
             "next batch. Two GPUs on two nodes: each takes half of the batch through its own "
@@ -62,7 +60,8 @@ def _column(figure: go.Figure, edges: tuple[int, int], texts: list[str]) -> None
         if text:
             _box(figure, edges, row, text, DATA if row == 0 else COMPUTE)
         if row:
-            _arrow(figure, sum(edges) / 2, ROWS[row - 1] + BOX, ROWS[row])
+            middle = sum(edges) / 2
+            _arrow(figure, (middle, ROWS[row - 1] + BOX), (middle, ROWS[row]))
 
 
 def _box(figure: go.Figure, edges: tuple[int, int], row: int, text: str, hue: str) -> None:
@@ -81,10 +80,10 @@ def _text(figure: go.Figure, x: float, y: float, text: str) -> None:
     figure.add_annotation(x=x, y=y, text=text, xanchor="center", yanchor="middle")
 
 
-def _arrow(figure: go.Figure, x: float, start: float, end: float) -> None:
+def _arrow(figure: go.Figure, start: tuple[float, float], end: tuple[float, float]) -> None:
     figure.add_annotation(
-        x=x, y=end, ax=x, ay=start, axref="x", ayref="y", text="", showarrow=True,
-        arrowhead=2, arrowsize=1.1, arrowwidth=1.6, arrowcolor=theme.GREY,
+        x=end[0], y=end[1], ax=start[0], ay=start[1], axref="x", ayref="y", text="",
+        showarrow=True, arrowhead=2, arrowsize=1.1, arrowwidth=1.6, arrowcolor=theme.GREY,
     )  # fmt: skip
 
 
@@ -96,7 +95,4 @@ def _loop(figure: go.Figure, edge: int, outer: int) -> None:
         type="path", path=f"M {' L '.join(f'{x},{y}' for x, y in way)}",
         line={"color": theme.GREY, "width": 1.6},
     )  # fmt: skip
-    figure.add_annotation(
-        x=edge, y=high, ax=outer, ay=high, axref="x", ayref="y", text="", showarrow=True,
-        arrowhead=2, arrowsize=1.1, arrowwidth=1.6, arrowcolor=theme.GREY,
-    )  # fmt: skip
+    _arrow(figure, (outer, high), (edge, high))

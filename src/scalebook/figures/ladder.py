@@ -10,11 +10,9 @@ from scalebook.analysis import study_queries
 from scalebook.analysis.link_model import NOT_VALIDATED
 from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import registry, theme
 from scalebook.proposal.request import request_of
 from scalebook.study.plan import FILE
-
-TITLE = "Modelled scaling on the target, not yet validated"
 
 #: Kinds of scaling, with colour, dash and marker.
 KINDS = {"strong": (theme.PALETTE[0], "solid", "circle"),
@@ -26,6 +24,7 @@ PANELS = (
 )
 
 
+@registry.figure("Modelled scaling on the target, not yet validated", plot=True)
 def machine_ladder(machine: str | None = None) -> go.Figure:
     """Step time and efficiency over the rungs of the plan, strong and weak, with the interval.
 
@@ -36,13 +35,13 @@ def machine_ladder(machine: str | None = None) -> go.Figure:
     """
     plan = study.load().plan
     if plan is None:
-        return theme.empty(TITLE, f"No ladder: {FILE} is not there.")
+        return theme.empty(f"No ladder: {FILE} is not there.")
     machine = machine or plan.machines[0]
     try:
         request = request_of(machine)
         tables = {kind: request.ladder(kind) for kind in KINDS}
     except ScalebookError as error:  # a number that the model starts from is not there
-        return theme.empty(TITLE, str(error))
+        return theme.empty(str(error))
     figure, cells = theme.grid([title for title, _, _ in PANELS])
     for kind, table in tables.items():
         for (_, column, _), cell in zip(PANELS, cells):
@@ -53,29 +52,26 @@ def machine_ladder(machine: str | None = None) -> go.Figure:
             type="log", tickvals=plan.ladder, ticktext=[str(gpus) for gpus in plan.ladder],
             title_text="GPUs", minor_ticks="", **cell,
         )  # fmt: skip
-    said = "; ".join(f"{kind} scaling {_said(table)}" for kind, table in tables.items())
+    each = "; ".join(f"{kind} scaling {_sentence(table)}" for kind, table in tables.items())
     name = theme.escape(study_queries.facts(machine).title or machine)
     return theme.finish(
         figure,
-        TITLE,
-        alt=f"Time of a step and parallel efficiency over GPUs of {name}, {NOT_VALIDATED}. {said}.",
+        alt=f"Time of a step and parallel efficiency over GPUs of {name}, {NOT_VALIDATED}. {each}.",
         caption=(
-            f"{name}, {NOT_VALIDATED}: {said}. Lines are the middle case, shaded from the low to "
+            f"{name}, {NOT_VALIDATED}: {each}. Lines are the middle case, shaded from the low to "
             f"the high one; every assumption is in {FILE}."
         ),
         sources=[FILE],
     )
 
 
-def _draw(figure: go.Figure, kind: str, table: pd.DataFrame, column: str, cell: dict) -> None:
+def _draw(
+    figure: go.Figure, kind: str, table: pd.DataFrame, column: str, cell: dict[str, int]
+) -> None:
     hue, dash, marker = KINDS[kind]
     gpus = table["gpus"].tolist()
     low, high = table[f"{column}_low"].tolist(), table[f"{column}_high"].tolist()
-    figure.add_scatter(
-        x=[*gpus, *gpus[::-1]], y=[*high, *low[::-1]], mode="lines", fill="toself",
-        fillcolor=theme.faded(hue, 0.16), line={"width": 0}, showlegend=False, hoverinfo="skip",
-        **cell,
-    )  # fmt: skip
+    theme.add_band(figure, gpus, low, high, hue, 0.16, **cell)
     figure.add_scatter(
         x=gpus,
         y=table[column].tolist(),
@@ -92,7 +88,7 @@ def _draw(figure: go.Figure, kind: str, table: pd.DataFrame, column: str, cell: 
     )
 
 
-def _said(table: pd.DataFrame) -> str:
+def _sentence(table: pd.DataFrame) -> str:
     last = table.iloc[-1]
     return (
         f"keeps {number(last['efficiency'])} % ({number(last['efficiency_low'])} to "

@@ -1,36 +1,41 @@
-"""`allreduce_bandwidth`: what the links between the nodes can give, without any training."""
+"""What the links between nodes give: `allreduce_bandwidth` without training, `link_efficiency`."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis import study_queries
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import configurations, documented, plain
+from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.text import number
-from scalebook.figures import column, theme
+from scalebook.figures import captions, registry, theme
 
-TITLE = "Bus bandwidth of an all-reduce"
+#: Kinds of scaling, with their colour.
+KINDS = {"strong": theme.PALETTE[0], "weak": theme.PALETTE[4]}
+#: Columns of the efficiency and its interval.
+EFFICIENCY = ("efficiency", "efficiency_low", "efficiency_high")
+
+# --------------------------------------------------------------------------- bandwidth
 
 
-def allreduce_bandwidth(curves: pd.DataFrame | None = None, narrow: bool = False) -> go.Figure:
+@registry.figure("Bus bandwidth of an all-reduce", plot=True, column=True)
+def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
     """Bus bandwidth over message size, one line for each measured curve.
 
     Parameters
     ----------
     curves : DataFrame, optional
         Rows of `results.allreduce`; all that may stand in a document where left out.
-    narrow : bool, optional
-        For one column of a paper.
     """
     curves = results.allreduce(local=False) if curves is None else curves
     if curves.empty:
-        return (column if narrow else theme).empty(
-            TITLE,
-            "No all-reduce curve yet: measure one with `sbatch slurm/test_allreduce.sbatch`.",
+        return theme.empty(
+            "No all-reduce curve yet: measure one with `sbatch slurm/test_allreduce.sbatch`."
         )
     order = study_queries.systems()
     # The order of the study, so that a colour means the same system whichever are there.
@@ -38,53 +43,40 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None, narrow: bool = False
         curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99
     )
     figure = go.Figure()
-    letters = column.LETTERS if narrow else 12
-    name = column.name if narrow else theme.escape
-    said = []
+    sentences = []
     for system in systems:
         position = order.index(system) if system in order else len(order)
-        of_system = curves[curves["system"] == system]
-        for _, curve in of_system.groupby("stem", sort=True):
-            _draw_curve(figure, curve, position, name(system), letters)
-            said.append(_said_curve(curve))
-        _draw_rate(figure, of_system, position, letters)
+        mine = curves[curves["system"] == system]
+        for _, curve in mine.groupby("stem", sort=True):
+            _draw_curve(figure, curve, position, theme.escape(system))
+            sentences.append(_sentence(curve))
+        _draw_rate(figure, mine, position)
     figure.update_xaxes(title_text="message size (bytes)", **_sizes(curves["bytes"]))
     figure.update_yaxes(
         title_text="bus bandwidth (GB/s)", type="log", dtick=1, exponentformat="none"
     )
     figure.update_layout(height=400, margin={"r": 120, "t": 56})
-    figure = theme.finish(
+    return theme.finish(
         figure,
-        TITLE,
-        alt=f"Bus bandwidth over message size, both axes logarithmic. {'; '.join(said)}.",
+        alt=f"Bus bandwidth over message size, both axes logarithmic. {'; '.join(sentences)}.",
         caption=(
-            f"{'; '.join(said)}. Measured: median over repetitions of the slowest rank, warm-up "
-            "left out; shaded from the lower to the upper quartile. Bus bandwidth is bytes over "
-            "latency times 2 (n - 1) / n with n ranks, so that the rate of the link bounds it. "
-            "Dashed lines are modelled, not measured: the rate the link is set to, in bytes. "
-            f"{theme.machines(systems)}"
+            f"{'; '.join(sentences)}. Measured: median over repetitions of the slowest rank, "
+            "warm-up left out; shaded from the lower to the upper quartile. Bus bandwidth is bytes "
+            "over latency times 2 (n - 1) / n with n ranks, so that the rate of the link bounds "
+            "it. Dashed lines are modelled, not measured: the rate the link is set to, in bytes. "
+            f"{captions.machines(systems)}"
         ),
         sources=sorted(curves["stem"].unique()),
     )
-    if not narrow:
-        return figure
-    right = column.room([column.name(system) for system in systems])
-    figure.update_layout(margin={"l": 8, "r": right, "t": column.TOP + 4, "b": column.AXIS})
-    return column.fit(figure, 228)
 
 
-def _draw_curve(
-    figure: go.Figure, curve: pd.DataFrame, position: int, name: str, letters: int
-) -> None:
-    hue = theme.PALETTE[position % len(theme.PALETTE)]
+def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int, name: str) -> None:
+    hue = theme.cycled(theme.PALETTE, position)
     sizes = list(curve["bytes"])
     median = curve["busbw_gb_s"]
     upper = median * curve["latency_us"] / curve["latency_low_us"]
     lower = median * curve["latency_us"] / curve["latency_high_us"]
-    figure.add_scatter(
-        x=[*sizes, *sizes[::-1]], y=[*upper, *list(lower)[::-1]], mode="lines", fill="toself",
-        fillcolor=theme.faded(hue, 0.25), line={"width": 0}, showlegend=False, hoverinfo="skip",
-    )  # fmt: skip
+    theme.add_band(figure, sizes, lower, upper, hue, 0.25)
     figure.add_scatter(
         x=sizes,
         y=list(median),
@@ -92,23 +84,21 @@ def _draw_curve(
         name=name,
         text=[*[""] * (len(sizes) - 1), f" {name}"],
         textposition="middle right",
-        textfont_size=letters,
+        textfont_size=12,
         showlegend=False,
         cliponaxis=False,
         line={"color": hue, "width": 2},
-        marker={"symbol": theme.SYMBOLS[position % len(theme.SYMBOLS)], "size": 7},
+        marker={"symbol": theme.cycled(theme.SYMBOLS, position), "size": 7},
         customdata=list(curve["latency_us"]),
         hovertemplate="%{x:,d} bytes: %{y:.3g} GB/s, %{customdata:,.0f} µs<extra></extra>",
     )
 
 
-def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int, letters: int) -> None:
+def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
     """The rate of the link as a dashed line: no curve can lie above it for long messages."""
     rate = plain(curve["link_gbit_s"].iloc[-1])
     if rate is None:
         return
-    system = curve["system"].iloc[0]
-    hue = theme.PALETTE[position % len(theme.PALETTE)]
     text = f"modelled: {rate:g} Gbit/s"
     figure.add_scatter(
         x=[curve["bytes"].min(), curve["bytes"].max()],
@@ -116,28 +106,29 @@ def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int, letters: i
         mode="lines+text",
         text=["", text],
         textposition="top left",
-        textfont_size=letters,
-        line={"color": hue, "dash": "dash", "width": 2},
+        textfont_size=12,
+        line={"color": theme.cycled(theme.PALETTE, position), "dash": "dash", "width": 2},
         showlegend=False,
-        name=theme.escape(f"link of {system}"),
+        name=theme.escape(f"link of {curve['system'].iloc[0]}"),
         hovertemplate=f"{text} = {rate / 8:g} GB/s<extra>%{{fullData.name}}</extra>",
     )
 
 
-def _sizes(sizes: pd.Series) -> dict:
+def _sizes(sizes: pd.Series) -> dict[str, Any]:
     """A logarithmic axis with ticks at powers of 16, named in binary units."""
     powers = range(0, 41, 4)
     units = ("B", "KiB", "MiB", "GiB", "TiB")
-    ticks = [2**power for power in powers]
-    names = [f"{2 ** (power % 10)} {units[power // 10]}" for power in powers]
     span = [math.log10(sizes.min()), math.log10(sizes.max())]
     pad = 0.02 * (span[1] - span[0]) + 0.05
     return {
-        "type": "log", "tickvals": ticks, "ticktext": names, "range": [span[0] - pad, span[1] + pad]
-    }  # fmt: skip
+        "type": "log",
+        "tickvals": [2**power for power in powers],
+        "ticktext": [f"{2 ** (power % 10)} {units[power // 10]}" for power in powers],
+        "range": [span[0] - pad, span[1] + pad],
+    }
 
 
-def _said_curve(curve: pd.DataFrame) -> str:
+def _sentence(curve: pd.DataFrame) -> str:
     first = curve.iloc[0]
     top = curve.loc[curve["busbw_gb_s"].idxmax()]
     rate = plain(first["link_gbit_s"])
@@ -147,3 +138,103 @@ def _said_curve(curve: pd.DataFrame) -> str:
         f"{number(top['busbw_gb_s'])} GB/s{share}, and takes {number(first['latency_us'])} µs for "
         f"{first['bytes']} bytes"
     )
+
+
+# --------------------------------------------------------------------------- efficiency
+
+
+@registry.figure("Two nodes: efficiency by link", plot=True)
+def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
+    """Measured efficiency of runs over several nodes, by the link between the nodes.
+
+    Parameters
+    ----------
+    runs : DataFrame, optional
+        Rows of the catalogue; all that may stand in a document where left out.
+    """
+    runs = documented() if runs is None else runs
+    table = scaling_table(runs)
+    own = [one for one in configurations(runs) if one.kind == "measured"]
+    nodes = {stem: one["nodes"] for one in own for stem in one.stems}
+    several = pd.Series([(nodes.get(stems[0]) or 1) > 1 for stems in table["stems"]], table.index)
+    table = table[
+        several
+        & (table["kind"] == "measured")
+        & (table["basis"] == "throughput")
+        & table["efficiency"].notna()
+        & table["scaling"].isin(list(KINDS))
+    ]
+    if table.empty:
+        return theme.empty("No measured run over several nodes with its reference yet.")
+    systems = [name for name in study_queries.systems() if name in set(table["system"])]
+    labels = {name: _link(name) for name in systems}
+    figure = go.Figure()
+    for kind, hue in KINDS.items():
+        rows = table[table["scaling"] == kind].set_index("system")
+        rows = rows.loc[[name for name in systems if name in rows.index]]
+        _draw_bars(figure, kind, hue, rows, [labels[name] for name in rows.index])
+    theme.add_level(figure, 100)
+    figure.update_yaxes(title_text="efficiency (%)", range=[0, 112], dtick=25, zeroline=False)
+    figure.update_xaxes(
+        showgrid=False, ticks="", tickangle=0, categoryorder="array",
+        categoryarray=list(labels.values()),
+    )  # fmt: skip
+    figure.update_layout(height=360, margin={"t": 52, "b": 66}, bargap=0.25, scattermode="group")
+    each = "; ".join(
+        f"{row.scaling} scaling on {row.system} {row.efficiency:.1f} % "
+        f"({row.efficiency_low:.1f} to {row.efficiency_high:.1f}, n = {row.n})"
+        for row in table.itertuples()
+    )
+    shown = {stems[0] for stems in table["stems"]}
+    taken = [one for one in own if one.stems[0] in shown]
+    return theme.finish(
+        figure,
+        alt=f"Bars of parallel efficiency by throughput, ideal 100 %. {each}.",
+        caption=(
+            f"{captions.synthetic_warning(taken)}Parallel efficiency by throughput: {each}. Lines "
+            f"are the range or 95 % interval over seeds. {captions.machines(systems)}"
+            f"{captions.origin(taken)}"
+        ),
+        sources=sorted({stem for column in ("stems", "reference_stems")
+                        for stems in table[column] for stem in stems}),
+        min_width=290,
+    )  # fmt: skip
+
+
+def _draw_bars(
+    figure: go.Figure, kind: str, hue: str, rows: pd.DataFrame, labels: list[str]
+) -> None:
+    style = {"thickness": 2, "width": 5, "color": theme.GREY}
+    figure.add_bar(
+        x=labels,
+        y=list(rows["efficiency"]),
+        name=kind,
+        offsetgroup=kind,
+        marker={"color": hue},
+        error_y=theme.spread(*(rows[name] for name in EFFICIENCY), **style),
+        customdata=[
+            f"{row.efficiency_low:.1f} to {row.efficiency_high:.1f} %, n = {row.n}"
+            for row in rows.itertuples()
+        ],
+        hovertemplate=f"%{{x}}, {kind} scaling: %{{y:.1f}} %, %{{customdata}}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=labels,
+        y=list(rows["efficiency_high"]),
+        text=[f"{value:.0f}" for value in rows["efficiency"]],
+        mode="text",
+        textposition="top center",
+        offsetgroup=kind,
+        showlegend=False,
+        hoverinfo="skip",
+        cliponaxis=False,
+    )
+
+
+def _link(system: str) -> str:
+    """What a reader calls the link of a system: its rate, else what its facts say of it."""
+    facts = study_queries.facts(system)
+    rate = facts.link_gbit_s
+    if rate is None:
+        return theme.escape(facts.network.partition(":")[0] or system, 20)
+    return f"{rate:g} Gbit/s" if rate >= 1 else f"{1000 * rate:g} Mbit/s"

@@ -9,13 +9,11 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.models import FILE
 from scalebook.analysis.models import model_sizes as published
-from scalebook.figures import theme
-
-TITLE = "Parameters of published models"
+from scalebook.figures import registry, theme
 
 #: Where a label may stand, in order of preference: plotly's word, and the direction from the
 #: point, in widths and heights of the label.
-PLACES = {
+POSITIONS = {
     "middle left": (-1.0, 0.0),
     "middle right": (1.0, 0.0),
     "top center": (0.0, 1.0),
@@ -32,6 +30,7 @@ LETTER = (7.2, 15.0)
 MARKER = 9.0
 
 
+@registry.figure("Parameters of published models", plot=True)
 def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
     """Parameters over the year of publication, on a logarithmic axis, every model named.
 
@@ -42,7 +41,7 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
     """
     table = published() if table is None else table
     if table.empty:
-        return theme.empty(TITLE, f"No model sizes: {FILE} is not there.")
+        return theme.empty(f"No model sizes: {FILE} is not there.")
     names = [str(name).partition(" (")[0] for name in table["model"]]
     years, sizes = table["year"].tolist(), table["parameters"].tolist()
     span = (min(years) - 1.3, max(years) + 1.3)
@@ -64,7 +63,7 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
         textfont_size=12,
         marker={"size": MARKER, "color": theme.PALETTE[0]},
         customdata=[
-            f"<b>{theme.escape(row.model)}</b>, {row.year}<br>{said(row.parameters)} parameters"
+            f"<b>{theme.escape(row.model)}</b>, {row.year}<br>{short(row.parameters)} parameters"
             f"<br>{theme.escape(row.source)}"
             for row in table.itertuples()
         ],
@@ -75,19 +74,18 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
     powers = range(math.ceil(decades[0]), math.floor(decades[1]) + 1)
     figure.update_yaxes(
         type="log", range=list(decades), title_text="parameters",
-        tickvals=[10**power for power in powers], ticktext=[said(10**power) for power in powers],
+        tickvals=[10**power for power in powers], ticktext=[short(10**power) for power in powers],
     )  # fmt: skip
     figure.update_xaxes(range=list(span), dtick=2, tick0=min(years), zeroline=False)
     figure.update_layout(height=400, margin={"t": 52, "b": 32})
     largest = sizes.index(max(sizes))
     growth = (
-        f"from {names[0]} in {years[0]} with {said(sizes[0])} to {names[largest]} in "
-        f"{years[largest]} with {said(sizes[largest])}, "
+        f"from {names[0]} in {years[0]} with {short(sizes[0])} to {names[largest]} in "
+        f"{years[largest]} with {short(sizes[largest])}, "
         f"about {float(f'{sizes[largest] / sizes[0]:.2g}'):,.0f} times as many"
     )
     return theme.finish(
         figure,
-        TITLE,
         alt=f"Parameters over the year of publication, on a logarithmic axis: {growth}.",
         caption=(
             f"Published models grow: {growth}. Cited: the publication of each model, named in "
@@ -97,7 +95,7 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
     )
 
 
-def said(parameters: float) -> str:
+def short(parameters: float) -> str:
     """A number of parameters as one says it: ``60 M``, ``1.5 B``, ``1 T``."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if parameters >= size:
@@ -106,14 +104,14 @@ def said(parameters: float) -> str:
 
 
 def positions(points: list[tuple[float, float]], names: list[str]) -> list[str]:
-    """For each point the first of `PLACES` whose label meets no other label and no marker."""
+    """For each point the first of `POSITIONS` whose label meets no other label and no marker."""
     half = MARKER / 2
     taken = [(x - half, y - half, x + half, y + half) for x, y in points]
     chosen = []
     for (x, y), name in zip(points, names):
         width, height = LETTER[0] * len(name), LETTER[1]
         boxes = {}
-        for place, (right, up) in PLACES.items():
+        for place, (right, up) in POSITIONS.items():
             middle = (x + right * (width / 2 + MARKER), y + up * (height / 2 + half))
             boxes[place] = (
                 middle[0] - width / 2, middle[1] - height / 2,

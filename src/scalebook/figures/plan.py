@@ -5,11 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from scalebook import study
-from scalebook.figures import theme
+from scalebook.figures import registry, theme
 from scalebook.study.plan import FILE, Milestone, Risk
-
-GANTT = "Milestones over the months of the project"
-RISKS = "Risks by likelihood and impact"
 
 #: Product of likelihood and impact from which a risk is called so, and its colour.
 LEVELS = {"low": (1, theme.PALETTE[2], 0.22), "medium": (5, theme.PALETTE[4], 0.32),
@@ -17,12 +14,13 @@ LEVELS = {"low": (1, theme.PALETTE[2], 0.22), "medium": (5, theme.PALETTE[4], 0.
 STEPS = range(1, 6)
 
 
+@registry.figure("Milestones over the months of the project", plot=True)
 def gantt() -> go.Figure:
     """Milestones as bars over the months, with what each takes in person-months."""
     plan = study.load().plan
-    milestones = plan.milestones if plan else []
-    if not milestones:
-        return theme.empty(GANTT, f"No milestones: {FILE} names none.")
+    if plan is None or not plan.milestones:
+        return theme.empty(f"No milestones: {FILE} names none.")
+    milestones = plan.milestones
     figure = go.Figure()
     figure.add_bar(
         orientation="h",
@@ -64,13 +62,12 @@ def gantt() -> go.Figure:
             x=month, line_width=1, line_color=theme.faded(theme.GREY, 0.3), layer="below"
         )
     figure.update_layout(height=44 * len(milestones) + 52 + 60, margin={"t": 52}, bargap=0.3)
-    said = "; ".join(
+    each = "; ".join(
         f"{one.id} {one.title}, {_months(one)}, {one.effort:g} person-months" for one in milestones
     )
     return theme.finish(
         figure,
-        GANTT,
-        alt=f"Gantt chart of {plan.months} months. {said}.",
+        alt=f"Gantt chart of {plan.months} months. {each}.",
         caption=(
             f"{plan.effort:g} person-months (PM) in {plan.months} months; a diamond is the "
             f"deliverable of a milestone. Planned: {FILE}."
@@ -87,12 +84,13 @@ def _months(one: Milestone) -> str:
     return f"month {one.start}" if one.start == one.end else f"months {one.start} to {one.end}"
 
 
+@registry.figure("Risks by likelihood and impact", plot=True)
 def risk_matrix() -> go.Figure:
     """Risks by their numbers in a field of likelihood and impact, five steps each."""
     plan = study.load().plan
     risks = plan.risks if plan else []
     if not risks:
-        return theme.empty(RISKS, f"No risks: {FILE} names none.")
+        return theme.empty(f"No risks: {FILE} names none.")
     figure = go.Figure()
     for likelihood in STEPS:
         for impact in STEPS:
@@ -135,7 +133,7 @@ def risk_matrix() -> go.Figure:
     figure.update_xaxes(title_text="impact", **axis)
     figure.update_yaxes(title_text="likelihood", **axis)
     figure.update_layout(height=400, margin={"t": 52})
-    said = "; ".join(
+    each = "; ".join(
         f"{one.id} ({one.likelihood} × {one.impact}, {level(one.likelihood, one.impact)}): "
         f"{one.text}"
         for one in risks
@@ -143,8 +141,7 @@ def risk_matrix() -> go.Figure:
     bounds = f"high from {LEVELS['high'][0]}, medium from {LEVELS['medium'][0]}"
     return theme.finish(
         figure,
-        RISKS,
-        alt=f"Matrix of likelihood and impact, each from 1 to 5. {said}.",
+        alt=f"Matrix of likelihood and impact, each from 1 to 5. {each}.",
         caption=(
             f"{len(risks)} risks by likelihood and impact, each from 1 (low) to 5 (high), shaded "
             f"by the product of the two: {bounds}. Planned: {FILE}."

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import Configuration, by_stem, configurations, documented
 from scalebook.analysis.reported_jobs import TOLERANCE
 from scalebook.analysis.scaling import scaling_table
-from scalebook.analysis.text import number
-from scalebook.figures import theme
-
-TITLE = "Parallel efficiency against the ideal"
+from scalebook.analysis.text import listed, number
+from scalebook.figures import captions, registry, theme
 
 #: How the two ways to form the efficiency are drawn: colour, marker, and how far above the
 #: middle of the row, in pixels, so that equal values do not hide each other.
@@ -20,11 +20,19 @@ BASES = {
     "time per epoch": (theme.PALETTE[1], "square", -4),
 }
 
+#: Columns of the efficiency and its interval.
+EFFICIENCY = ("efficiency", "efficiency_low", "efficiency_high")
+
+#: A ratio of `scaling_table`, and those of one configuration by their basis.
+Row = dict[str, Any]
+Pair = dict[str, Row]
+
 #: Heights of a row and of the title of a group, and room for labels and numbers, in CSS pixels.
 ROW, HEAD, GAP = 23, 22, 7
 LEFT, RIGHT, TOP = 196, 158, 58
 
 
+@registry.figure("Parallel efficiency against the ideal", plot=True)
 def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     """Efficiency in percent, a row for each configuration, grouped by system.
 
@@ -40,13 +48,13 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     table = table[table["efficiency"].notna()]
     if table.empty:
         return theme.empty(
-            TITLE, "No two comparable runs with different numbers of ranks yet: run an experiment "
-            "with a reference, and its reference, on the same system.",
-        )  # fmt: skip
+            "No two comparable runs with different numbers of ranks yet: run an experiment with a "
+            "reference, and its reference, on the same system."
+        )
     everyone = configurations(runs)
     found = by_stem(everyone)
     rows = table.to_dict("records")
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         # Weak scaling may have more images than its reference, beside which it is shown.
         groups.setdefault(found[row["kind"], row["reference_stems"][0]].facet, []).append(row)
@@ -57,21 +65,20 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     taken = [one for one in everyone if (one.kind, one.stems[0]) in used]
     return theme.finish(
         _draw(list(groups.values()), behind),
-        TITLE,
-        alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_said(row) for row in rows)}.",
+        alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_sentence(row) for row in rows)}.",
         caption=(
-            f"{theme.synthetic_warning(taken)}{_message(rows)}{_disagreement(rows)}"
+            f"{captions.synthetic_warning(taken)}{_message(rows)}{_disagreement(rows)}"
             "Parallel efficiency in percent: speed-up over the growth in ranks, formed from "
             f"throughput and from time per epoch{_intervals(rows)}. {_partial(taken)}"
-            f"{_baselines(rows)}{_notes(rows)}{theme.machines(row['system'] for row in rows)}"
-            f"{theme.origin(taken)}"
+            f"{_baselines(rows)}{_notes(rows)}{captions.machines(row['system'] for row in rows)}"
+            f"{captions.origin(taken)}"
         ),
         sources=sorted({stem for _, stem in used}),
         min_width=620,  # a contradiction is named between its marks and the numbers
     )
 
 
-def _draw(groups: list[list[dict]], behind: list[Configuration]) -> go.Figure:
+def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
     """One axis whose y counts pixels from the top, so that rows have the same height always."""
     figure = go.Figure()
     highest = max(row["efficiency_high"] for group in groups for row in group)
@@ -79,8 +86,8 @@ def _draw(groups: list[list[dict]], behind: list[Configuration]) -> go.Figure:
     for group, reference in zip(groups, behind):
         height += HEAD + (GAP if ticks else 0)
         figure.add_annotation(
-            text=_heading(reference), x=0, xref="x domain", xanchor="left", xshift=12 - LEFT,
-            y=height - HEAD / 2, font_size=12,
+            text=captions.heading(reference).replace("<br>", " "), x=0, xref="x domain",
+            xanchor="left", xshift=12 - LEFT, y=height - HEAD / 2, font_size=12,
         )  # fmt: skip
         for pair in _pairs(group):
             height += ROW
@@ -123,7 +130,7 @@ def _draw(groups: list[list[dict]], behind: list[Configuration]) -> go.Figure:
     )
 
 
-def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, dict]]) -> None:
+def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, Row]]) -> None:
     hue, symbol, above = BASES[basis]
     several = [(y, row) for y, row in rows if row["n"] > 1]
     if several:
@@ -133,11 +140,10 @@ def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, dict]]) -
             mode="markers",
             name=f"interval by {basis}",
             marker={"size": 0.1, "color": hue},
-            error_x={
-                "type": "data", "symmetric": False, "color": hue, "thickness": 2, "width": 5,
-                "array": [row["efficiency_high"] - row["efficiency"] for _, row in several],
-                "arrayminus": [row["efficiency"] - row["efficiency_low"] for _, row in several],
-            },
+            error_x=theme.spread(
+                *([row[name] for _, row in several] for name in EFFICIENCY),
+                color=hue, thickness=2, width=5,
+            ),
             legendgroup=basis, showlegend=False, hoverinfo="skip", cliponaxis=False,
         )  # fmt: skip
     figure.add_scatter(
@@ -150,7 +156,7 @@ def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, dict]]) -
             "symbol": [theme.symbol(symbol, row["kind"]) for _, row in rows],
             "size": 9, "color": hue, "line": {"width": 2, "color": hue},
         },
-        customdata=[theme.escape(_said(row), 160) for _, row in rows],
+        customdata=[theme.escape(_sentence(row), 160) for _, row in rows],
         hovertemplate="%{customdata}<extra></extra>",
         cliponaxis=False,
     )  # fmt: skip
@@ -161,21 +167,15 @@ def _by(basis: str) -> str:
     return f"by {basis.removesuffix(' per epoch')}"
 
 
-def _heading(reference: Configuration) -> str:
-    """One line above a group: kind and system, then data."""
-    first, _, second = theme.facet_title(reference).partition("<br>")
-    return f"{first} {second}"
-
-
-def _label(pair: dict[str, dict]) -> str:
+def _label(pair: Pair) -> str:
     row = next(iter(pair.values()))
     kind = f", {row['scaling']}" if row["scaling"] else ""
     return f"{row['experiment']}, {row['world_size']} ranks{kind}"
 
 
-def _pairs(rows: list[dict]) -> list[dict[str, dict]]:
+def _pairs(rows: list[Row]) -> list[Pair]:
     """Rows of each configuration by basis, in the order they came."""
-    pairs: dict[tuple, dict[str, dict]] = {}
+    pairs: dict[tuple[object, ...], Pair] = {}
     for row in rows:
         pairs.setdefault((row["kind"], *row["stems"], *row["reference_stems"]), {})[
             row["basis"]
@@ -186,7 +186,7 @@ def _pairs(rows: list[dict]) -> list[dict[str, dict]]:
 # --------------------------------------------------------------------------- words
 
 
-def _said(row: dict) -> str:
+def _sentence(row: Row) -> str:
     spread = ""
     if row["n"] > 1:
         spread = f" ({row['efficiency_low']:.1f} to {row['efficiency_high']:.1f}, n = {row['n']})"
@@ -197,20 +197,20 @@ def _said(row: dict) -> str:
     )
 
 
-def _message(rows: list[dict]) -> str:
+def _message(rows: list[Row]) -> str:
     """What the figure shows: the efficiency by throughput of each configuration."""
-    said: dict[str, list[str]] = {}
+    ratios: dict[str, list[str]] = {}
     for pair in _pairs(rows):
         row = pair.get("throughput") or next(iter(pair.values()))
         basis = "" if row["basis"] == "throughput" else f" by {row['basis']}"
-        said.setdefault(theme.place_of(row["kind"], row["system"]), []).append(
+        ratios.setdefault(captions.subject(row["kind"], row["system"]), []).append(
             f"{row['experiment']} {row['efficiency']:.1f} %{basis}"
         )
-    parts = [f"{where}: {theme.listed(values)}" for where, values in said.items()]
+    parts = [f"{where}: {listed(values)}" for where, values in ratios.items()]
     return f"Efficiency by throughput. {'; '.join(parts)}. "
 
 
-def _contradictory(pair: dict[str, dict]) -> bool:
+def _contradictory(pair: Pair) -> bool:
     """Whether the two efficiencies cannot both describe the same epoch."""
     if len(pair) < 2:
         return False
@@ -218,21 +218,21 @@ def _contradictory(pair: dict[str, dict]) -> bool:
     return abs(rate - epoch) > TOLERANCE * max(rate, epoch)
 
 
-def _disagreement(rows: list[dict]) -> str:
+def _disagreement(rows: list[Row]) -> str:
     """Name the runs whose two efficiencies contradict each other."""
-    said = []
+    sentences = []
     for pair in _pairs(rows):
         if _contradictory(pair):
             row, epoch = pair["throughput"], pair["time per epoch"]
-            said.append(
+            sentences.append(
                 f"The {row['kind']} numbers of {row['experiment']} on {row['system']} contradict "
                 f"each other: {row['efficiency']:.0f} % by throughput, "
                 f"{epoch['efficiency']:.0f} % by time per epoch. "
             )
-    return "".join(said)
+    return "".join(sentences)
 
 
-def _intervals(rows: list[dict]) -> str:
+def _intervals(rows: list[Row]) -> str:
     if not any(row["n"] > 1 for row in rows):
         return ""
     return ", with the range or 95 % interval over seeds as a line"
@@ -244,27 +244,27 @@ def _partial(taken: list[Configuration]) -> str:
     return "Where a number of images is named, an epoch is partial: it has that many. "
 
 
-def _baselines(rows: list[dict]) -> str:
+def _baselines(rows: list[Row]) -> str:
     """Absolute values of the references: a ratio alone says nothing of the speed."""
-    said: dict[tuple, dict[str, list[str]]] = {}
+    references: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
         epoch = " an epoch" if row["unit"] == "s" else ""
         text = f"{number(row['reference_value'])} {row['unit']}{epoch}"
-        of_system = said.setdefault((row["kind"], row["reference"]), {})
+        of_system = references.setdefault((row["kind"], row["reference"]), {})
         if text not in of_system.setdefault(row["system"], []):
             of_system[row["system"]].append(text)
     parts = [
         f"{name} ({kind}) "
         + ", ".join(f"on {system} {' and '.join(values)}" for system, values in systems.items())
-        for (kind, name), systems in said.items()
+        for (kind, name), systems in references.items()
     ]
     return f"Reference: {'; '.join(parts)}. "
 
 
-def _notes(rows: list[dict]) -> str:
+def _notes(rows: list[Row]) -> str:
     """Remarks of the ratios, each once with the systems it is about."""
     systems: dict[str, list[str]] = {}
     for row in rows:
         if row["note"] and row["system"] not in systems.setdefault(row["note"], []):
             systems[row["note"]].append(row["system"])
-    return "".join(f"{theme.listed(names)}: {note}. " for note, names in systems.items())
+    return "".join(f"{listed(names)}: {note}. " for note, names in systems.items())

@@ -9,17 +9,15 @@ filled and reported ones hatched, measured markers are filled and reported ones 
 from __future__ import annotations
 
 import html
+import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from scalebook.analysis import study_queries
-from scalebook.analysis.comparable import Configuration
-from scalebook.analysis.text import count, listed
 
 #: Okabe–Ito without yellow and black, which vanish on a light or a dark page.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -28,16 +26,24 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 
 #: Mid grey: the largest contrast that white and near-black pages can both have.
 GREY = "#7b7b7b"
+#: Ink of print, and of marks that lie on a bar, with a light halo around them.
+INK, MARK, HALO = "#1a1a1a", "#222222", "#ffffff"
 FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
+CLEAR = "rgba(0,0,0,0)"
 
-#: Width at which figures are laid out, in CSS pixels; a page may stretch them.
-WIDTH = 720
+#: Width at which figures are laid out, height of one that names none, and size of letters, in CSS
+#: pixels; a page may stretch them.
+WIDTH, HEIGHT, LETTERS = 720, 420, 13
 
 #: Space around the plots in CSS pixels: titles above, an axis below.
 MARGIN = {"l": 12, "r": 16, "t": 84, "b": 56}
 
+#: A legend below the plot that takes the whole width of a figure.
+BELOW = {"xref": "container", "x": 0.02, "traceorder": "normal", "itemsizing": "constant"}
 
-def _template(ink: str, paper: str, letters: int = 13) -> go.layout.Template:
+
+def template(letters: int = LETTERS, ink: str = GREY, paper: str = CLEAR) -> go.layout.Template:
+    """The theme with letters of a size, in an ink on a paper; that of pages where left out."""
     line = "rgba(128,128,128,0.35)"
     axis = {
         "gridcolor": line,
@@ -54,7 +60,7 @@ def _template(ink: str, paper: str, letters: int = 13) -> go.layout.Template:
     }  # fmt: skip
     legend = {
         "orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container",
-        "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)",
+        "yanchor": "bottom", "bgcolor": CLEAR,
     }  # fmt: skip
     layout = {
         "font": {"family": FONT, "size": letters, "color": ink},
@@ -73,22 +79,23 @@ def _template(ink: str, paper: str, letters: int = 13) -> go.layout.Template:
     return go.layout.Template(layout=layout)
 
 
-#: For pages: transparent. For PNG and SVG files: black on white.
-SCREEN = _template(GREY, "rgba(0,0,0,0)")
-PRINT = _template("#1a1a1a", "#ffffff")
-#: The same for figures as narrow as one column, printed larger (`column`).
-COLUMN = _template("#1a1a1a", "#ffffff", letters=11)
+# --------------------------------------------------------------------------- colours, marks
 
 
-def colour(experiment: str) -> str:
-    """Colour of an experiment: the same in every figure, by its place in ``study.yaml``."""
-    return PALETTE[place(experiment) % len(PALETTE)]
-
-
-def place(experiment: str) -> int:
-    """Place of an experiment in ``study.yaml``, from 0; one that is not there comes last."""
+def position(experiment: object) -> int:
+    """Position of an experiment in ``study.yaml``, from 0; one that is not there comes last."""
     names = list(study_queries.experiments())
-    return names.index(experiment) if experiment in names else len(names)
+    return names.index(str(experiment)) if experiment in names else len(names)
+
+
+def colour(experiment: object) -> str:
+    """Colour of an experiment: the same in every figure, by its position in ``study.yaml``."""
+    return cycled(PALETTE, position(experiment))
+
+
+def cycled(values: Sequence[str], order: int) -> str:
+    """The value of this order, from the start again after the last."""
+    return values[order % len(values)]
 
 
 def faded(hex_colour: str, alpha: float) -> str:
@@ -97,16 +104,24 @@ def faded(hex_colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
-def bar_marker(hex_colour: str, kind: str) -> dict[str, Any]:
+def bar_marker(hex_colour: str, kind: str, hatch: str = "/") -> dict[str, Any]:
     """Marker of a bar: filled if measured, hatched if reported."""
     line = {"color": hex_colour, "width": 1.5}
     if kind != "reported":
         return {"color": hex_colour, "line": line}
     pattern = {
-        "shape": "/", "fgcolor": hex_colour, "bgcolor": "rgba(0,0,0,0)",
+        "shape": hatch, "fgcolor": hex_colour, "bgcolor": CLEAR,
         "size": 7, "solidity": 0.25, "fillmode": "replace",
     }  # fmt: skip
     return {"color": hex_colour, "line": line, "pattern": pattern}
+
+
+def part_marker(hex_colour: str, shape: str) -> dict[str, Any]:
+    """Marker of a part of a stacked bar, with a pattern in white."""
+    pattern = {
+        "shape": shape, "fgcolor": HALO, "size": 6, "solidity": 0.25, "fillmode": "overlay"
+    }  # fmt: skip
+    return {"color": hex_colour, "line": {"color": HALO, "width": 1}, "pattern": pattern}
 
 
 def symbol(name: str, kind: str) -> str:
@@ -114,10 +129,81 @@ def symbol(name: str, kind: str) -> str:
     return f"{name}-open" if kind == "reported" else name
 
 
-def escape(text: Any, width: int = 60) -> str:
+def spread(
+    middle: Sequence[float], low: Sequence[float], high: Sequence[float], **style: Any
+) -> dict[str, Any]:
+    """Bars of error from `low` to `high`, as plotly takes them."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [above - value for above, value in zip(high, middle)],
+        "arrayminus": [value - below for below, value in zip(low, middle)],
+        **style,
+    }
+
+
+def add_intervals(
+    figure: go.Figure,
+    names: Sequence[str],
+    middle: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    **cell: int,
+) -> None:
+    """Intervals along rows, dark on a light halo so that they show on any bar and page."""
+    for ink, thickness, cap in ((HALO, 5, 8), (MARK, 2, 6)):
+        figure.add_scatter(
+            y=list(names),
+            x=list(middle),
+            mode="markers",
+            marker={"size": 0.1, "color": ink},
+            error_x=spread(middle, low, high, color=ink, thickness=thickness, width=cap),
+            showlegend=False,
+            hoverinfo="skip",
+            **cell,
+        )
+
+
+def add_band(
+    figure: go.Figure, x: Sequence[float], low: Sequence[float], high: Sequence[float],
+    hex_colour: str, alpha: float, **cell: int,
+) -> None:  # fmt: skip
+    """Shade from `low` to `high`."""
+    figure.add_scatter(
+        x=[*x, *list(x)[::-1]],
+        y=[*high, *list(low)[::-1]],
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=faded(hex_colour, alpha),
+        hoverinfo="skip",
+        showlegend=False,
+        **cell,
+    )
+
+
+def add_level(figure: go.Figure, y: float) -> None:
+    """A dotted line across the plot, for comparison."""
+    figure.add_hline(y=y, line={"color": GREY, "dash": "dot", "width": 2})
+
+
+def is_new(figure: go.Figure, name: str) -> bool:
+    """Whether the legend has no entry of this name yet."""
+    return not any(trace.name == name for trace in figure.data)
+
+
+# --------------------------------------------------------------------------- text
+
+
+def escape(text: object, width: int = 60) -> str:
     """Text as plotly shall show it: no markup of its own, and not longer than `width`."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return html.escape(flat if len(flat) <= width else f"{flat[: width - 1]}…", quote=False)
+
+
+def letters(markup: str) -> int:
+    """How many letters a line of markup shows."""
+    return len(html.unescape(re.sub(r"<[^>]*>", "", markup)))
 
 
 def wrap(text: str, width: int) -> str:
@@ -125,17 +211,7 @@ def wrap(text: str, width: int) -> str:
     return "<br>".join(escape(line, width + 20) for line in textwrap.wrap(text, width))
 
 
-def facet_title(one: Configuration) -> str:
-    """Two lines: kind and system, then device and data."""
-    data = one["dataset"] or "data unknown"
-    if one["subset"]:
-        data += f", {one['train_images']:,} images" if one["train_images"] else ", subset"
-    device = escape(one["device_name"] or one["device"] or "device unknown", 40)
-    preposition = "for" if one.kind == "reported" else "on"
-    return (
-        f"<b>{one.kind} {preposition} {escape(one['system'] or 'unknown system', 24)}</b>"
-        f"<br>{device}, {escape(data, 32)}"
-    )
+# --------------------------------------------------------------------------- layout
 
 
 def subplots(rows: int, columns: int, titles: Sequence[str] = (), **settings: Any) -> go.Figure:
@@ -151,8 +227,8 @@ def subplots(rows: int, columns: int, titles: Sequence[str] = (), **settings: An
         As `plotly.subplots.make_subplots` takes them.
     """
     figure = make_subplots(rows=rows, cols=columns, **settings)
-    for position, title in enumerate(titles):
-        axis = "" if position == 0 else position + 1
+    for order, title in enumerate(titles):
+        axis = "" if order == 0 else order + 1
         figure.add_annotation(
             text=title,
             x=0,
@@ -167,17 +243,24 @@ def subplots(rows: int, columns: int, titles: Sequence[str] = (), **settings: An
     return figure
 
 
-def stacked(bars: Sequence[int], titles: Sequence[str], bar: int, gap: int) -> go.Figure:
+def stacked(
+    bars: Sequence[int], titles: Sequence[str], bar: int, gap: int, columns: int = 1,
+    **settings: Any,
+) -> go.Figure:  # fmt: skip
     """Plots of horizontal bars above each other, every bar of the same thickness.
 
     Parameters
     ----------
     bars : sequence of int
-        Number of bars of each plot.
+        Number of bars of each row of plots.
     titles : sequence of str
         One for each plot.
     bar, gap : int
         Height of a bar with its space, and space between two plots, in CSS pixels.
+    columns : int, optional
+        Plots beside each other.
+    **settings
+        As `plotly.subplots.make_subplots` takes them.
 
     Returns
     -------
@@ -186,7 +269,9 @@ def stacked(bars: Sequence[int], titles: Sequence[str], bar: int, gap: int) -> g
     """
     inner = bar * sum(bars) + gap * (len(bars) - 1)
     spacing = gap / inner if len(bars) > 1 else 0
-    figure = subplots(len(bars), 1, titles, row_heights=list(bars), vertical_spacing=spacing)
+    figure = subplots(
+        len(bars), columns, titles, row_heights=list(bars), vertical_spacing=spacing, **settings
+    )
     return figure.update_layout(height=inner + MARGIN["t"] + MARGIN["b"])
 
 
@@ -211,22 +296,43 @@ def grid(titles: Sequence[str], row: int = 300) -> tuple[go.Figure, list[dict[st
     return figure, cells
 
 
+def name_rows(figure: go.Figure, names: Sequence[str], **settings: Any) -> None:
+    """Name the rows of a plot, whose bars stand at 0, 1, … from the top."""
+    figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=list(names),
+        range=[len(names) - 0.4, -0.6],
+        showgrid=False,
+        zeroline=False,
+        ticks="",
+        **settings,
+    )
+
+
+def leave_room(figure: go.Figure, inner: float, top: int = 56, legend: int = 62) -> None:
+    """Set the height of a figure whose plots take `inner` CSS pixels, a legend below them."""
+    bottom = MARGIN["b"] + legend
+    margin = {"t": top, "b": bottom}
+    figure.update_layout(height=inner + top + bottom, margin=margin, legend=BELOW)
+
+
 def finish(
     figure: go.Figure,
-    title: str,
+    title: str | None = None,
+    *,
     alt: str,
     caption: str,
     sources: Sequence[str],
     min_width: int | None = None,
 ) -> go.Figure:
-    """Give a figure its theme, size, title and description.
+    """Give a figure its theme and description.
 
     Parameters
     ----------
     figure : Figure
         With its ``layout.height``; changed in place and returned.
-    title : str
-        Short; what is shown.
+    title : str, optional
+        Short; what is shown. That of its registration where left out.
     alt : str
         What one would say to a reader who cannot see the figure, numbers included.
     caption : str
@@ -239,11 +345,10 @@ def finish(
     meta = {"alt": alt, "caption": caption, "sources": list(dict.fromkeys(sources))}
     if min_width is not None:
         meta["min_width"] = min_width
-    figure.update_layout(template=SCREEN, title_text=title, meta=meta)
-    return figure
+    return figure.update_layout(template=template(), title_text=title, meta=meta)
 
 
-def empty(title: str, sentence: str) -> go.Figure:
+def empty(sentence: str, title: str | None = None) -> go.Figure:
     """A figure that says why it shows nothing."""
     figure = go.Figure()
     figure.add_annotation(
@@ -252,7 +357,7 @@ def empty(title: str, sentence: str) -> go.Figure:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     figure.update_layout(height=220)
-    finish(figure, title, sentence, sentence, [])
+    finish(figure, title, alt=sentence, caption=sentence, sources=[])
     figure.layout.meta["empty"] = True
     return figure
 
@@ -260,61 +365,3 @@ def empty(title: str, sentence: str) -> go.Figure:
 def is_empty(figure: go.Figure) -> bool:
     """Whether a figure is one of `empty`."""
     return bool((figure.layout.meta or {}).get("empty"))
-
-
-def synthetic_warning(found: Sequence[Configuration]) -> str:
-    """First sentence of a caption where the images were generated; empty otherwise."""
-    if any(one.synthetic for one in found):
-        return "SYNTHETIC DATA: generated images, the accuracies mean nothing. "
-    return ""
-
-
-def machines(systems: Iterable[str | None]) -> str:
-    """Sentences that say what the systems are, as their facts title them; empty if none does."""
-    titled: dict[str, list[str]] = {}
-    for name in dict.fromkeys(systems):
-        title = study_queries.facts(name).title
-        if name and title:
-            titled.setdefault(title, []).append(name)
-    return "".join(f"{listed(names)}: {title}. " for title, names in titled.items())
-
-
-def place_of(kind: str, system: str | None) -> str:
-    """Start of a sentence about one plot: ``Measured on local`` or ``Reported for …``."""
-    return f"{kind.capitalize()} {'for' if kind == 'reported' else 'on'} {system or 'some system'}"
-
-
-def origin(found: Sequence[Configuration]) -> str:
-    """Last sentences of a caption: the runs and reports behind it."""
-    # Experiments with the same conditions together, then systems with the same experiments.
-    groups: dict[tuple, list[str]] = {}
-    for one in found:
-        if one.kind == "measured":
-            key = (len(one.runs), one.conditions, one["system"])
-            groups.setdefault(key, []).append(str(one["experiment"]))
-    systems: dict[tuple, list[str]] = {}
-    for (n, conditions, system), names in groups.items():
-        systems.setdefault((n, conditions, tuple(names)), []).append(str(system))
-    measured = [
-        f"{count(n, 'run')} {'each ' if len(names) > 1 or len(places) > 1 else ''}"
-        f"of {listed(names)} on {listed(places)} {conditions}"
-        for (n, conditions, names), places in systems.items()
-    ]
-    jobs = [str(job) for one in found if one.kind == "reported" for job in one.runs["job_id"]]
-    said = []
-    if measured:
-        said.append(f"Measured: {'; '.join(measured)}.")
-    if jobs:
-        said.append(
-            f"Reported and not verified: job{'s' if len(jobs) > 1 else ''} {', '.join(jobs)}, "
-            "one run each."
-        )
-    if not measured:
-        said.append("No measured run is evidence yet.")
-    return " ".join(said)
-
-
-def left_out(given: pd.DataFrame, drawn: pd.DataFrame) -> str:
-    """Last sentence of a caption where `comparable.whole` left runs out; empty otherwise."""
-    n = len(given) - len(drawn)
-    return f" {count(n, 'run')} on a part of the data set left out." if n else ""

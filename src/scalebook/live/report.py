@@ -13,18 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 from IPython.display import HTML, display
 
 from scalebook import contract, results
 from scalebook.contract import RunFiles, ScalebookError, Stem
-from scalebook.figures import theme
-from scalebook.figures.profile.utilisation import utilisation
-from scalebook.figures.runs import live_curve
 from scalebook.live.run import RunView
 
-#: Lines of the log, and points of a rank's curve, that a report holds at most.
-LOG_LINES, POINTS = 80, 1500
+#: Lines of the log that a report holds at most.
+LOG_LINES = 80
 #: Bytes of a log or of Slurm's record that are looked at, from its end.
 TAIL_BYTES = 1 << 20
 
@@ -124,22 +120,19 @@ class RunReport:
         )
 
     @property
+    def job(self) -> str:
+        """Its job id."""
+        return Stem.parse(self.stem).job_id
+
+    @property
+    def watched(self) -> bool:
+        """Whether something looked at the devices meanwhile."""
+        return self.job in results.utilisation_files()
+
+    @property
     def log(self) -> str:
         """Last lines of the log; empty where there is none."""
         return "\n".join(_tail(self.files.log).splitlines()[-LOG_LINES:])
-
-    def curves(self) -> go.Figure:
-        """Loss, accuracy and throughput by epoch."""
-        return live_curve(self.stem)
-
-    def step_times(self) -> go.Figure:
-        """Time of each step, a line a rank."""
-        return step_times(self.stem)
-
-    def utilisation(self) -> go.Figure | None:
-        """What the devices did meanwhile; None where nobody looked."""
-        job = Stem.parse(self.stem).job_id
-        return utilisation(job) if job in results.utilisation_files() else None
 
 
 def run_report(stem: str) -> RunReport:
@@ -151,41 +144,6 @@ def run_report(stem: str) -> RunReport:
         manifest = {}
     files = contract.locate(root, stem) or RunFiles(root / contract.EVIDENCE, stem)
     return RunReport(stem, manifest, files)
-
-
-def step_times(stem: str) -> go.Figure:
-    """Time of each step of a run, a line a rank; long runs by medians of neighbouring steps."""
-    title = f"Step times of {theme.escape(stem, 60)}"
-    try:
-        steps = results.steps(stem)
-    except ScalebookError as error:
-        return theme.empty(title, str(error))
-    if steps.empty:
-        return theme.empty(title, "No step was recorded.")
-    figure = go.Figure()
-    together = 1
-    for order, (rank, mine) in enumerate(steps.groupby("rank", sort=True)):
-        times = 1e3 * mine["step_time_s"].reset_index(drop=True)
-        together = max(together, -(-len(times) // POINTS))
-        merged = times.groupby(times.index // together).median()
-        figure.add_scatter(
-            x=[int(at) * together + 1 for at in merged.index], y=list(merged), mode="lines",
-            name=f"rank {rank}", line={"width": 1.5, "color": theme.PALETTE[order % 6]},
-            hovertemplate="step %{x}: %{y:,.1f} ms<extra>" + f"rank {rank}</extra>",
-        )  # fmt: skip
-    figure.update_xaxes(title_text="step, warm-up included")
-    figure.update_yaxes(title_text="time (ms)", rangemode="tozero")
-    figure.update_layout(height=320, margin={"t": 52, "b": 84})
-    timed = steps[steps["warmup"] == 0]["step_time_s"]
-    said = f"; the median of those timed is {1e3 * timed.median():,.1f} ms" if len(timed) else ""
-    merged_note = f" Each point is the median of {together} steps." if together > 1 else ""
-    return theme.finish(
-        figure,
-        title,
-        alt=f"Time of each of {len(steps):,} steps of all ranks{said}.",
-        caption=f"Each rank times its own steps{said}.{merged_note}",
-        sources=[stem],
-    )
 
 
 def show_text(text: str, empty: str) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from scalebook import results
 from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
-from scalebook.figures import FIGURES, build, static, theme
+from scalebook.figures import build, plot_files, plots, rendering, theme
 from scalebook.project import pdf_facts, specification, typed
 from scalebook.publish import ledger_digest
 from scalebook.study.document import read
@@ -122,12 +122,12 @@ def _files(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
 
 
 def _figures(wanted: Wanted) -> Iterator[Deliverable]:
-    out, stale = static.folder(), static.stale()
+    out, stale = plot_files.folder(), plot_files.stale()
     mend = "scalebook figures"
     for name in wanted.figures:
         title = f"plot {name}"
-        gone = [s for s in static.SUFFIXES if not (out / f"{name}{s}").is_file()]
-        if name not in FIGURES:
+        gone = [s for s in plot_files.SUFFIXES if not (out / f"{name}{s}").is_file()]
+        if name not in plots():
             yield Deliverable(title, WRONG, "no figure is called so", f"correct {FILE}")
         elif gone and theme.is_empty(drawn := build(name)):
             yield Deliverable(title, MISSING, "nothing to draw yet", drawn.layout.meta["caption"])
@@ -138,7 +138,7 @@ def _figures(wanted: Wanted) -> Iterator[Deliverable]:
         else:
             with Image.open(out / f"{name}.png") as picture:
                 dpi = round(picture.info.get("dpi", (0, 0))[0])
-            fine = dpi == static.DPI
+            fine = dpi == rendering.DPI
             found = f"PNG at {dpi} dpi, and SVG"
             yield Deliverable(title, OK if fine else WRONG, found, "" if fine else mend)
     others = [name for name in stale if name not in wanted.figures]

@@ -172,9 +172,9 @@ def _slurm() -> Answer:
 
 
 def _browser() -> Answer:
-    from scalebook.figures import static
+    from scalebook.figures import rendering  # packages may be missing where this looks
 
-    path = static.browser()
+    path = rendering.browser()
     if path is None and os.environ.get("BROWSER_PATH"):
         named = f"BROWSER_PATH={os.environ['BROWSER_PATH']}: no program is there"
         return _lacks(named, "unset BROWSER_PATH")

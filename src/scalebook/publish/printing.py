@@ -14,6 +14,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 from scalebook import contract
+from scalebook.figures import rendering
 from scalebook.publish import messages
 
 BUILDER = "singlehtml"
@@ -40,9 +41,7 @@ def _clear(app: Sphinx) -> None:
 def _offer_browser(app: Sphinx) -> None:
     if app.builder.name != BUILDER or os.environ.get(_VARIABLE):
         return
-    from scalebook.figures import static
-
-    program = static.browser()
+    program = rendering.browser()
     if program is None:
         messages.say("note: no browser to print with: install chromium, or set BROWSER_PATH")
         return

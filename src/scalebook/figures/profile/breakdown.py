@@ -5,7 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from scalebook.analysis.study_queries import start_command
-from scalebook.figures import theme
+from scalebook.analysis.text import listed
+from scalebook.figures import registry, theme
 from scalebook.figures.profile import families
 from scalebook.figures.profile.shares import (
     GROUPINGS,
@@ -17,9 +18,6 @@ from scalebook.figures.profile.shares import (
     profiled,
 )
 
-TITLE = "Where device time goes"
-TITLE_KERNELS = "Which kernels the operators run in"
-
 #: What stands in place of a grouping that a source does not have.
 MISSING = {
     "reported": "Not known: a trace of the job<br>in results/profiling/ decides it.",
@@ -28,6 +26,7 @@ MISSING = {
 KINDS = {"example": "not of this study"}
 
 
+@registry.figure("Where device time goes", plot=True)
 def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
     """Bars of the share of device time: a row of plots a source, a column a grouping.
 
@@ -39,10 +38,10 @@ def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
     found = breakdowns() if found is None else found
     if not found:
         return theme.empty(
-            TITLE, f"No profile yet: record one with `{start_command(profiled=True)}`, or drop a "
-            "trace into results/profiling/.",
-        )  # fmt: skip
-    said = [
+            f"No profile yet: record one with `{start_command(profiled=True)}`, or drop a trace "
+            "into results/profiling/."
+        )
+    each = [
         f"{one.title} ({one.kind}), {one.grouping}: "
         + ", ".join(f"{name} {share:.1f} %" for name, share in one.shares.items())
         for one in found
@@ -50,8 +49,7 @@ def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
     sources = _sources(found)
     return theme.finish(
         _draw_groupings(sources),
-        TITLE,
-        alt=f"Bar chart of device time. {'; '.join(said)}.",
+        alt=f"Bar chart of device time. {'; '.join(each)}.",
         caption=_caption(sources),
         sources=[one.source for one in found],
     )
@@ -59,7 +57,7 @@ def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
 
 def _sources(found: list[Breakdown]) -> list[dict[str, Breakdown]]:
     """Breakdowns of each source by their grouping."""
-    by_source: dict[tuple, dict[str, Breakdown]] = {}
+    by_source: dict[tuple[str, str, str], dict[str, Breakdown]] = {}
     for one in found:
         by_source.setdefault((one.kind, one.title, one.source), {})[one.grouping] = one
     return list(by_source.values())
@@ -68,42 +66,36 @@ def _sources(found: list[Breakdown]) -> list[dict[str, Breakdown]]:
 def _draw_groupings(sources: list[dict[str, Breakdown]]) -> go.Figure:
     names = [_names(source) for source in sources]
     titles = [title for source in sources for title in _titles(source)]
-    heights, gap, bar = [max(2, len(one)) for one in names], 58, 20
-    inner = bar * sum(heights) + gap * (len(heights) - 1)
-    figure = theme.subplots(
-        len(sources), 2, titles, row_heights=heights, horizontal_spacing=0.06,
-        vertical_spacing=gap / inner if len(sources) > 1 else 0,
-    )  # fmt: skip
+    bars = [max(2, len(one)) for one in names]
+    figure = theme.stacked(bars, titles, bar=20, gap=58, columns=2, horizontal_spacing=0.06)
     top = max(
         share for source in sources for one in source.values() for share in one.shares.values()
     )
     for row, (source, groups) in enumerate(zip(sources, names), 1):
+        last = row == len(sources)
         for column, one in enumerate(_columns(source), 1):
+            cell = {"row": row, "col": column}
             if one is None:
-                kind = next(iter(source.values())).kind
-                # Without a trace in it the plot, and what stands in it, would not be placed.
-                figure.add_bar(x=[0], y=[0], orientation="h", hoverinfo="skip", showlegend=False,
-                               row=row, col=column)  # fmt: skip
-                figure.add_annotation(
-                    text=MISSING.get(kind, ""), x=0.04, xref="x domain", xanchor="left", y=0.5,
-                    yref="y domain", align="left", font_size=12, row=row, col=column,
-                )  # fmt: skip
+                _say_missing(figure, next(iter(source.values())).kind, cell)
             else:
-                _draw_shares(figure, row, column, groups, one)
-            last = row == len(sources)
+                _draw_shares(figure, groups, one, cell)
             figure.update_xaxes(
                 range=[0, 1.25 * top], showgrid=False, zeroline=one is not None,
                 showticklabels=last, ticks="outside" if last else "",
-                title_text="share of device time (%)" if last else None, row=row, col=column,
+                title_text="share of device time (%)" if last else None, **cell,
             )  # fmt: skip
-            figure.update_yaxes(
-                tickvals=list(range(len(groups))),
-                ticktext=[theme.escape(group, 28) for group in groups],
-                range=[len(groups) - 0.4, -0.6], showticklabels=column == 1, ticks="",
-                showgrid=False, zeroline=False, row=row, col=column,
-            )  # fmt: skip
-    height = inner + theme.MARGIN["t"] + theme.MARGIN["b"]
-    return figure.update_layout(barmode="overlay", height=height)
+            shown = [theme.escape(group, 28) for group in groups]
+            theme.name_rows(figure, shown, showticklabels=column == 1, **cell)
+    return figure.update_layout(barmode="overlay")
+
+
+def _say_missing(figure: go.Figure, kind: str, cell: dict[str, int]) -> None:
+    # Without a trace in it the plot, and what stands in it, would not be placed.
+    figure.add_bar(x=[0], y=[0], orientation="h", hoverinfo="skip", showlegend=False, **cell)
+    figure.add_annotation(
+        text=MISSING.get(kind, ""), x=0.04, xref="x domain", xanchor="left", y=0.5,
+        yref="y domain", align="left", font_size=12, **cell,
+    )  # fmt: skip
 
 
 def _names(source: dict[str, Breakdown]) -> list[str]:
@@ -130,14 +122,14 @@ def _titles(source: dict[str, Breakdown]) -> tuple[str, str]:
 
 
 def _draw_shares(
-    figure: go.Figure, row: int, column: int, groups: list[str], one: Breakdown
+    figure: go.Figure, groups: list[str], one: Breakdown, cell: dict[str, int]
 ) -> None:
-    for place, group in enumerate(groups):
+    for row, group in enumerate(groups):
         if group not in one.shares:
             continue
         share = one.shares[group]
         figure.add_bar(
-            y=[place],
+            y=[row],
             x=[share],
             orientation="h",
             width=0.72,
@@ -148,8 +140,7 @@ def _draw_shares(
             showlegend=False,
             name=theme.escape(group, 28),
             hovertemplate="%{fullData.name}: %{x:.1f} % of device time<extra></extra>",
-            row=row,
-            col=column,
+            **cell,
         )
 
 
@@ -159,53 +150,56 @@ def _caption(sources: list[dict[str, Breakdown]]) -> str:
         kind: list(dict.fromkeys(one.title for one in found if one.kind == kind))
         for kind in ("measured", "reported", "example")
     }
-    said = [_message(source) for source in sources]
-    said.append("Share of device time by kind of work, in percent.")
+    sentences = [_message(source) for source in sources]
+    sentences.append("Share of device time by kind of work, in percent.")
     if len(GROUPINGS) <= max(len(source) for source in sources):
-        said.append(
+        sentences.append(
             "Kernel names hide who launched them: the matrix products and gradient kernels of a "
             "convolution count as other groups by name, and as convolution by operator."
         )
     if kinds["measured"]:
         files = dict.fromkeys(one.source for one in found if one.kind == "measured")
-        said.append(f"Measured: {', '.join(files)}.")
+        sentences.append(f"Measured: {', '.join(files)}.")
     if kinds["example"]:
         origins = [one.origin for one in profiled() if one.kind == "example"]
-        said.append(f"Example: {'; '.join(origins)}.")
+        sentences.append(f"Example: {'; '.join(origins)}.")
     if kinds["reported"]:
         titles = ", ".join(kinds["reported"])
-        said.append(f"Reported and not verified: {titles}. How it was grouped was not reported.")
+        sentences.append(
+            f"Reported and not verified: {titles}. How it was grouped was not reported."
+        )
     if not kinds["measured"]:
-        said.append(
+        sentences.append(
             "No trace is in results/profiling/ yet, so whether the largest named group is the "
             "bottleneck is undetermined."
         )
-    return " ".join(sentence for sentence in said if sentence)
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _message(source: dict[str, Breakdown]) -> str:
     """The largest named group of a source, under each grouping."""
-    said = []
+    parts = []
     for one in filter(None, _columns(source)):
         named = {name: share for name, share in one.shares.items() if name != "other"}
         if not named:
             continue
         largest = max(named, key=named.get)
-        said.append(
+        parts.append(
             f"{one.grouping}, {largest} is the largest named group with {named[largest]:.1f} %"
         )
         if one.shares.get("other", 0) > named[largest]:
-            said[-1] += f", but {one.shares['other']:.1f} % is in no named group"
-    if not said:
+            parts[-1] += f", but {one.shares['other']:.1f} % is in no named group"
+    if not parts:
         return ""
     one = next(iter(source.values()))
     kind = KINDS.get(one.kind, one.kind)
-    return f"{one.title[:1].upper()}{one.title[1:]} ({kind}): {'; '.join(said)}."
+    return f"{one.title[:1].upper()}{one.title[1:]} ({kind}): {'; '.join(parts)}."
 
 
 # --------------------------------------------------------------------------- the difference
 
 
+@registry.figure("Which kernels the operators run in")
 def grouping_difference(found: list[Profiled] | None = None) -> go.Figure:
     """What each operator's time is called by kernel name: one stacked bar a family of operators.
 
@@ -216,54 +210,53 @@ def grouping_difference(found: list[Profiled] | None = None) -> go.Figure:
     """
     found = [one for one in (profiled() if found is None else found) if any(one.by_both.values())]
     if not found:
-        return theme.empty(
-            TITLE_KERNELS, "No trace of a GPU is in results/profiling/ yet: a CPU runs no kernels."
-        )
+        return theme.empty("No trace of a GPU is in results/profiling/ yet: a CPU runs no kernels.")
     shown = [_both(one) for one in found]
     titles = [
         f"<b>{KINDS.get(one.kind, one.kind)}: {theme.escape(one.title, 60)}</b>" for one in found
     ]
     figure = theme.stacked([len(rows) for rows in shown], titles, bar=30, gap=56)
-    named: set[str] = set()
-    for number, rows in enumerate(shown, 1):
-        kernels = dict.fromkeys(kernel for parts in rows.values() for kernel in parts)
-        order = sorted(kernels, key=lambda kernel: kernel == "other")
-        for kernel in order:
-            shares = [parts.get(kernel, 0.0) for parts in rows.values()]
-            title = families.title(kernel)
-            figure.add_bar(
-                y=list(range(len(rows))), x=shares, orientation="h", width=0.76,
-                name=theme.escape(title, 28), legendgroup=kernel, showlegend=kernel not in named,
-                marker={"color": families.colour(kernel), "line": {"color": "#ffffff", "width": 1}},
-                text=[theme.escape(title, 28) if share else "" for share in shares],
-                textposition="inside", insidetextanchor="middle",
-                hovertemplate="kernels called after %{fullData.name}: %{x:.2f} % of device time"
-                "<extra></extra>",
-                row=number, col=1,
-            )  # fmt: skip
-            named.add(kernel)
-        figure.update_yaxes(
-            tickvals=list(range(len(rows))), range=[len(rows) - 0.4, -0.6], ticks="",
-            ticktext=[theme.escape(families.title(name), 28) for name in rows],
-            showgrid=False, zeroline=False, row=number, col=1,
-        )  # fmt: skip
+    for row, shares in enumerate(shown, 1):
+        _draw_kernels(figure, shares, {"row": row, "col": 1})
     figure.update_xaxes(title_text="share of device time (%)", row=len(found), col=1)
-    bottom = theme.MARGIN["b"] + 62
+    inner = figure.layout.height - theme.MARGIN["t"] - theme.MARGIN["b"]
+    theme.leave_room(figure, inner, top=theme.MARGIN["t"])
     figure.update_layout(
-        barmode="stack", height=figure.layout.height + 62, margin_b=bottom,
+        barmode="stack",
         uniformtext={"minsize": 11, "mode": "hide"},
-        legend={**families.BELOW, "title": {"text": "by kernel name", "font": {"size": 13}}},
-    )  # fmt: skip
+        legend_title={"text": "by kernel name", "font": {"size": 13}},
+    )
+    sentences = " ".join(map(_hidden, found))
     return theme.finish(
-        figure, TITLE_KERNELS,
+        figure,
         alt="Stacked bars of device time: rows are kinds of operators, parts are what their "
-        f"kernels are called. {' '.join(map(_said_hidden, found))}",
-        caption=f"{' '.join(map(_said_hidden, found))} Rows are sorted by the operator that "
-        "launched the kernels, the parts of a row by what the kernels are called; parts of another "
-        "colour than the row's own are what a grouping by name counts elsewhere."
+        f"kernels are called. {sentences}",
+        caption=f"{sentences} Rows are sorted by the operator that launched the kernels, the parts "
+        "of a row by what the kernels are called; parts of another colour than the row's own are "
+        "what a grouping by name counts elsewhere."
         + "".join(f" Example: {one.origin}." for one in found if one.origin),
         sources=[one.source for one in found],
-    )  # fmt: skip
+    )
+
+
+def _draw_kernels(
+    figure: go.Figure, rows: dict[str, dict[str, float]], cell: dict[str, int]
+) -> None:
+    kernels = dict.fromkeys(kernel for parts in rows.values() for kernel in parts)
+    for kernel in sorted(kernels, key=lambda name: name == "other"):
+        shares = [parts.get(kernel, 0.0) for parts in rows.values()]
+        name = theme.escape(families.title(kernel), 28)
+        figure.add_bar(
+            y=list(range(len(rows))), x=shares, orientation="h", width=0.76,
+            name=name, legendgroup=kernel, showlegend=theme.is_new(figure, name),
+            marker={"color": families.colour(kernel), "line": {"color": theme.HALO, "width": 1}},
+            text=[name if share else "" for share in shares],
+            textposition="inside", insidetextanchor="middle",
+            hovertemplate="kernels called after %{fullData.name}: %{x:.2f} % of device time"
+            "<extra></extra>",
+            **cell,
+        )  # fmt: skip
+    theme.name_rows(figure, [theme.escape(families.title(name), 28) for name in rows], **cell)
 
 
 def _both(one: Profiled) -> dict[str, dict[str, float]]:
@@ -277,7 +270,7 @@ def _both(one: Profiled) -> dict[str, dict[str, float]]:
     }
 
 
-def _said_hidden(one: Profiled) -> str:
+def _hidden(one: Profiled) -> str:
     """How much of the largest family of operators is called something else."""
     rows = _both(one)
     if not rows:
@@ -288,7 +281,7 @@ def _said_hidden(one: Profiled) -> str:
     if whole - own < 0.05:
         return f"In {one.title} all kernels of {families.title(operator)} are called so."
     most = sorted(rest, key=rest.get, reverse=True)[:2]
-    called = theme.listed([f"{families.title(name)} ({rest[name]:.1f} %)" for name in most])
+    called = listed([f"{families.title(name)} ({rest[name]:.1f} %)" for name in most])
     return (
         f"In {one.title} {families.title(operator)} takes {whole:.1f} % of device time, but only "
         f"{own:.1f} % in kernels of that name: the rest is called mostly {called}."

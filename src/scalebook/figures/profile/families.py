@@ -29,9 +29,6 @@ SYMBOLS = {
     "other": "x",
 }
 
-#: Settings of a legend below the plot that takes the whole width of a figure.
-BELOW = {"xref": "container", "x": 0.02, "traceorder": "normal", "itemsizing": "constant"}
-
 _TITLES = {"gemm": "GEMM", "nccl": "NCCL"}
 
 

@@ -8,11 +8,9 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.text import count
 from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import registry, theme
 from scalebook.figures.profile import families
 from scalebook.figures.profile.shares import summaries, trace_title
-
-TITLE = "What the device waits for"
 
 #: Parts of the time: title, colour, pattern (idle parts have one).
 PARTS = {
@@ -29,6 +27,7 @@ SEEN = 0.05
 MOST = 16
 
 
+@registry.figure("What the device waits for")
 def idle_breakdown(everything: bool = False) -> go.Figure:
     """Stacked bars of the time of each trace: work by kind, and idle by what ended it.
 
@@ -39,7 +38,7 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     """
     found = [one for one in summaries(everything) if not isinstance(one[1], ScalebookError)]
     if not found:
-        return theme.empty(TITLE, "No trace is in results/profiling/ yet.")
+        return theme.empty("No trace is in results/profiling/ yet.")
     drawn = found[:MOST]
     names = [trace_title(file, summary) for file, summary in drawn]
     shares = [_shares(summary) for _, summary in drawn]
@@ -54,46 +53,33 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
             orientation="h",
             width=0.66,
             name=title,
-            marker={
-                "color": hue, "line": {"color": "#ffffff", "width": 1},
-                "pattern": {"shape": shape, "fgcolor": "#ffffff", "size": 6, "solidity": 0.25,
-                            "fillmode": "overlay"},
-            },
+            marker=theme.part_marker(hue, shape),
             customdata=[
                 families.ms(value / 100 * summary["time"]["span_us"])
                 for value, (_, summary) in zip(values, drawn)
             ],
             hovertemplate="%{fullData.name}: %{x:.1f} %, %{customdata}<extra></extra>",
-        )  # fmt: skip
-    for place, (_, summary) in enumerate(drawn):
+        )
+    for row, (_, summary) in enumerate(drawn):
+        idle = 100 * summary["time"]["idle_us"] / _span(summary)
         figure.add_annotation(
-            text=f"idle {_idle(summary):.1f} %", x=100, xanchor="left", xshift=6, y=place,
-            font_size=12,
-        )  # fmt: skip
+            text=f"idle {idle:.1f} %", x=100, xanchor="left", xshift=6, y=row, font_size=12
+        )
     figure.update_xaxes(
         title_text="share of the time traced (%)", range=[0, 120], tickvals=list(range(0, 101, 20)),
         showgrid=False,
     )  # fmt: skip
-    figure.update_yaxes(
-        tickvals=list(range(len(drawn))), ticktext=[theme.escape(name, 46) for name in names],
-        range=[len(drawn) - 0.4, -0.6], showgrid=False, zeroline=False, ticks="",
-    )  # fmt: skip
-    bottom = theme.MARGIN["b"] + 62
-    figure.update_layout(
-        barmode="stack",
-        height=44 * len(drawn) + 56 + bottom,
-        margin={"t": 56, "b": bottom},
-        legend=families.BELOW,
-    )
-    said = [f"{name}: {_said(summary)}" for name, (_, summary) in zip(names, drawn)]
+    theme.name_rows(figure, [theme.escape(name, 46) for name in names])
+    theme.leave_room(figure, 44 * len(drawn))
+    figure.update_layout(barmode="stack")
+    each = "; ".join(f"{name}: {_sentence(summary)}" for name, (_, summary) in zip(names, drawn))
     more = len(found) - len(drawn)
     left_out = f" {count(more, 'further trace')} not drawn." if more else ""
     return theme.finish(
         figure,
-        TITLE,
-        alt=f"Stacked bars of the time of a trace. {'; '.join(said)}.",
+        alt=f"Stacked bars of the time of a trace. {each}.",
         caption=(
-            f"{'; '.join(said)}. Times are unions of intervals, so that what runs at once counts "
+            f"{each}. Times are unions of intervals, so that what runs at once counts "
             "once, and of communication only what compute does not hide is shown. A device waits "
             "for a launch where the next kernel was launched only after the gap began; between two "
             "kernels the next one was queued already. On a CPU operators count as work, and idle "
@@ -116,16 +102,15 @@ def _shares(summary: dict[str, Any]) -> dict[str, float]:
         "gap": idle["gap_us"],
         "rest": idle["rest_us"],
     }
-    span = time["span_us"] or 1.0
-    return {name: 100 * max(0.0, value) / span for name, value in parts.items()}
+    return {name: 100 * max(0.0, value) / _span(summary) for name, value in parts.items()}
 
 
-def _idle(summary: dict[str, Any]) -> float:
-    return 100 * summary["time"]["idle_us"] / (summary["time"]["span_us"] or 1.0)
+def _span(summary: dict[str, Any]) -> float:
+    return float(summary["time"]["span_us"] or 1.0)
 
 
-def _said(summary: dict[str, Any]) -> str:
-    span = summary["time"]["span_us"] or 1.0
+def _sentence(summary: dict[str, Any]) -> str:
+    span = _span(summary)
     parts = [
         f"{PARTS[part][0]} {share:.1f} %"
         for part, share in _shares(summary).items()

@@ -10,11 +10,10 @@ import plotly.graph_objects as go
 
 from scalebook import traces
 from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import registry, theme
 from scalebook.figures.profile import families
 from scalebook.figures.profile.shares import run_of, run_title
 
-TITLE = "Ranks of one job"
 #: Most ranks drawn: those that wait or are waited for longest.
 MOST = 24
 
@@ -49,6 +48,7 @@ def job_of(files: Sequence[str]) -> dict[str, Any] | ScalebookError | None:
         return error
 
 
+@registry.figure("Ranks of one job")
 def rank_comparison(files: Sequence[str]) -> go.Figure:
     """Bars of a mean step for each rank, and of the waiting in its collectives.
 
@@ -60,17 +60,18 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
     job = job_of(files)
     if job is None:
         return theme.empty(
-            TITLE, "Only traces of several ranks of one run can be compared: a run on two ranks "
-            "with `--set profile=true` writes one for each.",
-        )  # fmt: skip
+            "Only traces of several ranks of one run can be compared: a run on two ranks with "
+            "`--set profile=true` writes one for each."
+        )
     if isinstance(job, ScalebookError):
-        return theme.empty(TITLE, str(job))
+        return theme.empty(str(job))
     ranks = sorted(job["ranks"], key=lambda one: -(one["wait_us"] + one["awaited_us"]))[:MOST]
     ranks.sort(key=lambda one: one["rank"])
     left_out = len(job["ranks"]) - len(ranks)
     heads = ["a mean step (ms)", "waiting in collectives (ms a step)"]
     figure = theme.subplots(1, 2, heads, horizontal_spacing=0.08)
     for column, parts in enumerate((_PARTS, _WAITS), 1):
+        cell = {"row": 1, "col": column}
         for name, (title, hue, shape) in parts.items():
             figure.add_bar(
                 y=list(range(len(ranks))),
@@ -78,35 +79,25 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
                 orientation="h",
                 name=title,
                 offsetgroup=name if column == 2 else "step",
-                marker={
-                    "color": hue, "line": {"color": "#ffffff", "width": 1},
-                    "pattern": {"shape": shape, "fgcolor": "#ffffff", "size": 6, "solidity": 0.25,
-                                "fillmode": "overlay"},
-                },
+                marker=theme.part_marker(hue, shape),
                 base=_base(ranks, name) if column == 1 else None,
                 hovertemplate="%{customdata}<extra></extra>",
                 customdata=[
                     f"rank {one['rank']}: {title} {families.ms(one[name])}" for one in ranks
                 ],
-                row=1, col=column,
-            )  # fmt: skip
-        figure.update_yaxes(
-            tickvals=list(range(len(ranks))), ticktext=[_label(one) for one in ranks],
-            range=[len(ranks) - 0.4, -0.6], showticklabels=column == 1, showgrid=False,
-            zeroline=False, ticks="", row=1, col=column,
-        )  # fmt: skip
-        figure.update_xaxes(rangemode="tozero", row=1, col=column)
-    bottom = theme.MARGIN["b"] + 34
-    figure.update_layout(
-        barmode="group", bargap=0.3, height=44 * max(2, len(ranks)) + 84 + bottom,
-        margin={"t": 84, "b": bottom}, legend=families.BELOW,
-    )  # fmt: skip
-    said = "; ".join(_said(one) for one in ranks)
+                **cell,
+            )
+        names = [_label(one) for one in ranks]
+        theme.name_rows(figure, names, showticklabels=column == 1, **cell)
+        figure.update_xaxes(rangemode="tozero", **cell)
+    theme.leave_room(figure, 44 * max(2, len(ranks)), top=84, legend=34)
+    figure.update_layout(barmode="group", bargap=0.3)
+    each = "; ".join(map(_sentence, ranks))
     more = f" {left_out} ranks that wait less are not drawn." if left_out else ""
     return theme.finish(
         figure,
-        f"{TITLE}: {theme.escape(run_title(run_of(files[0])), 50)}",
-        alt=f"Bars for each rank of a job. {said}.",
+        f"Ranks of one job: {theme.escape(run_title(run_of(files[0])), 50)}",
+        alt=f"Bars for each rank of a job. {each}.",
         caption=(
             f"{job['verdict'][:1].upper()}{job['verdict'][1:]} Means over the steps after warm-up. "
             "The clocks of the ranks are aligned at the ends of their collectives: a rank waits "
@@ -143,7 +134,7 @@ def _label(one: dict[str, Any]) -> str:
     return f"rank {one['rank']}{'<br>straggler' if one['straggler'] else ''}"
 
 
-def _said(one: dict[str, Any]) -> str:
+def _sentence(one: dict[str, Any]) -> str:
     return (
         f"rank {one['rank']}: {families.ms(one['step_us'])} a step, of it compute "
         f"{families.ms(one['compute_us'])}, communication alone {families.ms(one['exposed_us'])}, "

@@ -10,17 +10,16 @@ import plotly.graph_objects as go
 
 from scalebook import traces
 from scalebook.analysis.study_queries import start_command
-from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import registry, theme
 from scalebook.figures.profile import families
 from scalebook.traces.peaks import Peak
 
-TITLE = "Roofline"
 #: Most operators drawn: the longest.
 MOST = 60
 DASHES = {"fp32": "solid", "tf32": "dash", "fp16": "dot", "bf16": "dashdot"}
 
 
+@registry.figure("Roofline", lenient=True)
 def roofline(file: str | None) -> go.Figure:
     """Operators by arithmetic intensity and achieved rate, below the device's roofs.
 
@@ -30,38 +29,31 @@ def roofline(file: str | None) -> go.Figure:
         A trace, relative to the study's root; a sentence is drawn where there is none.
     """
     if file is None:
-        return theme.empty(TITLE, "No trace is in results/profiling/ yet.")
-    try:
-        table = traces.trace_analysis(file, "speed")
-        summary = traces.trace_summary(file)
-    except ScalebookError as error:
-        return theme.empty(TITLE, str(error))
+        return theme.empty("No trace is in results/profiling/ yet.")
+    table = traces.trace_analysis(file, "speed")
+    summary = traces.trace_summary(file)
     table = table[(table["flops"] > 0) & (table["bytes"] > 0)].head(MOST)
     if table.empty:
         return theme.empty(
-            TITLE, f"{file} holds no shapes, from which work is told: record it with "
-            f"record_shapes=True, as `{start_command(profiled=True)}` does.",
-        )  # fmt: skip
+            f"{file} holds no shapes, from which work is told: record it with record_shapes=True, "
+            f"as `{start_command(profiled=True)}` does."
+        )
     peak = Peak(**summary["peak"]) if summary["peak"] else None
     figure = go.Figure()
     if peak is not None:
         _draw_roofs(figure, table, peak)
     _draw_operators(figure, table, summary["total_us"])
-    figure.update_xaxes(
-        title_text="arithmetic intensity (FLOP per byte)", type="log", dtick=1,
-        exponentformat="none",
-    )  # fmt: skip
-    figure.update_yaxes(
-        title_text="rate (TFLOP/s)", type="log", dtick=1, exponentformat="none"
-    )  # fmt: skip
-    bottom = theme.MARGIN["b"] + 62
-    figure.update_layout(
-        height=440, margin={"t": 56, "b": bottom}, hovermode="closest", legend=families.BELOW
-    )
+    decades = {"type": "log", "dtick": 1, "exponentformat": "none"}
+    figure.update_xaxes(title_text="arithmetic intensity (FLOP per byte)", **decades)
+    figure.update_yaxes(title_text="rate (TFLOP/s)", **decades)
+    theme.leave_room(figure, 266)
+    figure.update_layout(hovermode="closest")
     return theme.finish(
-        figure, TITLE, alt=_alt(table, file, peak), caption=_caption(table, file, summary, peak),
+        figure,
+        alt=_alt(table, file, peak),
+        caption=_caption(table, file, summary, peak),
         sources=[file],
-    )  # fmt: skip
+    )
 
 
 def _draw_roofs(figure: go.Figure, table: pd.DataFrame, peak: Peak) -> None:
@@ -116,37 +108,37 @@ def _hover(row, share: float) -> str:
 
 
 def _alt(table: pd.DataFrame, file: str, peak: Peak | None) -> str:
-    said = [
+    each = [
         f"{row.operator} ({row.phase}): {row.tflops:.3g} TFLOP/s at {row.intensity:.3g} FLOP per "
         "byte" + (f", {100 * row.efficiency:.0f} % of its roof" if peak else "")
         for row in table.head(5).itertuples()
     ]
-    return f"Roofline of {file}, both axes logarithmic. {'; '.join(said)}."
+    return f"Roofline of {file}, both axes logarithmic. {'; '.join(each)}."
 
 
 def _caption(table: pd.DataFrame, file: str, summary: dict[str, Any], peak: Peak | None) -> str:
-    said = []
+    sentences = []
     speed = summary["speed"]
     if speed and speed["mfu"] is not None:
-        said.append(
+        sentences.append(
             f"A step does {speed['flops'] / 1e9:,.3g} GFLOP in {speed['step_us'] / 1e3:,.1f} ms, "
             f"{100 * speed['mfu']:.1f} % of the peak; at its best it would take "
             f"{speed['best_us'] / 1e3:,.1f} ms."
         )
-    said.append(
+    sentences.append(
         f"The {len(table)} longest operators of {file} whose work is told by their shapes: one "
         "point an operator, shape and phase, larger the longer it takes. FLOPs and bytes are "
         "counted, the least traffic there is; rates are those over the time measured."
     )
     if peak is not None:
-        said.append(
+        sentences.append(
             f"Lines: what {peak.device} can do ({peak.source}, {peak.date}), "
             f"{peak.memory_gb_s:,.4g} GB/s up to the ridge. A point far below them wastes it."
         )
         if (table["gb_s"] > peak.memory_gb_s).any():
-            said.append("Points above the slope were served from caches.")
+            sentences.append("Points above the slope were served from caches.")
     else:
         what = "this CPU" if summary["device"] == "cpu" else "this device"
         hint = "; `scalebook trace summary --measure-cpu` measures it" if what == "this CPU" else ""
-        said.append(f"No roof is drawn: the peak of {what} is not in the table{hint}.")
-    return " ".join(said)
+        sentences.append(f"No roof is drawn: the peak of {what} is not in the table{hint}.")
+    return " ".join(sentences)

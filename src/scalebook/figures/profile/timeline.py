@@ -10,8 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import traces
-from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import registry, theme
 from scalebook.figures.profile import families
 
 TITLE = "Timeline of one step"
@@ -31,6 +30,7 @@ DARK = "#5c5c5c"
 MOSTLY = 2 / 3
 
 
+@registry.figure(TITLE, lenient=True)
 def timeline(file: str | None) -> go.Figure:
     """Bars of all events of the middle step, on a lane for each stream and thread.
 
@@ -40,13 +40,10 @@ def timeline(file: str | None) -> go.Figure:
         A trace, relative to the study's root; a sentence is drawn where there is none.
     """
     if file is None:
-        return theme.empty(TITLE, "No trace is in results/profiling/ yet.")
-    try:
-        events = traces.trace_analysis(file, "timeline")
-    except ScalebookError as error:
-        return theme.empty(TITLE, str(error))
+        return theme.empty("No trace is in results/profiling/ yet.")
+    events = traces.trace_analysis(file, "timeline")
     if events.empty:
-        return theme.empty(TITLE, f"{file} holds no events to show.")
+        return theme.empty(f"{file} holds no events to show.")
     events = events.assign(row=_rows(events), own=_own(events))
     ends = events.loc[events["own"], "start_us"] + events.loc[events["own"], "dur_us"]
     last = max(float(ends.max()) / 1e3, 0.001)
@@ -68,15 +65,15 @@ def timeline(file: str | None) -> go.Figure:
         ticktext=[_lane(mine) for _, mine in lanes],
         range=[rows - 0.4, -0.6], fixedrange=True, showgrid=False, zeroline=False, ticks="",
     )  # fmt: skip
-    bottom = theme.MARGIN["b"] + 62
-    figure.update_layout(
-        barmode="overlay", bargap=0, hovermode="closest", dragmode="zoom",
-        height=ROW * rows + 56 + bottom, margin={"t": 56, "b": bottom}, legend=families.BELOW,
-    )  # fmt: skip
+    theme.leave_room(figure, ROW * rows)
+    figure.update_layout(barmode="overlay", bargap=0, hovermode="closest", dragmode="zoom")
     return theme.finish(
-        figure, _title(events), alt=_alt(events, file, last),
-        caption=_caption(events, file), sources=[file],
-    )  # fmt: skip
+        figure,
+        _title(events),
+        alt=_alt(events, file, last),
+        caption=_caption(events, file),
+        sources=[file],
+    )
 
 
 def _rows(events: pd.DataFrame) -> pd.Series:
@@ -143,7 +140,7 @@ def _fitting(names: pd.Series, shares: np.ndarray) -> list[str]:
 
 
 def _hovers(events: pd.DataFrame) -> pd.Series:
-    """What is said of each event; names are cut further where all together are too long."""
+    """What is written of each event; names are cut further where all together are too long."""
     for width in WIDTHS:
         texts = [_hover(event, width) for event in events.itertuples()]
         if len(json.dumps(texts)) <= MOST_TEXT:
@@ -158,12 +155,12 @@ def _hover(event, width: int) -> str:
         lines.append(f"launched by {_escaped(event.operator, width)}")
     if event.shapes:
         lines.append(_escaped(event.shapes, width))
-    said = families.duration(event.dur_us)
+    last = families.duration(event.dur_us)
     if event.phase not in ("other", ""):
-        said += f", {event.phase}"
+        last += f", {event.phase}"
     if not event.own:
-        said += f", step {event.step}" if event.step >= 0 else ", in no step"
-    return "<br>".join([*lines, said])
+        last += f", step {event.step}" if event.step >= 0 else ", in no step"
+    return "<br>".join([*lines, last])
 
 
 @functools.lru_cache(maxsize=8192)
@@ -193,39 +190,39 @@ def _title(events: pd.DataFrame) -> str:
 
 
 def _alt(events: pd.DataFrame, file: str, last: float) -> str:
-    said = []
+    lanes = []
     for _, mine in events[events["own"]].groupby("lane", sort=True):
         outer = mine[mine["depth"] == 0]["dur_us"].sum()
         leaders = mine[mine["family"] != "other"].groupby("family")["dur_us"].sum()
         most = f", most of it {families.title(leaders.idxmax())}" if len(leaders) else ""
         name = mine["lane_name"].iloc[0]
-        said.append(f"{name}: {len(mine):,} events in {families.ms(outer)}{most}")
+        lanes.append(f"{name}: {len(mine):,} events in {families.ms(outer)}{most}")
     step = _number(events)
     what = f"step {step}" if step >= 0 else "all"
-    return f"Timeline of {what} of {file}, {last:,.1f} ms long. {'; '.join(said)}."
+    return f"Timeline of {what} of {file}, {last:,.1f} ms long. {'; '.join(lanes)}."
 
 
 def _caption(events: pd.DataFrame, file: str) -> str:
     step = _number(events)
     left_out = int(events.groupby("lane")["left_out"].first().sum())
     gpu = events["kind"].isin(["kernel", "copy", "set"]).any()
-    said = [
+    sentences = [
         f"The events of step {step}, the middle one after warm-up, in {file}."
         if step >= 0
         else f"The events of {file}, which marks no steps."
     ]
     if gpu:
-        said.append(
+        sentences.append(
             "Streams of the GPU stand above the threads that launch into them; the device works "
             "on a step after the host has launched it, and colours go by the launching operator."
         )
     if (~events["own"]).any():
-        said.append("Grey is work of the device for other steps.")
-    said.append("What stands below another event was called by it.")
+        sentences.append("Grey is work of the device for other steps.")
+    sentences.append("What stands below another event was called by it.")
     if left_out:
-        said.append(f"{left_out:,} of the shortest or deepest events are left out.")
-    said.append(
+        sentences.append(f"{left_out:,} of the shortest or deepest events are left out.")
+    sentences.append(
         "Drag over a stretch to zoom in, double-click to see all; point at a bar for its operator, "
         "shapes and duration; click a kind of work below to hide it."
     )
-    return " ".join(said)
+    return " ".join(sentences)

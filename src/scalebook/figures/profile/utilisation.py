@@ -8,8 +8,7 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis.text import count
-from scalebook.contract import ScalebookError
-from scalebook.figures import theme
+from scalebook.figures import registry, theme
 
 TITLE = "Utilisation over time"
 
@@ -40,6 +39,7 @@ def job_with_readings(job: str | None) -> str | None:
     return job if job in files else next(iter(files), None)
 
 
+@registry.figure(TITLE, lenient=True)
 def utilisation(job: str | None) -> go.Figure:
     """Lines of what the devices of a job reported, a plot for each quantity.
 
@@ -50,13 +50,10 @@ def utilisation(job: str | None) -> go.Figure:
     """
     if job is None:
         return theme.empty(
-            TITLE, "No utilisation was recorded yet: drop a gpu_util_<job>.log into "
-            "results/profiling/, or run with `--set profile=true`.",
-        )  # fmt: skip
-    try:
-        table = results.utilisation(job)
-    except ScalebookError as error:
-        return theme.empty(TITLE, str(error))
+            "No utilisation was recorded yet: drop a gpu_util_<job>.log into results/profiling/, "
+            "or run with `--set profile=true`."
+        )
+    table = results.utilisation(job)
     panels = {
         title: mine
         for title, names in PANELS.items()
@@ -64,36 +61,33 @@ def utilisation(job: str | None) -> go.Figure:
     }
     panels = dict(list(panels.items())[:MOST_PANELS])
     if not panels:
-        return theme.empty(TITLE, f"Of job {job} times were recorded, but no quantities.")
+        return theme.empty(f"Of job {job} times were recorded, but no quantities.")
     devices = list(table.groupby(["node", "device"], sort=True))
     drawn = devices[:MOST_DEVICES]
-    row, gap = 110, 54
-    inner = row * len(panels) + gap * (len(panels) - 1)
-    figure = theme.subplots(
-        len(panels), 1, [theme.escape(title) for title in panels], shared_xaxes=True,
-        vertical_spacing=gap / inner if len(panels) > 1 else 0,
-    )  # fmt: skip
+    figure = theme.stacked(
+        [1] * len(panels), list(map(theme.escape, panels)), bar=110, gap=54, shared_xaxes=True
+    )
     for position, names in enumerate(panels.values(), 1):
         for order, (key, mine) in enumerate(drawn):
             for name in names:
                 _draw(figure, position, order, _device(key, table), mine, name)
         figure.update_yaxes(rangemode="tozero", row=position, col=1)
     figure.update_xaxes(title_text="time (s)", row=len(panels), col=1)
-    bottom = theme.MARGIN["b"] + 40
+    more = 40
     figure.update_layout(
-        height=inner + theme.MARGIN["t"] + bottom, margin_b=bottom, hovermode="closest"
+        height=figure.layout.height + more, margin_b=theme.MARGIN["b"] + more, hovermode="closest"
     )
-    said = "; ".join(_said(key, mine, table) for key, mine in drawn)
-    more = len(devices) - len(drawn)
-    left_out = f" {count(more, 'further device')} not drawn." if more else ""
+    each = "; ".join(_sentence(key, mine, table) for key, mine in drawn)
+    rest = len(devices) - len(drawn)
+    left_out = f" {count(rest, 'further device')} not drawn." if rest else ""
     thinned = max(len(mine) for _, mine in drawn) > MOST_POINTS
     file = results.utilisation_files().get(job, job)
     return theme.finish(
         figure,
         f"{TITLE}, job {theme.escape(job, 40)}",
-        alt=f"Lines of what devices reported over time. {said}.",
+        alt=f"Lines of what devices reported over time. {each}.",
         caption=(
-            f"{said}. Measured by the devices themselves, read about once a second ({file})."
+            f"{each}. Measured by the devices themselves, read about once a second ({file})."
             f"{_ANY_KERNEL if table['device'].str.startswith('gpu').any() else ''}"
             f"{' Points are means of several readings.' if thinned else ''}"
             f"{left_out}"
@@ -102,7 +96,7 @@ def utilisation(job: str | None) -> go.Figure:
     )
 
 
-def _device(key: tuple, table: pd.DataFrame) -> str:
+def _device(key: tuple[object, object], table: pd.DataFrame) -> str:
     node, device = key
     name = "host" if device == "host" else str(device).replace("gpu", "GPU ")
     return f"node {node}, {name}" if table["node"].nunique() > 1 else name
@@ -124,9 +118,9 @@ def _draw(
         mode="lines+markers" if len(x) < 3 else "lines",
         name=shown,
         legendgroup=shown,
-        showlegend=not any(trace.name == shown for trace in figure.data),
+        showlegend=theme.is_new(figure, shown),
         line={
-            "color": theme.PALETTE[order % len(theme.PALETTE)], "width": 2,
+            "color": theme.cycled(theme.PALETTE, order), "width": 2,
             "dash": "dot" if sent else theme.DASHES[order // len(theme.PALETTE)],
         },
         hovertemplate=f"%{{x:.0f}} s: %{{y:,.4g}}{f' {way}' if way else ''}"
@@ -146,16 +140,16 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
     return x.tolist(), np.round(y, 4).tolist()
 
 
-def _said(key: tuple, mine: pd.DataFrame, table: pd.DataFrame) -> str:
-    said = []
-    for name, words in (
+def _sentence(key: tuple[object, object], mine: pd.DataFrame, table: pd.DataFrame) -> str:
+    parts = []
+    for name, text in (
         ("utilisation_percent", "{:.0f} % busy (median)"),
         ("memory_used_mib", "up to {:,.0f} MiB used"),
         ("power_w", "{:.0f} W (median)"),
         ("temperature_c", "up to {:.0f} °C"),
     ):
         if name in mine and mine[name].notna().any():
-            value = mine[name].max() if "up to" in words else mine[name].median()
-            said.append(words.format(value))
+            value = mine[name].max() if "up to" in text else mine[name].median()
+            parts.append(text.format(value))
     span = table["time_s"].max()
-    return f"{_device(key, table)}: {', '.join(said) or 'no summary'} over {span:,.0f} s"
+    return f"{_device(key, table)}: {', '.join(parts) or 'no summary'} over {span:,.0f} s"

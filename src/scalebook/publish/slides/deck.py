@@ -20,6 +20,7 @@ import click
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
+from scalebook.figures import rendering
 from scalebook.publish.build import telling
 from scalebook.publish.messages import PREFIX
 from scalebook.publish.slides import chapters, slide_nodes
@@ -156,9 +157,7 @@ def print_deck(page: Path, target: Path, metadata: dict[str, str] | None = None)
     ScalebookError
         If there is no browser, it fails, or a slide does not fit its page.
     """
-    from scalebook.figures import static
-
-    program = static.browser()
+    program = rendering.browser()
     if program is None:
         raise ScalebookError(
             "slides: no browser to print with: install chromium, or set BROWSER_PATH"

@@ -7,7 +7,6 @@ one section is one slide, figures are pictures, numbers are words.
 from __future__ import annotations
 
 import html
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxTranslator
 
-from scalebook import contract
-from scalebook.contract import ScalebookError
+from scalebook import contract, figures
+from scalebook.figures.plot_files import pictures
 from scalebook.publish import messages, plots, values
+from scalebook.publish.pictures import drawing
 from scalebook.publish.slides.chapters import (
     BUILDER,
     MADE_FROM,
@@ -32,8 +32,6 @@ from scalebook.publish.slides.chapters import (
 SLIDE = (1280, 720)
 FIGURES = {"deck-full": (1160, 500), "deck-wide": (1160, 380), "deck-half": (570, 400),
            "deck-tall": (570, 500)}  # fmt: skip
-#: How much larger than on a page the letters of a figure are.
-ZOOM = 24 / 13
 
 
 class DeckPlots(SphinxPostTransform):
@@ -47,7 +45,8 @@ class DeckPlots(SphinxPostTransform):
         if self.app.builder.name != BUILDER or not found:
             return
         folder = Path(self.app.outdir).parent / "scalebook" / "pictures"
-        for plot, picture in zip(found, _pictures(found, folder, Path(self.app.srcdir))):
+        drawings = [drawing(plot, figures.slide(*figure_size(plot))) for plot in found]
+        for plot, picture in zip(found, pictures(drawings, folder, ".svg", messages.say)):
             if picture is None:
                 plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
                 continue
@@ -56,45 +55,10 @@ class DeckPlots(SphinxPostTransform):
             plot.replace_self(nodes.image(uri=uri, candidates={"*": uri}, alt=plot["alt"]))
 
 
-def _pictures(found: list[plots.study_plot], folder: Path, root: Path) -> list[Path | None]:
-    """SVG of each figure; drawn together, because starting the browser takes seconds."""
-    import plotly.graph_objects as go
-
-    from scalebook.figures import static
-
-    drawn = {}
-    for plot in found:
-        figure = go.Figure(json.loads(plot["figure"]))
-        drawn[plot] = for_slide(figure, figure_size(plot))
-    paths = {plot: folder / f"deck-{static.digest(figure)[:24]}.svg"
-             for plot, figure in drawn.items()}  # fmt: skip
-    missing = [plot for plot in found if not paths[plot].is_file()]
-    if missing and static.browser() is not None:
-        try:
-            for plot, svg in zip(missing, static.svgs([drawn[plot] for plot in missing])):
-                contract.write_whole(paths[plot], svg)
-        except ScalebookError as error:
-            messages.say(f"note: {error}")
-    committed = {plot: root / "results" / "plots" / f"{plot.get('name')}.svg" for plot in found}
-    return [
-        next((path for path in (paths[plot], committed[plot]) if path.is_file()), None)
-        for plot in found
-    ]
-
-
 def figure_size(plot: plots.study_plot) -> tuple[int, int]:
     """Width and height of a figure on its slide, by the class of the figure around it."""
     classes = plot.parent.get("classes", []) if plot.parent is not None else []
     return next((FIGURES[name] for name in classes if name in FIGURES), FIGURES["deck-full"])
-
-
-def for_slide(figure: Any, size: tuple[int, int]) -> Any:
-    """The same drawing without its title, laid out for a slide: large letters in little space."""
-    figure.update_layout(
-        title_text=None, width=round(size[0] / ZOOM), height=round(size[1] / ZOOM),
-        margin_t=14, margin_r=figure.layout.margin.r or 16,
-    )  # fmt: skip
-    return figure
 
 
 def _only_slides(app: Sphinx, doctree: nodes.document, docname: str) -> None:

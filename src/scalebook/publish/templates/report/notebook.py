@@ -13,6 +13,8 @@
 # %%
 # ruff: noqa: D100
 from scalebook.figures import show, show_table, use_study
+from scalebook.figures.profile.utilisation import utilisation
+from scalebook.figures.runs import live_curve, step_times
 from scalebook.live import report as run_report
 from scalebook.live.run import RunView
 
@@ -36,19 +38,19 @@ show_table(report.attempts, digits=0, empty="This run was imported: it has no re
 # ## Curves
 
 # %%
-show(report.curves())
+show(live_curve(stem))
 show_table(view.epochs, headers=view.headers, digits=view.digits, empty="No epoch has ended yet.")
 
 # %% [markdown]
 # ## Steps
 
 # %%
-show(report.step_times())
+show(step_times(stem))
 show_table(report.steps, digits=3, empty="This run recorded no steps.")
 
 # %%
-if (drawn := report.utilisation()) is not None:
-    show(drawn)
+if report.watched:
+    show(utilisation(report.job))
 
 # %% [markdown]
 # ## Configuration

@@ -13,14 +13,12 @@ from fabricate import add_run
 
 from scalebook import contract, figures
 from scalebook.contract import ScalebookError
-from scalebook.figures import static, theme
-
-FAKE = [(b"png", b"<svg></svg>")] * (len(figures.FIGURES) + len(figures.COLUMN))
+from scalebook.figures import plot_files, rendering, theme
 
 
 def shown(narrow=False):
     """Names of the figures that have something to show, of those for one column if wanted."""
-    names = figures.COLUMN if narrow else figures.FIGURES
+    names = [name for name, one in figures.plots().items() if one.column or not narrow]
     return [name for name in names if not theme.is_empty(figures.build(name))]
 
 
@@ -29,13 +27,12 @@ def fake_browser(monkeypatch):
     """Renders nothing, but says how often it was asked."""
     asked = []
 
-    def images(drawn):
+    def render(drawn, suffixes):
         asked.append(len(drawn))
-        return FAKE[: len(drawn)]
+        return [dict.fromkeys(suffixes, b"<svg></svg>")] * len(drawn)
 
-    monkeypatch.setattr(static, "_images", images)
-    monkeypatch.setattr(static, "browser", lambda: "fake")
-    monkeypatch.setattr(static, "_with_dpi", lambda png: png)
+    monkeypatch.setattr(rendering, "render", render)
+    monkeypatch.setattr(rendering, "browser", lambda: "fake")
     return asked
 
 
@@ -44,21 +41,21 @@ def test_the_digest_sees_numbers_and_not_their_encoding():
     arrays = go.Figure(go.Scatter(x=np.array([1, 2], "i4"), y=np.array([0.1, 0.2])))
     data = np.array([0.1, 0.2], "<f8").tobytes()
     encoded = {"x": [1.0, 2.0], "y": {"bdata": base64.b64encode(data).decode(), "dtype": "f8"}}
-    expected = static.digest(plain)
-    assert static.digest(arrays) == expected
-    assert static.canonical(encoded) == {"x": [1, 2], "y": [0.1, 0.2]}
-    assert static.digest(go.Figure(json.loads(arrays.to_json()))) == expected
+    expected = plot_files.digest(plain)
+    assert plot_files.digest(arrays) == expected
+    assert plot_files.canonical(encoded) == {"x": [1, 2], "y": [0.1, 0.2]}
+    assert plot_files.digest(go.Figure(json.loads(arrays.to_json()))) == expected
 
 
 def test_shaped_arrays_are_decoded():
     data = base64.b64encode(np.arange(6, dtype="<i2").tobytes()).decode()
     array = {"bdata": data, "dtype": "i2", "shape": "2, 3"}
-    assert static.canonical(array) == [[0, 1, 2], [3, 4, 5]]
+    assert plot_files.canonical(array) == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_six_significant_digits_count():
     def digest(value, **layout):
-        return static.digest(go.Figure(go.Scatter(y=[value]), layout))
+        return plot_files.digest(go.Figure(go.Scatter(y=[value]), layout))
 
     assert digest(123.4561) == digest(123.45612)
     assert digest(123.456) != digest(123.457)
@@ -72,48 +69,48 @@ def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
     wide, narrow = shown(), shown(narrow=True)
     assert "throughput_comparison" in wide and "overheads" not in wide  # no run on two nodes
-    assert static.stale(out) == wide
-    assert len(static.render(None, out)) == 2 * len(wide) + len(narrow)
-    assert static.stale(out) == [] and static.render(None, out) == []
+    assert plot_files.stale(out) == wide
+    assert len(plot_files.update(None, out)) == 2 * len(wide) + len(narrow)
+    assert plot_files.stale(out) == [] and plot_files.update(None, out) == []
     # A trial changes no document, a run that is evidence does.
     add_run(study_root, local=True, seed=5)
-    assert static.stale(out) == []
+    assert plot_files.stale(out) == []
     add_run(study_root)
-    assert static.stale(out) == ["throughput_comparison", "accuracy_curves"]
-    static.render(["accuracy_curves"], out)
-    assert static.stale(out) == ["throughput_comparison"]
+    assert plot_files.stale(out) == ["throughput_comparison", "accuracy_curves"]
+    plot_files.update(["accuracy_curves"], out)
+    assert plot_files.stale(out) == ["throughput_comparison"]
     assert fake_browser == [len(wide) + len(narrow), 2]
     os.utime(out / "accuracy_curves.png", (0, 0))
     (out / "scaling_efficiency.svg").unlink()
-    assert static.stale(out) == ["throughput_comparison", "scaling_efficiency"]
+    assert plot_files.stale(out) == ["throughput_comparison", "scaling_efficiency"]
     (out / "accuracy_curves.column.svg").unlink()
-    assert "accuracy_curves" in static.stale(out)
+    assert "accuracy_curves" in plot_files.stale(out)
 
 
 def test_a_figure_that_shows_nothing_has_no_files(study_root, tmp_path, fake_browser):
     (study_root / "data/reported/magic-castle-2025.yaml").unlink()
     out = tmp_path / "plots"
-    assert "throughput_comparison" not in static.stale(out)
+    assert "throughput_comparison" not in plot_files.stale(out)
     out.mkdir()
     (out / "throughput_comparison.svg").write_text("of a run that is no more")
-    assert "throughput_comparison" in static.stale(out)
-    static.render(None, out)
-    assert not list(out.glob("throughput_comparison*")) and static.stale(out) == []
+    assert "throughput_comparison" in plot_files.stale(out)
+    plot_files.update(None, out)
+    assert not list(out.glob("throughput_comparison*")) and plot_files.stale(out) == []
     assert "scalebook run baseline" in figures.build("throughput_comparison").layout.meta["alt"]
 
 
 def test_a_stale_figure_is_named_with_the_command(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
-    assert static.stale_notice(out).endswith("render them with: scalebook figures")
-    static.render(None, out)
-    assert static.stale_notice(out) == ""
+    assert plot_files.stale_notice(out).endswith("render them with: scalebook figures")
+    plot_files.update(None, out)
+    assert plot_files.stale_notice(out) == ""
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"throughput_comparison": 3, "gone": "x"}'])
 def test_a_damaged_index_makes_figures_stale(study_root, tmp_path, fake_browser, content):
     contract.write_whole(tmp_path / "plots/index.json", content)
-    assert static.stale(tmp_path / "plots") == shown()
-    static.render(None, tmp_path / "plots")
+    assert plot_files.stale(tmp_path / "plots") == shown()
+    plot_files.update(None, tmp_path / "plots")
     narrow = {f"{name}.column" for name in shown(narrow=True)}
     index = json.loads((tmp_path / "plots/index.json").read_text())
     assert set(index) == {*shown(), *narrow}
@@ -123,9 +120,9 @@ def test_no_browser_is_one_line_only_when_asked_to_render(study_root, tmp_path, 
     monkeypatch.delenv("BROWSER_PATH", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     out = tmp_path / "plots"
-    assert static.stale(out) == shown()
+    assert plot_files.stale(out) == shown()
     with pytest.raises(ScalebookError, match="install chromium, or set BROWSER_PATH") as caught:
-        static.render(None, out)
+        plot_files.update(None, out)
     assert "\n" not in str(caught.value) and "scaling_efficiency" in str(caught.value)
     assert not out.exists()
 
@@ -134,14 +131,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(study_root, tmp_path, fake_
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "plots"):
         with pytest.raises(ScalebookError, match="is no folder that can be written") as caught:
-            static.render(["scaling_efficiency"], out)
+            plot_files.update(["scaling_efficiency"], out)
         assert "\n" not in str(caught.value)
     # A disk may be full only when the file is written.
     taken = tmp_path / "plots"
     (taken / "scaling_efficiency.png").mkdir(parents=True)
     with pytest.raises(ScalebookError, match="cannot be written"):
-        static.render(["scaling_efficiency"], taken)
-    assert static.stale(taken)
+        plot_files.update(["scaling_efficiency"], taken)
+    assert plot_files.stale(taken)
 
 
 @pytest.mark.browser
@@ -153,9 +150,9 @@ def test_a_browser_that_fails_leaves_no_file(study_root, tmp_path, monkeypatch, 
     broken.write_text(f"#!/bin/sh\n{script}\n")
     broken.chmod(0o755)
     monkeypatch.setenv("BROWSER_PATH", str(broken))
-    monkeypatch.setattr(static, "TIMEOUT_S", 5)
+    monkeypatch.setattr(rendering, "TIMEOUT_S", 5)
     with pytest.raises(ScalebookError, match=said) as caught:
-        static.render(["scaling_efficiency"], tmp_path / "out")
+        plot_files.update(["scaling_efficiency"], tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -165,7 +162,7 @@ def test_files_are_300_dpi_and_vector_on_white(study_root, tmp_path):
     from PIL import Image
 
     add_run(study_root)
-    written = static.render(["throughput_comparison"], tmp_path)
+    written = plot_files.update(["throughput_comparison"], tmp_path)
     assert [path.name for path in written] == [
         "throughput_comparison.png", "throughput_comparison.svg",
         "throughput_comparison.column.svg",
@@ -181,7 +178,7 @@ def test_files_are_300_dpi_and_vector_on_white(study_root, tmp_path):
 
 def test_print_and_screen_are_one_drawing(study_root):
     screen = figures.build("throughput_comparison")
-    printed = static.for_print(screen)
+    printed = rendering.printed(screen)
     assert printed.to_plotly_json()["data"] == screen.to_plotly_json()["data"]
     assert printed.layout.template.layout.paper_bgcolor == "#ffffff"
     assert screen.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"

@@ -1,0 +1,83 @@
+"""What figures say of where their numbers come from: headings of plots, sentences of captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from scalebook.analysis import study_queries
+from scalebook.analysis.comparable import Configuration
+from scalebook.analysis.text import count, listed
+from scalebook.figures import theme
+
+#: First sentence of a caption where the images were generated.
+SYNTHETIC_DATA = "SYNTHETIC DATA: generated images, the accuracies mean nothing. "
+
+
+def heading(one: Configuration) -> str:
+    """Two lines: kind and system, then device and data."""
+    data = one["dataset"] or "data unknown"
+    if one["subset"]:
+        data += f", {one['train_images']:,} images" if one["train_images"] else ", subset"
+    device = theme.escape(one["device_name"] or one["device"] or "device unknown", 40)
+    preposition = "for" if one.kind == "reported" else "on"
+    return (
+        f"<b>{one.kind} {preposition} {theme.escape(one['system'] or 'unknown system', 24)}</b>"
+        f"<br>{device}, {theme.escape(data, 32)}"
+    )
+
+
+def subject(kind: str, system: str | None) -> str:
+    """Start of a sentence about one plot: ``Measured on local`` or ``Reported for …``."""
+    return f"{kind.capitalize()} {'for' if kind == 'reported' else 'on'} {system or 'some system'}"
+
+
+def synthetic_warning(found: Sequence[Configuration]) -> str:
+    """First sentence of a caption where the images were generated; empty otherwise."""
+    return SYNTHETIC_DATA if any(one.synthetic for one in found) else ""
+
+
+def machines(systems: Iterable[str | None]) -> str:
+    """Sentences that say what the systems are, as their facts title them; empty if none does."""
+    titled: dict[str, list[str]] = {}
+    for name in dict.fromkeys(systems):
+        if name and (title := study_queries.facts(name).title):
+            titled.setdefault(title, []).append(name)
+    return "".join(f"{listed(names)}: {title}. " for title, names in titled.items())
+
+
+def origin(found: Sequence[Configuration]) -> str:
+    """Last sentences of a caption: the runs and reports behind it."""
+    # Experiments with the same conditions together, then systems with the same experiments.
+    experiments: dict[tuple[int, str, str], list[str]] = {}
+    for one in found:
+        if one.kind == "measured":
+            key = (len(one.runs), one.conditions, str(one["system"]))
+            experiments.setdefault(key, []).append(str(one["experiment"]))
+    systems: dict[tuple[int, str, tuple[str, ...]], list[str]] = {}
+    for (n, conditions, system), names in experiments.items():
+        systems.setdefault((n, conditions, tuple(names)), []).append(system)
+    measured = [
+        f"{count(n, 'run')} {'each ' if len(names) > 1 or len(on) > 1 else ''}"
+        f"of {listed(list(names))} on {listed(on)} {conditions}"
+        for (n, conditions, names), on in systems.items()
+    ]
+    jobs = [str(job) for one in found if one.kind == "reported" for job in one.runs["job_id"]]
+    sentences = []
+    if measured:
+        sentences.append(f"Measured: {'; '.join(measured)}.")
+    if jobs:
+        sentences.append(
+            f"Reported and not verified: job{'s' if len(jobs) > 1 else ''} {', '.join(jobs)}, "
+            "one run each."
+        )
+    if not measured:
+        sentences.append("No measured run is evidence yet.")
+    return " ".join(sentences)
+
+
+def left_out(given: pd.DataFrame, drawn: pd.DataFrame) -> str:
+    """Last sentence of a caption where `comparable.whole` left runs out; empty otherwise."""
+    n = len(given) - len(drawn)
+    return f" {count(n, 'run')} on a part of the data set left out." if n else ""

@@ -1,0 +1,252 @@
+"""One figure in several places: laid out for a page, for one column of a paper, for a slide."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from scalebook.figures import theme
+
+
+@dataclass(frozen=True)
+class Size:
+    """The place that a figure is laid out for. All sizes are in CSS pixels.
+
+    Attributes
+    ----------
+    width : int
+        Of the figure.
+    height : int, optional
+        Of the figure; what it needs where left out.
+    letters : int
+        Size of all letters.
+    titled : bool
+        Whether the figure shows its title, which elsewhere stands beside it.
+    stacked : bool
+        Whether plots stand above each other, with names broken into lines.
+    """
+
+    width: int
+    height: int | None = None
+    letters: int = theme.LETTERS
+    titled: bool = True
+    stacked: bool = False
+
+
+#: The width of a page, for which figures are drawn.
+WIDE = Size(theme.WIDTH)
+#: One column of a paper. It is printed `COLUMN_MM` wide, and its letters with 7 points or more.
+COLUMN = Size(360, letters=11, titled=False, stacked=True)
+COLUMN_MM = 84
+#: How much larger than on a page the letters of a slide are.
+ZOOM = 24 / theme.LETTERS
+
+#: Room for a letter of 11 pixels, and height of its line.
+LETTER, LINE = 6.9, 14
+#: Space around stacked plots: above and beside them, below one for an axis with and without title.
+EDGE, AXIS, TICKS = 8, 42, 30
+#: Height of a stacked plot without rows, of what the tallest of several at one scale draws, and of
+#: the lowest.
+TALLEST, TOGETHER, LOWEST = 176, 100, 60
+#: Letters that fit on a line across a column, and in a name beside a plot.
+ACROSS, NAME = 50, 20
+
+
+def slide(width: int, height: int) -> Size:
+    """The place of a figure that takes so many pixels of a slide."""
+    return Size(round(width / ZOOM), round(height / ZOOM), titled=False)
+
+
+def printed_pt(pixels: float) -> float:
+    """Size in print, in points, of what is `pixels` large in a figure for one column."""
+    return pixels * (COLUMN_MM / 25.4 * 72) / COLUMN.width
+
+
+def fit(figure: go.Figure, size: Size) -> go.Figure:
+    """Lay a figure out for a place.
+
+    Parameters
+    ----------
+    figure : Figure
+        As `theme.finish` returns it; not changed.
+    size : Size
+        Where it goes.
+
+    Returns
+    -------
+    Figure
+        The same data, and the same description; where the place has no title ``layout.meta``
+        keeps it.
+    """
+    if size == WIDE:
+        return figure
+    fitted = go.Figure(figure)
+    if not size.titled:
+        fitted.layout.meta = {**(fitted.layout.meta or {}), "title": fitted.layout.title.text}
+        fitted.layout.title = None
+        fitted.layout.margin.t = 14
+    fitted.layout.margin.r = fitted.layout.margin.r or theme.MARGIN["r"]
+    fitted.update_layout(width=size.width, height=size.height, autosize=False)
+    if size.stacked:
+        _stack(fitted, size)
+    return fitted
+
+
+# --------------------------------------------------------------------------- stacked plots
+
+
+def _stack(figure: go.Figure, size: Size) -> None:
+    """Put the plots above each other, each under its heading at the figure's left edge."""
+    figure.layout.template = theme.template(size.letters)
+    _set_letters(figure, size.letters)
+    if theme.is_empty(figure):
+        figure.layout.annotations[0].text = theme.wrap(figure.layout.meta["alt"], ACROSS)
+        figure.layout.height = 120
+        return
+    axes = {(one.xaxis or "x", one.yaxis or "y") for one in figure.data}
+    plots = [_Plot(figure, x, y) for x, y in sorted(axes, key=lambda pair: int(pair[0][1:] or 1))]
+    _set_heights([plot for plot in plots if not plot.rows])
+    left = max(plot.room for plot in plots)
+    right = figure.layout.margin.r * size.letters / theme.LETTERS
+    for plot in plots:
+        plot.fit_texts(size.width - left - right)
+    if len({plot.x.title.text for plot in plots}) == 1:
+        for plot in plots[:-1]:
+            plot.x.title.text = None
+    tops, end = [], 0.0
+    for plot in plots:
+        tops.append(end + (plot.head if tops else 0))
+        end = tops[-1] + plot.height + (AXIS if plot.x.title.text else TICKS)
+    inner = tops[-1] + plots[-1].height
+    for plot, top in zip(plots, tops):
+        plot.x.domain = (0, 1)
+        plot.y.domain = (max(0, 1 - (top + plot.height) / inner), 1 - top / inner)
+        if plot.heading is not None:
+            plot.heading.update(xshift=6 - left, yshift=1)
+    around = {"l": left, "r": right, "t": EDGE + plots[0].head,
+              "b": end - inner + _legend_height(figure, size)}  # fmt: skip
+    # Plotly gives a legend the whole width only where it starts left of the plots and below.
+    place = {
+        "xref": "paper", "x": (6 - left) / (size.width - left - right), "itemsizing": "constant",
+        "yref": "paper", "y": (2 - AXIS) / inner, "yanchor": "top",
+    }  # fmt: skip
+    figure.update_layout(margin=around, height=inner + around["t"] + around["b"], legend=place)
+
+
+class _Plot:
+    """One plot of a figure: its axes, and what is written into it and beside it."""
+
+    def __init__(self, figure: go.Figure, x: str, y: str) -> None:
+        self.x, self.y = (figure.layout[f"{name[0]}axis{name[1:]}"] for name in (x, y))
+        self.own = [one for one in figure.data if (one.xaxis or "x", one.yaxis or "y") == (x, y)]
+        notes = figure.layout.annotations
+        heads = [one for one in notes if one.yref == f"{y} domain" and one.yanchor == "bottom"]
+        self.heading = heads[0] if heads else None
+        self.head = 4
+        if self.heading is not None:
+            self.heading.text = _in_one_line(self.heading.text)
+            self.head += LINE * _lines(self.heading.text)
+        self.texts = [one for one in notes if one.xref == x and one.xanchor == "left"]
+        self.height = self.room = 0.0
+        self.rows = [one for one in self.own if one.type == "bar" and one.orientation == "h"]
+        if self.rows:
+            self._break_names()
+
+    def _break_names(self) -> None:
+        """Break the names of the rows into lines, and give each row the height of its lines."""
+        values = self.y.tickvals or dict.fromkeys(value for bar in self.rows for value in bar.y)
+        names = [_broken(str(text)) for text in self.y.ticktext or values]
+        self.y.update(tickvals=list(values), ticktext=names, automargin=False)
+        lines = max(_lines(text) for text in (*names, *(one.text for one in self.texts)))
+        self.height = len(names) * (lines * LINE + 4)
+        self.room = 14 + LETTER * _longest(names)
+
+    def set_height(self, height: float) -> None:
+        """Set the height of a plot without rows, and break the title of its axis to fit."""
+        self.height = height
+        lines = textwrap.wrap(self.y.title.text or "", int(height / LETTER))
+        self.y.title.text = "<br>".join(lines)
+        self.y.nticks = max(3, int(height / 20))
+        self.room = 34 + LINE * len(lines) if self.heading is not None else EDGE
+
+    def extent(self) -> tuple[float, float, float]:
+        """The least and the largest value, and the room for a label above it."""
+        values = [value for one in self.own for value in one.y if value == value]
+        labelled = any("top" in (one.textposition or "") for one in self.own)
+        return min(values), max(values), 2 * LINE if labelled else EDGE
+
+    def fit_texts(self, width: float) -> None:
+        """Let the axis of rows end so that the texts beside them fit into a plot of this width."""
+        if self.rows:
+            self.x.nticks = 5
+        if self.rows and self.texts:
+            for one in self.texts:  # the axis names the unit
+                one.text = one.text.replace(f" {self.x.title.text}", "")
+            highest = max(one.x for one in self.texts)
+            room = 16 + LETTER * _longest([one.text for one in self.texts])
+            self.x.range = (self.x.range[0], highest * width / max(width - room, 0.3 * width))
+
+
+def _set_heights(plots: Sequence[_Plot]) -> None:
+    """Give plots without rows their heights.
+
+    Those that share a scale, which stood side by side, each keep the part of it that they need.
+    """
+    if len(plots) < 2 or any(plot.y.range != plots[0].y.range for plot in plots):
+        for plot in plots:
+            plot.set_height(TALLEST / len(plots))
+        return
+    extents = [plot.extent() for plot in plots]
+    scale = TOGETHER / max(high - low for low, high, _ in extents)
+    for plot, (low, high, above) in zip(plots, extents):
+        plot.set_height(max(LOWEST, scale * (high - low) + EDGE + above))
+        top = high + above / scale
+        plot.y.range = (top - plot.height / scale, top)
+
+
+def _set_letters(figure: go.Figure, size: int) -> None:
+    """One size for all letters that have one of their own; a legend of short names, in rows."""
+    figure.update_annotations(font_size=size)
+    figure.update_xaxes(tickfont_size=None)
+    figure.update_yaxes(tickfont_size=None)
+    # A group would start a row of its own.
+    figure.update_traces(legendgroup=None)
+    for one in figure.data:
+        one.name = one.name and one.name.partition(":")[0]
+        if one.text:
+            one.textfont.size = size
+
+
+def _in_one_line(text: str) -> str:
+    """A heading of two lines in one, where a column has room for it."""
+    joined = text.replace("<br>", " ")
+    return joined if theme.letters(joined) <= ACROSS else text
+
+
+def _broken(name: str) -> str:
+    """A name in two lines, each no longer than there is room for; markup stays as it is."""
+    lines = name.replace(", ", "<br>", 1).split("<br>")
+    return "<br>".join(
+        line if "<" in line else theme.escape(html.unescape(line), NAME) for line in lines
+    )
+
+
+def _lines(text: str) -> int:
+    return text.count("<br>") + 1
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(theme.letters(line) for text in texts for line in text.split("<br>"))
+
+
+def _legend_height(figure: go.Figure, size: Size) -> float:
+    """Room that the legend takes below the plots."""
+    names = [one.name for one in figure.data if one.name and one.showlegend is not False]
+    if len(names) < 2:
+        return 0
+    in_a_row = max(1, int((size.width - 2 * EDGE) // (45 + LETTER * _longest(names))))
+    return (LINE + 5) * -(-len(names) // in_a_row) + 4

@@ -1,0 +1,180 @@
+"""Figures for one column of a paper: letters that can be read, numbers as in the wide drawing."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from docutils import nodes
+from fabricate import add_run
+from test_drawing import HOSTILE, measured_network, measured_study, no_reports, texts
+
+from scalebook import figures
+from scalebook.analysis.comparable import documented
+from scalebook.figures import fitting, plot_files, rendering, theme
+from scalebook.figures.fitting import COLUMN, fit
+from scalebook.publish import pictures, plots
+from scalebook.publish.latex import documents
+
+NAMES = [name for name, one in figures.plots().items() if one.column]
+
+
+def sizes(value, key: str = "") -> list[float]:
+    """Sizes of letters anywhere in what plotly is given, its template too."""
+    if isinstance(value, dict):
+        own = [value["size"]] if key.endswith("font") and "size" in value else []
+        return own + [size for name, inner in value.items() for size in sizes(inner, name)]
+    if isinstance(value, (list, tuple)):
+        return [size for inner in value for size in sizes(inner, key)]
+    return []
+
+
+@pytest.fixture
+def measured(study_root):
+    measured_study(study_root)
+    measured_network(study_root)
+    return study_root
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_letters_are_at_least_seven_points(measured, name):
+    figure = rendering.printed(fit(figures.build(name), COLUMN))
+    content = json.loads(figure.to_json())
+    title = content["layout"]["template"]["layout"].pop("title")
+    assert title and figure.layout.title.text is None  # the caption says it
+    found = sizes(content)
+    assert figure.layout.template.layout.font.size in found
+    assert min(map(fitting.printed_pt, found)) >= 7
+    assert figure.layout.width == COLUMN.width
+    assert fitting.printed_pt(figure.layout.height) < 260
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_narrow_drawing_says_the_same(measured, name):
+    wide = figures.build(name)
+    before, narrow = plot_files.digest(wide), fit(wide, COLUMN)
+    assert plot_files.digest(wide) == before and fit(wide, figures.WIDE) is wide
+    assert {key: narrow.layout.meta[key] for key in wide.layout.meta} == dict(wide.layout.meta)
+    assert narrow.layout.meta["alt"] and narrow.layout.meta["caption"]
+    drawn = [(trace.type, trace.x, trace.y, trace.text) for trace in wide.data]
+    assert str([(trace.type, trace.x, trace.y, trace.text) for trace in narrow.data]) == str(drawn)
+    svg = rendering._with_text(b"<svg></svg>", narrow).decode()
+    assert f"<title>{wide.layout.title.text}</title>" in svg
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_results_it_says_so_within_the_column(study_root, name):
+    no_reports(study_root)
+    figure = fit(figures.build(name), COLUMN)
+    lines = figure.layout.annotations[0].text.split("<br>")
+    assert figure.layout.width == COLUMN.width and " yet" in " ".join(lines)
+    assert max(map(len, lines)) <= fitting.ACROSS
+
+
+@pytest.mark.parametrize("name", ["throughput_comparison", "accuracy_curves"])
+def test_names_of_any_length_leave_room_and_are_no_markup(study_root, name):
+    add_run(study_root)
+    runs = documented()
+    assert set(runs["kind"]) == {"measured", "reported"}
+    runs["experiment"] = runs["kind"].map({"measured": "e" * 60, "reported": HOSTILE})
+    figure = fit(figures.build(name, runs=runs), COLUMN)
+    assert figure.layout.margin.l < COLUMN.width / 2
+    assert not any("<script" in text or "<a " in text for text in texts(figure))
+
+
+def test_plots_that_shared_a_scale_keep_it_above_each_other(measured):
+    figure = fit(figures.build("accuracy_curves"), COLUMN)
+    inner = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    per_percent = [
+        inner * (axis.domain[1] - axis.domain[0]) / (axis.range[1] - axis.range[0])
+        for axis in figure.select_yaxes()
+    ]
+    assert per_percent[0] == pytest.approx(per_percent[1], rel=1e-6)
+    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
+
+
+def test_a_slide_has_no_title_and_the_letters_of_a_page(measured):
+    wide = figures.build("link_efficiency")
+    figure = fit(wide, figures.slide(570, 400))
+    assert figure.layout.title.text is None and figure.layout.meta["title"]
+    assert (figure.layout.width, figure.layout.height) == (309, 217)
+    assert figure.layout.template.layout.font.size == theme.LETTERS
+    assert figure.data == wide.data
+
+
+@pytest.mark.browser
+def test_no_letter_of_the_pictures_is_small(measured, tmp_path):
+    written = plot_files.update(NAMES, tmp_path)
+    narrow = [path for path in written if path.name.endswith(f"{plot_files.NARROW}.svg")]
+    assert len(narrow) == len(NAMES)
+    for path in narrow:
+        drawn = re.findall(r"font-size: ?([\d.]+)px", path.read_text())
+        assert drawn and min(map(float, drawn)) >= COLUMN.letters
+
+
+# --------------------------------------------------------------------------- on the page
+
+
+def builder(*entries: tuple[str, str]) -> SimpleNamespace:
+    """What `pictures` asks of Sphinx's LaTeX builder, with the themes as they are."""
+
+    def theme(name: str) -> SimpleNamespace:
+        config = configparser.ConfigParser()
+        config.read(documents.THEMES / name / "theme.conf")
+        return SimpleNamespace(config=config)
+
+    data = [(page, f"{style}.tex", "T", "A", style, False) for page, style in entries]
+    return SimpleNamespace(document_data=data, themes=SimpleNamespace(get=theme))
+
+
+def placed(name: str, *classes: str) -> plots.study_plot:
+    plot = plots.plot_node(plots.build.__wrapped__(name), name)
+    nodes.figure("", plot, classes=["sb-figure", *classes])
+    return plot
+
+
+def test_only_one_of_two_columns_gets_the_narrow_drawing(study_root):
+    latex = builder(("book/paper", "paper"), ("book/proposal", "proposal"), ("book/index", "book"))
+    asked = placed("overheads", "column")
+    assert pictures._size(asked, latex, "book/paper") == COLUMN
+    others = [(asked, latex, "book/proposal"), (asked, latex, "book/index"),
+              (asked, SimpleNamespace(), "book/paper"), (placed("overheads"), latex, "book/paper"),
+              (placed("gantt", "column"), latex, "book/paper")]  # fmt: skip
+    assert {pictures._size(*one) for one in others} == {figures.WIDE}
+
+
+def test_committed_drawings_are_taken_without_a_browser(study_root, tmp_path, monkeypatch):
+    lines = []
+    svg = lambda drawn, suffixes: [dict.fromkeys(suffixes, b"<svg></svg>")] * len(drawn)  # noqa: E731
+    monkeypatch.setattr(rendering, "render", svg)
+    monkeypatch.setattr(rendering, "browser", lambda: "a browser")
+    plot_files.update(["throughput_comparison", "scaling_efficiency"])
+    monkeypatch.setattr(rendering, "browser", lambda: None)
+    committed = study_root / "results" / "plots"
+    throughput, scaling = placed("throughput_comparison", "column"), placed("scaling_efficiency")
+
+    def found(suffix=".svg") -> list[str]:
+        places = [(throughput, COLUMN), (throughput, figures.WIDE), (scaling, figures.WIDE)]
+        drawings = [pictures.drawing(*place) for place in places]
+        return [path.name for path in plot_files.pictures(drawings, tmp_path, suffix, lines.append)]
+
+    wide = ["throughput_comparison.svg", "scaling_efficiency.svg"]
+    assert found() == ["throughput_comparison.column.svg", *wide]
+    assert lines == []
+    # A study whose plots are older than the narrow drawings still prints the wide one, and so
+    # does a page that takes no SVG.
+    (committed / "throughput_comparison.column.svg").unlink()
+    assert found() == [wide[0], *wide]
+    assert lines == [
+        "not current in results/plots: throughput_comparison; render with: scalebook figures"
+    ]
+    assert found(".png")[0] == "throughput_comparison.png"
+    assert "throughput_comparison" in plot_files.stale()
+    # A slide is drawn for its place alone: without a browser the wide drawing serves.
+    lines.clear()
+    drawing = pictures.drawing(throughput, figures.slide(570, 400))
+    (path,) = plot_files.pictures([drawing], tmp_path, ".svg", lines.append)
+    assert path.name == "throughput_comparison.svg" and lines == []
