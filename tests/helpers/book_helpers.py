@@ -8,13 +8,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from waiting import PATIENCE_S
+
 
 def jb(root: Path, *options: str) -> subprocess.CompletedProcess:
     """``jb build`` of a study, with the interpreter of the tests."""
     start = "import sys; from jupyter_book.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", start, "build", *options, "."],
-        cwd=root, capture_output=True, text=True, timeout=300,
+        cwd=root, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
 
 

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from minislurm import MiniCluster
 from scalebook import launch, study
@@ -39,8 +41,8 @@ experiments:
   one: {world_size: 1}
   two: {world_size: 2}
   # Long enough to be disturbed within its second epoch.
-  long_one: {world_size: 1, train_images: 1280}
-  long_two: {world_size: 2, train_images: 1280}
+  long_one: {world_size: 1, train_images: 2560}
+  long_two: {world_size: 2, train_images: 2560}
   sleeps: {world_size: 1, script: slurm/sleeps.sbatch}
   fills: {world_size: 4, nodes: 2, script: slurm/sleeps.sbatch}
   stays: {world_size: 1, script: slurm/stays.sbatch}
@@ -122,7 +124,7 @@ def submit(experiment: str, system: str = "mini-open", **overrides: object) -> J
 
 def slurm(*command: str) -> str:
     """Answer of one of Slurm's commands."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, (command, done.stderr)
     return done.stdout.strip()
 
@@ -140,14 +142,6 @@ def start_scalebook(*arguments: str) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
-    """Wait for something."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not in {seconds:g} s"
-        time.sleep(0.1)
 
 
 def step_of(job: Job, epoch: int = 1) -> int:
@@ -177,23 +171,35 @@ class Watched:
         """Do something to a job as soon as it is ready for that."""
         self._todo[name] = (ready, action)
 
-    def to_the_end(self, seconds: float = 200) -> Watched:
+    def to_the_end(self) -> Watched:
         """Watch until all have ended."""
-        end = time.monotonic() + seconds
-        while True:
-            states = {}
-            for name, job in self.jobs.items():
-                states[name] = self._look(name, job)
-                if name in self._todo and self._todo[name][0](job):
-                    self._todo.pop(name)[1](job)
-            if all(state.finished for state in states.values()):
-                return self
-            assert time.monotonic() < end, {
-                name: (self.seen[name], self.jobs[name].logs(8))
-                for name, state in states.items()
-                if not state.finished
-            }
-            time.sleep(0.1)
+        end = time.monotonic() + PATIENCE_S
+        with ThreadPoolExecutor() as pool:
+            acting = pool.submit(self._act)
+            try:
+                while not self._all_ended():
+                    assert time.monotonic() < end, {
+                        name: (seen, self.jobs[name].logs(8)) for name, seen in self.seen.items()
+                    }
+                    if acting.done():
+                        acting.result()  # raises what it ended with
+                    time.sleep(0.1)
+            finally:
+                self._todo.clear()
+        return self
+
+    def _act(self) -> None:
+        """Do what is to be done: beside the watch, whose look at many jobs takes a while."""
+        while self._todo:
+            for name, (ready, action) in list(self._todo.items()):
+                if ready(self.jobs[name]):
+                    action(self.jobs[name])
+                    self._todo.pop(name, None)
+            time.sleep(0.02)
+
+    def _all_ended(self) -> bool:
+        states = [self._look(name, job) for name, job in self.jobs.items()]
+        return all(state.finished for state in states)
 
     def _look(self, name: str, job: Job) -> JobState:
         state = job.state()

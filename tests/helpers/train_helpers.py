@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from waiting import PATIENCE_S
 
 from scalebook.train.torchvision_fix import import_torchvision
 
@@ -139,21 +140,14 @@ def start_ranks(
     ]  # fmt: skip
 
 
-def finish(processes: list[subprocess.Popen], timeout: float = 60) -> list[tuple[int, str, str]]:
+def finish(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
     """Status, output and errors of each process; none is left behind."""
     try:
-        outputs = [process.communicate(timeout=timeout) for process in processes]
+        outputs = [process.communicate(timeout=PATIENCE_S) for process in processes]
     finally:
         for process in processes:
             process.kill()
     return [(process.returncode, *output) for process, output in zip(processes, outputs)]
-
-
-def wait_for(condition: Any, timeout: float = 60) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def only(root: Path, pattern: str) -> Path:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from fabricate import add_run
+from waiting import PATIENCE_S
 
 from scalebook import contract, study
 from scalebook.contract import RunFiles, Stem, UsageError
@@ -249,13 +250,15 @@ def test_arrays_of_seeds_follow_one_another(root, queue):
 def test_the_command_runs_it_for_real_and_then_has_nothing_to_do(root):
     command = [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
                "--system", "local", "--seed", "4"]  # fmt: skip
-    listing = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, timeout=60)
+    listing = subprocess.run(
+        [*command, "--dry-run"], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert listing.stdout.count("to run") == 2
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("done: ") == 2
     assert "[2/2] ddp_2gpu, seed 4" in done.stderr
-    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are finished" in again.stderr
     manifests = list((root / "results/local/manifests").glob("*.json"))
@@ -268,7 +271,7 @@ def test_a_failed_run_is_one_line_and_exit_status_1(root):
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
          "--system", "local", "--seed", "4", "--set", "dataset=auto", "--json"],
-        capture_output=True, text=True, timeout=240,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 1
     failures = [line for line in done.stderr.splitlines() if line.startswith("scalebook: ")]

@@ -24,6 +24,7 @@ import sys
 
 from scalebook import contract
 from scalebook.launch import Job, JobState
+from waiting import PATIENCE_S
 from scalebook.launch.job import STATE_OF_END
 
 
@@ -90,7 +91,7 @@ def test_a_launcher_from_outside_runs_quick_to_the_end(root):
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "quick", "--system", "toy", "--json",
          *(f"--set={key}={value}" for key, value in small.items())],
-        capture_output=True, text=True, timeout=180,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

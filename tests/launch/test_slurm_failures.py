@@ -20,8 +20,8 @@ from slurm_study import (
     start_scalebook,
     step_of,
     submit,
-    until,
 )  # fmt: skip
+from waiting import PATIENCE_S, wait_until
 
 from minislurm import MiniCluster
 from scalebook import contract, launch
@@ -44,8 +44,8 @@ def watched(job: Job) -> tuple[int, str]:
 
 
 def begun(job: Job) -> bool:
-    """Whether a run is within its first epoch."""
-    return step_of(job) > 1
+    """Whether a run trains."""
+    return job.progress().phase == "train"
 
 
 def second(job: Job) -> bool:
@@ -64,12 +64,12 @@ def attempts(job: Job) -> list[dict]:
 def waiting(root):
     """What `scalebook status` says of jobs that wait for a full cluster; all are then cancelled."""
     jobs = {"fills": submit("fills")}
-    until(lambda: jobs["fills"].state() is JobState.RUNNING, "the cluster is full")
+    wait_until(lambda: jobs["fills"].state() is JobState.RUNNING, "the cluster is full")
     for name in ("waits", "held", "never"):
         jobs[name] = submit("sleeps")
     slurm("scontrol", "uhold", jobs["held"].slurm_id)
     gone = submit("sleeps")
-    until(lambda: gone.state() is JobState.PENDING, "it waits")
+    wait_until(lambda: gone.state() is JobState.PENDING, "it waits")
     slurm("scontrol", "update", f"JobId={jobs['never'].slurm_id}",
           f"Dependency=afterok:{gone.slurm_id}")  # fmt: skip
     gone.cancel()
@@ -87,15 +87,15 @@ def waiting(root):
         rows.update(status())
         return all(word in rows[name]["reason"] for name, word in looked_for.items())
 
-    until(all_wait, "each has its reason", 60)
+    wait_until(all_wait, "each has its reason")
     watching = start_scalebook("watch", jobs["waits"].id)
-    until(lambda: "sleeps" in watching.stdout.readline(), "it is watched", 20)
+    wait_until(lambda: "sleeps" in watching.stdout.readline(), "it is watched")
     assert scalebook("cancel", jobs["waits"].id).exit_code == 0
-    text = watching.communicate(timeout=60)[0]
+    text = watching.communicate(timeout=PATIENCE_S)[0]
     slurm("scancel", jobs["fills"].slurm_id)
     for name in ("held", "never"):
         jobs[name].cancel()
-    Watched(jobs).to_the_end(60)
+    Watched(jobs).to_the_end()
     return jobs, rows, (watching.returncode, text)
 
 
@@ -137,10 +137,10 @@ def shot(root, tmp_path_factory):
     )
     absent.chmod(0o755)
     jobs = {"stubborn": submit("stubborn")}
-    until(lambda: jobs["stubborn"].state() is JobState.RUNNING, "it runs")
+    wait_until(lambda: jobs["stubborn"].state() is JobState.RUNNING, "it runs")
     slurm("scontrol", "update", f"JobId={jobs['stubborn'].slurm_id}", "EndTime=now+15")
     jobs["eats"] = submit("eats", "little-memory")
-    jobs["hung"] = submit("long_two", timeout_s=8, epochs=50)
+    jobs["hung"] = submit("long_two", timeout_s=30, epochs=1000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHON", str(absent))
         jobs["absent"] = submit("two", timeout_s=4)
@@ -162,7 +162,7 @@ def shot(root, tmp_path_factory):
         ("stubborn", JobState.TIMEOUT, ["reached its time limit", "sbatch -t"]),
         ("eats", JobState.OUT_OF_MEMORY, ["more memory than the job was given", "--mem="]),
         ("hushed", JobState.FAILED, ["step 0 ended with exit status 9", "script ended with 0"]),
-        ("hung", JobState.FAILED, ["did not answer for 8 s", "--resume"]),
+        ("hung", JobState.FAILED, ["did not answer for 30 s", "--resume"]),
         ("absent", JobState.FAILED, ["a rank or its node did not start", "sinfo -R"]),
         ("unsaved", JobState.FAILED, ["the disk is full", "--resume"]),
         ("unwritten", JobState.FAILED, ["the disk is full", "free space"]),
@@ -294,13 +294,13 @@ def test_a_job_that_loses_its_node_and_may_not_be_requeued_has_ended(bereft):
 
 def test_a_watch_outlives_a_controller_that_is_away_for_a_while(cluster, root):
     job = submit("long_one", epochs=5)
-    until(lambda: job.state() is JobState.RUNNING and begun(job), "it trains")
+    wait_until(lambda: job.state() is JobState.RUNNING and begun(job), "it trains")
     missed = []
 
     def away() -> None:
         cluster.stop_controller()
         try:
-            until(lambda: "has not answered since" in job.reason(), "it is missed", 60)
+            wait_until(lambda: "has not answered since" in job.reason(), "it is missed")
             missed.append((job.state(), job.reason()))
         finally:
             cluster.start_controller()
@@ -323,7 +323,7 @@ def test_without_accounting_a_job_is_followed_all_the_same(tmp_path):
     ):
         jobs = {"one": submit("one", epochs=1), "hushed": submit("hushed")}
         eats = submit("eats", "little-memory")
-        Watched({**jobs, "eats": eats}).to_the_end(90)
+        Watched({**jobs, "eats": eats}).to_the_end()
         assert jobs["one"].state() is JobState.COMPLETED, jobs["one"].logs()
         status, text = watched(jobs["one"])
         assert status == 0 and str(jobs["one"].stem) in text

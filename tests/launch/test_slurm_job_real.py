@@ -6,10 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 from paths import REPOSITORY
+from waiting import PATIENCE_S, wait_until
 
 from scalebook import contract, launch, study
 from scalebook.contract import ScalebookError
@@ -42,17 +42,10 @@ def resolved(experiment="quick", **overrides):
     return study.resolve(study.load(), experiment, "mini-open", overrides={**TINY, **overrides})
 
 
-def until(job, condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{job.state()}: {job.reason()}\n{job.logs()}"
-        time.sleep(0.2)
-
-
 def test_a_run_on_two_nodes_is_followed_and_collected(root):
     job = launch.submit(resolved())
     assert launch.find(job.slurm_id).id == job.id
-    assert job.wait(120) is JobState.COMPLETED, job.logs()
+    assert job.wait(PATIENCE_S) is JobState.COMPLETED, job.logs()
     collected = launch.collect(job)
     assert collected.files.csv.is_file()
     assert collected.files.sacct.is_file()
@@ -65,36 +58,36 @@ def test_a_run_on_two_nodes_is_followed_and_collected(root):
 
 def test_a_cancelled_run_is_resumed_in_the_same_csv(root):
     job = launch.submit(resolved(epochs=400))
-    until(job, lambda: job.progress().epoch >= 2)
+    wait_until(lambda: job.progress().epoch >= 2)
     assert job.state() is JobState.RUNNING
     job.cancel()
-    assert job.wait(60) is JobState.CANCELLED
+    assert job.wait(PATIENCE_S) is JobState.CANCELLED
     assert job.reason().startswith("by ")
     with pytest.raises(ScalebookError, match="cancelled"):
         launch.collect(job)
     again = launch.resume(job.id)
     assert (again.id, again.slurm_ids[0]) == (job.id, job.slurm_ids[0])
     assert again.slurm_id != again.slurm_ids[0]
-    until(again, lambda: again.progress().phase == "train" and again.progress().step > 0)
+    wait_until(lambda: again.progress().phase == "train" and again.progress().step > 0)
     assert again.progress().epoch >= 2
     again.cancel()
-    assert again.wait(60) is JobState.CANCELLED
+    assert again.wait(PATIENCE_S) is JobState.CANCELLED
     assert len(contract.read_json(again.files().manifest)["attempts"]) == 2
 
 
 def test_an_array_runs_one_task_after_the_other(root):
     runs = [resolved(world_size=1, epochs=epochs) for epochs in (1, 2)]
     jobs = launch.submit_array(runs, root)
-    until(jobs[1], lambda: jobs[1].state() is JobState.PENDING and jobs[1].reason(), 20)
+    wait_until(lambda: jobs[1].state() is JobState.PENDING and jobs[1].reason())
     assert "JobArrayTaskLimit" in jobs[1].reason() or "free" in jobs[1].reason()
-    assert [job.wait(120) for job in jobs] == [JobState.COMPLETED] * 2, jobs[1].logs()
+    assert [job.wait(PATIENCE_S) for job in jobs] == [JobState.COMPLETED] * 2, jobs[1].logs()
     assert [launch.collect(job).files.stem.partition("_")[0] for job in jobs] == ["quick", "quick"]
     assert len(jobs[1].files().csv.read_text().splitlines()) == 3
 
 
 def test_a_missing_data_set_is_named_with_what_mends_it(root):
     job = launch.submit(resolved(dataset="folder", world_size=1))
-    assert job.wait(60) is JobState.FAILED
+    assert job.wait(PATIENCE_S) is JobState.FAILED
     assert "data/NAME/train/CLASS/" in job.reason()
     assert "--set dataset=synthetic" in job.reason()
 
@@ -113,7 +106,7 @@ def test_the_command_line_runs_on_the_cluster_that_answers(root):
     settings = [f"--set={key}={value}" for key, value in {**TINY, "world_size": 1}.items()]
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "quick", "--json", *settings],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (root / json.loads(done.stdout)["csv"]).is_file()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import jupytext
 import numpy as np
@@ -24,8 +23,8 @@ from slurm_study import (
     slurm,
     start_scalebook,
     submit,
-    until,
 )
+from waiting import PATIENCE_S, wait_until
 
 from scalebook import launch, results
 from scalebook.figures.notebook import MIME
@@ -54,9 +53,9 @@ def test_sbatch_by_hand_needs_no_option(root, monkeypatch):
     number = slurm("sbatch", "--parsable", "slurm/ddp_2gpu.sbatch", *arguments)
     given = slurm("scontrol", "-d", "show", "job", number)
     assert "NumNodes=2" in given and "gres/gpu=2" in given
-    until(lambda: launch.jobs(), "it is noted")
+    wait_until(lambda: launch.jobs(), "it is noted")
     [job] = launch.jobs()
-    assert job.wait(90) is JobState.COMPLETED, job.logs()
+    assert job.wait(PATIENCE_S) is JobState.COMPLETED, job.logs()
     [row] = json.loads(scalebook("status", "--json").stdout)
     assert (row["job"], row["state"]) == (job.id, "completed")
     assert (row["experiment"], row["system"]) == ("ddp_2gpu", "mini-open")
@@ -148,11 +147,11 @@ def test_hostile_words_reach_no_shell_and_the_run_works(hostile, monkeypatch):
         )
         assert done.returncode == 0, done.stderr
         by_hand.append(done.stdout.strip())
-    assert works.wait(90) is JobState.COMPLETED, (works.reason(), works.logs())
+    assert works.wait(PATIENCE_S) is JobState.COMPLETED, (works.reason(), works.logs())
     assert scalebook("collect", works.id).exit_code == 0
-    assert fails.wait(90) is JobState.FAILED
+    assert fails.wait(PATIENCE_S) is JobState.FAILED
     assert "model" in fails.reason() and "\n" not in fails.reason(), fails.reason()
-    until(lambda: not slurm("squeue", "-h", "-j", ",".join(by_hand)), "they end", 60)
+    wait_until(lambda: not slurm("squeue", "-h", "-j", ",".join(by_hand)), "they end")
     for number in by_hand:
         assert "JobState=FAILED" in slurm("scontrol", "show", "job", number)
         log = hostile / "slurm" / "logs" / f"train-{number}.log"
@@ -188,13 +187,13 @@ def test_a_campaign_that_was_interrupted_goes_on_where_it_was(root):
     lines = iter(first.stdout.readline, "")
     assert any("[2/4]" in line for line in lines) and "two" in next(lines)
     first.send_signal(signal.SIGINT)
-    text = first.communicate(timeout=60)[0]
+    text = first.communicate(timeout=PATIENCE_S)[0]
     assert "call the same command again" in text and "Traceback" not in text, text
     jobs = launch.jobs()
     assert len(jobs) == 4
     cancelled = jobs[-1]
     cancelled.cancel()
-    until(lambda: cancelled.state() is JobState.CANCELLED, "it is cancelled", 30)
+    wait_until(lambda: cancelled.state() is JobState.CANCELLED, "it is cancelled")
     ready = [job for job in launch.jobs() if job.state() is JobState.COMPLETED]
     before = {job.id: job.files().csv.stat().st_mtime_ns for job in ready}
 
@@ -213,7 +212,6 @@ def test_a_campaign_that_was_interrupted_goes_on_where_it_was(root):
     for job in ready:
         assert job.files().csv.stat().st_mtime_ns == before[job.id]
 
-    start = time.monotonic()
     third = scalebook(*command)
     assert third.exit_code == 0 and "4 of 4 runs are finished" in third.output, third.output
-    assert time.monotonic() - start < 10 and len(launch.jobs()) == 5
+    assert len(launch.jobs()) == 5

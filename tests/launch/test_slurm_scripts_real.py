@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from paths import REPOSITORY
+from waiting import PATIENCE_S, wait_until
 
 from scalebook import results
 
@@ -26,6 +26,7 @@ TINY = [
 
 #: A training that asks to be queued again the first time, its ranks half a second apart.
 ASKS = """
+from waiting import PATIENCE_S, wait_until
 import os, sys, time
 rank = int(os.environ["RANK"])
 if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
@@ -53,7 +54,7 @@ def by_hand(cluster, tmp_path, monkeypatch):
             env={**os.environ, **cluster.env, "PYTHON": sys.executable, **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -61,10 +62,8 @@ def by_hand(cluster, tmp_path, monkeypatch):
     def submit(script: str, *arguments: str, options: tuple[str, ...] = (), **environment: str):
         command = ["sbatch", "--parsable", *options, f"slurm/{script}", *arguments]
         job = ask(*command, **environment)
-        end = time.monotonic() + 180
-        while ask("squeue", "--noheader", f"--jobs={job}"):  # `sbatch --wait` looks ever less often
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.3)
+        # `sbatch --wait` looks ever less often.
+        wait_until(lambda: not ask("squeue", "--noheader", f"--jobs={job}"), "its end")
         ended = re.findall(r" ExitCode=(\d+):", ask("scontrol", "show", "job", job))
         log = "".join(path.read_text() for path in sorted((root / "slurm/logs").glob(f"*-{job}*")))
         return max(map(int, ended)), log, job
@@ -156,8 +155,8 @@ def test_ranks_of_both_nodes_meet_at_the_interface_between_them(cluster):
     wanted = [f"{rank} {rank % 2} 4 node1 eth0" for rank in range(4)]
     environment = {**os.environ, **cluster.env}
     tasks = subprocess.run(["srun", "-N2", "--ntasks-per-node=2", *command], text=True,
-                           env=environment, capture_output=True, timeout=60)  # fmt: skip
+                           env=environment, capture_output=True, timeout=PATIENCE_S)  # fmt: skip
     nodes = subprocess.run(["srun", "-N2", "--ntasks-per-node=1", *command], text=True,
                            env={**environment, "RANKS_PER_NODE": "2"}, capture_output=True,
-                           timeout=60)  # fmt: skip
+                           timeout=PATIENCE_S)  # fmt: skip
     assert sorted(tasks.stdout.splitlines()) == sorted(nodes.stdout.splitlines()) == wanted

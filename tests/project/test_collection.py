@@ -10,6 +10,7 @@ import time
 
 import pytest
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 
 @pytest.mark.slow
@@ -17,7 +18,7 @@ def test_a_second_collection_finds_the_same_tests_in_the_same_order():
     first = collect({"PYTHONHASHSEED": "1", "TZ": "UTC"})
     time.sleep(1.1)  # whatever is named after the clock's second differs now
     second = collect({"PYTHONHASHSEED": "2", "TZ": "Asia/Kathmandu"})
-    names = [one.communicate(timeout=300)[0].splitlines()[:-1] for one in (first, second)]
+    names = [one.communicate(timeout=PATIENCE_S)[0].splitlines()[:-1] for one in (first, second)]
     assert len(names[0]) > 1000 and names[0] == names[1]
 
 

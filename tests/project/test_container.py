@@ -11,6 +11,7 @@ import sys
 import pytest
 from paths import REPOSITORY
 from test_setup import pins
+from waiting import PATIENCE_S
 
 RECIPE = (REPOSITORY / "env" / "project.def").read_text()
 APPTAINER = shutil.which("apptainer")
@@ -88,7 +89,7 @@ if APPTAINER:
             done = subprocess.run(
                 [APPTAINER, "build", "--build-arg", "base=127.0.0.1:1/none",
                  str(tmp_path / "image.sif"), str(recipe)],
-                cwd=REPOSITORY, capture_output=True, text=True, timeout=120,
+                cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S,
             )  # fmt: skip
             assert done.returncode != 0
             return done.stderr

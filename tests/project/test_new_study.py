@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from scalebook import contract, study
 from scalebook.cli.command import main
@@ -163,7 +164,7 @@ def test_it_runs_and_builds_at_once(tmp_path):
 
 def _scalebook(cwd, *arguments, root=None):
     return subprocess.run(
-        [sys.executable, "-m", "scalebook.cli", *arguments], cwd=cwd, timeout=300,
+        [sys.executable, "-m", "scalebook.cli", *arguments], cwd=cwd, timeout=PATIENCE_S,
         capture_output=True, text=True,
         env={**os.environ, **({"SCALEBOOK_ROOT": str(root)} if root else {})},
     )  # fmt: skip

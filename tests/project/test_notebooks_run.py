@@ -13,6 +13,7 @@ import nbclient
 import pytest
 from fabricate import add_run, add_trace
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from scalebook import launch, results
 from scalebook.contract import ScalebookError, UsageError
@@ -54,7 +55,7 @@ def test_a_notebook_asks_one_question_and_holds_no_logic(name):
 def execute(name: str, where: Path):
     notebook = read(name)
     nbclient.NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(where)}}
+        notebook, timeout=PATIENCE_S, resources={"metadata": {"path": str(where)}}
     ).execute()
     return [out for cell in notebook.cells for out in cell.get("outputs", [])]
 

@@ -15,6 +15,7 @@ import click
 import pytest
 import yaml
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from scalebook import study
 from scalebook.cli import main
@@ -159,7 +160,9 @@ def test_rsync_brings_results_and_overwrites_none(tmp_path):
     (here / "results/csv").mkdir(parents=True)
     (here / "results/csv/old.csv").write_text("ours")
     arguments = [word.replace("USER@HOST:", f"{tmp_path}/there/") for word in arguments]
-    subprocess.run(["rsync", *arguments], cwd=here, check=True, timeout=60, capture_output=True)
+    subprocess.run(
+        ["rsync", *arguments], cwd=here, check=True, timeout=PATIENCE_S, capture_output=True
+    )
     found = {path.name: path.read_text() for path in here.rglob("*.csv")}
     assert found == {"new.csv": "theirs", "old.csv": "ours"}
 
@@ -229,7 +232,7 @@ def run(root: Path, script: str, **environment: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SCALEBOOK")}
     path = f"{shims}:{Path(sys.executable).parent}:{kept['PATH']}"
     done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, text=True, timeout=600,
+        ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, text=True, timeout=PATIENCE_S,
         env={**kept, **environment, "PATH": path, "PYTHONPATH": f"{root}/src"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
@@ -292,7 +295,7 @@ def test_the_small_cluster_goes_up_trains_and_goes_down(small):
         said = run(small, script, MAKEFLAGS=f"NAME={name}")
     finally:
         down = [sys.executable, "-m", "minislurm", "down", "--name", name]
-        subprocess.run(down, capture_output=True, timeout=60)
+        subprocess.run(down, capture_output=True, timeout=PATIENCE_S)
     curves = (small / "results/allreduce").glob("*.json")
     assert any('"mini-1gbit"' in path.read_text() for path in curves), said
     stems = {path.name.split("_t")[0] for path in (small / "results/local/csv").iterdir()}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from paths import REPOSITORY
 from PIL import Image
+from waiting import PATIENCE_S
 
 STUDY = """
 name: shapes
@@ -106,7 +107,7 @@ def scalebook(*arguments):
         [sys.executable, "-m", "scalebook.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
 
 

@@ -14,6 +14,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from scalebook.project import doctor
 
@@ -196,7 +197,7 @@ def test_two_at_once_make_one_environment_which_keeps_its_python(fresh, tmp_path
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]  # fmt: skip
-    said = [process.communicate(timeout=60) for process in both]
+    said = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sorted(out.count("making .venv") for out, _ in said) == [0, 1]
     assert sum("waiting for it" in err for _, err in said) == 1

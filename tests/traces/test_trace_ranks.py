@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from trace_events import kernel, launch, operator, write
+from waiting import PATIENCE_S
 
 from scalebook import traces
 from scalebook.cli.command import main
@@ -125,6 +126,7 @@ TRAINING = """
 import sys, time
 import torch
 import torch.distributed as dist
+from waiting import PATIENCE_S
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
@@ -162,7 +164,7 @@ def two_ranks(tmp_path_factory):
         for number in (0, 1)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=120)[1] for process in running]
+        said = [process.communicate(timeout=PATIENCE_S)[1] for process in running]
     finally:
         for process in running:
             process.kill()

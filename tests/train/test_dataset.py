@@ -15,6 +15,7 @@ import pytest
 import torch
 from image_folders import CLASSES, pictures
 from PIL import Image
+from waiting import PATIENCE_S
 
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.train.images import cache, dataset, imagefolder, synthetic
@@ -163,7 +164,7 @@ def test_several_ranks_build_one_cache(tmp_path):
     ]
     for process in processes:
         process.start()
-    answers = [queue.get(timeout=60) for _ in processes]
+    answers = [queue.get(timeout=PATIENCE_S) for _ in processes]
     for process in processes:
         process.join()
     assert sum(built for built, _ in answers) == 1

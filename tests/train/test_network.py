@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 
+from waiting import PATIENCE_S
+
 from scalebook import results
 from scalebook.train.tools import environment
 
@@ -36,7 +38,7 @@ def ranks(module, root, count, *arguments, **changes):
         for rank in range(count)
     ]  # fmt: skip
     try:
-        outputs = [process.communicate(timeout=90) for process in started]
+        outputs = [process.communicate(timeout=PATIENCE_S) for process in started]
     finally:
         for process in started:
             process.kill()
