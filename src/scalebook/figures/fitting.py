@@ -117,7 +117,8 @@ def _stack(figure: go.Figure, size: Size) -> None:
     if len({plot.x.title.text for plot in plots}) == 1:
         for plot in plots[:-1]:
             plot.x.title.text = None
-    tops, end = [], 0.0
+    tops: list[float] = []
+    end = 0.0
     for plot in plots:
         tops.append(end + (plot.head if tops else 0))
         end = tops[-1] + plot.height + (AXIS if plot.x.title.text else TICKS)

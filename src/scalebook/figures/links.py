@@ -17,8 +17,6 @@ from scalebook.figures import captions, registry, theme
 
 #: Kinds of scaling, with their colour.
 KINDS = {"strong": theme.PALETTE[0], "weak": theme.PALETTE[4]}
-#: Columns of the efficiency and its interval.
-EFFICIENCY = ("efficiency", "efficiency_low", "efficiency_high")
 
 # --------------------------------------------------------------------------- bandwidth
 
@@ -204,14 +202,15 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
 def _draw_bars(
     figure: go.Figure, kind: str, hue: str, rows: pd.DataFrame, labels: list[str]
 ) -> None:
-    style = {"thickness": 2, "width": 5, "color": theme.GREY}
     figure.add_bar(
         x=labels,
         y=list(rows["efficiency"]),
         name=kind,
         offsetgroup=kind,
         marker={"color": hue},
-        error_y=theme.spread(*(rows[name] for name in EFFICIENCY), **style),
+        error_y=theme.spread(
+            rows["efficiency"], rows["efficiency_low"], rows["efficiency_high"], theme.GREY
+        ),
         customdata=[
             f"{row.efficiency_low:.1f} to {row.efficiency_high:.1f} %, n = {row.n}"
             for row in rows.itertuples()

@@ -260,22 +260,23 @@ def pictures(
         try:
             drawn = rendering.render(list(missing.values()), [kept])
             for content, picture in zip(missing, drawn):
-                found[content] = cache / f"{content[:24]}{kept}"
-                contract.write_whole(found[content], picture[kept])
+                path = cache / f"{content[:24]}{kept}"
+                contract.write_whole(path, picture[kept])
+                found[content] = path
         except ScalebookError as error:
             say(f"note: {error}")
-    paths, old = [], []
+    paths = []
+    old: dict[str, None] = {}
     for one, content in zip(drawings, digests):
-        path = found[content]
-        if path is None and one.name:
-            stems = [f"{one.name}{NARROW}"] * (one.size == COLUMN) + [one.name]
-            path = _first(*(folder() / f"{stem}{kept}" for stem in stems))
+        shown = found[content]
+        if shown is None and one.name:
+            names = [f"{one.name}{NARROW}", one.name] if one.size == COLUMN else [one.name]
+            shown = _first(*(folder() / f"{name}{kept}" for name in names))
             if one.size in (WIDE, COLUMN):
-                old.append(one.name)
-        paths.append(_as_pdf(path, cache, say) if path and suffix == ".pdf" else path)
+                old[one.name] = None
+        paths.append(_as_pdf(shown, cache, say) if shown and suffix == ".pdf" else shown)
     if old:
-        names = ", ".join(dict.fromkeys(old))
-        say(f"not current in results/plots: {names}; render with: scalebook figures")
+        say(f"not current in results/plots: {', '.join(old)}; render with: scalebook figures")
     if lost := sum(path is None for path in paths):
         say(f"note: {lost} figures are shown in words: no browser to draw them with")
     return paths

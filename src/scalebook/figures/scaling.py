@@ -20,9 +20,6 @@ BASES = {
     "time per epoch": (theme.PALETTE[1], "square", -4),
 }
 
-#: Columns of the efficiency and its interval.
-EFFICIENCY = ("efficiency", "efficiency_low", "efficiency_high")
-
 #: A ratio of `scaling_table`, and those of one configuration by their basis.
 Row = dict[str, Any]
 Pair = dict[str, Row]
@@ -82,7 +79,7 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
     """One axis whose y counts pixels from the top, so that rows have the same height always."""
     figure = go.Figure()
     highest = max(row["efficiency_high"] for group in groups for row in group)
-    height, ticks = 0, {}
+    height, ticks = 0.0, dict[float, Pair]()
     for group, reference in zip(groups, behind):
         height += HEAD + (GAP if ticks else 0)
         figure.add_annotation(
@@ -132,20 +129,23 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
 
 def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, Row]]) -> None:
     hue, symbol, above = BASES[basis]
-    several = [(y, row) for y, row in rows if row["n"] > 1]
+    several = [row for _, row in rows if row["n"] > 1]
     if several:
+        middle = [row["efficiency"] for row in several]
+        low = [row["efficiency_low"] for row in several]
+        high = [row["efficiency_high"] for row in several]
         figure.add_scatter(
-            x=[row["efficiency"] for _, row in several],
-            y=[y - above for y, _ in several],
+            x=middle,
+            y=[y - above for y, row in rows if row["n"] > 1],
             mode="markers",
             name=f"interval by {basis}",
             marker={"size": 0.1, "color": hue},
-            error_x=theme.spread(
-                *([row[name] for _, row in several] for name in EFFICIENCY),
-                color=hue, thickness=2, width=5,
-            ),
-            legendgroup=basis, showlegend=False, hoverinfo="skip", cliponaxis=False,
-        )  # fmt: skip
+            error_x=theme.spread(middle, low, high, hue),
+            legendgroup=basis,
+            showlegend=False,
+            hoverinfo="skip",
+            cliponaxis=False,
+        )
     figure.add_scatter(
         x=[row["efficiency"] for _, row in rows],
         y=[y - above for y, _ in rows],
@@ -215,7 +215,7 @@ def _contradictory(pair: Pair) -> bool:
     if len(pair) < 2:
         return False
     rate, epoch = (pair[basis]["efficiency"] for basis in BASES)
-    return abs(rate - epoch) > TOLERANCE * max(rate, epoch)
+    return bool(abs(rate - epoch) > TOLERANCE * max(rate, epoch))
 
 
 def _disagreement(rows: list[Row]) -> str:

@@ -13,9 +13,8 @@ from scalebook.analysis.comparable import COMPARABLE, Configuration, configurati
 from scalebook.analysis.step_parts import overheads as overhead_table
 from scalebook.figures import captions, registry, theme
 
-#: A row of `analysis.step_parts.overheads`, and its columns of the step with its interval.
+#: A row of `analysis.step_parts.overheads`.
 Step = dict[str, Any]
-STEP = ("step_ms", "step_ms_low", "step_ms_high")
 
 #: Parts of a step as they are stacked: name for the reader, colour, pattern.
 PARTS = {
@@ -104,7 +103,9 @@ def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
         theme.add_intervals(
             figure,
             [name for _, name in several],
-            *([one[column] for one, _ in several] for column in STEP),
+            [one["step_ms"] for one, _ in several],
+            [one["step_ms_low"] for one, _ in several],
+            [one["step_ms_high"] for one, _ in several],
             **cell,
         )
     _draw_limits(figure, cell, group, names)
@@ -146,7 +147,7 @@ def _limit(one: Step) -> float | None:
     """Modelled step whose exchange takes the link's time, and hides nowhere; in ms."""
     if one["transfer_ms"] is None or math.isnan(one["transfer_ms"]):
         return None
-    return one["compute_ms"] + one["parallel_ms"] + one["transfer_ms"]
+    return float(one["compute_ms"] + one["parallel_ms"] + one["transfer_ms"])
 
 
 def _draw_limits(

@@ -130,15 +130,18 @@ def symbol(name: str, kind: str) -> str:
 
 
 def spread(
-    middle: Sequence[float], low: Sequence[float], high: Sequence[float], **style: Any
-) -> dict[str, Any]:
+    middle: Sequence[float], low: Sequence[float], high: Sequence[float], ink: str,
+    thickness: int = 2, width: int = 5,
+) -> dict[str, Any]:  # fmt: skip
     """Bars of error from `low` to `high`, as plotly takes them."""
     return {
         "type": "data",
         "symmetric": False,
         "array": [above - value for above, value in zip(high, middle)],
         "arrayminus": [value - below for below, value in zip(low, middle)],
-        **style,
+        "color": ink,
+        "thickness": thickness,
+        "width": width,
     }
 
 
@@ -157,7 +160,7 @@ def add_intervals(
             x=list(middle),
             mode="markers",
             marker={"size": 0.1, "color": ink},
-            error_x=spread(middle, low, high, color=ink, thickness=thickness, width=cap),
+            error_x=spread(middle, low, high, ink, thickness, cap),
             showlegend=False,
             hoverinfo="skip",
             **cell,
@@ -342,7 +345,7 @@ def finish(
     min_width : int, optional
         Where it is legible in less space than a page gives any other, in CSS pixels.
     """
-    meta = {"alt": alt, "caption": caption, "sources": list(dict.fromkeys(sources))}
+    meta: dict[str, Any] = {"alt": alt, "caption": caption, "sources": list(dict.fromkeys(sources))}
     if min_width is not None:
         meta["min_width"] = min_width
     return figure.update_layout(template=template(), title_text=title, meta=meta)

@@ -173,10 +173,7 @@ class _NotebookBar:
         from IPython.display import display
 
         self._job = job
-        # IPython leaves `display` untyped.
-        self._handle = display(  # type: ignore[no-untyped-call]
-            {"text/plain": "starting"}, raw=True, display_id=True
-        )
+        self._handle = display({"text/plain": "starting"}, raw=True, display_id=True)
 
     def show(self, progress: Progress, state: JobState, reason: str) -> None:
         experiment = self._job.resolved["experiment"]

@@ -183,7 +183,7 @@ def _message(source: dict[str, Breakdown]) -> str:
         named = {name: share for name, share in one.shares.items() if name != "other"}
         if not named:
             continue
-        largest = max(named, key=named.get)
+        largest = max(named, key=named.__getitem__)
         parts.append(
             f"{one.grouping}, {largest} is the largest named group with {named[largest]:.1f} %"
         )
@@ -280,7 +280,7 @@ def _hidden(one: Profiled) -> str:
     rest = {name: share for name, share in parts.items() if name != operator}
     if whole - own < 0.05:
         return f"In {one.title} all kernels of {families.title(operator)} are called so."
-    most = sorted(rest, key=rest.get, reverse=True)[:2]
+    most = sorted(rest, key=rest.__getitem__, reverse=True)[:2]
     called = listed([f"{families.title(name)} ({rest[name]:.1f} %)" for name in most])
     return (
         f"In {one.title} {families.title(operator)} takes {whole:.1f} % of device time, but only "

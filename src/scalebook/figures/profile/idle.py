@@ -7,10 +7,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from scalebook.analysis.text import count
-from scalebook.contract import ScalebookError
 from scalebook.figures import registry, theme
 from scalebook.figures.profile import families
-from scalebook.figures.profile.shares import summaries, trace_title
+from scalebook.figures.profile.shares import readable, trace_title
 
 #: Parts of the time: title, colour, pattern (idle parts have one).
 PARTS = {
@@ -36,7 +35,7 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     everything : bool
         Traces of trial runs in ``results/local`` too.
     """
-    found = [one for one in summaries(everything) if not isinstance(one[1], ScalebookError)]
+    found = list(readable(everything).items())
     if not found:
         return theme.empty("No trace is in results/profiling/ yet.")
     drawn = found[:MOST]

@@ -93,7 +93,7 @@ def _draw_operators(figure: go.Figure, table: pd.DataFrame, total: float) -> Non
         )
 
 
-def _hover(row, share: float) -> str:
+def _hover(row: Any, share: float) -> str:
     lines = [f"<b>{theme.escape(row.operator, 72)}</b>"]
     if row.shapes:
         lines.append(theme.escape(row.shapes, 72))

@@ -177,7 +177,7 @@ def trace_table(everything: bool = False) -> pd.DataFrame:
     names = ("busy", "compute", "communication", "memory", "overlap", "idle")
     rows = []
     for file, summary in summaries(everything):
-        row = {"file": file, "title": trace_title(file, summary)}
+        row: dict[str, Any] = {"file": file, "title": trace_title(file, summary)}
         if isinstance(summary, ScalebookError):
             rows.append({**row, "bound": "cannot be read", "verdict": str(summary)})
             continue
@@ -206,6 +206,15 @@ def summaries(everything: bool = False) -> Iterator[tuple[str, dict[str, Any] | 
             yield file, traces.trace_summary(file)
         except ScalebookError as error:
             yield file, error
+
+
+def readable(everything: bool = False) -> dict[str, dict[str, Any]]:
+    """Summaries of the traces that can be read; `trace_table` names the others."""
+    return {
+        file: summary
+        for file, summary in summaries(everything)
+        if not isinstance(summary, ScalebookError)
+    }
 
 
 def is_trial(file: str) -> bool:
@@ -238,22 +247,20 @@ def trace_title(file: str, summary: dict[str, Any] | ScalebookError) -> str:
 
 def profiled() -> list[Profiled]:
     """Traces that are evidence, the ranks of one run added up, and published ones."""
-    totals: dict[str, dict[str, dict]] = {}
-    for file, summary in summaries():
-        if isinstance(summary, ScalebookError):
-            # `trace_table` names the file and what is wrong with it.
-            continue
-        run = totals.setdefault(run_of(file), {})
-        for name in (*GROUPINGS, "by_both"):
-            _add(run.setdefault(name, {}), summary.get(name, {}))
+    names = (*GROUPINGS, "by_both")
+    totals: dict[str, dict[str, Any]] = {}
+    for file, summary in readable().items():
+        total = totals.setdefault(run_of(file), {name: {} for name in names})
+        for name in names:
+            _add(total[name], summary.get(name, {}))
     found = [
-        Profiled("measured", run_title(run), f"results/profiling/{run}*", **sums)
-        for run, sums in totals.items()
+        Profiled("measured", run_title(run), f"results/profiling/{run}*", **total)
+        for run, total in totals.items()
     ]
     for one in traces.trace_examples():
-        sums = {name: one["summary"].get(name, {}) for name in (*GROUPINGS, "by_both")}
+        total = {name: one["summary"].get(name, {}) for name in names}
         origin = f"{one['source']}; {one['licence']}; {one['url']}; summed up on {one['date']}"
-        found.append(Profiled("example", one["title"], one["file"], **sums, origin=origin))
+        found.append(Profiled("example", one["title"], one["file"], **total, origin=origin))
     return found
 
 

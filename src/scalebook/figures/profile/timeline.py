@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -148,7 +149,7 @@ def _hovers(events: pd.DataFrame) -> pd.Series:
     return pd.Series(texts, index=events.index, dtype=object)
 
 
-def _hover(event, width: int) -> str:
+def _hover(event: Any, width: int) -> str:
     """Name, operator, shapes and duration of an event; names are untrusted."""
     lines = [f"<b>{_escaped(event.name, width)}</b>"]
     if event.operator and event.operator != event.name:

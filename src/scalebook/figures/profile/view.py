@@ -17,7 +17,14 @@ from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError, Stem, UsageError
 from scalebook.figures.profile.ranks import collective_table, job_of, rank_comparison
 from scalebook.figures.profile.roofline import roofline
-from scalebook.figures.profile.shares import is_trial, run_of, run_title, summaries, trace_title
+from scalebook.figures.profile.shares import (
+    is_trial,
+    readable,
+    run_of,
+    run_title,
+    summaries,
+    trace_title,
+)
 from scalebook.figures.profile.timeline import timeline
 from scalebook.figures.profile.utilisation import job_with_readings, utilisation
 
@@ -134,10 +141,9 @@ def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
     UsageError
         If there is no such trace.
     """
-    there = dict(summaries(everything))
     if file is not None:
-        return _named(file, list(there))
-    sound = {name: one for name, one in there.items() if not isinstance(one, ScalebookError)}
+        return _named(file, [name for name, _ in summaries(everything)])
+    sound = readable(everything)
     if not sound:
         return TraceView(
             None, (), f"No trace yet: record one with `{start_command(profiled=True)}`, or drop "
@@ -199,12 +205,13 @@ def show_traces(everything: bool = False) -> None:
         return
     items = []
     for file, summary in found:
-        bad = isinstance(summary, ScalebookError)
-        said = str(summary) if bad else f"{_short(summary)}. {summary['verdict']}"
+        text = str(summary)
+        if not isinstance(summary, ScalebookError):
+            text = f"{_short(summary)}. {summary['verdict']}"
         items.append(
             f"<li><p><strong>{html.escape(trace_title(file, summary))}</strong> "
             f"(<code>{html.escape(PurePosixPath(file).name)}</code>)<br>{_links(file)}</p>"
-            f"<p>{html.escape(said)}</p></li>"
+            f"<p>{html.escape(text)}</p></li>"
         )
     display(HTML(f'<ul class="sb-traces">{"".join(items)}</ul>\n{_NOTE}'))
 
