@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import PATIENCE_S
 
 from scalebook import launch, study
 from scalebook.contract import ScalebookError, UsageError
@@ -24,7 +25,6 @@ import sys
 
 from scalebook import contract
 from scalebook.launch import Job, JobState
-from waiting import PATIENCE_S
 from scalebook.launch.job import STATE_OF_END
 
 
