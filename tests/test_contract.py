@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from minislurm import Settings
 from scalebook import contract
 from scalebook.contract import ScalebookError, Stem, UsageError
+from scalebook.launch.job import JobState
 
 
 @given(
@@ -73,6 +74,35 @@ def test_an_attempt_is_closed_once(tmp_path):
     assert not contract.close_attempt(path, "completed")
     attempt = contract.read_json(path)["attempts"][0]
     assert (attempt["ended"], attempt["reason"]) == ("killed", "killed by signal 9")
+
+
+def test_a_launcher_closes_a_manifest_with_the_end_it_can_tell():
+    for state in JobState:
+        if state.finished:
+            assert state.end in contract.ENDED
+    assert {state.upper() for state in contract.ENDED.values()} <= set(JobState.__members__)
+    assert contract.ended_as("node_fail") == "killed" and contract.ended_as("timeout") == "timeout"
+
+
+def test_settings_that_change_no_number_do_not_decide():
+    resolved = {"seed": 1, "overrides": {"epochs": 3}, "training": {"lr": 0.1, "timeout_s": 9.0}}
+    assert contract.deciding(resolved) == {"seed": 1, "training.lr": 0.1}
+
+
+def test_a_cell_has_the_decimals_of_its_column():
+    assert contract.Column("x", decimals=2).text(1 / 3) == "0.33"
+    assert contract.Column("x", decimals=2).text(7) == "7"
+    assert contract.Column("x").text(0.25) == "0.25"
+    assert contract.Column("x").text(None) == contract.Column("x").text(float("nan")) == ""
+
+
+def test_a_run_is_where_its_manifest_is(tmp_path):
+    assert contract.locate(tmp_path, "a_1_1cpu_1") is None
+    trial = contract.RunFiles(tmp_path / contract.TRIALS, "a_1_1cpu_1")
+    contract.write_whole(trial.csv, "epoch\n")
+    assert contract.locate(tmp_path, "a_1_1cpu_1") is None
+    contract.write_json(trial.manifest, {})
+    assert contract.locate(tmp_path, "a_1_1cpu_1") == trial
 
 
 def test_runs_on_the_small_cluster_are_told_apart_by_its_birth():

@@ -139,7 +139,7 @@ ALLREDUCE = (
 )
 ALLREDUCE_COLUMNS = _names(ALLREDUCE)
 
-#: How an attempt can end, as the manifest says it, and the state of a job that ended so.
+#: How an attempt can end, as the manifest says it, and the name of the state that leaves a job in.
 ENDED = {
     "completed": "completed",
     "failed": "failed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import numpy as np
@@ -84,3 +85,17 @@ def test_the_form_of_an_answer_does_not_matter():
 def test_six_significant_digits_count(value):
     assert results.digest(value) == results.digest(float(f"{value:.17g}"))
     assert results.digest(value) != results.digest(value * 1.001)
+
+
+def test_an_array_counts_by_its_numbers_however_plotly_packed_it():
+    numbers = np.array([[1.0, 2.5], [1e7, -4.0]], dtype="<f8")
+    packed = {"bdata": base64.b64encode(numbers.tobytes()).decode(), "dtype": "f8", "shape": "2, 2"}
+    assert results.digest({"y": packed}) == results.digest({"y": numbers})
+    assert results.canonical(packed) == [[1, 2.5], [10_000_000, -4]]
+    assert results.digest({"x": 1234567}) != results.digest({"x": 1234568})
+    assert results.digest({"x": 1234567.1}) == results.digest({"x": 1234568.1})
+
+
+def test_an_object_of_the_study_counts_by_what_it_says(study_root):
+    experiment = results.snapshot().study.experiments["baseline"]
+    assert results.digest(experiment) == results.digest(experiment.model_dump(mode="json"))

@@ -6,28 +6,28 @@ machines is stale when those change, as it is when a result does.
 
 from __future__ import annotations
 
-from scalebook import study
 from scalebook.contract import ScalebookError
-from scalebook.results import query
+from scalebook.results import query, snapshot
 from scalebook.study import Campaign, Facts, Plan
 
 
 @query
 def experiments() -> dict[str, tuple[str | None, str | None]]:
     """Reference and kind of scaling of each experiment, in the order of ``study.yaml``."""
-    return {name: (one.reference, one.scaling) for name, one in study.load().experiments.items()}
+    loaded = snapshot().study
+    return {name: (one.reference, one.scaling) for name, one in loaded.experiments.items()}
 
 
 @query
 def systems() -> list[str]:
     """Names of the systems, in the order of ``study.yaml``."""
-    return list(study.load().systems)
+    return list(snapshot().study.systems)
 
 
 @query
 def campaigns() -> dict[str, Campaign]:
     """Campaigns of ``study.yaml`` by name."""
-    return dict(study.load().campaigns)
+    return dict(snapshot().study.campaigns)
 
 
 @query
@@ -37,7 +37,7 @@ def facts(system: str | None) -> Facts:
     if system is None:
         return nothing
     try:
-        return study.load().facts(system) or nothing
+        return snapshot().study.facts(system) or nothing
     except ScalebookError:
         # A reported system need not be one the study runs on.
         return nothing
@@ -46,7 +46,7 @@ def facts(system: str | None) -> Facts:
 @query
 def plan() -> Plan | None:
     """The plan of ``data/plan.yaml``; None where the study has none."""
-    return study.load().plan
+    return snapshot().study.plan
 
 
 @query
@@ -58,7 +58,7 @@ def start_command(profiled: bool = False) -> str:
     profiled : bool
         Of an experiment that records a trace.
     """
-    loaded = study.load()
+    loaded = snapshot().study
     asked = [name for rule in loaded.evidence for name in rule.experiments]
     names = [*(name for name in asked if name in loaded.experiments), *loaded.experiments]
     fitting = [name for name in names if loaded.experiments[name].profile == profiled]

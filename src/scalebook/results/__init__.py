@@ -20,7 +20,9 @@ from scalebook.results.catalogue import (
     steps,
 )
 from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
-from scalebook.results.queries import answer_digest, digest, query
+from scalebook.results.digests import canonical, digest
+from scalebook.results.queries import answer_digest, query
+from scalebook.results.snapshots import one_snapshot, remembered, snapshot
 from scalebook.results.utilisation import COLUMNS as UTILISATION_COLUMNS
 from scalebook.results.utilisation import utilisation, utilisation_files
 
@@ -32,16 +34,20 @@ __all__ = [
     "UTILISATION_COLUMNS",
     "allreduce",
     "answer_digest",
+    "canonical",
     "claims",
     "digest",
     "epochs",
     "manifest",
     "newest",
+    "one_snapshot",
     "problems",
     "query",
+    "remembered",
     "reported",
     "reported_files",
     "runs",
+    "snapshot",
     "steps",
     "utilisation",
     "utilisation_files",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from scalebook import contract
-from scalebook.contract import ScalebookError, UsageError
-from scalebook.results import curves, files, manifests, reports, scan, schema
+from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, UsageError
+from scalebook.results import curves, manifests, reports, scan, schema, utilisation
+from scalebook.results.files import problem_frame
 from scalebook.results.queries import query
-from scalebook.results.utilisation import problems as utilisation_problems
+from scalebook.results.snapshots import Snapshot, snapshot
 
 #: Columns of `runs`.
 RUN_COLUMNS = (
@@ -59,7 +60,7 @@ def runs(evidence: bool | None = None, **equal: Any) -> pd.DataFrame:
     UsageError
         For a column that does not exist.
     """
-    frame = _frame(scan.catalogue().rows)
+    frame = snapshot().once(_run_table).copy()
     if evidence is not None:
         frame = frame[frame["evidence"] == evidence]
     for column, value in equal.items():
@@ -90,10 +91,11 @@ def epochs(stem: str) -> pd.DataFrame:
     ScalebookError
         If the run is not there, or its CSV is wrong; the line names file, row and column.
     """
-    place = _place(stem)
-    if place.csv is None:
-        raise ScalebookError(f"{place.where('csv', '.csv')}: no such file; no epoch has ended yet")
-    table = scan.table(place)
+    now = snapshot()
+    run = _run(now, stem)
+    if not now.holds(run.csv):
+        raise ScalebookError(f"{run.csv.as_posix()}: no such file; no epoch has ended yet")
+    table = scan.epoch_table(now, run)
     if table.errors:
         raise ScalebookError(table.errors[0].line())
     return table.frame.copy()
@@ -108,12 +110,11 @@ def steps(stem: str) -> pd.DataFrame:
     ScalebookError
         If the run recorded none, or the file is damaged.
     """
-    place = _place(stem)
-    path = place.folder / "steps" / f"{stem}.csv.gz"
-    where = place.where("steps", ".csv.gz")
-    if not path.is_file():
-        raise ScalebookError(f"{where}: no such file; this run recorded no steps")
-    return files.unchanged(path, schema.read_steps, where).copy()
+    now = snapshot()
+    path = _run(now, stem).steps
+    if not now.holds(path):
+        raise ScalebookError(f"{path.as_posix()}: no such file; this run recorded no steps")
+    return now.read(schema.read_steps, path).copy()
 
 
 @query
@@ -125,11 +126,11 @@ def manifest(stem: str) -> dict[str, Any]:
     ScalebookError
         If the run has none (an imported file), or it is wrong.
     """
-    place = _place(stem)
-    if place.manifest is None:
-        raise ScalebookError(f"{place.where('manifests', '.json')}: no such file; imported run")
-    where = place.where("manifests", ".json")
-    return copy.deepcopy(files.unchanged(place.manifest, manifests.read, where)[1])
+    now = snapshot()
+    path = _run(now, stem).manifest
+    if not now.holds(path):
+        raise ScalebookError(f"{path.as_posix()}: no such file; imported run")
+    return copy.deepcopy(now.read(manifests.read, path)[1])
 
 
 @query
@@ -149,7 +150,7 @@ def allreduce(local: bool | None = None) -> pd.DataFrame:
         bandwidths in GB/s, the rate of the link in Gbit/s as it was set then. Files that are
         wrong are left out and stand in `problems`.
     """
-    frame, _ = curves.read_all(contract.find_root())
+    frame = snapshot().once(curves.read_all)[0].copy()
     if local is not None:
         frame = frame[frame["local"] == local]
     return frame.reset_index(drop=True)
@@ -177,7 +178,7 @@ def newest(
     """
     found = [
         row
-        for row in scan.catalogue().rows
+        for row in snapshot().once(scan.catalogue).rows
         if row["kind"] != "reported"
         and (experiment is None or row["experiment"] == experiment)
         and (not finished or row["status"] == "finished")
@@ -197,58 +198,57 @@ def problems() -> pd.DataFrame:
         Columns file (relative), row (line of the file, from 1), column, problem,
         severity (``"error"`` or ``"note"``).
     """
-    root = contract.find_root()
-    _, wrong_curves = curves.read_all(root)
-    found = [*scan.catalogue().problems, *wrong_curves, *utilisation_problems(root)]
-    return files.problem_frame(found)
+    now = snapshot()
+    wrong_curves = now.once(curves.read_all)[1]
+    return problem_frame(
+        [*now.once(scan.catalogue).problems, *wrong_curves, *now.once(utilisation.problems)]
+    )
 
 
 @query
 def reported() -> pd.DataFrame:
     """List every reported number as one row; columns `REPORTED_COLUMNS`."""
-    rows = [row for file in scan.catalogue().reports for row in reports.value_rows(file)]
-    frame = pd.DataFrame(rows, columns=list(REPORTED_COLUMNS), dtype=object)
-    return frame.astype({"value": float})
+    return _table(reports.value_rows, REPORTED_COLUMNS)
 
 
 @query
 def reported_files() -> dict[str, list[str]]:
     """Files each reported job should have left, as paths or patterns, by its id."""
-    return {
-        job.job_id: list(job.files) for file in scan.catalogue().reports for job in file.report.jobs
-    }
+    found = snapshot().once(scan.catalogue).reports
+    return {job.job_id: list(job.files) for file in found for job in file.report.jobs}
 
 
 @query
 def claims() -> pd.DataFrame:
     """List the typed claims of the reported files; columns `CLAIM_COLUMNS`."""
-    rows = [row for file in scan.catalogue().reports for row in reports.claim_rows(file)]
-    frame = pd.DataFrame(rows, columns=list(CLAIM_COLUMNS), dtype=object)
-    return frame.astype({"value": float})
+    return _table(reports.claim_rows, CLAIM_COLUMNS)
 
 
 # --------------------------------------------------------------------------- helpers
 
 
-def _place(stem: str) -> scan.Place:
-    catalogue = scan.catalogue()
-    place = catalogue.places.get(stem)
-    if place is not None:
-        return place
-    if any(row["stem"] == stem for row in catalogue.rows):
+def _run(now: Snapshot, stem: str) -> RunFiles:
+    found = now.once(scan.catalogue)
+    if stem in found.runs:
+        return found.runs[stem]
+    if any(row["stem"] == stem for row in found.rows):
         raise ScalebookError(
-            f"results/csv/{stem}.csv: no such file; the run is only reported, without curves"
+            f"{EVIDENCE}/csv/{stem}.csv: no such file; the run is only reported, without curves"
         )
-    raise ScalebookError(
-        f"no run {stem!r} in {' or '.join(scan.FOLDERS)}; list them: scalebook runs"
-    )
+    raise ScalebookError(f"no run {stem!r} in {EVIDENCE} or {TRIALS}; list them: scalebook runs")
 
 
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows as a table; object columns keep None and whole numbers apart from NaN and floats."""
-    data = {name: [row.get(name) for row in rows] for name in RUN_COLUMNS}
-    frame = pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in data.items()})
-    frame["epochs_done"] = [row.get("epochs_done") or 0 for row in rows]
-    frame["note"] = pd.Series([row.get("note") or "" for row in rows], dtype=object)
+def _table(
+    rows_of: Callable[[reports.ReportFile], list[dict[str, Any]]], columns: tuple[str, ...]
+) -> pd.DataFrame:
+    rows = [row for file in snapshot().once(scan.catalogue).reports for row in rows_of(file)]
+    return pd.DataFrame(rows, columns=list(columns), dtype=object).astype({"value": float})
+
+
+def _run_table(now: Snapshot) -> pd.DataFrame:
+    """All runs; object columns keep None and whole numbers apart from NaN and floats."""
+    defaults: dict[str, Any] = {**dict.fromkeys(RUN_COLUMNS), "epochs_done": 0, "note": ""}
+    rows = [tuple({**defaults, **row}.values()) for row in now.once(scan.catalogue).rows]
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS), dtype=object)
     types = dict.fromkeys(_FLAGS, bool) | dict.fromkeys(_WHOLE, "int64")
     return frame.astype(types | dict.fromkeys(_FLOATS, float))

@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from scalebook.contract import ALLREDUCE_COLUMNS, ALLREDUCE_SCHEMA, ScalebookError, Stem
+from scalebook.contract import (
+    ALLREDUCE_COLUMNS,
+    ALLREDUCE_SCHEMA,
+    EVIDENCE,
+    TRIALS,
+    RunFiles,
+    ScalebookError,
+    Stem,
+)
 from scalebook.results import files
 from scalebook.results.files import Problem
-from scalebook.results.scan import FOLDERS
+from scalebook.results.snapshots import Snapshot
 
-FOLDER = "allreduce"
 LIMIT = 4 * files.MIB
 
-COLUMNS = (
+#: Columns of `results.allreduce` before those of the file.
+ABOUT = (
     "stem", "local", "system", "backend", "world_size", "nodes", "device", "link", "link_gbit_s",
-    "started", *ALLREDUCE_COLUMNS,
+    "started",
 )  # fmt: skip
+COLUMNS = (*ABOUT, *ALLREDUCE_COLUMNS)
 
 #: Relative tolerance of the recomputed bandwidth: it is printed rounded.
 TOLERANCE = 0.01
@@ -38,7 +46,7 @@ class About(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    schema_: Literal[ALLREDUCE_SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]
+    schema_: Literal[ALLREDUCE_SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]  # a constant
     system: str
     backend: str
     world_size: int = Field(ge=2)
@@ -49,84 +57,65 @@ class About(BaseModel):
     started: str | None = None
 
 
-def read_all(root: Path) -> tuple[pd.DataFrame, list[Problem]]:
+def read_all(snapshot: Snapshot) -> tuple[pd.DataFrame, list[Problem]]:
     """Read the curves of a study, and what is wrong with those that are left out.
 
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`; those under ``results/local`` have ``local`` set.
+        Columns `COLUMNS`; those of trials have ``local`` set.
     list of Problem
         One for each file that is not used.
     """
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
-    for name in FOLDERS:
-        folder = root / name / FOLDER
-        found = sorted(folder.glob("*.csv")) if folder.is_dir() else []
-        stems = {path.stem for path in found}
-        for path in found:
-            where = files.relative(path, root)
+    for folder in (EVIDENCE, TRIALS):
+        for name in snapshot.names(f"{folder}/allreduce"):
+            path = RunFiles(Path(folder), Path(name).stem).allreduce
             about = path.with_suffix(".json")
+            if name.endswith(".json") and not snapshot.holds(path):
+                problem = "describes a curve that is not there; copy the .csv as well"
+                problems.append(Problem(about.as_posix(), None, None, problem))
+            if not name.endswith(".csv"):
+                continue
             try:
-                known = _about(about, files.relative(about, root))
-                curve = files.unchanged(path, _curve, where, known["world_size"])
+                if not snapshot.holds(about):
+                    raise ScalebookError(
+                        f"{about.as_posix()}: no such file; it says what the curve was measured on"
+                    )
+                known = snapshot.read(_read_about, about)
+                curve = snapshot.read(_read_curve, path, known["world_size"])
             except ScalebookError as error:
-                problems.append(_problem(error, where, files.relative(about, root)))
+                problems.append(Problem.of(error, path.as_posix(), about.as_posix()))
                 continue
             except FileNotFoundError:  # replaced or removed meanwhile
                 continue
-            rows += [{**known, "local": name != FOLDERS[0], **row} for row in curve]
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-            if path.stem not in stems:
-                said = "describes a curve that is not there; copy the .csv as well"
-                problems.append(Problem(files.relative(path, root), None, None, said))
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.sort_values(["local", "system", "stem", "bytes"], ignore_index=True), problems
-
-
-def _about(path: Path, where: str) -> dict[str, Any]:
-    if not path.is_file():
-        raise ScalebookError(f"{where}: no such file; it says what the curve was measured on")
-    return files.unchanged(path, _read_about, where)
+            rows += [{**known, "local": folder == TRIALS, **row} for row in curve]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.sort_values(["local", "system", "stem", "bytes"], ignore_index=True), problems
 
 
 def _read_about(path: Path, where: str) -> dict[str, Any]:
     stem = Stem.parse(path.stem)
-    try:
-        about = About.model_validate(json.loads(files.read_bytes(path, where, LIMIT)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ScalebookError(f"{where}: {key}: {first['msg']}") from None
-    except (ValueError, RecursionError):
-        raise ScalebookError(f"{where}: cannot be read as JSON") from None
+    about = files.checked(About, files.read_json(path, where, LIMIT), where)
     if about.world_size != stem.world_size:
         raise ScalebookError(
             f"{where}: world_size: says {about.world_size}, the file's name {stem.world_size}"
         )
     nodes = len(about.nodes) if isinstance(about.nodes, list) else about.nodes
-    return {
-        "stem": path.stem,
-        "system": about.system,
-        "backend": about.backend,
-        "world_size": about.world_size,
-        "nodes": nodes,
-        "device": _words(about.device),
-        "link": _words(about.link),
-        "link_gbit_s": about.link_gbit_s,
-        "started": about.started,
-    }
+    own = about.model_dump(include=set(ABOUT))
+    names = {"device": _name(about.device), "link": _name(about.link)}
+    return {**own, "stem": path.stem, "nodes": nodes, **names}
 
 
-def _words(value: Any) -> str | None:
+def _name(value: Any) -> str | None:
     """A name, whether it was written as text, as a number or as an object that has one."""
     if isinstance(value, dict):
         value = value.get("name")
     return None if value is None else str(value)
 
 
-def _curve(path: Path, where: str, ranks: int) -> list[dict[str, float]]:
+def _read_curve(path: Path, where: str, ranks: int) -> list[dict[str, float]]:
     text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig", errors="replace")
     lines = csv.DictReader(io.StringIO(text))
     missing = [name for name in ALLREDUCE_COLUMNS if name not in (lines.fieldnames or ())]
@@ -157,9 +146,3 @@ def _row(where: str, line: dict[str, str], ranks: int) -> dict[str, float]:
             f"{where}, busbw_gb_s: is not bytes / latency · 2 (n - 1) / n with {ranks} ranks"
         )
     return {**row, "bytes": int(row["bytes"]), "repetitions": int(row["repetitions"])}
-
-
-def _problem(error: ScalebookError, *names: str) -> Problem:
-    """The error as a problem of that file whose name it begins with."""
-    name = next((name for name in names if str(error).startswith(name)), names[0])
-    return Problem(name, None, None, str(error).removeprefix(name).lstrip(":, "))

@@ -1,26 +1,65 @@
-"""Lines about devices, written by us or printed by nvidia-smi, told apart and read.
+"""Lines about devices, written by us or printed by nvidia-smi, told apart by their header.
 
-What is understood, with all of it in one file if need be, since the same command may have
-been started several times: our own CSV, whose header is `contract.UTILISATION_COLUMNS`, and what
-`scalebook.results.nvidia_smi` knows.
+- our own CSV, `contract.UTILISATION`;
+- ``nvidia-smi dmon``: two header lines that begin with ``#`` and come again every so often, columns
+  parted by spaces (or commas), ``-`` for what is not known, with ``-o DT`` date and time;
+- ``nvidia-smi --query-gpu=… --format=csv``: header ``utilization.gpu [%]``, values ``95 %``, or
+  ``95`` with ``nounits``, ``[N/A]`` for what is not known.
+
+A file may hold all of them, since the same command may have been started several times.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalebook.results import nvidia_smi
-from scalebook.results.nvidia_smi import EPOCH, METRICS, NODE, BadLine, Reader
+from scalebook import contract
 
-_DEVICE = re.compile(r"gpu\d{1,4}|host")
+#: Names of what is measured, and the highest value that is no misprint.
+METRICS = {
+    column.name: 100.0 if column.check == "percent" else 1e12
+    for column in contract.UTILISATION
+    if column.check
+}
+
+_DMON = {
+    "pwr": "power_w", "gtemp": "temperature_c", "temp": "temperature_c",
+    "sm": "utilisation_percent", "mem": "memory_utilisation_percent",
+    "mclk": "memory_clock_mhz", "pclk": "clock_mhz", "fb": "memory_used_mib",
+    "rxpci": "pcie_rx_mb_s", "txpci": "pcie_tx_mb_s", "gpu": "device", "date": "date",
+    "time": "time",
+}  # fmt: skip
+_QUERY = {
+    "timestamp": "time", "index": "device", "uuid": "identity", "gpu_uuid": "identity",
+    "pci.bus_id": "identity", "gpu_bus_id": "identity",
+    "utilization.gpu": "utilisation_percent", "utilization.memory": "memory_utilisation_percent",
+    "memory.used": "memory_used_mib", "memory.total": "memory_total_mib",
+    "temperature.gpu": "temperature_c", "power.draw": "power_w", "power.draw.instant": "power_w",
+    "power.draw.average": "power_w", "clocks.current.sm": "clock_mhz", "clocks.sm": "clock_mhz",
+    "clocks.current.memory": "memory_clock_mhz", "clocks.mem": "memory_clock_mhz",
+}  # fmt: skip
+
 _OURS = "time,node,device,"
 _LONGEST = 10_000
 _DAY_S = 86400.0
+_EPOCH = dt.datetime(1970, 1, 1)
+
+_FIELD = re.compile(r"[a-z_][a-z0-9_.]*(?: \[[^\]]+\])?")
+_TIME = re.compile(
+    r"(?:(\d{4})[-/]?(\d\d)[-/]?(\d\d)[T ])?(\d\d):(\d\d):(\d\d(?:\.\d{1,6})?)Z?", re.ASCII
+)
+_WHOLE = re.compile(r"\d{1,6}", re.ASCII)
+_DEVICE = re.compile(r"gpu\d{1,4}|host", re.ASCII)
+_NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(%|MiB|GiB|W|MHz|C)?", re.ASCII)
+_UNKNOWN = re.compile(r"|-|\[.*\]|n/?a|err!|unknown error|not supported", re.IGNORECASE)
+
+
+class _BadLine(Exception):
+    """A line that cannot be read."""
 
 
 @dataclass
@@ -35,16 +74,18 @@ class Lines:
         Numbers of the lines that were left out, from 1.
     notes : list of str
         What had to be assumed.
+    has_header : bool
+        Whether any line names columns.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     bad: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    named: bool = False
+    has_header: bool = False
 
     def why_empty(self) -> str:
         """Say why there are no rows."""
-        if self.named:
+        if self.has_header:
             return "holds no line of values that can be read"
         return (
             "is neither ours nor output of nvidia-smi that names its columns: expected the header "
@@ -52,50 +93,73 @@ class Lines:
         )
 
 
+@dataclass(frozen=True)
+class _Header:
+    """Columns of the lines that follow, by our names, empty for what is not read."""
+
+    columns: tuple[str, ...]
+    separator: re.Pattern[str]
+
+    def cells(self, line: str) -> dict[str, str]:
+        cells = self.separator.split(line)
+        if len(line) > _LONGEST or len(cells) != len(self.columns):
+            raise _BadLine
+        return {name: cell for name, cell in zip(self.columns, cells) if name}
+
+
 def parse(text: str) -> Lines:
     """Read every line of a text that can be read; nothing is raised."""
     found = Lines()
     clock = _Clock()
-    reader: Reader | None = None
-    unread: list[tuple[int, str]] = []  # before any header
+    header: _Header | None = None
     lines = text.splitlines()
     if lines and not text.endswith(("\n", "\r")) and lines[0].startswith(_OURS):
         lines[-1] += " (torn)"  # we end each line; a number may have lost digits
     for number, line in enumerate(lines, 1):
         line = line[: _LONGEST + 1].strip()
-        if not line:
-            continue
-        known = _header(line)
-        if known is not None:
-            reader, found.named = known, True
-        elif line.startswith("#"):  # units, or a comment
-            continue
-        elif reader is None:
-            unread.append((number, line))
-        else:
-            _add(found, number, line, reader, clock)
-    if not found.named and unread:
-        reader, said = nvidia_smi.without_header([line for _, line in unread])
-        if reader is not None:
-            found.notes.append(said)
-            for number, line in unread:
-                _add(found, number, line, reader, clock)
-            unread = []
-    found.bad = sorted([*found.bad, *(number for number, _ in unread)])
+        if (named := _header(line)) is not None:
+            header, found.has_header = named, True
+        elif line and not line.startswith("#"):  # else units, or a comment
+            try:
+                if header is None:
+                    raise _BadLine
+                found.rows.append(_row(header.cells(line), clock))
+            except (_BadLine, ValueError, OverflowError):
+                found.bad.append(number)
     if found.rows and clock.assumed:
         found.notes.append("lines have no times; taken for one a second")
     return found
 
 
-def _add(found: Lines, number: int, line: str, reader: Reader, clock: _Clock) -> None:
-    try:
-        if len(line) > _LONGEST:
-            raise BadLine
-        values = reader(line)
-        row = {"node": values.pop("node", 0), "device": clock.device(values)}
-        found.rows.append({**row, "time_s": clock.seconds(values, row["device"]), **values})
-    except (BadLine, ValueError, TypeError, OverflowError):
-        found.bad.append(number)
+def _header(line: str) -> _Header | None:
+    """The columns that a line names, where it is a header."""
+    if line.startswith(_OURS):
+        return _Header(tuple(line.split(",")), re.compile(","))
+    if line.startswith("#"):
+        names = re.split(r"[,\s]+", line.lstrip("# ").lower())
+        columns = tuple(_DMON.get(name, "") for name in names)
+        # pmon has a line for each process, not for each device.
+        complete = "device" in columns and "pid" not in names
+        separator = re.compile(r"[,\s]+")
+    else:
+        cells = [cell.strip() for cell in line.split(",")]
+        columns = tuple(_QUERY.get(cell.partition(" [")[0], "") for cell in cells)
+        complete = all(_FIELD.fullmatch(cell) for cell in cells)
+        separator = re.compile(r"\s*,\s*")
+    return _Header(columns, separator) if complete and set(columns) & set(METRICS) else None
+
+
+def _row(cells: dict[str, str], clock: _Clock) -> dict[str, Any]:
+    values = {name: _measured(name, cell) for name, cell in cells.items() if name in METRICS}
+    node, device = cells.get("node", "0"), cells.get("device")
+    if device is None:
+        device = clock.device(cells.get("identity", ""))
+    elif _WHOLE.fullmatch(device):
+        device = f"gpu{int(device)}"
+    if not (_WHOLE.fullmatch(node) and _DEVICE.fullmatch(device)):
+        raise _BadLine
+    time = " ".join(cells[name] for name in ("date", "time") if name in cells)
+    return {"time_s": clock.seconds(time, device), "node": int(node), "device": device, **values}
 
 
 class _Clock:
@@ -107,23 +171,25 @@ class _Clock:
         self._count: dict[str, int] = {}
         self._days, self._last = 0.0, -math.inf
 
-    def device(self, values: dict[str, Any]) -> str:
-        """Name of the device; those that are named by UUID or bus are counted as they appear."""
-        device, identity = values.pop("device", None), values.pop("identity", None)
-        if device is None:
-            known = self._identities
-            device = f"gpu{known.setdefault(identity or '', len(known))}"
-        return device
+    def device(self, identity: str) -> str:
+        """Name of a device known by UUID or bus: they are counted as they appear."""
+        return f"gpu{self._identities.setdefault(identity, len(self._identities))}"
 
-    def seconds(self, values: dict[str, Any], device: str) -> float:
+    def seconds(self, time: str, device: str) -> float:
         """Time of the line on one clock, whatever part of it was written."""
-        if "seconds" in values:
-            return values.pop("seconds")
-        of_day = values.pop("of_day", None)
-        if of_day is None:
+        if not time:
             self.assumed = True
             self._count[device] = count = self._count.get(device, -1) + 1
             return float(count)
+        match = _TIME.fullmatch(time)
+        if match is None:
+            raise _BadLine
+        *day, hour, minute, second = match.groups()
+        of_day = 3600.0 * int(hour) + 60.0 * int(minute) + float(second)
+        if day[0]:
+            year, month, day_of_month = map(int, day)
+            midnight = dt.datetime(year, month, day_of_month) - _EPOCH
+            return midnight.total_seconds() + of_day
         # Time without a date: after midnight it begins anew.
         if of_day < self._last - _DAY_S / 2:
             self._days += _DAY_S
@@ -131,24 +197,14 @@ class _Clock:
         return self._days + of_day
 
 
-def _header(line: str) -> Reader | None:
-    """How to read what follows, where a line is a header."""
-    if line.startswith(_OURS):
-        return functools.partial(_ours, line.split(","))
-    return nvidia_smi.header(line)
-
-
-def _ours(columns: list[str], line: str) -> dict[str, Any]:
-    cells = line.split(",")
-    if len(cells) != len(columns):
-        raise BadLine
-    moment, node, device = cells[:3]
-    if not (NODE.fullmatch(node) and _DEVICE.fullmatch(device)):
-        raise BadLine
-    values: dict[str, Any] = {
-        name: nvidia_smi.measured(name, cell)
-        for name, cell in zip(columns, cells)
-        if name in METRICS
-    }
-    seconds = (dt.datetime.fromisoformat(moment.removesuffix("Z")) - EPOCH).total_seconds()
-    return {**values, "node": int(node), "device": device, "seconds": seconds}
+def _measured(name: str, cell: str) -> float:
+    """A value of a metric, without its unit; NaN where the device does not tell it."""
+    if _UNKNOWN.fullmatch(cell):
+        return math.nan
+    match = _NUMBER.fullmatch(cell)
+    if match is None:
+        raise _BadLine
+    value = float(match[1]) * (1024.0 if match[2] == "GiB" else 1.0)
+    if not 0 <= value <= METRICS[name]:
+        raise _BadLine
+    return value

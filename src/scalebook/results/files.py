@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 import zlib
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from scalebook.contract import ScalebookError
 
 Value = TypeVar("Value")
+Model = TypeVar("Model", bound=BaseModel)
 
 MIB = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 
-_cache: dict[tuple[Hashable, ...], tuple[tuple[int, int, int], object]] = {}
-_CACHE_ENTRIES = 8192
+#: Size, time of change and inode of a file.
+Stamp = tuple[int, int, int]
+
+_cache: dict[tuple[Hashable, ...], tuple[Stamp, Any]] = {}
 
 
 class Problem(NamedTuple):
@@ -43,6 +49,12 @@ class Problem(NamedTuple):
     problem: str
     severity: str = "error"
 
+    @classmethod
+    def of(cls, error: ScalebookError, *names: str) -> Problem:
+        """An error as the problem of the file whose name it begins with, else of the first."""
+        name = next((name for name in names if str(error).startswith(name)), names[0])
+        return cls(name, None, None, str(error).removeprefix(name).lstrip(":, "))
+
     def line(self) -> str:
         """Say all of it in one line."""
         where = self.file
@@ -67,9 +79,13 @@ def relative(path: Path, root: Path) -> str:
         return path.name
 
 
-def stamp(path: Path) -> tuple[int, int, int]:
+def stamp(path: Path) -> Stamp:
     """Size, time of change and inode: equal for a file that was not touched."""
-    status = path.stat()
+    return stamp_of(path.stat())
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """As `stamp`, of what the system said already."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
@@ -80,13 +96,10 @@ def unchanged(path: Path, load: Callable[..., Value], *args: Hashable) -> Value:
     """
     key = (str(path), load.__module__, load.__qualname__, *args)
     now = stamp(path)
-    known = _cache.get(key)
-    if known is not None and known[0] == now:
-        return known[1]  # type: ignore[return-value]
-    value = load(path, *args)
-    while len(_cache) >= _CACHE_ENTRIES:
-        _cache.pop(next(iter(_cache)))
-    _cache[key] = (now, value)
+    kept = _cache.get(key)
+    if kept is None or kept[0] != now:
+        _cache[key] = kept = (now, load(path, *args))
+    value: Value = kept[1]
     return value
 
 
@@ -119,6 +132,39 @@ def read_bytes(path: Path, where: str, limit: int) -> bytes:
     if len(data) > limit:
         raise ScalebookError(f"{where}: larger than {limit // MIB} MiB, refused")
     return data
+
+
+def read_json(path: Path, where: str, limit: int) -> dict[str, Any]:
+    """Read a JSON object of at most `limit` bytes; `where` names the file in errors.
+
+    Raises
+    ------
+    ScalebookError
+        If the file cannot be read, or holds something else.
+    """
+    try:
+        document = json.loads(read_bytes(path, where, limit))
+    except (ValueError, RecursionError):
+        raise ScalebookError(f"{where}: cannot be read as JSON") from None
+    if not isinstance(document, dict):
+        raise ScalebookError(f"{where}: holds no JSON object")
+    return document
+
+
+def checked(model: type[Model], document: dict[str, Any], where: str) -> Model:
+    """Make a `model` of what a program wrote.
+
+    Raises
+    ------
+    ScalebookError
+        One line that names file and key.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ScalebookError(f"{where}: {key}: {first['msg']}") from None
 
 
 def gunzip(data: bytes, where: str, limit: int, torn: bool = False) -> bytes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, Stem
@@ -84,19 +83,8 @@ def read(path: Path, where: str) -> tuple[Manifest, dict[str, Any]]:
     ScalebookError
         One line that names file and key.
     """
-    data = files.read_bytes(path, where, MANIFEST_LIMIT)
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ScalebookError(f"{where}: cannot be read as JSON") from None
-    if not isinstance(document, dict):
-        raise ScalebookError(f"{where}: holds no JSON object")
-    try:
-        manifest = Manifest.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ScalebookError(f"{where}: {key}: {first['msg']}") from None
+    document = files.read_json(path, where, MANIFEST_LIMIT)
+    manifest = files.checked(Manifest, document, where)
     named = path.stem
     if manifest.stem != named:
         raise ScalebookError(f"{where}: stem: says {manifest.stem!r}, the file {named!r}")
@@ -110,41 +98,36 @@ def read(path: Path, where: str) -> tuple[Manifest, dict[str, Any]]:
     return manifest, document
 
 
+#: Columns of the catalogue that stand in the manifest by their own name.
+_AS_WRITTEN = (
+    "stem", "run_uuid", "experiment", "system", "job_id", "world_size", "seed", "epochs",
+    "precision", "global_batch", "batch_per_rank", "threads_per_rank",
+)  # fmt: skip
+
+
 def row(manifest: Manifest) -> dict[str, Any]:
     """Columns of the catalogue that a manifest alone can fill."""
-    stem = Stem.parse(manifest.stem)
     dataset = manifest.dataset or Dataset()
     model = manifest.model or Model()
-    layout = manifest.resolved.get("layout") or {}
+    resolved = manifest.resolved
     device_name = manifest.devices[0].get("name") if manifest.devices else None
     if device_name is None and manifest.nodes:
         device_name = manifest.nodes[0].get("cpu")
     last = manifest.attempts[-1] if manifest.attempts else Attempt()
     return {
-        "stem": manifest.stem,
-        "run_uuid": manifest.run_uuid,
+        **{name: getattr(manifest, name) for name in _AS_WRITTEN},
         "kind": "measured",
-        "experiment": manifest.experiment,
-        "system": manifest.system,
-        "job_id": manifest.job_id,
-        "world_size": manifest.world_size,
-        "device": stem.device,
-        "nodes": len(manifest.nodes) or layout.get("nodes"),
-        "seed": manifest.seed,
+        "device": Stem.parse(manifest.stem).device,
+        "nodes": len(manifest.nodes) or (resolved.get("layout") or {}).get("nodes"),
         "dataset": dataset.name,
         "dataset_sha256": dataset.sha256,
         "subset": dataset.subset,
         "train_images": dataset.train_images,
         "model": model.name,
         "model_stem": model.stem,
-        "epochs": manifest.epochs,
-        "precision": manifest.precision,
-        "scaling": manifest.resolved.get("scaling"),
-        "reference": manifest.resolved.get("reference"),
-        "global_batch": manifest.global_batch,
-        "batch_per_rank": manifest.batch_per_rank,
-        "threads_per_rank": manifest.threads_per_rank,
-        "profiled": bool((manifest.resolved.get("training") or {}).get("profile")),
+        "scaling": resolved.get("scaling"),
+        "reference": resolved.get("reference"),
+        "profiled": bool((resolved.get("training") or {}).get("profile")),
         "torch": manifest.versions.get("torch"),
         "device_name": device_name,
         "started": manifest.attempts[0].start if manifest.attempts else None,

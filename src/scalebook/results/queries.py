@@ -9,31 +9,27 @@ one JSON line ``{"query": name, "kwargs": {...}, "answer": sha256}`` to it.
 from __future__ import annotations
 
 import contextvars
-import dataclasses
 import functools
-import hashlib
 import inspect
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import pandas as pd
-from pydantic import BaseModel
 
-from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
+from scalebook.results.digests import digest, relative
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 _registry: dict[str, Callable[..., Any]] = {}
 _inside: contextvars.ContextVar[bool] = contextvars.ContextVar("inside_query", default=False)
 
 
-def query(function: Function) -> Function:
+def query(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
     """Register `function` by its name, and log the calls made to it.
 
     A query called by another query is not logged: the outer answer covers it.
@@ -54,7 +50,7 @@ def query(function: Function) -> Function:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def logged(*args: Any, **kwargs: Any) -> Any:
+    def logged(*args: Given.args, **kwargs: Given.kwargs) -> Answer:
         log = os.environ.get("SCALEBOOK_QUERY_LOG")
         if not log or _inside.get():
             return function(*args, **kwargs)
@@ -71,7 +67,7 @@ def query(function: Function) -> Function:
         return answer
 
     _registry[name] = function
-    return logged  # type: ignore[return-value]
+    return logged
 
 
 def answer_digest(name: str, kwargs: Mapping[str, Any]) -> str:
@@ -105,65 +101,13 @@ def answer_digest(name: str, kwargs: Mapping[str, Any]) -> str:
         _inside.reset(token)
 
 
-def digest(answer: Any) -> str:
-    """Hash of an answer by content, as hexadecimal sha256.
-
-    Numbers count at 6 significant digits (whole ones in full), a whole float
-    equals the integer, and None, NaN and NaT are one and the same. A DataFrame
-    counts by its columns and rows; index and dtypes do not matter.
-    """
-    text = json.dumps(_canonical(answer), sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _error_digest(error: ScalebookError) -> str:
     return digest({"error": str(error)})
 
 
-def _canonical(value: Any) -> Any:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, (float, np.floating)):
-        return _number(float(value))
-    if isinstance(value, pd.DataFrame):
-        columns = {str(name): _canonical(value[name].tolist()) for name in value.columns}
-        return {"columns": [str(name) for name in value.columns], "values": columns}
-    if isinstance(value, (pd.Series, pd.Index, np.ndarray)):
-        return _canonical(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(inner) for inner in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((_canonical(inner) for inner in value), key=repr)
-    if isinstance(value, BaseModel):
-        return _canonical(value.model_dump(mode="json"))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _canonical(dataclasses.asdict(value))
-    if isinstance(value, Path):
-        return _relative(value)
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    raise TypeError(f"a query cannot answer with {type(value).__name__}")
-
-
-def _number(value: float) -> float | int | str | None:
-    if math.isnan(value):
-        return None
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    if value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    return float(f"{value:.6g}")
-
-
-def _flat_arguments(signature: inspect.Signature, args: tuple, kwargs: dict) -> dict[str, Any]:
+def _flat_arguments(
+    signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """Arguments by name, ``**kwargs`` unpacked, as JSON can hold them."""
     try:
         bound = signature.bind(*args, **kwargs)
@@ -184,18 +128,7 @@ def _argument(value: Any) -> Any:
         return [_argument(inner) for inner in value]
     if isinstance(value, np.generic):
         return value.item()
-    return _relative(value) if isinstance(value, (Path, str)) else value
-
-
-def _relative(path: Path | str) -> str:
-    """Name a path below the study's root relative to it, so that a clone asks the same."""
-    text = str(path)
-    if not os.path.isabs(text):
-        return text
-    try:
-        return Path(text).resolve().relative_to(contract.find_root()).as_posix()
-    except (ScalebookError, ValueError):
-        return text
+    return relative(value) if isinstance(value, (Path, str)) else value
 
 
 def _append(log: Path, name: str, kwargs: dict[str, Any], answer: str) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from scalebook.contract import ScalebookError
 from scalebook.results import files
-from scalebook.study.document import parse_yaml, validated
+from scalebook.study.document import parsed
 
 FOLDER = "data/reported"
 LIMIT = 4 * files.MIB
@@ -22,6 +22,14 @@ LIMIT = 4 * files.MIB
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _as_text(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+#: Written as a number or as text.
+JobId = Annotated[str, BeforeValidator(_as_text)]
 
 
 class ReportedValue(_Strict):
@@ -33,7 +41,7 @@ class ReportedValue(_Strict):
 
 
 class Configuration(_Strict):
-    """How a job was run, as far as it was reported."""
+    """How a job was run, as far as it was reported; each field is a column of the catalogue."""
 
     world_size: int = Field(1, ge=1)
     nodes: int | None = Field(None, ge=1)
@@ -57,17 +65,12 @@ class Configuration(_Strict):
 class Job(_Strict):
     """One job: its configuration, its values, the files it should have left."""
 
-    job_id: str
+    job_id: JobId
     experiment: str
     files: list[str] = []
     configuration: Configuration = Configuration()
     values: dict[str, ReportedValue] = {}
     note: str = ""
-
-    @field_validator("job_id", mode="before")
-    @classmethod
-    def _number_or_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value
 
     @property
     def stem(self) -> str | None:
@@ -98,27 +101,15 @@ class Claim(_Strict):
         "ratio", "efficiency", "bottleneck", "sum", "formula", "convergence", "sufficiency"
     ]
     text: str
-    job: str | None = None
-    jobs: list[str] | None = Field(None, min_length=2)
-    reference_job: str | None = None
+    job: JobId | None = None
+    jobs: list[JobId] | None = Field(None, min_length=2)
+    reference_job: JobId | None = None
     metric: str | None = None
     subject: str | None = None
     value: float | None = Field(None, allow_inf_nan=False)
     unit: str | None = None
     tolerance: float | None = Field(None, gt=0)
     expression: str | None = None
-
-    @field_validator("job", "reference_job", mode="before")
-    @classmethod
-    def _number_or_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value
-
-    @field_validator("jobs", mode="before")
-    @classmethod
-    def _numbers_or_texts(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            return [str(one) if type(one) is int else one for one in value]
-        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
@@ -181,13 +172,15 @@ def read(path: Path, where: str) -> ReportFile:
         text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ScalebookError(f"{where}: is not text in UTF-8") from None
-    return ReportFile(where, validated(Report, parse_yaml(text, where), where))
+    return ReportFile(where, parsed(Report, text, where))
 
 
 def value_rows(report_file: ReportFile) -> list[dict[str, Any]]:
     """Each reported value as one flat row."""
     report = report_file.report
-    owners = [(job.job_id, job.experiment, job.values) for job in report.jobs]
+    owners: list[tuple[str, str | None, dict[str, ReportedValue]]] = [
+        (job.job_id, job.experiment, job.values) for job in report.jobs
+    ]
     owners += [(entry.id, None, entry.values) for entry in report.entries]
     return [
         {
@@ -210,37 +203,19 @@ def value_rows(report_file: ReportFile) -> list[dict[str, Any]]:
 def claim_rows(report_file: ReportFile) -> list[dict[str, Any]]:
     """Each claim as one flat row."""
     report = report_file.report
+    source = {"source": report.source, "date": report.date}
     return [
-        {"source_file": report_file.file, **claim.model_dump(),
-         "source": report.source, "date": report.date}
-        for claim in report.claims
-    ]  # fmt: skip
+        {"source_file": report_file.file, **claim.model_dump(), **source} for claim in report.claims
+    ]
 
 
 def configuration_row(report: Report, job: Job) -> dict[str, Any]:
     """Columns of the catalogue that the reported configuration can fill."""
-    settings = job.configuration
     return {
+        **job.configuration.model_dump(),
         "experiment": job.experiment,
         "system": report.system,
         "job_id": job.job_id,
-        "world_size": settings.world_size,
-        "device": settings.device,
-        "nodes": settings.nodes,
-        "seed": settings.seed,
-        "dataset": settings.dataset,
-        "subset": settings.subset,
-        "train_images": settings.train_images,
-        "model": settings.model,
-        "model_stem": settings.model_stem,
-        "epochs": settings.epochs,
-        "precision": settings.precision,
-        "scaling": settings.scaling,
-        "reference": settings.reference,
-        "global_batch": settings.global_batch,
-        "batch_per_rank": settings.batch_per_rank,
-        "torch": settings.torch,
-        "device_name": settings.device_name,
     }
 
 

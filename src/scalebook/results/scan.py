@@ -2,109 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from scalebook import contract, study
-from scalebook.contract import ScalebookError, Stem
-from scalebook.results import files, manifests, reports, schema
+from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
+from scalebook.results import manifests, reports, schema
 from scalebook.results.files import Problem
-
-#: Folders of results: what may be evidence, and what never is.
-FOLDERS = ("results", "results/local")
-
-
-@dataclass
-class Place:
-    """Where the files of one run lie."""
-
-    stem: str
-    folder: Path
-    root: Path
-    csv: Path | None = None
-    manifest: Path | None = None
-
-    @property
-    def local(self) -> bool:
-        """Whether it is a trial, never evidence."""
-        return files.relative(self.folder, self.root) == FOLDERS[1]
-
-    @property
-    def foreign(self) -> bool:
-        """Whether another program wrote it."""
-        return self.manifest is None
-
-    def where(self, kind: str, suffix: str) -> str:
-        """Name of one of its files, relative to the root."""
-        return f"{files.relative(self.folder, self.root)}/{kind}/{self.stem}{suffix}"
+from scalebook.results.snapshots import Snapshot
+from scalebook.study import EvidenceRule
 
 
 @dataclass
 class Catalogue:
-    """All that was found."""
+    """All that was found.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Runs, imported files and reported jobs, in the order of `results.runs`.
+    runs : dict of str to RunFiles
+        Files of each run by stem, relative to the study's root.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    places: dict[str, Place] = field(default_factory=dict)
+    runs: dict[str, RunFiles] = field(default_factory=dict)
     reports: list[reports.ReportFile] = field(default_factory=list)
 
 
-_last: tuple[object, Catalogue] | None = None
-
-
-def catalogue() -> Catalogue:
-    """Read all results of the study. What has not changed is not read again: do not alter it."""
-    global _last
-    root = contract.find_root()
-    rules = study.load(root).evidence
-    listing = {name: _listing(root / name) for name in _READ}
-    key = (root, rules, listing)
-    if _last is not None and _last[0] == key:
-        return _last[1]
-    found = _catalogue(root, rules, listing)
-    _last = (key, found)
-    return found
-
-
-_READ = (reports.FOLDER, *(f"{name}/{kind}" for name in FOLDERS for kind in ("csv", "manifests")))
-_Listing = dict[str, tuple[int, int, int]]
-
-
-def _listing(folder: Path) -> _Listing:
-    """Names of the files of a folder, sorted, with their stamps."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
-        stamps = {}
-        for entry in sorted(found, key=lambda entry: entry.name):
-            # A file that vanishes meanwhile was replaced or removed: the next look sees it.
-            with contextlib.suppress(OSError):
-                status = entry.stat()
-                stamps[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ino)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    return stamps
-
-
-def _catalogue(
-    root: Path, rules: list[study.EvidenceRule], listing: dict[str, _Listing]
-) -> Catalogue:
+def catalogue(snapshot: Snapshot) -> Catalogue:
+    """Read all results of the study; what has not changed is not read again."""
     found = Catalogue()
-    _read_reports(root, list(listing[reports.FOLDER]), found)
-    _find(root, listing, found)
+    _read_reports(snapshot, found)
+    _list_runs(snapshot, found)
     taken: dict[str, str] = {}
-    for place in found.places.values():
+    for run in found.runs.values():
         try:
-            if place.manifest is not None:
-                row = _measured(place, rules, found.problems)
+            if snapshot.holds(run.manifest):
+                row = _measured(snapshot, run, found.problems)
             else:
-                row = _imported(place, found, taken)
-        except FileNotFoundError:
+                row = _imported(snapshot, run, found, taken)
+        except FileNotFoundError:  # replaced or removed meanwhile
             continue
         if row is not None:
             found.rows.append(row)
@@ -114,85 +55,91 @@ def _catalogue(
     return found
 
 
-def _read_reports(root: Path, names: list[str], catalogue: Catalogue) -> None:
+def is_trial(run: RunFiles) -> bool:
+    """Whether a run lies where evidence never does."""
+    return run.results.as_posix() == TRIALS
+
+
+def epoch_table(snapshot: Snapshot, run: RunFiles) -> schema.EpochTable:
+    """Read the CSV of a run; without a manifest, another program wrote it."""
+    return snapshot.read(schema.read_epochs, run.csv, not snapshot.holds(run.manifest))
+
+
+def _read_reports(snapshot: Snapshot, found: Catalogue) -> None:
     jobs: dict[str, str] = {}
-    for name in names:
-        if not name.endswith((".yaml", ".yml")):
-            continue
+    for name in snapshot.names(reports.FOLDER, ".yaml", ".yml"):
         where = f"{reports.FOLDER}/{name}"
         try:
-            file = files.unchanged(root / where, reports.read, where)
+            file = snapshot.read(reports.read, Path(where))
         except ScalebookError as error:
-            catalogue.problems.append(_problem_of(error, where))
+            found.problems.append(Problem.of(error, where))
             continue
         ids = [job.job_id for job in file.report.jobs] + [e.id for e in file.report.entries]
         twice = next((name for name in ids if name in jobs), None)
         if twice is not None:
-            said = f"{twice!r} is already reported by {jobs[twice]}; file left out"
-            catalogue.problems.append(Problem(where, None, "jobs", said))
+            problem = f"{twice!r} is already reported by {jobs[twice]}; file left out"
+            found.problems.append(Problem(where, None, "jobs", problem))
             continue
         jobs.update(dict.fromkeys(ids, where))
-        catalogue.reports.append(file)
+        found.reports.append(file)
 
 
-def _find(root: Path, listing: dict[str, _Listing], catalogue: Catalogue) -> None:
-    """Places of all runs, by stem; the first folder wins."""
-    for name in FOLDERS:
-        here: dict[str, Place] = {}
-        for attribute, kind, suffix in (("manifest", "manifests", ".json"), ("csv", "csv", ".csv")):
-            for file in listing[f"{name}/{kind}"]:
-                if file.endswith(suffix):
-                    stem = file.removesuffix(suffix)
-                    place = here.setdefault(stem, Place(stem, root / name, root))
-                    setattr(place, attribute, root / name / kind / file)
-        for stem, place in sorted(here.items()):
-            if stem in catalogue.places:
-                file = (
-                    place.where("csv", ".csv") if place.csv else place.where("manifests", ".json")
-                )
-                said = f"the run is in {FOLDERS[0]} too, which is used; remove one of the two"
-                catalogue.problems.append(Problem(file, None, None, said))
+def _list_runs(snapshot: Snapshot, found: Catalogue) -> None:
+    """Files of all runs, by stem; the first folder wins."""
+    for folder in (EVIDENCE, TRIALS):
+        stems = {
+            name.removesuffix(suffix)
+            for kind, suffix in (("manifests", ".json"), ("csv", ".csv"))
+            for name in snapshot.names(f"{folder}/{kind}", suffix)
+        }
+        for stem in sorted(stems):
+            run = RunFiles(Path(folder), stem)
+            if stem in found.runs:
+                file = run.csv if snapshot.holds(run.csv) else run.manifest
+                problem = f"the run is in {EVIDENCE} too, which is used; remove one of the two"
+                found.problems.append(Problem(file.as_posix(), None, None, problem))
             else:
-                catalogue.places[stem] = place
+                found.runs[stem] = run
 
 
-def _measured(
-    place: Place, rules: list[study.EvidenceRule], problems: list[Problem]
-) -> dict[str, Any] | None:
-    where = place.where("manifests", ".json")
+def _measured(snapshot: Snapshot, run: RunFiles, problems: list[Problem]) -> dict[str, Any] | None:
     try:
-        read, _ = files.unchanged(place.manifest, manifests.read, where)
+        manifest, _ = snapshot.read(manifests.read, run.manifest)
     except ScalebookError as error:
-        problems.append(_problem_of(error, where))
+        problems.append(Problem.of(error, run.manifest.as_posix()))
         return None
-    row = {**manifests.row(read), "local": place.local, "epochs_done": 0, "evidence": False}
-    wrong = False
-    if place.csv is not None:
-        read_csv = table(place)
-        wrong = bool(read_csv.errors)
-        problems.extend(read_csv.problems)
-        row.update(_measures(read_csv.frame))
+    row = {**manifests.row(manifest), "local": is_trial(run), "epochs_done": 0}
+    wrong, has_csv = False, snapshot.holds(run.csv)
+    if has_csv:
+        table = epoch_table(snapshot, run)
+        wrong = bool(table.errors)
+        problems.extend(table.problems)
+        row.update(_measures(table.frame))
     done = row["epochs_done"]
-    if read.ended is None:
-        row["status"] = "running"
-    elif read.ended != "completed":
-        row["status"] = read.ended
-    elif wrong or done != read.epochs:
+    if manifest.ended != "completed":
+        row["status"] = manifest.ended or "running"
+    elif not wrong and done == manifest.epochs:
+        row["status"] = "finished"
+    else:
         row["status"] = "incomplete"
         if not wrong:
-            said = f"holds {done} epochs, the manifest of the completed run says {read.epochs}"
-            if place.csv is None:
-                said = "no such file, though the manifest says that the run completed"
-            problems.append(Problem(place.where("csv", ".csv"), None, None, said))
-    else:
-        row["status"] = "finished"
-    row["evidence"] = (
-        row["status"] == "finished" and not place.local and any(_admits(r, row) for r in rules)
+            problem = (
+                f"holds {done} epochs, the manifest of the completed run says {manifest.epochs}"
+            )
+            if not has_csv:
+                problem = "no such file, though the manifest says that the run completed"
+            problems.append(Problem(run.csv.as_posix(), None, None, problem))
+    row["evidence"] = _may_be_evidence(row) and any(
+        _admits(rule, row) for rule in snapshot.study.evidence
     )
     return row
 
 
-def _admits(rule: study.EvidenceRule, row: dict[str, Any]) -> bool:
+def _may_be_evidence(row: dict[str, Any]) -> bool:
+    return row["status"] == "finished" and not row["local"]
+
+
+def _admits(rule: EvidenceRule, row: dict[str, Any]) -> bool:
     subset = bool(row["subset"])
     images = row["train_images"]
     return rule.admits(row["experiment"], row["system"], row["epochs"], subset, images) and (
@@ -200,40 +147,42 @@ def _admits(rule: study.EvidenceRule, row: dict[str, Any]) -> bool:
     )
 
 
-def _imported(place: Place, catalogue: Catalogue, taken: dict[str, str]) -> dict[str, Any] | None:
+def _imported(
+    snapshot: Snapshot, run: RunFiles, found: Catalogue, taken: dict[str, str]
+) -> dict[str, Any] | None:
     """Row of a CSV without manifest, joined to its reported job; None if there is none."""
-    where = place.where("csv", ".csv")
-    read_csv = table(place)
-    catalogue.problems.extend(read_csv.problems)
-    match = _reported_job(place.stem, catalogue)
+    where = run.csv.as_posix()
+    table = epoch_table(snapshot, run)
+    found.problems.extend(table.problems)
+    match = _reported_job(run.stem, found)
     if isinstance(match, str):
-        catalogue.problems.append(Problem(where, None, None, f"{match}; never aggregated"))
+        found.problems.append(Problem(where, None, None, f"{match}; never aggregated"))
         return None
     file, job = match
     if job.job_id in taken:
-        said = f"reported job {job.job_id} has {taken[job.job_id]} already; never aggregated"
-        catalogue.problems.append(Problem(where, None, None, said))
+        problem = f"reported job {job.job_id} has {taken[job.job_id]} already; never aggregated"
+        found.problems.append(Problem(where, None, None, problem))
         return None
     taken[job.job_id] = where
     row = {
         **reports.configuration_row(file.report, job),
-        **_measures(read_csv.frame),
-        "stem": place.stem,
+        **_measures(table.frame),
+        "stem": run.stem,
         "kind": "imported",
-        "local": place.local,
+        "local": is_trial(run),
     }
     done = row["epochs_done"]
     row["epochs"] = row["epochs"] or done
     row["status"] = "finished" if done and done >= row["epochs"] else "incomplete"
-    row["evidence"] = row["status"] == "finished" and not place.local
-    notes = [f"imported: no manifest, configuration from {file.file}", *read_csv.notes]
+    row["evidence"] = _may_be_evidence(row)
+    notes = [f"imported: no manifest, configuration from {file.file}", *table.notes]
     row["note"] = "; ".join(notes)
     return row
 
 
-def _reported_job(stem: str, catalogue: Catalogue) -> tuple[reports.ReportFile, reports.Job] | str:
+def _reported_job(stem: str, found: Catalogue) -> tuple[reports.ReportFile, reports.Job] | str:
     """Find the reported job a foreign CSV belongs to, by file name, else by job id, or why none."""
-    jobs = [(file, job) for file in catalogue.reports for job in file.report.jobs]
+    jobs = [(file, job) for file in found.reports for job in file.report.jobs]
     for file, job in jobs:
         if job.stem == stem:
             return file, job
@@ -243,33 +192,23 @@ def _reported_job(stem: str, catalogue: Catalogue) -> tuple[reports.ReportFile, 
         return "has no manifest, its name is not the stem of a run and no reported file lists it"
     for file, job in jobs:
         if job.job_id == parsed.job_id:
-            said = (job.configuration.world_size, job.configuration.device)
-            if said != (parsed.world_size, parsed.device):
+            ranks, device = job.configuration.world_size, job.configuration.device
+            if (ranks, device) != (parsed.world_size, parsed.device):
                 return (
                     f"has no manifest, and its name says {parsed.world_size}{parsed.device} where "
-                    f"{file.file} says {said[0]}{said[1]} for job {job.job_id}"
+                    f"{file.file} says {ranks}{device} for job {job.job_id}"
                 )
             return file, job
     return f"has no manifest, and no file in {reports.FOLDER} reports job {parsed.job_id}"
 
 
-def _measures(frame: pd.DataFrame) -> dict[str, Any]:
+def _measures(epochs: pd.DataFrame) -> dict[str, Any]:
     """What the rows of a CSV say of the run."""
-    accuracy = frame["val_acc"]
-    row: dict[str, Any] = {"epochs_done": len(frame)}
-    if len(frame):
-        row["final_val_acc"] = float(accuracy.iloc[-1])
-        row["best_val_acc"] = float(accuracy.max())
+    row: dict[str, Any] = {"epochs_done": len(epochs)}
+    if len(epochs):
+        row["final_val_acc"] = float(epochs["val_acc"].iloc[-1])
+        row["best_val_acc"] = float(epochs["val_acc"].max())
         for name in ("throughput", "epoch_time_s"):
-            if name in frame.columns:
-                row[name] = float(frame[name].median())
+            if name in epochs.columns:
+                row[name] = float(epochs[name].median())
     return row
-
-
-def table(place: Place) -> schema.EpochTable:
-    """Read the CSV of a run, or remember it."""
-    return files.unchanged(place.csv, schema.read_epochs, place.where("csv", ".csv"), place.foreign)
-
-
-def _problem_of(error: ScalebookError, where: str) -> Problem:
-    return Problem(where, None, None, str(error).removeprefix(where).lstrip(": "))

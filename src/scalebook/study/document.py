@@ -102,11 +102,18 @@ def parse_yaml(text: str, where: str) -> dict[Any, Any]:
     return document
 
 
+@functools.lru_cache(maxsize=128)
+def nodes(text: str) -> yaml.Node | None:
+    """Nodes of a YAML document, which know the lines they stand on; parsed once in a process."""
+    return yaml.compose(text, _Loader)
+
+
 def parse_value(text: str, where: str) -> Any:
     """Parse YAML of any kind; `where` names it in errors."""
     line = ""
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader
+        node = nodes(text)
+        return None if node is None else _Loader("").construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""

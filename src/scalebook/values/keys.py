@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable
 
 from scalebook import study
 from scalebook.contract import ScalebookError
+from scalebook.results import remembered
 from scalebook.values.inputs import Inputs
 from scalebook.values.measured import ambiguous, measured
 from scalebook.values.modelled import links
@@ -92,6 +93,11 @@ def ledger() -> dict[str, Value]:
     ScalebookError
         If two providers give the same key, or an input of one is wrong.
     """
+    return dict(_ledger())
+
+
+@remembered
+def _ledger() -> dict[str, Value]:
     inputs = Inputs()
     numbers: dict[str, Value] = {}
     owners: dict[str, str] = {}

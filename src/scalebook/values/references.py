@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError
+from scalebook.results import snapshot
 from scalebook.study import Experiment
 from scalebook.study.document import read
 from scalebook.values import yaml_lines
@@ -138,7 +139,7 @@ def references(inputs: Inputs) -> Iterator[Value]:
     """
     yield from _publications()
     yield from _machines()
-    yield from _settings(study.load())
+    yield from _settings(snapshot().study)
 
 
 # --------------------------------------------------------------------------- publications
@@ -188,7 +189,7 @@ def _bibliography() -> set[str]:
 
 
 def _machines() -> Iterator[Value]:
-    for name, facts in study.load().machines.items():
+    for name, facts in snapshot().study.machines.items():
         file = f"{SYSTEMS}/{name}.yaml"
         source = ", ".join(filter(None, (facts.source, facts.date and f"read on {facts.date}")))
         for keys, value in _numbers(facts.model_dump(exclude_unset=True)):

@@ -9,6 +9,7 @@ import yaml
 
 from scalebook import contract
 from scalebook.results import files
+from scalebook.study.document import nodes
 
 #: Keys by which an entry of a list is known.
 NAMES = ("job_id", "id", "name")
@@ -34,7 +35,7 @@ def where(file: str, *keys: str) -> str:
 
 
 def _lines(path: Path) -> dict[tuple[str, ...], int]:
-    root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    root = nodes(path.read_text(encoding="utf-8-sig"))
     return dict(_walk(root, ())) if root else {}
 
 

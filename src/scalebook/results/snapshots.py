@@ -1,0 +1,129 @@
+"""Which files a study has at one moment, and what was made of them.
+
+Whoever asks for results takes a snapshot: names, sizes and times of the files. As long as none of
+them changes it is the same object, and what was made of it is kept with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from scalebook import contract, study
+from scalebook.contract import EVIDENCE, TRIALS
+from scalebook.results import files
+
+Value = TypeVar("Value")
+Given = ParamSpec("Given")
+
+#: Folders whose files numbers come from; folders within them do not count.
+FOLDERS = (
+    "data", "data/reported", "data/systems", "data/cited", "data/examples", "book",
+    *(f"{results}/{kind}" for results in (EVIDENCE, TRIALS)
+      for kind in ("csv", "steps", "manifests", "allreduce", "profiling")),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study and the files it has.
+
+    Attributes
+    ----------
+    root : Path
+        Folder of the study.
+    study : Study
+        What it declares.
+    listing : dict
+        Names of the files of each of `FOLDERS`, sorted, with their stamps.
+    """
+
+    root: Path
+    study: study.Study
+    listing: dict[str, dict[str, files.Stamp]]
+    _made: dict[Hashable, Any] = field(default_factory=dict, compare=False)
+
+    def names(self, folder: str, *endings: str) -> list[str]:
+        """Names in one of `FOLDERS`, those with one of these endings."""
+        return [name for name in self.listing[folder] if name.endswith(endings or "")]
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file of one of `FOLDERS` is there; `path` is relative to the root."""
+        return path.name in self.listing[path.parent.as_posix()]
+
+    def read(self, load: Callable[..., Value], path: Path, *args: Hashable) -> Value:
+        """``load(file, name, *args)``, read again only when the file has changed."""
+        return files.unchanged(self.root / path, load, path.as_posix(), *args)
+
+    def once(self, make: Callable[[Snapshot], Value]) -> Value:
+        """``make(self)``, made once; what it gives is shared: do not alter it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: Value = self._made[make]
+        return made
+
+
+_held: ContextVar[Snapshot | None] = ContextVar("snapshot", default=None)
+_last: Snapshot | None = None
+
+
+def snapshot() -> Snapshot:
+    """The study's files now; the same object as long as none of them has changed."""
+    global _last
+    root = contract.find_root()
+    held = _held.get()
+    if held is not None and held.root == root:
+        return held
+    now = Snapshot(root, study.load(root), {folder: _listing(root / folder) for folder in FOLDERS})
+    if _last is not None and _last.study is now.study and _last.listing == now.listing:
+        return _last
+    _last = now
+    return now
+
+
+def _listing(folder: Path) -> dict[str, files.Stamp]:
+    stamps = {}
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            # A file that vanishes meanwhile was replaced or removed: the next look sees it.
+            with contextlib.suppress(OSError):
+                if not entry.name.startswith("."):
+                    stamps[entry.name] = files.stamp_of(entry.stat())
+    return stamps
+
+
+@contextlib.contextmanager
+def one_snapshot() -> Iterator[Snapshot]:
+    """Let all queries within see the files of one moment, listed once."""
+    token = _held.set(now := snapshot())
+    try:
+        yield now
+    finally:
+        _held.reset(token)
+
+
+def remembered(function: Callable[Given, Value]) -> Callable[Given, Value]:
+    """Keep what `function` answers until a file of the study changes; do not alter the answer.
+
+    All queries within it see the files of one moment. While queries are logged it is called each
+    time, so that every question reaches the log.
+    """
+
+    @functools.wraps(function)
+    def kept(*args: Given.args, **kwargs: Given.kwargs) -> Value:
+        with one_snapshot() as now:
+            if os.environ.get("SCALEBOOK_QUERY_LOG"):
+                return function(*args, **kwargs)
+            key = (function, args, tuple(kwargs.items()))
+            if key not in now._made:
+                now._made[key] = function(*args, **kwargs)
+            made: Value = now._made[key]
+            return made
+
+    return kept
