@@ -26,7 +26,6 @@ TINY = [
 
 #: A training that asks to be queued again the first time, its ranks half a second apart.
 ASKS = """
-from waiting import PATIENCE_S, wait_until
 import os, sys, time
 rank = int(os.environ["RANK"])
 if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":

@@ -126,7 +126,6 @@ TRAINING = """
 import sys, time
 import torch
 import torch.distributed as dist
-from waiting import PATIENCE_S
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
