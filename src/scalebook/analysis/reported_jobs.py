@@ -132,25 +132,25 @@ def reported_jobs() -> dict[str, Job]:
     ids = numbers["job_id"].astype(str)
     # A measured run may carry the id of a reported job as well.
     there = results.runs(kind="measured", job_id=ids.unique().tolist())
+    reported: dict[str, dict[str, Any]] = {}
+    measured: dict[str, dict[str, Any]] = {}
     runs = pd.concat([results.runs(kind=["reported", "imported"]), there])
-    reported = runs[runs["kind"] == "reported"]
-    measured = runs[(runs["kind"] != "reported") & (runs["status"] == "finished")]
+    for row in runs.to_dict("records"):
+        if row["kind"] == "reported":
+            reported.setdefault(str(row["job_id"]), row)
+        elif row["status"] == "finished":
+            measured.setdefault(str(row["job_id"]), row)
     return {
         name: Job(
             id=name,
             file=str(own["source_file"].iloc[0]),
             values=dict(zip(own["metric"], own["value"])),
             units={row.metric: plain(row.unit) or "" for row in own.itertuples()},
-            row=_first(reported, name),
-            measured=_first(measured, name),
+            row=reported.get(name, {}),
+            measured=measured.get(name, {}),
         )
         for name, own in numbers.groupby(ids, sort=False)
     }
-
-
-def _first(runs: pd.DataFrame, job_id: str) -> dict[str, Any]:
-    rows = runs[runs["job_id"].astype(str) == job_id].head(1).to_dict("records")
-    return rows[0] if rows else {}
 
 
 def reference_of(job: Job, jobs: Mapping[str, Job]) -> Job | None:

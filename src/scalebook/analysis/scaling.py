@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -276,9 +277,12 @@ def _paired(
 
 def by_seed(runs: pd.DataFrame, metric: str) -> dict[int, float]:
     """Median of a metric over the runs of each seed; runs without one are left out."""
-    known = runs.dropna(subset=["seed", metric])
-    medians = known.groupby("seed")[metric].median()
-    return {int(seed): float(value) for seed, value in medians.items() if value}
+    found: dict[int, list[float]] = {}
+    for seed, value in zip(runs["seed"], runs[metric]):
+        if plain(seed) is not None and plain(value) is not None:
+            found.setdefault(int(seed), []).append(float(value))
+    medians = {seed: median(values) for seed, values in found.items()}
+    return {seed: value for seed, value in medians.items() if value}
 
 
 def _note(one: Configuration, reference: Configuration) -> str:

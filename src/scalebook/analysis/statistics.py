@@ -133,8 +133,8 @@ def step_summary(steps: pd.DataFrame) -> dict[str, float]:
     timed = timed[timed["warmup"] == 0]
     if timed.empty:
         return {name: 0.0 if name == "steps" else math.nan for name in STEP_METRICS}
-    by_step = timed.groupby(["epoch", "step"])["step_time_s"]
-    slowest, average = by_step.max(), by_step.mean()
+    by_step = timed.groupby(["epoch", "step"])["step_time_s"].agg(["max", "mean"])
+    slowest, average = by_step["max"], by_step["mean"]
     p50, p95, p99 = np.percentile(slowest, [50, 95, 99])
     mean, total = float(slowest.mean()), float(timed["step_time_s"].sum())
     return {
@@ -150,6 +150,6 @@ def step_summary(steps: pd.DataFrame) -> dict[str, float]:
 
 
 def _last_attempts(steps: pd.DataFrame) -> pd.DataFrame:
-    if steps.empty:
+    if steps["attempt"].nunique() < 2:
         return steps
     return steps[steps["attempt"] == steps.groupby("epoch")["attempt"].transform("max")]

@@ -167,7 +167,7 @@ def explorer(metric: str = "throughput", dataset: str | None = None) -> go.Figur
         Only runs on this dataset; where left out, those on real images, or on
         generated ones if there are no others.
     """
-    title, unit = METRICS[metric]
+    title, unit, _ = METRICS[metric]
     everything = results.runs()
     everything = everything[(everything["kind"] != "reported") & everything[metric].notna()]
     runs = everything

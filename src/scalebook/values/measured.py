@@ -14,38 +14,15 @@ import pandas as pd
 from scalebook import results
 from scalebook.analysis import Summary, configurations, scaling, step_parts, summarise, tables
 from scalebook.analysis.comparable import METRICS, Configuration, differences, plain
+from scalebook.analysis.statistics import STEP_METRICS
 from scalebook.values.inputs import Inputs
+from scalebook.values.references import SETTING_UNITS
 from scalebook.values.value import Value, dotted, result_files, statistics
 
 STATS = ("median", "low", "high", "n", "min", "max", "mean")
 
-#: Step metrics that documents quote, with their units.
-STEP_UNITS = {
-    "step_time_p50_ms": "ms",
-    "step_time_p95_ms": "ms",
-    "step_time_p99_ms": "ms",
-    "step_time_mean_ms": "ms",
-    "stall_ratio": "",
-    "data_wait_share": "",
-    "load_balance": "",
-}
-
-#: What was set for every run of a configuration, with units.
-SETTING_UNITS = {
-    "world_size": "ranks",
-    "nodes": "nodes",
-    "global_batch": "images",
-    "train_images": "images",
-    "epochs": "epochs",
-}
-
-#: Where the metrics of a run stand in its CSV.
-COLUMNS = {
-    "throughput": "column throughput, median over the epochs",
-    "epoch_time_s": "column epoch_time_s, median over the epochs",
-    "final_val_acc": "column val_acc, last row",
-    "best_val_acc": "column val_acc, largest",
-}
+#: Settings of a configuration that documents quote.
+SETTINGS = ("world_size", "nodes", "global_batch", "train_images", "epochs")
 
 
 def measured(inputs: Inputs) -> Iterator[Value]:
@@ -112,32 +89,34 @@ def _steps(stems: Iterable[str]) -> tuple[str, ...]:
 def _of_configuration(prefix: str, one: Configuration, steps: pd.DataFrame) -> Iterator[Value]:
     runs = tuple(one.stems)
     value = partial(Value, kind="measured", source=one.source, runs=runs)
-    for metric, (_, unit) in METRICS.items():
+    for metric, (_, unit, column) in METRICS.items():
         make = partial(
             value,
             unit=unit,
             files=_csv(runs),
-            where=f"{COLUMNS[metric]}; over runs",
+            where=f"column {column}; over runs",
             code=dotted(tables.configuration_table),
         )
         yield from _stats(f"{prefix}.{metric}", one.summary(metric), make)
     own = steps[steps["stem"].isin(runs)]
-    for metric, unit in STEP_UNITS.items():
+    files = _steps(stem for stem in runs if stem in set(own["stem"]))
+    for metric in STEP_METRICS:
         column = "data_wait_s" if metric == "data_wait_share" else "step_time_s"
         make = partial(
             value,
-            unit=unit,
-            files=_steps(stem for stem in runs if stem in set(own["stem"])),
+            unit="ms" if metric.endswith("_ms") else "",
+            files=files,
             where=f"column {column} of timed steps; over runs",
             code=dotted(tables.step_table),
         )
-        yield from _stats(f"{prefix}.{metric}", summarise(own[metric]), make)
-    for name, unit in SETTING_UNITS.items():
+        if metric != "steps":
+            yield from _stats(f"{prefix}.{metric}", summarise(own[metric]), make)
+    for name in SETTINGS:
         if isinstance(one[name], int) and not isinstance(one[name], bool):
             yield value(
                 key=f"{prefix}.{name}",
                 value=float(one[name]),
-                unit=unit,
+                unit=SETTING_UNITS[name],
                 source=f"setting that all of these share: {one.source}",
                 n=len(runs),
                 files=_configured_in(one),
@@ -168,7 +147,7 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
     """Each measured run by itself, for tables that list them."""
     for row in runs[runs["kind"] != "reported"].to_dict("records"):
         stem = plain(row["stem"])
-        for metric, (title, unit) in METRICS.items():
+        for metric, (title, unit, column) in METRICS.items():
             if stem is None or plain(row[metric]) is None:
                 continue
             yield Value(
@@ -179,7 +158,7 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
                 source=f"{title} of one run of {row['experiment']} on {row['system']}",
                 runs=(stem,),
                 files=_csv([stem]),
-                where=COLUMNS[metric],
+                where=f"column {column}",
                 code=dotted(results.runs),
             )
 
