@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 from fabricate import add_run
@@ -11,9 +14,9 @@ from study_sentences import captions, ours, sentences, theirs
 from scalebook.analysis import Evidence
 from scalebook.analysis.reported_jobs import network_bounds
 from scalebook.values import Value
-from scalebook.values.sentences import apart, listed
+from scalebook.values.sentences import apart, functions, listed, make
 
-ROLE = re.compile(r"\{value\}`([^`|]+)(\|[^`]*)?`")
+WORDING = Path(__file__).with_name("wording.json")
 
 
 def known(**numbers: float | tuple[float, float, float]) -> dict[str, Value]:
@@ -279,6 +282,38 @@ def test_no_sentence_holds_a_number_of_its_own():
             sentences.SENTENCES[name](ledger).text,
         )
         assert not re.search(r"\d", text), (name, text)
+
+
+class Everything(dict):
+    """A ledger in which every number is one."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> Value:
+        return Value(key, 1.0, "", "measured", "made up")
+
+
+def test_the_wording_is_that_of_the_snapshot():
+    """After rewording, write it anew: SCALEBOOK_UPDATE_SNAPSHOTS=1 pytest tests/values."""
+    made = {
+        case: {name: list(sentence(numbers)) for name, sentence in sentences.SENTENCES.items()}
+        for case, numbers in {"reported alone": reported(), "everything": Everything()}.items()
+    }
+    if os.environ.get("SCALEBOOK_UPDATE_SNAPSHOTS"):
+        WORDING.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    assert made == json.loads(WORDING.read_text())
+
+
+def test_a_sentence_of_a_study_made_earlier_is_its_text_alone(study_root):
+    (study_root / "book").mkdir()
+    (study_root / "book/sentences.py").write_text(
+        "from scalebook.analysis.phrases import Ledger, value\n"
+        "SENTENCES = {'a': lambda known: value('x.y')}\n"
+    )
+    functions.cache_clear()
+    assert make("a", {}) == ("", "{value}`x.y||unit`")
+    functions.cache_clear()
 
 
 def test_lists_read_as_english():

@@ -44,11 +44,11 @@ def abridged(names: Iterable[str], most: int = 4) -> str:
 
 def seeds(numbers: Iterable[int]) -> str:
     """Write seeds as ``seed 0``, ``seeds 0–2`` or ``seeds 0, 5``; says where none is known."""
-    known = sorted(set(numbers))
-    if not known:
-        return "seed unknown"
-    if len(known) == 1:
-        return f"seed {known[0]}"
-    if known == list(range(known[0], known[-1] + 1)) and len(known) > 2:
-        return f"seeds {known[0]}–{known[-1]}"
-    return f"seeds {', '.join(map(str, known))}"
+    several = sorted(set(numbers))
+    if not several:
+        return "seed unseveral"
+    if len(several) == 1:
+        return f"seed {several[0]}"
+    if several == list(range(several[0], several[-1] + 1)) and len(several) > 2:
+        return f"seeds {several[0]}–{several[-1]}"
+    return f"seeds {', '.join(map(str, several))}"
