@@ -146,7 +146,7 @@ def test_the_page_of_origins_lists_number_run_and_files(built):
     ]
     for part in (
         'data-kind="measured"', "1,240\u00a0images/s", "n = 3", "column throughput",
-        "scalebook.<wbr>analysis.<wbr>configuration_<wbr>table", 'href="index.html"',
+        "scalebook.<wbr>analysis.<wbr>tables.<wbr>configuration_<wbr>table", 'href="index.html"',
     ):  # fmt: skip
         assert part in row, part
     for stem in stems:
