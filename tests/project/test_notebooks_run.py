@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jupytext
 import nbclient
@@ -183,10 +184,11 @@ class FakeJob:
             add_run(self.root, "quick", local=True, job_id="t1")
         return self.ends if self.polls > 3 else JobState.RUNNING
 
-    def collect(self):
-        if self.ends is not JobState.COMPLETED:
-            raise ScalebookError("job t1 failed: out of luck")
-        return self.stem
+
+def fake_collect(job: FakeJob):
+    if job.ends is not JobState.COMPLETED:
+        raise ScalebookError("job t1 failed: out of luck")
+    return SimpleNamespace(files=SimpleNamespace(stem=job.stem))
 
 
 @pytest.fixture
@@ -210,6 +212,7 @@ def fake_launch(study_root, monkeypatch):
         return state
 
     monkeypatch.setattr(launch, "watch", watch)
+    monkeypatch.setattr(launch, "collect", fake_collect)
     monkeypatch.setattr(live_run, "display", lambda *_, **__: Handle())
     return start
 

@@ -93,7 +93,7 @@ class RunView:
     def figure(self) -> go.Figure:
         """Curves of the run, or the reason why there are none."""
         if self.stem is None:
-            return theme.empty("No run yet", self.message)
+            return theme.empty(self.message, "No run yet")
         return live_curve(self.stem)
 
 
@@ -164,7 +164,7 @@ def _attach(experiment: str, system: str | None, seed: int | None) -> RunView:
 def _follow(job: Job) -> RunView:
     """Show progress and curves until the job has ended; interrupting lets it go on."""
     stem = str(job.stem)
-    handle = display(bundle(theme.empty(f"Run {stem}", "Waiting for the first epoch.")),
+    handle = display(bundle(theme.empty("Waiting for the first epoch.", f"Run {stem}")),
                      raw=True, display_id=True)  # fmt: skip
     drawn = 0
 
