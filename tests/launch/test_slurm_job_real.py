@@ -66,8 +66,8 @@ def test_a_cancelled_run_is_resumed_in_the_same_csv(root):
     with pytest.raises(ScalebookError, match="cancelled"):
         launch.collect(job)
     again = launch.resume(job.id)
-    assert (again.id, again.slurm_ids[0]) == (job.id, job.slurm_ids[0])
-    assert again.slurm_id != again.slurm_ids[0]
+    assert (again.id, again.scheduler_ids[0]) == (job.id, job.scheduler_ids[0])
+    assert again.slurm_id != again.scheduler_ids[0]
     wait_until(lambda: again.progress().phase == "train" and again.progress().step > 0)
     assert again.progress().epoch >= 2
     again.cancel()

@@ -109,7 +109,7 @@ def parse_squeue(text: str) -> dict[str, Queued]:
         job, raw, state, reason, start, end, _ = (cell.strip() for cell in cells)
         if _JOB.fullmatch(job):
             times = parse_time(start), parse_time(end)
-            found[job] = Queued(job, raw, _word(state), reason, *times)
+            found[job] = Queued(job, raw, _state(state), reason, *times)
     return found
 
 
@@ -136,13 +136,13 @@ def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
         if match["step"]:
             attempts = found.get(match["job"])
             if attempts:
-                step = Step(match["step"], _word(state), parse_exit(code))
+                step = Step(match["step"], _state(state), parse_exit(code))
                 attempts[-1] = replace(attempts[-1], steps=(*attempts[-1].steps, step))
             continue
         attempt = Attempt(
             job=match["job"],
             raw=raw,
-            state=_word(state),
+            state=_state(state),
             cancelled_by=state.partition(" by ")[2].strip(),
             exit=parse_exit(code),
             derived=parse_exit(derived),
@@ -190,7 +190,7 @@ def parse_scontrol_job(text: str) -> Shown | None:
     if "JobState" not in values:
         return None
     return Shown(
-        state=_word(values["JobState"]),
+        state=_state(values["JobState"]),
         exit=parse_exit(values.get("ExitCode", "")),
         derived=parse_exit(values.get("DerivedExitCode", "")),
         restarts=int(values.get("Restarts", "0") or 0),
@@ -231,7 +231,6 @@ def parse_exit(text: str) -> Exit:
     return Exit(int(match[1]), int(match[2])) if match else Exit()
 
 
-def _word(state: str) -> str:
+def _state(state: str) -> str:
     """State without who cancelled it (``CANCELLED by 0``) or the mark of a cut word (``+``)."""
-    words = state.split()
-    return words[0].rstrip("+") if words else ""
+    return state.split()[0].rstrip("+") if state.split() else ""

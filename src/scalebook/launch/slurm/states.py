@@ -44,7 +44,7 @@ class Accounting(enum.Enum):
 
 @dataclass(frozen=True)
 class View:
-    """Everything known about one job at one moment.
+    """What Slurm answers about one job at one moment.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Verdict:
     Attributes
     ----------
     settled : bool
-        Whether it is the last word, which no later look will change.
+        Whether it is final: no later look will change it.
     """
 
     state: JobState
@@ -119,9 +119,9 @@ def judge(
     Parameters
     ----------
     view : View
-        What Slurm says.
+        What Slurm answers.
     run : Run
-        What the run itself says.
+        What the run's own manifest has.
     submitted, now : datetime
         When the job was submitted, and the time of this look.
     last : Verdict, optional
