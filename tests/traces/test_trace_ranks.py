@@ -142,7 +142,7 @@ with profile(
         with record_function("forward"):
             loss = net(images).sum()
         if rank == 1:
-            time.sleep(0.05)
+            time.sleep(1)
         with record_function("backward"):
             loss.backward()
         parts = [torch.empty(100), torch.empty(100)]
@@ -178,11 +178,11 @@ def test_who_waits_for_whom_in_a_real_job(two_ranks):
     assert gradients.groupby("rank").size().tolist() == [3, 3]
     assert (gradients["last_rank"] == 1).all()
     waits = gradients.groupby("rank")["wait_us"].mean()
-    assert waits[0] > 25_000 > waits[1]
+    assert waits[0] > 500_000 > waits[1]
     gathered = table[(table["kind"] == "all_gather") & (table["bytes"] == 800)]
     assert len(gathered) and np.allclose(gathered["busbw_gb_s"], gathered["algbw_gb_s"] / 2)
     assert (table["wait_us"] <= table["dur_us"]).all() and table["complete"].all()
-    assert abs(traces.get_clocks(job)[1]) < 20_000
+    assert abs(traces.get_clocks(job)[1]) < 500_000
     ranks = traces.get_ranks(job).set_index("rank")
     assert ranks["straggler"].to_dict() == {0: False, 1: True}
     assert ranks.loc[0, "steps"] == 3
