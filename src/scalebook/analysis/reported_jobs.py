@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -30,7 +31,7 @@ from scalebook.analysis import scaling, study_queries
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.models import DATASETS, training_gflop
 from scalebook.analysis.step_parts import BYTES_PER_PARAMETER, transfer_ms
-from scalebook.contract import ScalebookError
+from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
 
 #: The two ways to form a ratio: metric, whether more is better, name in keys.
 BASES = (("throughput", True, "throughput"), ("epoch_time_s", False, "epoch_time"))
@@ -87,7 +88,7 @@ class Job:
     def csv(self) -> str:
         """The file the job should have left, relative to the root; empty where it is not known."""
         stem = self.setting("stem")
-        return f"results/csv/{stem}.csv" if stem else ""
+        return RunFiles(Path(EVIDENCE), stem).csv.as_posix() if stem else ""
 
     @property
     def dataset(self) -> tuple[int | None, int | None, int | None]:

@@ -75,14 +75,6 @@ def ambiguous() -> dict[str, str]:
     return found
 
 
-def _csv(stems: Iterable[str]) -> tuple[str, ...]:
-    return result_files("csv", stems, ".csv")
-
-
-def _steps(stems: Iterable[str]) -> tuple[str, ...]:
-    return result_files("steps", stems, ".csv.gz")
-
-
 # --------------------------------------------------------------------------- configurations
 
 
@@ -93,13 +85,13 @@ def _of_configuration(prefix: str, one: Configuration, steps: pd.DataFrame) -> I
         make = partial(
             value,
             unit=unit,
-            files=_csv(runs),
+            files=result_files("csv", runs),
             where=f"column {column}; over runs",
             code=dotted(tables.configuration_table),
         )
         yield from _stats(f"{prefix}.{metric}", one.summary(metric), make)
     own = steps[steps["stem"].isin(runs)]
-    files = _steps(stem for stem in runs if stem in set(own["stem"]))
+    files = result_files("steps", [stem for stem in runs if stem in set(own["stem"])])
     for metric in STEP_METRICS:
         column = "data_wait_s" if metric == "data_wait_share" else "step_time_s"
         make = partial(
@@ -134,7 +126,7 @@ def _stats(prefix: str, summary: Summary, make: partial[Value]) -> Iterator[Valu
 def _configured_in(one: Configuration) -> tuple[str, ...]:
     """Files that hold the settings: manifests; of an imported run, the report of its job."""
     imported = one.runs["kind"] == "imported"
-    manifests = result_files("manifests", one.runs[~imported]["stem"], ".json")
+    manifests = result_files("manifest", one.runs[~imported]["stem"])
     if not imported.any():
         return manifests
     table = results.reported()
@@ -157,7 +149,7 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
                 kind="measured",
                 source=f"{title} of one run of {row['experiment']} on {row['system']}",
                 runs=(stem,),
-                files=_csv([stem]),
+                files=result_files("csv", [stem]),
                 where=f"column {column}",
                 code=dotted(results.runs),
             )
@@ -183,7 +175,7 @@ def _of_ratio(ratio: scaling.Ratio) -> Iterator[Value]:
                 f"by {ratio.basis}, n = {n}, paired {ratio.pairing}, {one['dataset']}"
             ),
             runs=tuple(ratio.stems),
-            files=_csv(ratio.stems),
+            files=result_files("csv", ratio.stems),
             where=f"column {metric}",
             code=dotted(scaling.ratios),
         )
@@ -204,7 +196,7 @@ def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
             "paired by seed"
         ),
         runs=stems,
-        files=_steps(stems),
+        files=result_files("steps", stems),
         where="column step_time_s, median of timed steps",
         code=dotted(step_parts.step_parts),
     )
@@ -223,7 +215,7 @@ def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
             runs=stems,
             files=(
                 f"data/systems/{system}.yaml",
-                *result_files("manifests", stems[:1], ".json"),
+                *result_files("manifest", stems[:1]),
             ),
             where="link_gbit_s; model.parameters",
             code=dotted(step_parts.transfer_ms),
@@ -249,7 +241,7 @@ def _of_allreduce() -> Iterator[Value]:
                     ),
                     n=len(runs),
                     runs=runs,
-                    files=result_files("allreduce", runs, ".csv"),
+                    files=result_files("allreduce", runs),
                     where=f"column {metric}, {extreme}",
                     code=dotted(results.allreduce),
                 )

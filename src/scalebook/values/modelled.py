@@ -54,7 +54,7 @@ def _of_link(link: LinkFit) -> Iterator[Value]:
                 low=low,
                 high=high,
                 runs=link.stems,
-                files=result_files("allreduce", link.stems, ".csv"),
+                files=result_files("allreduce", link.stems),
                 where="columns bytes and latency_us",
                 code=dotted(fit),
             )
@@ -79,8 +79,8 @@ def _of_check(check: LinkCheck) -> Iterator[Value]:
         high=check.step_ms_high,
         runs=(*check.parts.stems, *check.link.stems),
         files=(
-            *result_files("steps", check.parts.stems, ".csv.gz"),
-            *result_files("allreduce", check.link.stems, ".csv"),
+            *result_files("steps", check.parts.stems),
+            *result_files("allreduce", check.link.stems),
         ),
         where="column step_time_s, median of timed steps; columns bytes and latency_us",
         code=dotted(link_checks),

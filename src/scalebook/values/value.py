@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from scalebook.analysis.statistics import Summary
 from scalebook.analysis.text import number
+from scalebook.contract import EVIDENCE, RunFiles
 
 Kind = Literal["measured", "reported", "modelled", "cited"]
 
@@ -65,9 +67,12 @@ class Value:
         return f"{shown} {self.unit}".strip()
 
 
-def result_files(folder: str, stems: Iterable[str], suffix: str) -> tuple[str, ...]:
-    """Files of runs below ``results``; a reported run without files, with a space, has none."""
-    return tuple(f"results/{folder}/{stem}{suffix}" for stem in stems if " " not in stem)
+def result_files(
+    kind: Literal["csv", "steps", "manifest", "allreduce"], stems: Iterable[str]
+) -> tuple[str, ...]:
+    """Files of runs that are evidence; a reported run without files, with a space, has none."""
+    files = [RunFiles(Path(EVIDENCE), stem) for stem in stems if " " not in stem]
+    return tuple(getattr(one, kind).as_posix() for one in files)
 
 
 def dotted(function: Callable[..., object]) -> str:
