@@ -6,6 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from scalebook import results
 from scalebook.analysis import Evidence, claims
 from scalebook.contract import ScalebookError
 from scalebook.proposal.request import Request, request_of
@@ -52,6 +53,7 @@ class Inputs(Evidence):
             return []
 
 
+@results.remembered
 def check() -> pd.DataFrame:
     """Check all reported numbers and claims, those about hours against the computed request.
 

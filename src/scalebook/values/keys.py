@@ -30,9 +30,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 
-from scalebook import study
+from scalebook import results, study
 from scalebook.contract import ScalebookError
-from scalebook.results import remembered
 from scalebook.values.inputs import Inputs
 from scalebook.values.measured import ambiguous, measured
 from scalebook.values.modelled import links
@@ -42,6 +41,9 @@ from scalebook.values.reported import job_files, modelled, reported
 from scalebook.values.traced import traced
 from scalebook.values.value import Value
 from scalebook.values.verdicts import verdicts
+
+#: Characters of a digest that are shown.
+SHORT = 12
 
 #: What gives the numbers. To add some, write a function and name it here.
 PROVIDERS: tuple[Callable[[Inputs], Iterable[Value]], ...] = (
@@ -85,8 +87,28 @@ def lookup(key: str) -> Value:
     raise ScalebookError(f"no number {key!r}; {hint}")
 
 
+def digest(short: bool = False) -> str:
+    """One digest of all numbers, by which a document says from which of them it was made.
+
+    A number counts by key, value, unit, kind, interval and n, at 6 significant digits; how its
+    origin is worded does not.
+
+    Parameters
+    ----------
+    short : bool
+        Only the first `SHORT` characters, as the documents show it.
+    """
+    whole = results.digest(
+        {
+            key: [value.value, value.unit, value.kind, value.low, value.high, value.n]
+            for key, value in ledger().items()
+        }
+    )
+    return whole[:SHORT] if short else whole
+
+
 def ledger() -> dict[str, Value]:
-    """All numbers there are, by key.
+    """All numbers there are, by key; made once until a file of the study changes.
 
     Raises
     ------
@@ -96,7 +118,7 @@ def ledger() -> dict[str, Value]:
     return dict(_ledger())
 
 
-@remembered
+@results.remembered
 def _ledger() -> dict[str, Value]:
     inputs = Inputs()
     numbers: dict[str, Value] = {}
