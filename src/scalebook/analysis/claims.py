@@ -57,10 +57,10 @@ HOURS = ("node-hours", "GPU-hours")
 
 #: Gives the low and high case of the computed request, by unit of `HOURS` and by machine; raises
 #: what it lacks.
-Request = Callable[[], Mapping[str, Mapping[str, tuple[float, float]]]]
+RequestedHours = Callable[[], Mapping[str, Mapping[str, tuple[float, float]]]]
 
 
-def check(evidence: Evidence, request: Request) -> pd.DataFrame:
+def check(evidence: Evidence, request: RequestedHours) -> pd.DataFrame:
     """Check all reported numbers and claims.
 
     Parameters
@@ -98,7 +98,9 @@ def claimed_sentences(checks: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _claim(claim: Mapping[str, Any], evidence: Evidence, request: Request) -> Iterator[Check]:
+def _claim(
+    claim: Mapping[str, Any], evidence: Evidence, request: RequestedHours
+) -> Iterator[Check]:
     """Test one typed claim; the first row is the verdict on the sentence itself."""
     jobs = evidence.jobs
     job = jobs.get(claim["job"] or next(iter(claim["jobs"] or ()), ""))
@@ -259,7 +261,7 @@ def _pictures(dataset: str | None) -> str:
 # --------------------------------------------------------------------------- hours, expressions
 
 
-def _sufficiency(claim: Mapping[str, Any], job: Job, text: str, request: Request) -> Check:
+def _sufficiency(claim: Mapping[str, Any], job: Job, text: str, request: RequestedHours) -> Check:
     """Hours that are said to suffice against the computed request of every target."""
     try:
         needs = request()
