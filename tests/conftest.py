@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from paths import REPOSITORY, SHARED
 from slurm_cluster import cluster, slurm_conf  # noqa: F401
+from waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -42,5 +43,18 @@ def browser():
         started = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
+        for name in ("new_context", "new_page"):
+            setattr(started, name, patient(getattr(started, name)))
         yield started
         started.close()
+
+
+def patient(make):
+    """Let what is made wait as long as other tests do, not 30 seconds."""
+
+    def made(**options):
+        one = make(**options)
+        one.set_default_timeout(PATIENCE_S * 1000)
+        return one
+
+    return made

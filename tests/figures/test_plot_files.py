@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from fabricate import add_run
+from waiting import PATIENCE_S
 
 from scalebook import contract, figures
 from scalebook.contract import ScalebookError
@@ -150,7 +151,7 @@ def test_a_browser_that_fails_leaves_no_file(study_root, tmp_path, monkeypatch, 
     broken.write_text(f"#!/bin/sh\n{script}\n")
     broken.chmod(0o755)
     monkeypatch.setenv("BROWSER_PATH", str(broken))
-    monkeypatch.setattr(rendering, "TIMEOUT_S", 5)
+    monkeypatch.setattr(rendering, "TIMEOUT_S", 5 if "no answer" in said else PATIENCE_S)
     with pytest.raises(ScalebookError, match=said) as caught:
         plot_files.update(["scaling_efficiency"], tmp_path / "out")
     assert "\n" not in str(caught.value)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from book_helpers import jb, put_back
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from scalebook.publish import build
 
@@ -231,6 +232,6 @@ def test_a_second_build_of_the_same_study_waits_for_the_first(tmp_path, capsys):
         thread = threading.Thread(target=second)
         thread.start()
         assert not second_in.wait(0.3)
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert second_in.is_set()
     assert "waiting for it" in capsys.readouterr().err
