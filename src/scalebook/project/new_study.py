@@ -15,7 +15,7 @@ from pathlib import Path
 
 import scalebook
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.base import NAME
+from scalebook.study.document import NAME
 
 TEMPLATE = Path(__file__).parent / "templates" / "study"
 #: Of the clone, taken as they are. Job scripts that name an experiment are of its study.

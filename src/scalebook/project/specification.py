@@ -22,7 +22,7 @@ from typing import Any
 
 from scalebook import contract, results, study
 from scalebook.contract import ScalebookError
-from scalebook.study.document import read_yaml, validated
+from scalebook.study.document import parse_yaml, parsed, read_text
 
 FILE = Path("docs/SYSTEM.md")
 
@@ -116,9 +116,9 @@ def _read(root: Path, name: str) -> dict[str, Any]:
     relative = f"data/systems/{name}.yaml"
     if not (root / relative).is_file():
         raise ScalebookError(f"{FILE}: no facts about {name!r}; describe it in {relative}")
-    document = read_yaml(root / relative)
-    validated(study.Facts, document, relative)
-    return dict(_leaves(document))
+    text = read_text(root / relative, relative)
+    parsed(study.Facts, text, relative)
+    return dict(_leaves(parse_yaml(text, relative)))
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -50,9 +50,9 @@ class About(BaseModel):
     system: str
     backend: str
     world_size: int = Field(ge=2)
-    nodes: int | list[Any] | None = None
-    device: Any = None
-    link: Any = None
+    nodes: int | None = None
+    device: str | None = None
+    link: str | None = None
     link_gbit_s: float | None = Field(None, gt=0)
     started: str | None = None
 
@@ -102,17 +102,7 @@ def _read_about(path: Path, where: str) -> dict[str, Any]:
         raise ScalebookError(
             f"{where}: world_size: says {about.world_size}, the file's name {stem.world_size}"
         )
-    nodes = len(about.nodes) if isinstance(about.nodes, list) else about.nodes
-    own = about.model_dump(include=set(ABOUT))
-    names = {"device": _name(about.device), "link": _name(about.link)}
-    return {**own, "stem": path.stem, "nodes": nodes, **names}
-
-
-def _name(value: Any) -> str | None:
-    """A name, whether it was written as text, as a number or as an object that has one."""
-    if isinstance(value, dict):
-        value = value.get("name")
-    return None if value is None else str(value)
+    return {**about.model_dump(include=set(ABOUT)), "stem": path.stem}
 
 
 def _read_curve(path: Path, where: str, ranks: int) -> list[dict[str, float]]:

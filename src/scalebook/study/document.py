@@ -1,18 +1,42 @@
-"""YAML documents read safely and checked, with one line for whatever is wrong."""
+"""YAML documents read safely and checked, with one line for whatever is wrong.
+
+What all objects of ``study.yaml`` share stands here too: strictness, and types of names and counts.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from scalebook.contract import ScalebookError
+from scalebook.contract import LARGEST, ScalebookError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+
+
+def _each_once(values: list[int]) -> list[int]:
+    twice = next((one for one in values if values.count(one) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is there twice: each seed is one run")
+    return values
+
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_each_once)]
+
+
+class Frozen(BaseModel):
+    """Strict about keys and types, and unchangeable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,30 +92,13 @@ def read_text(path: Path, where: str) -> str:
         One line, if the file cannot be read or is not UTF-8.
     """
     try:
-        return decoded(path.read_bytes(), where)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
-
-
-def decoded(data: bytes, where: str) -> str:
-    """Decode UTF-8; `where` names the file in errors."""
-    try:
-        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ScalebookError(
             f"{where}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8"
         ) from None
-
-
-def read_yaml(path: Path) -> dict[Any, Any]:
-    """Read a YAML mapping.
-
-    Raises
-    ------
-    ScalebookError
-        One line, if the file cannot be read or is no mapping.
-    """
-    return parse_yaml(read_text(path, str(path)), path.name)
 
 
 def parse_yaml(text: str, where: str) -> dict[Any, Any]:

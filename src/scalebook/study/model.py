@@ -13,10 +13,12 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.study.base import Frozen, Name, Positive, Seeds
 from scalebook.study.document import (
+    Frozen,
     Model,
-    decoded,
+    Name,
+    Positive,
+    Seeds,
     one_line,
     parse_yaml,
     parsed,
@@ -72,12 +74,6 @@ class Experiment(Frozen):
     timeout_s: float = Field(600.0, gt=0)
     # Seconds between looks at utilisation, 0 for none; None: 1 where `profile` is set, else none.
     sample_s: float | None = Field(None, ge=0, le=3600)
-
-    @field_validator("lr", "warmup_epochs", "momentum", "weight_decay", "label_smoothing",
-                     "timeout_s", "sample_s", mode="before")  # fmt: skip
-    @classmethod
-    def _whole_numbers_are_numbers(cls, value: Any) -> Any:
-        return float(value) if type(value) is int else value
 
     @field_validator("script")
     @classmethod
@@ -184,8 +180,8 @@ class Study(Frozen):
     """
 
     root: Path = Field(exclude=True)
-    # What other files said when the study was loaded, by relative path; read when asked for.
-    _files: dict[str, bytes] = PrivateAttr(default_factory=dict)
+    # Texts of the other files when the study was loaded, by relative path; read when asked for.
+    _files: dict[str, str] = PrivateAttr(default_factory=dict)
     name: Name
     title: str = ""
     experiments: dict[Name, Experiment]
@@ -275,7 +271,7 @@ class Study(Frozen):
 
     def _read(self, model: type[Model], relative: str) -> Model | None:
         if relative in self._files:
-            return parsed(model, decoded(self._files[relative], relative), relative)
+            return parsed(model, self._files[relative], relative)
         path = self.root / relative  # elsewhere, or it cannot be read, which is told now
         return read(model, path, relative) if path.is_file() else None
 
@@ -319,15 +315,16 @@ def load(root: Path | None = None) -> Study:
     return _load(root, text, tuple(_further_files(root)))
 
 
-def _further_files(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Files beside ``study.yaml`` that declare something; one that cannot be read is not there."""
+def _further_files(root: Path) -> Iterator[tuple[str, str]]:
+    """Files beside ``study.yaml`` that declare something, as far as they can be read."""
     for path in (root / PLAN, *sorted((root / SYSTEMS).glob("*.yaml"))):
-        with contextlib.suppress(OSError):
-            yield path.relative_to(root).as_posix(), path.read_bytes()
+        name = path.relative_to(root).as_posix()
+        with contextlib.suppress(ScalebookError):
+            yield name, read_text(path, name)
 
 
 @functools.lru_cache(maxsize=8)
-def _load(root: Path, text: str, files: tuple[tuple[str, bytes], ...]) -> Study:
+def _load(root: Path, text: str, files: tuple[tuple[str, str], ...]) -> Study:
     document = parse_yaml(text, "study.yaml")
     defaults = document.pop("defaults", None)
     defaults = {} if defaults is None else defaults

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scalebook.study.base import Frozen, Name, Positive
+from scalebook.study.document import Frozen, Name, Positive
 
 FILE = "data/plan.yaml"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from scalebook.study.base import Frozen, Positive
+from scalebook.study.document import Frozen, Positive
 
 #: Where facts about machines lie, a file each.
 FOLDER = "data/systems"
