@@ -31,6 +31,9 @@ pdf: setup
 	@env/apt.sh tex
 	@.venv/bin/scalebook pdf
 
+# Where this is set, each of the processes that tests start would compile the package anew.
+test test-quick: export PYTHONDONTWRITEBYTECODE =
+
 test: setup
 	@env/test.sh
 
