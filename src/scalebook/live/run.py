@@ -18,17 +18,17 @@ from scalebook.figures.notebook import bundle, use_study
 from scalebook.figures.runs import live_curve
 from scalebook.launch import Job
 
-#: Columns of an epoch table that a reader needs first: header and decimal places.
+#: Columns of an epoch table that a reader needs first: header without unit, decimal places.
 EPOCH_COLUMNS = {
     "epoch": ("epoch", 0),
     "train_loss": ("training loss", 3),
     "val_loss": ("validation loss", 3),
-    "train_acc": ("training accuracy (%)", 2),
-    "val_acc": ("validation accuracy (%)", 2),
-    "epoch_time_s": ("time (s)", 2),
-    "throughput": ("throughput (images/s)", 1),
+    "train_acc": ("training accuracy", 2),
+    "val_acc": ("validation accuracy", 2),
+    "epoch_time_s": ("time", 2),
+    "throughput": ("throughput", 1),
     "lr": ("learning rate", 4),
-    "peak_mem_mb": ("peak memory (MiB)", 0),
+    "peak_mem_mb": ("peak memory", 0),
 }
 
 
@@ -66,7 +66,8 @@ class RunView:
     @property
     def headers(self) -> dict[str, str]:
         """Headers with units of the columns in `epochs`."""
-        return {name: EPOCH_COLUMNS[name][0] for name in self.epochs}
+        units = {column.name: f" ({column.unit})" for column in contract.EPOCHS if column.unit}
+        return {name: EPOCH_COLUMNS[name][0] + units.get(name, "") for name in self.epochs}
 
     @property
     def digits(self) -> dict[str, int]:

@@ -83,14 +83,14 @@ def read_all(snapshot: Snapshot) -> tuple[pd.DataFrame, list[Problem]]:
                     raise ScalebookError(
                         f"{about.as_posix()}: no such file; it says what the curve was measured on"
                     )
-                known = snapshot.read(_read_about, about)
-                curve = snapshot.read(_read_curve, path, known["world_size"])
+                measured_on = snapshot.read(_read_about, about)
+                curve = snapshot.read(_read_curve, path, measured_on["world_size"])
             except ScalebookError as error:
                 problems.append(Problem.of(error, path.as_posix(), about.as_posix()))
                 continue
             except FileNotFoundError:  # replaced or removed meanwhile
                 continue
-            rows += [{**known, "local": folder == TRIALS, **row} for row in curve]
+            rows += [{**measured_on, "local": folder == TRIALS, **row} for row in curve]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.sort_values(["local", "system", "stem", "bytes"], ignore_index=True), problems
 

@@ -25,7 +25,7 @@ class Attempt(_Part):
 
     start: str | None = None
     end: str | None = None
-    ended: Literal[tuple(contract.ENDED)] | None = None  # type: ignore[valid-type]
+    ended: Literal[tuple(contract.ENDED)] | None = None  # type: ignore[valid-type]  # of a constant
     reason: str | None = None
 
 
@@ -48,7 +48,7 @@ class Model(_Part):
 class Manifest(_Part):
     """What was run, where, and how each attempt ended."""
 
-    schema_: Literal[contract.MANIFEST_SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]
+    schema_: Literal[contract.MANIFEST_SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]  # of a constant
     stem: str
     run_uuid: str | None = None
     job_id: str

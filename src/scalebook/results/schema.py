@@ -31,7 +31,7 @@ THROUGHPUT_TOLERANCE = 0.005
 
 #: Columns that every file has, without a gap.
 REQUIRED = ("epoch", "val_acc")
-#: What a `contract.Column.check` asks of each value that is there, and how it is said.
+#: What a `contract.Column.check` asks of each value that is there, and how a problem words it.
 CHECKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "whole": (lambda x: (x >= 0) & (x % 1 == 0), "must be a whole number, not negative"),
     "percent": (lambda x: (x >= 0) & (x <= 100), "must be a percentage from 0 to 100"),
@@ -255,8 +255,8 @@ def _check(problems: _Problems, frame: pd.DataFrame, lines: list[int]) -> None:
     def wrong(column: str, rows: Any, rule: str) -> None:
         for index in np.flatnonzero(rows):
             value = float(frame[column].iloc[index])
-            said = rule if np.isnan(value) else f"{value:g} {rule}"
-            problems.error(said, lines[index], column)
+            message = rule if np.isnan(value) else f"{value:g} {rule}"
+            problems.error(message, lines[index], column)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         for column in contract.EPOCHS:

@@ -272,7 +272,7 @@ class Study(Frozen):
     def _read(self, model: type[Model], relative: str) -> Model | None:
         if relative in self._files:
             return parsed(model, self._files[relative], relative)
-        path = self.root / relative  # elsewhere, or it cannot be read, which is told now
+        path = self.root / relative  # elsewhere, or it cannot be read: then it says so
         return read(model, path, relative) if path.is_file() else None
 
 
@@ -338,7 +338,7 @@ def _load(root: Path, text: str, files: tuple[tuple[str, str], ...]) -> Study:
     if "root" in document:  # the study's own, and never the file's
         allowed = ", ".join(name for name in Study.model_fields if name != "root")
         raise ScalebookError(f"study.yaml: root: unknown key; allowed are {allowed}")
-    # On their own first, so that a mistake is told where it stands.
+    # On their own first, so that a mistake is named where it stands.
     alone = merge({"world_size": 1, "global_batch": 1}, defaults)
     validated(Experiment, alone, "study.yaml", prefix="defaults.")
     document["experiments"] = {

@@ -84,7 +84,7 @@ def resolve(
     ScalebookError
         For an unknown name, a wrong value or a combination that cannot run.
     """
-    study.experiment(experiment)  # an unknown one is told first
+    study.experiment(experiment)  # an unknown one comes first
     check_seed(seed)
     overrides = overrides or {}
     if not isinstance(overrides, dict):
