@@ -10,8 +10,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from scalebook import contract
+from scalebook import contract, study
 from scalebook.contract import ScalebookError
+from scalebook.launch import slurm_answers
+from scalebook.train.settings import DatasetSettings
 
 #: Makes .venv anew: `make setup` alone leaves one be that it made before and others changed.
 REMAKE = "rm -rf .venv && make setup"
@@ -81,10 +83,10 @@ def _torch() -> Answer:
     if importlib.util.find_spec("torch") is None:
         return _lacks("not installed: nothing can train here", REMAKE)
     try:
-        import numpy as np
-        import torch
+        import numpy as np  # both may be missing or broken: that is what is looked for
+        import torch  # as above
 
-        from scalebook.train.torchvision_fix import import_torchvision
+        from scalebook.train.torchvision_fix import import_torchvision  # which imports torch
 
         # An old torch beside a new NumPy imports, and fails here.
         torch.from_numpy(np.zeros(1))
@@ -99,7 +101,7 @@ def _torch() -> Answer:
 
 def _gpu() -> Answer:
     try:
-        import torch
+        import torch  # as above
 
         if torch.cuda.is_available():
             names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
@@ -107,9 +109,7 @@ def _gpu() -> Answer:
         cpu_build = torch.version.cuda is None and getattr(torch.version, "hip", None) is None
     except Exception:
         cpu_build = False
-    from scalebook.study import detect_device
-
-    if detect_device() == "gpu" and cpu_build:
+    if study.detect_device() == "gpu" and cpu_build:
         return _lacks(
             "a driver is loaded, but this PyTorch is a CPU build",
             "module load your cluster's PyTorch, then: make setup TORCH=system",
@@ -121,8 +121,6 @@ def _gpu() -> Answer:
 
 
 def _study() -> Answer:
-    from scalebook import study
-
     try:
         loaded = study.load()
     except ScalebookError as error:
@@ -138,8 +136,7 @@ def _study() -> Answer:
 def _dataset() -> Answer:
     try:
         root = contract.find_root()
-        from scalebook.train.images import cifar10, download, finding
-        from scalebook.train.settings import DatasetSettings
+        from scalebook.train.images import cifar10, download, finding  # which import torch
 
         found = finding.find(DatasetSettings("auto", "data", None, None, None), root)
     except ScalebookError as error:
@@ -156,8 +153,6 @@ def _dataset() -> Answer:
 
 
 def _slurm() -> Answer:
-    from scalebook.launch import slurm_answers
-
     if shutil.which("sbatch") is None:
         return _lacks(
             "no sbatch: jobs run on this machine",

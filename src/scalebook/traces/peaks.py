@@ -76,7 +76,7 @@ def known(device: str) -> Peak | None:
 
 def measured_cpu() -> Peak:
     """Measure this machine's CPU, with the threads that PyTorch takes here."""
-    from scalebook.train.tools import cpu_peak
+    from scalebook.train.tools import cpu_peak  # which imports torch
 
     measured = cpu_peak.measure()
     return cpu(measured, "this machine's CPU", "measured here", time.strftime("%Y-%m-%d"))

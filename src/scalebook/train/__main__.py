@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
-from scalebook.train import stop
+from scalebook.train import failures, records, stop
+from scalebook.train.privacy import clean_path, clean_text
 
 if TYPE_CHECKING:
     from scalebook.train.run import Attempt
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         root = contract.find_root()
         resolved = Path(arguments.experiment)
         # Only now: torch takes seconds to import, and wrong usage should not wait for it.
-        from scalebook.train import distributed, privacy, run, settings
+        from scalebook.train import distributed, run, settings
 
         configured = settings.read(resolved, profile=arguments.profile)
         ranks = distributed.start(configured.layout, configured.training.timeout_s)
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         return _print_error(error)
 
     command = ["python", "-m", "scalebook.train", "--experiment",
-               privacy.clean_path(str(resolved.resolve()), root)]  # fmt: skip
+               clean_path(str(resolved.resolve()), root)]  # fmt: skip
     if arguments.resume is not None:
         command += ["--resume", *filter(None, [arguments.resume])]
     command += ["--profile"] * arguments.profile
@@ -73,8 +74,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _failed(attempt: Attempt, error: BaseException) -> int:
     """Tell a failure once, in one line; returns the exit status."""
-    from scalebook.train import failures
-
     lost = failures.as_peer_lost(error, attempt.ranks, attempt.where)
     error = lost or error
     if isinstance(error, stop.Stopped):
@@ -120,9 +119,6 @@ def _end(attempt: Attempt, ended: str, reason: str, trace: str = "", ours: bool 
 
 
 def _write_end(attempt: Attempt, ended: str, reason: str, trace: str) -> None:
-    from scalebook.train import records
-    from scalebook.train.privacy import clean_text
-
     reason = " ".join(clean_text(reason, attempt.root).split())
     if attempt.files is None:  # then there is nothing to continue
         reason = reason.replace("continue with --resume", "start it again")

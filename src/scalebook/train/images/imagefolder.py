@@ -86,7 +86,7 @@ class ImageFolder(Source):
         return arrays, self.classes
 
     def _decode_one(self, path: str, image_size: int | None) -> np.ndarray[Any, Any]:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps  # a node without Pillow can still list its images
 
         try:
             with Image.open(self.folder / path) as file:

@@ -21,6 +21,7 @@ from typing import Any
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
+from scalebook.train.settings import DatasetSettings
 
 #: Packages of a training process.
 PACKAGES = ("torch", "torchvision", "numpy", "PIL")
@@ -131,6 +132,7 @@ def compare(reports: list[dict[str, Any]], size: int, first: str) -> list[str]:
 
 def _version(name: str) -> str:
     if name == "torchvision":
+        # It imports torch, which may be what is missing.
         from scalebook.train.torchvision_fix import import_torchvision
 
         return str(import_torchvision().__version__)
@@ -138,7 +140,7 @@ def _version(name: str) -> str:
 
 
 def _gpus() -> list[str]:
-    import torch
+    import torch  # it may be what is missing
 
     if not torch.cuda.is_available():
         return []
@@ -147,8 +149,7 @@ def _gpus() -> list[str]:
 
 def _data(root: Path) -> str:
     """Name the images that a training would take, and how many files they are here."""
-    from scalebook.train.images import finding
-    from scalebook.train.settings import DatasetSettings
+    from scalebook.train.images import finding  # which imports torch
 
     source = finding.find(DatasetSettings("auto", "data", None, None, None), root)
     folder = source.folder.relative_to(root) if source.folder else "generated"

@@ -38,7 +38,7 @@ class Gpus:
     """
 
     def __init__(self, uuids: Iterable[str]) -> None:
-        import pynvml
+        import pynvml  # optional, and only where there is a GPU
 
         self._nvml = pynvml
         pynvml.nvmlInit()
@@ -123,7 +123,7 @@ class Host:
         self._processes = list(processes)
         self._count: Callable[[list[int]], _Counters] = _from_proc
         if not (_PROC / "stat").is_file():
-            import psutil  # noqa: F401
+            import psutil  # noqa: F401  # optional, where there is no /proc
 
             self._count = _from_psutil
         self._before, self._at = self._count(self._processes), time.monotonic()
@@ -195,7 +195,7 @@ def _tree(processes: list[int], tick: int) -> tuple[dict[int, float], int]:
 
 
 def _from_psutil(processes: list[int]) -> _Counters:
-    import psutil
+    import psutil  # optional, where there is no /proc
 
     cpu, memory = psutil.cpu_times(), psutil.virtual_memory()
     idle = cpu.idle + getattr(cpu, "iowait", 0.0)
