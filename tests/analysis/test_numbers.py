@@ -156,6 +156,14 @@ def test_a_profiled_run_is_no_measurement_of_speed(study_root):
     assert "measured" not in comparable.documented()["kind"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [([], "seed unknown"), ([4, 4], "seed 4"), ([2, 0, 1], "seeds 0–2"), ([5, 0], "seeds 0, 5")],
+)
+def test_seeds_are_written_short(numbers, shown):
+    assert text.seeds(numbers) == shown
+
+
 # --------------------------------------------------------------------------- scaling
 
 

@@ -46,7 +46,7 @@ def seeds(numbers: Iterable[int]) -> str:
     """Write seeds as ``seed 0``, ``seeds 0–2`` or ``seeds 0, 5``; says where none is known."""
     several = sorted(set(numbers))
     if not several:
-        return "seed unseveral"
+        return "seed unknown"
     if len(several) == 1:
         return f"seed {several[0]}"
     if several == list(range(several[0], several[-1] + 1)) and len(several) > 2:
