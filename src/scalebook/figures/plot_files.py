@@ -8,19 +8,15 @@ that has nothing to show yet has no files.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import plotly.graph_objects as go
 
-from scalebook import contract
+from scalebook import contract, results
 from scalebook.contract import ScalebookError
 from scalebook.figures import rendering, theme
 from scalebook.figures.fitting import COLUMN, WIDE, Size, fit
@@ -34,53 +30,10 @@ INDEX = "index.json"
 #: Raised when the same figure is to be written differently, so that all files are stale.
 VERSION = 1
 
-# --------------------------------------------------------------------------- content
-
 
 def digest(figure: go.Figure) -> str:
-    """Hash of a figure by content, as hexadecimal sha256.
-
-    Arrays are decoded from whichever encoding plotly chose, and numbers count
-    at 6 significant digits, so that only what can be seen changes the digest.
-    """
-    content = {"version": VERSION, "figure": canonical(figure.to_plotly_json())}
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def canonical(value: Any) -> Any:
-    """Plain lists, strings and rounded numbers in place of whatever holds them."""
-    if isinstance(value, Mapping):
-        if set(value) >= {"bdata", "dtype"}:
-            return canonical(_decode(value))
-        return {str(key): canonical(inner) for key, inner in value.items()}
-    if isinstance(value, (str, bool)) or value is None:
-        return value
-    if isinstance(value, (int, float, np.number)):
-        number = float(value)
-        if not math.isfinite(number):
-            return None if math.isnan(number) else str(number)
-        number = float(f"{number:.6g}")
-        return int(number) if number.is_integer() else number
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if hasattr(value, "tolist"):
-        return canonical(value.tolist())
-    if isinstance(value, Iterable):
-        return [canonical(inner) for inner in value]
-    return str(value)
-
-
-def _decode(array: Mapping[str, Any]) -> np.ndarray:
-    """Typed array as plotly.js takes it: base64 of little-endian numbers."""
-    data = array["bdata"]
-    data = data if isinstance(data, (bytes, bytearray)) else base64.b64decode(data)
-    decoded = np.frombuffer(data, dtype=np.dtype(array["dtype"]).newbyteorder("<"))
-    shape = array.get("shape")
-    if shape:
-        sizes = shape.split(",") if isinstance(shape, str) else shape
-        decoded = decoded.reshape([int(size) for size in sizes])
-    return decoded
+    """Hash of a figure by content: only what can be seen changes it."""
+    return results.digest({"version": VERSION, "figure": figure.to_plotly_json()})
 
 
 # --------------------------------------------------------------------------- files
