@@ -17,7 +17,7 @@ from pypdf.generic import DictionaryObject, NameObject, StreamObject
 from scalebook.cli import main
 from scalebook.contract import ScalebookError
 from scalebook.project import deliverables, pdf_facts, specification
-from scalebook.publish import ledger_digest
+from scalebook.values import ledger_digest
 
 
 def rows(root: Path) -> dict[str, deliverables.Deliverable]:

@@ -15,7 +15,7 @@ from scalebook import contract, study
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.project import new_study
-from scalebook.publish import texts
+from scalebook.publish import sentences
 from scalebook.values import Value
 from scalebook.values.sentences import load
 
@@ -76,11 +76,11 @@ def test_its_sentence_follows_the_data(tmp_path):
 def test_a_sentence_that_cannot_be_made_is_one_line(study_root, written, told):
     (study_root / "book").mkdir()
     (study_root / "book/sentences.py").write_text(written, encoding="utf-8")
-    texts.forget()
+    sentences.forget()
     with pytest.raises(ScalebookError) as caught:
-        texts.text("a")
+        sentences.text("a")
     assert told in str(caught.value) and "\n" not in str(caught.value)
-    texts.forget()
+    sentences.forget()
 
 
 def test_what_it_says_of_reported_numbers_and_machines_is_right(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import closure, execute, notebooks
+from scalebook.publish.notebooks import dependencies, execute, update
 
 NOTEBOOK = """\
 # %% [markdown]
@@ -47,12 +47,12 @@ def make(root: Path) -> None:
     (root / "notebooks" / "tiny.py").write_text(NOTEBOOK)
 
 
-def declared(root: Path, *names: str) -> list[notebooks.Notebook]:
-    return notebooks.declared(root, root / "_build", list(names or ["tiny"]))
+def loaded(root: Path, *names: str) -> list[update.Notebook]:
+    return update.load(root, root / "_build", list(names or ["tiny"]))
 
 
 def stale(root: Path) -> str | None:
-    return notebooks.why_stale(declared(root)[0], notebooks.Answers())
+    return update.why_stale(loaded(root)[0], update.Answers())
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def executed(tmp_path_factory) -> Path:
     """A study with one notebook, executed once."""
     root = tmp_path_factory.mktemp("executed")
     make(root)
-    (outcome,) = notebooks.update(declared(root), root, lambda _: None)
+    (outcome,) = update.execute_stale(loaded(root), root, lambda _: None)
     assert outcome.state == "executed", outcome.message
     return root
 
@@ -76,7 +76,7 @@ def root(executed, tmp_path, monkeypatch) -> Path:
 
 def test_an_executed_notebook_is_current_and_free_of_time_and_place(root, executed):
     assert stale(root) is None
-    text = declared(root)[0].output.read_text()
+    text = loaded(root)[0].output.read_text()
     assert "77.42" in text
     assert str(executed) not in text and "start_time" not in text and "shell.execute" not in text
 
@@ -94,7 +94,7 @@ def test_without_its_executed_form_it_is_stale(root, name):
 
 
 def test_a_damaged_executed_form_is_stale(root):
-    with open(declared(root)[0].output, "a") as file:
+    with open(loaded(root)[0].output, "a") as file:
         file.write(" ")
     assert stale(root) == "its executed file was changed"
 
@@ -120,17 +120,17 @@ def test_another_answer_is_stale_and_an_equal_one_is_not(root):
 
 
 def test_another_module_is_stale(root, monkeypatch):
-    real = closure.module_hashes
+    real = dependencies.module_hashes
 
     def edited(source):
         return {**real(source), "scalebook.results.catalogue": "0" * 64}
 
-    monkeypatch.setattr(closure, "module_hashes", edited)
+    monkeypatch.setattr(dependencies, "module_hashes", edited)
     assert stale(root) == "scalebook.results.catalogue changed"
 
 
 def test_another_library_is_stale(root):
-    record = declared(root)[0].record
+    record = loaded(root)[0].record
     content = json.loads(record.read_text())
     content["versions"]["plotly"] = "0.0.0"
     record.write_text(json.dumps(content))
@@ -140,13 +140,13 @@ def test_another_library_is_stale(root):
 def test_one_failing_notebook_leaves_the_others_and_its_last_good_form(root):
     source = root / "notebooks" / "broken.py"
     source.write_text("# %%\n1 + 1\n")
-    assert notebooks.update(declared(root, "broken"), root, lambda _: None)[0].state == "executed"
-    good = declared(root, "broken")[0].output.read_bytes()
+    assert update.execute_stale(loaded(root, "broken"), root, lambda _: None)[0].state == "executed"
+    good = loaded(root, "broken")[0].output.read_bytes()
     source.write_text(FAILING)
     (root / "notebooks" / "tiny.py").write_text(NOTEBOOK + "job\n")
 
     told = []
-    broken, tiny = notebooks.update(declared(root, "broken", "tiny"), root, told.append)
+    broken, tiny = update.execute_stale(loaded(root, "broken", "tiny"), root, told.append)
 
     assert (broken.state, tiny.state) == ("failed", "executed") and len(told) == 2
     assert broken.message.startswith("notebooks/broken.py: code cell 2: KeyError: ")
@@ -158,13 +158,13 @@ def test_one_failing_notebook_leaves_the_others_and_its_last_good_form(root):
 
 def test_a_cell_that_takes_too_long_is_named(root):
     (root / "notebooks" / "slow.py").write_text("# %%\n1\n\n# %%\nimport time; time.sleep(6000)\n")
-    (outcome,) = notebooks.update(declared(root, "slow"), root, lambda _: None, timeout=10)
+    (outcome,) = update.execute_stale(loaded(root, "slow"), root, lambda _: None, timeout=10)
     assert outcome.message == "notebooks/slow.py: code cell 2: took longer than 10 s"
 
 
 def test_a_kernel_that_dies_is_named(root):
     (root / "notebooks" / "dies.py").write_text("# %%\n1\n\n# %%\nimport os; os._exit(3)\n")
-    (outcome,) = notebooks.update(declared(root, "dies"), root, lambda _: None)
+    (outcome,) = update.execute_stale(loaded(root, "dies"), root, lambda _: None)
     assert outcome.message == "notebooks/dies.py: code cell 2: the kernel died"
 
 
@@ -190,7 +190,7 @@ def test_the_book_never_lets_a_notebook_submit(root):
         "# %%\nfrom scalebook import launch, study\n"
         'launch.submit(study.resolve(study.load(), "quick", "local"))\n'
     )
-    (outcome,) = notebooks.update(declared(root, "submits"), root, lambda _: None)
+    (outcome,) = update.execute_stale(loaded(root, "submits"), root, lambda _: None)
     assert outcome.state == "failed" and "never trains" in outcome.message
 
 
@@ -198,10 +198,10 @@ def test_parameters_must_exist(root):
     with open(root / "study.yaml", "a") as file:
         file.write("notebooks:\n  tiny: {jbo: 1}\n")
     with pytest.raises(ScalebookError, match=r"notebooks\.tiny\.jbo: no such parameter.*has job"):
-        declared(root)
+        loaded(root)
 
 
-# --------------------------------------------------------------------------- closure
+# --------------------------------------------------------------------------- dependencies
 
 
 @pytest.fixture
@@ -224,29 +224,29 @@ def package(tmp_path) -> Path:
     return tmp_path / "package"
 
 
-def test_the_closure_follows_imports_in_functions_relative_and_round(package):
-    found = closure.module_hashes("%matplotlib inline\nfrom scalebook import a\n", package)
+def test_dependencies_follow_imports_in_functions_relative_and_round(package):
+    found = dependencies.module_hashes("%matplotlib inline\nfrom scalebook import a\n", package)
     assert list(found) == [
         "scalebook", "scalebook.a", "scalebook.a.near", "scalebook.b", "scalebook.c",
         "scalebook.c.deep",
     ]  # fmt: skip
 
 
-def test_the_closure_sees_an_edit_and_survives_broken_code(package):
+def test_dependencies_show_an_edit_and_survive_broken_code(package):
     source = "from scalebook import d, b"
-    before = closure.module_hashes(source, package)
+    before = dependencies.module_hashes(source, package)
     assert "scalebook.d" in before
     (package / "c" / "deep.py").write_text("x = 1\n")
-    after = closure.module_hashes(source, package)
+    after = dependencies.module_hashes(source, package)
     assert {name for name in after if after[name] != before.get(name)} == {"scalebook.c.deep"}
 
 
 def test_a_comment_or_another_layout_is_no_edit(package):
-    before = closure.module_hashes("from scalebook import b", package)
+    before = dependencies.module_hashes("from scalebook import b", package)
     path = package / "b.py"
     path.write_text("# why\n" + path.read_text().replace("thing = 1", "thing = (\n    1\n)"))
-    assert closure.module_hashes("from scalebook import b", package) == before
+    assert dependencies.module_hashes("from scalebook import b", package) == before
 
 
 def test_standard_modules_and_plain_notebooks_rest_on_nothing(package):
-    assert closure.module_hashes("import json, scalebookish\n", package) == {}
+    assert dependencies.module_hashes("import json, scalebookish\n", package) == {}

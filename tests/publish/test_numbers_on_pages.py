@@ -12,7 +12,7 @@ from book_helpers import jb, put_back
 from fabricate import add_run
 from paths import REPOSITORY
 
-from scalebook.publish import ledger_digest
+from scalebook.values import ledger_digest
 
 CONFIG = """\
 title: Small

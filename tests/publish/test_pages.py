@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import mathml, mathvalues, plotly_mime, plots, sphinx_ext, tables, values
+from scalebook.publish import maths, plotly_mime, plots, sphinx_ext, tables, values
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & ]]>"
 
@@ -87,7 +87,7 @@ def test_the_caption_a_notebook_shows_below_a_figure_is_not_shown_twice():
 
 @pytest.mark.parametrize("tex", [r"S_p = \frac{X_p}{X_1}", r"a &= b \\ c &= d", "x < y"])
 def test_formulas_become_mathml_with_their_source(tex):
-    found = mathml.to_mathml(tex, block=True)
+    found = maths.to_mathml(tex, block=True)
     assert found.startswith("<math") and found.endswith("</math>")
     assert '<annotation encoding="application/x-tex">' in found
 
@@ -95,11 +95,11 @@ def test_formulas_become_mathml_with_their_source(tex):
 @pytest.mark.parametrize("text", ["<script>", "<b>x</b>", '<mi onclick="x"/>', "R&D"])
 def test_markup_in_a_formula_is_refused(text):
     with pytest.raises(ValueError):
-        mathml.to_mathml(rf"\text{{{text}}}", block=False)
+        maths.to_mathml(rf"\text{{{text}}}", block=False)
 
 
 def test_aligned_lines_get_no_number_of_their_own():
-    found = mathml.to_mathml(r"\begin{align} a &= b \\ c &= d \end{align}", block=True)
+    found = maths.to_mathml(r"\begin{align} a &= b \\ c &= d \end{align}", block=True)
     assert "(1)" not in found.partition("<annotation")[0]
 
 
@@ -217,14 +217,14 @@ def formula(tex: str, **value) -> nodes.math:
     ],
 )
 def test_a_number_in_a_formula_is_tex_for_print(number, unit, tex):
-    assert mathvalues.as_tex(formula(r"x = \sbval{0}", number=number, unit=unit)) == tex
+    assert maths.as_tex(formula(r"x = \sbval{0}", number=number, unit=unit)) == tex
 
 
 @pytest.mark.parametrize("tex", [r"S_{\sbval{0}}", r"\frac{\sbval{0}}{2}", r"2\sbval{0}^2"])
 def test_a_number_in_a_formula_keeps_its_note_in_html(tex):
     node = formula(tex, number="4,460", unit="<b>")
     builder = SimpleNamespace(env=SimpleNamespace(), current_docname="x")
-    math, notes = mathml._render(SimpleNamespace(builder=builder), node, False)
+    math, notes = maths.render(SimpleNamespace(builder=builder), node, False)
     assert "<mn>4,460</mn><mtext>\u00a0&lt;b&gt;</mtext></mrow>" in math
     assert 'tabindex="0"' in math and 'aria-describedby="sb-note-1"' in math
     assert 'id="sb-note-1"' in notes and "91827" not in math
@@ -235,5 +235,5 @@ def test_a_number_in_a_formula_keeps_its_note_in_html(tex):
 def test_a_formula_on_a_slide_shows_the_number_alone():
     builder = SimpleNamespace(env=SimpleNamespace(), current_docname="x", name="revealjs")
     node = formula(r"x = \sbval{0}", number="4,460", unit="")
-    math, notes = mathml._render(SimpleNamespace(builder=builder), node, False)
+    math, notes = maths.render(SimpleNamespace(builder=builder), node, False)
     assert "<mrow><mn>4,460</mn></mrow>" in math and notes == ""

@@ -14,11 +14,12 @@ from docutils import nodes
 from hypothesis import given
 from hypothesis import strategies as st
 from paths import REPOSITORY
+from sphinx_external_toc.parsing import parse_toc_data
 
 from scalebook.contract import ScalebookError
 from scalebook.figures import rendering
-from scalebook.publish import html_nodes, pdf, tex
-from scalebook.publish.latex import documents, log, tables
+from scalebook.publish import html_nodes, pdf
+from scalebook.publish.latex import documents, tables, tex
 
 NAMES = ("paper", "proposal", "book")
 
@@ -168,7 +169,7 @@ def test_a_document_is_whole(typeset_study, name):
     assert fonts and all(line.split()[-5] == "yes" for line in fonts)  # embedded
     pages = asked("pdftotext", "-layout", made, "-").split("\f")[:-1]
     assert all(len(text.split()) > 3 for text in pages)
-    assert log.complaints(made.with_suffix(".log")) == []
+    assert tex.complaints(made.with_suffix(".log")) == []
 
 
 @pytest.mark.tex
@@ -226,13 +227,15 @@ def test_the_same_study_gives_the_same_bytes(typeset_study, tmp_path, monkeypatc
 
 
 def test_documents_are_a_matter_of_the_configuration():
-    found = documents.declared(
-        {"paper": "paper", "all": {"class": "book", "title": "T"}}, "book/index"
+    site_map = parse_toc_data({"format": "jb-book", "root": "book/index"})
+    found = documents.load(
+        {"paper": "paper", "all": {"class": "book", "title": "T"}}, Path("/nowhere"), site_map
     )
-    assert [(one.name, one.page, one.style) for one in found] == [
-        ("paper", "book/paper", "paper"), ("all", "book/index", "book"),
-    ]  # fmt: skip
-    assert [one.name for one in documents.declared({}, "index")] == ["book"]
+    assert [(one.name, one.page, one.style, one.appendix) for one in found] == [
+        ("paper", "book/paper", "paper", ()),
+        ("all", "book/index", "book", ("book/provenance",)),
+    ]
+    assert [one.name for one in documents.load({}, Path("/nowhere"), None)] == ["book"]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +243,7 @@ def test_documents_are_a_matter_of_the_configuration():
 )
 def test_a_document_that_cannot_be_understood_is_named(setting):
     with pytest.raises(ScalebookError, match=r"^_config.yml: scalebook_documents: [^\n]+$"):
-        documents.declared(setting, "book/index")
+        documents.load(setting, Path("/nowhere"), None)
 
 
 def test_the_day_is_that_of_the_last_commit_beside_docs(tmp_path, monkeypatch):
@@ -329,7 +332,7 @@ def test_complaints_name_what_sticks_out(tmp_path):
         "LaTeX Warning: Reference `a' on page 1 undefined on input line 3.\n"
         "Package hyperref Warning: Token not allowed\n"
     )
-    assert log.complaints(path) == [
+    assert tex.complaints(path) == [
         "paper: line overfull by 12.5 pt in paragraph at lines 3--4, near 'some words'",
         "paper: no character ✗ in texgyretermes",
         "paper: Reference `a' on page 1 undefined on input line 3.",

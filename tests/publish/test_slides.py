@@ -13,7 +13,9 @@ from paths import REPOSITORY
 from scalebook import study
 from scalebook.contract import ScalebookError
 from scalebook.figures.plan import level
-from scalebook.publish.slides import chapters, deck, slide_nodes
+from scalebook.publish import pages
+from scalebook.publish.slides import deck, revealjs
+from scalebook.publish.slides.page import MADE_FROM, is_current, made_from
 from scalebook.values import ledger
 
 SOURCE = (REPOSITORY / "book" / "slides.md").read_text()
@@ -50,9 +52,9 @@ def test_every_number_on_the_slides_is_in_the_ledger(monkeypatch):
 
 def test_a_figure_has_the_size_of_its_class_and_large_letters():
     figure = SimpleNamespace(get=lambda name, default: ["deck-half"])
-    assert slide_nodes.figure_size(SimpleNamespace(parent=figure)) == (570, 400)
-    for width, height in slide_nodes.FIGURES.values():
-        assert width <= slide_nodes.SLIDE[0] - 120 and height <= slide_nodes.SLIDE[1] - 140
+    assert revealjs.figure_size(SimpleNamespace(parent=figure)) == (570, 400)
+    for width, height in revealjs.FIGURES.values():
+        assert width <= revealjs.SLIDE[0] - 120 and height <= revealjs.SLIDE[1] - 140
 
 
 def test_a_deck_with_other_content_is_not_linked(tmp_path):
@@ -60,15 +62,15 @@ def test_a_deck_with_other_content_is_not_linked(tmp_path):
     page.write_text("# Slides\n")
     env = SimpleNamespace(
         doc2path=lambda docname: str(page),
-        scalebook_inputs={"book/slides": {("value", "a"): "1", ("deck", "book/slides"): "x"}},
+        scalebook_pages={"book/slides": pages.Page({("value", "a"): "1", ("deck", "x"): "x"})},
     )
-    assert not chapters.is_current(env, tmp_path, "book/slides")
-    made = chapters.made_from(env, "book/slides")
+    assert not is_current(env, tmp_path, "book/slides")
+    made = made_from(env, "book/slides")
     assert made["inputs"] == {"value a": "1"}
-    deck.contract.write_json(tmp_path / chapters.MADE_FROM, made)
-    assert chapters.is_current(env, tmp_path, "book/slides")
-    env.scalebook_inputs["book/slides"]["value", "a"] = "2"
-    assert not chapters.is_current(env, tmp_path, "book/slides")
+    deck.contract.write_json(tmp_path / MADE_FROM, made)
+    assert is_current(env, tmp_path, "book/slides")
+    env.scalebook_pages["book/slides"].inputs["value", "a"] = "2"
+    assert not is_current(env, tmp_path, "book/slides")
 
 
 def test_no_slides_and_no_browser_are_one_line_each(tmp_path, monkeypatch):

@@ -11,8 +11,7 @@ from fabricate import add_allreduce, add_campaign, add_run, add_trace
 from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import ledger_digest
-from scalebook.values import Value, keys, ledger, lookup
+from scalebook.values import Value, keys, ledger, ledger_digest, lookup
 
 LITERATURE = """\
 numbers:

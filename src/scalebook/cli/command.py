@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,8 @@ def book(experiment: str | None) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
     from scalebook import launch
     from scalebook.figures import plot_files
-    from scalebook.publish import build, first_run
+    from scalebook.publish import build
+    from scalebook.publish.notebooks import first_run
 
     root = contract.find_root()
     with build.alone(root):
@@ -200,12 +200,10 @@ def book(experiment: str | None) -> None:
             loaded = study.load(root)
             chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
             first_run.ensure(root, chosen, launch.pick_system(loaded))
-        failed = build.build_book(root)
-    if not failed:
-        _tell_problems()
-        if notice := plot_files.stale_notice():
-            click.echo(notice)
-    sys.exit(failed)
+        click.echo(build.build_book(root))
+    _tell_problems()
+    if notice := plot_files.stale_notice():
+        click.echo(notice)
 
 
 @main.command()

@@ -55,7 +55,7 @@ def pdf() -> None:
     """Typeset the documents as PDFs, and copy those to release to docs/."""
     from scalebook.publish import pdf as typesetting
 
-    sys.exit(typesetting.build_pdfs(contract.find_root()))
+    typesetting.build_pdfs(contract.find_root())
 
 
 @click.command()

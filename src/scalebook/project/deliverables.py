@@ -20,8 +20,8 @@ from scalebook import results
 from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
 from scalebook.figures import build, plot_files, plots, rendering, theme
 from scalebook.project import pdf_facts, specification, typed
-from scalebook.publish import ledger_digest
 from scalebook.study.document import read
+from scalebook.values import ledger_digest
 
 FILE = "data/deliverables.yaml"
 

@@ -182,7 +182,7 @@ def _browser() -> Answer:
 
 
 def _tex() -> Answer:
-    from scalebook.publish import tex
+    from scalebook.publish.latex import tex
 
     gone = tex.missing()
     if not gone:

@@ -21,6 +21,7 @@ from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.project import deliverables
 from scalebook.publish.build import build_book
+from scalebook.values import ledger_digest
 
 #: Folder of the archives, below the study's root.
 FOLDER = "_build/release"
@@ -64,8 +65,7 @@ def release(root: Path, version: str, say: Callable[[str], None]) -> Path:
     name, about = _same_version(root, version)
     _in_place(root, say)
     shutil.rmtree(root / "_build" / "html", ignore_errors=True)  # no page of an older book
-    if build_book(root, say):
-        raise ScalebookError("release: the book was not built; see above")
+    say(str(build_book(root, say)))
     _clean(root)
     commit = _git(root, "rev-parse", "HEAD")
     seconds = int(_git(root, "show", "--no-patch", "--format=%ct", "HEAD"))
@@ -144,8 +144,6 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _manifest(files: dict[str, bytes], version: str, tag: str, commit: str) -> dict[str, Any]:
-    from scalebook.publish import ledger_digest
-
     return {
         "schema": "scalebook.release/1",
         "version": version,

@@ -4,7 +4,3 @@
 ``jb build .`` executes what is stale and builds the pages. `scalebook.publish.build` is the
 same behind ``scalebook book``.
 """
-
-from scalebook.publish.digests import ledger_digest
-
-__all__ = ["ledger_digest"]

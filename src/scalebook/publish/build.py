@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from scalebook.publish.messages import PREFIX
+from scalebook.contract import ScalebookError
+from scalebook.publish.pages import PREFIX
 from scalebook.train import locking
 
 _MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
@@ -33,7 +34,7 @@ def alone(root: Path) -> Iterator[None]:
         yield
 
 
-def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
+def build_book(root: Path, say: Callable[[str], None] = click.echo) -> Path:
     """Build the HTML book of a study.
 
     Warnings fail the build, after all pages have been written. The full output is kept
@@ -43,82 +44,90 @@ def build_book(root: Path, echo: Callable[[str], None] | None = None) -> int:
     ----------
     root : Path
         Folder of the study.
-    echo : callable, optional
-        Told each line worth showing; printed where left out, failures to standard error.
+    say : callable
+        Takes each line of progress.
 
     Returns
     -------
-    int
-        0, or 1 if the build failed.
-    """
-    say, complain = mouths(echo)
-    try:
-        run_jupyter_book(root, "html", say)
-    except BuildFailed as failure:
-        for line in failure.lines:
-            complain(line)
-        return 1
-    say(str(root / "_build" / "html" / "index.html"))
-    return 0
-
-
-def mouths(echo: Callable[[str], None] | None) -> tuple[Callable[[str], None], ...]:
-    """Where a command's lines go, and its complaints; to the standard streams without `echo`."""
-    return (
-        echo or (lambda line: print(line, flush=True)),
-        echo or (lambda line: print(line, file=sys.stderr, flush=True)),
-    )
-
-
-class BuildFailed(Exception):
-    """A build that ended with an error; `lines` say why."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__(lines[-1])
-        self.lines = lines
-
-
-def run_jupyter_book(root: Path, builder: str, say: Callable[[str], None]) -> Path:
-    """Run Jupyter Book on a study with warnings as errors; return the log with all it said.
+    Path
+        The page to open.
 
     Raises
     ------
-    BuildFailed
-        With the warnings and errors, and where the log is.
+    ScalebookError
+        If it fails. The warnings and errors are on standard error.
+    """
+    run_jupyter_book(root, "html", say)
+    return root / "_build" / "html" / "index.html"
+
+
+def run_jupyter_book(root: Path, builder: str, say: Callable[[str], None]) -> None:
+    """Run Jupyter Book on a study with warnings as errors.
+
+    Raises
+    ------
+    ScalebookError
+        If it fails. The warnings and errors are on standard error.
     """
     for name in ("_config.yml", "_toc.yml"):
         if not (root / name).is_file():
-            raise BuildFailed(
-                [f"{name}: not there, so there is no book to build: copy it from Scalebook"]
+            raise ScalebookError(
+                f"{name}: not there, so there is no book to build: copy it from Scalebook"
             )
-    log = root / "_build" / "scalebook" / ("build.log" if builder == "html" else f"{builder}.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
     # Jupyter Book has no __main__, and its script's first line breaks where paths hold spaces.
     start = "import sys; from jupyter_book.cli.main import main; sys.argv[0] = 'jb'; main()"
-    command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--builder", builder,
-               "."]  # fmt: skip
+    command = ["-c", start, "build", "-W", "--keep-going", "--builder", builder, "."]
+    run_quietly(command, root, "book", "build.log" if builder == "html" else f"{builder}.log", say)
+
+
+def run_quietly(
+    arguments: list[str], root: Path, product: str, log: str, say: Callable[[str], None]
+) -> None:
+    """Run Python with these arguments, keep what it writes in ``_build/scalebook/<log>``.
+
+    Only lines of this package's own are shown.
+
+    Raises
+    ------
+    ScalebookError
+        If it fails, so that the `product` is not there. The warnings and errors are on standard
+        error.
+    """
+    kept = root / "_build" / "scalebook" / log
+    kept.parent.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    with open(log, "w", encoding="utf-8") as file, subprocess.Popen(
-        command, cwd=root, env=environment, text=True, errors="replace",
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        for raw in process.stdout:
+    with (
+        open(kept, "w", encoding="utf-8") as file,
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=root,
+            env={
+                **os.environ,
+                "SCALEBOOK_ROOT": str(root),
+                "PYTHONUNBUFFERED": "1",
+                "NO_COLOR": "1",
+            },
+            text=True,
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        for raw in process.stdout or ():
             line = click.unstyle(raw.rstrip())
             file.write(line + "\n")
             lines.append(line)
             if line.startswith(PREFIX):
                 say(line.removeprefix(PREFIX))
     if process.returncode:
-        ending = f"the book was not built; everything said is in {log.relative_to(root)}"
-        raise BuildFailed([*telling(lines), ending])
-    return log
+        click.echo("\n".join(lines_that_matter(lines)), err=True)
+        raise ScalebookError(
+            f"the {product} was not built; everything said is in {kept.relative_to(root)}"
+        )
 
 
-def telling(lines: list[str], most: int = 20) -> list[str]:
+def lines_that_matter(lines: list[str], most: int = 20) -> list[str]:
     """Warnings and errors of a build, each once; its last lines where there are none."""
     found = [line for line in lines if _MATTERS.search(line) and not line.startswith(PREFIX)]
-    said = list(dict.fromkeys(found))
-    said = [line.replace(f"ERROR: {PREFIX}", "error: ") for line in said]
-    return (said or [line for line in lines if line.strip()][-5:])[:most]
+    once = [line.replace(f"ERROR: {PREFIX}", "error: ") for line in dict.fromkeys(found)]
+    return (once or [line for line in lines if line.strip()][-5:])[:most]

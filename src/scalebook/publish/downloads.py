@@ -6,6 +6,7 @@ in JupyterLab. A book holds the files that its pages link to in the same place.
 
 from __future__ import annotations
 
+import filecmp
 import html
 import re
 import shutil
@@ -19,10 +20,19 @@ from sphinx.application import Sphinx
 FOLDER = "results/profiling"
 #: What the page of origins may offer: committed results, and what numbers are read from.
 OFFERED = (
-    *(f"results/{folder}/" for folder in ("csv", "steps", "manifests", "logs", "allreduce")),
-    "results/profiling/", "data/reported/", "data/systems/", "data/cited/", "data/examples/",
-    "data/plan.yaml", "study.yaml",
-)  # fmt: skip
+    "results/csv/",
+    "results/steps/",
+    "results/manifests/",
+    "results/logs/",
+    "results/allreduce/",
+    "results/profiling/",
+    "data/reported/",
+    "data/systems/",
+    "data/cited/",
+    "data/examples/",
+    "data/plan.yaml",
+    "study.yaml",
+)
 
 _LINK = re.compile(r'<a href="\.\./([^"]+)" download')
 
@@ -55,10 +65,7 @@ def may_offer(root: Path, name: str) -> bool:
 def bring(app: Sphinx, name: str) -> None:
     """Copy a file of the study to its place in the book, unless it is there already."""
     source, target = Path(app.srcdir) / name, Path(app.outdir) / name
-    if source.is_file() and not _same(source, target):
+    there = target.is_file() and source.is_file() and filecmp.cmp(source, target, shallow=False)
+    if source.is_file() and not there:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-
-
-def _same(source: Path, target: Path) -> bool:
-    return target.is_file() and source.read_bytes() == target.read_bytes()

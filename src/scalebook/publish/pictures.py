@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
+from sphinx.builders.latex import LaTeXBuilder
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.transforms.post_transforms.images import ImageConverter
 
@@ -24,7 +25,7 @@ from scalebook import contract, figures
 from scalebook.contract import ScalebookError
 from scalebook.figures import COLUMN, WIDE, Size, rendering
 from scalebook.figures.plot_files import Drawing, pictures
-from scalebook.publish import messages, plots
+from scalebook.publish import pages, plots
 from scalebook.publish.latex.tables import layout
 
 PDF, SVG = "application/pdf", "image/svg+xml"
@@ -50,7 +51,7 @@ class StaticPlots(SphinxPostTransform):
         if PDF in forms and shutil.which(rendering.CONVERTER):
             suffix = ".pdf"
         drawings = [drawing(plot, _size(plot, builder, self.env.docname)) for plot in found]
-        for plot, picture in zip(found, pictures(drawings, folder, suffix, messages.say)):
+        for plot, picture in zip(found, pictures(drawings, folder, suffix, pages.say)):
             if picture is None:
                 plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
                 continue
@@ -74,7 +75,7 @@ class SvgToPdf(ImageConverter):
         try:
             contract.write_whole(Path(_to), rendering.to_pdf(Path(_from).read_bytes()))
         except ScalebookError as error:
-            messages.say(f"note: {Path(_from).name}: {error}")
+            pages.say(f"note: {Path(_from).name}: {error}")
             return False
         return True
 
@@ -85,7 +86,9 @@ def _size(plot: plots.study_plot, builder: Builder, page: str) -> Size:
     kept = figures.plots().get(plot.get("name", ""))
     if not asked or kept is None or not kept.column:
         return WIDE
-    themes = [entry[4] for entry in getattr(builder, "document_data", ()) if entry[0] == page]
+    if not isinstance(builder, LaTeXBuilder):
+        return WIDE
+    themes = [entry[4] for entry in builder.document_data if entry[0] == page]
     in_two = bool(themes) and all(layout(builder.themes.get(name)).count == 2 for name in themes)
     return COLUMN if in_two else WIDE
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from docutils import nodes
+from myst_nb.core.render import MimeData, NbElementRenderer
+
+from scalebook.publish import plots
 
 MIME = "application/vnd.plotly.v1+json"
 
@@ -28,12 +31,12 @@ class PlotlyMime:
     ]
 
     @staticmethod
-    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Node] | None:
+    def handle_mime(
+        renderer: NbElementRenderer, data: MimeData, inline: bool
+    ) -> list[nodes.Node] | None:
         """Turn a figure into nodes; None leaves other MIME types to myst-nb."""
         if data.mime_type != MIME:
             return None
-        from scalebook.publish import plots
-
         figure = json.loads(data.content) if isinstance(data.content, str) else data.content
         if inline:
             return [nodes.Text(plots.alt_text(figure))]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import html
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective, SphinxTranslator
+from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import figures
-from scalebook.contract import ScalebookError
-from scalebook.publish import inputs
+from scalebook.publish import pages
+from scalebook.publish.notebooks.dependencies import sha256
 
 #: Height of a figure that does not give its own, in pixels.
 HEIGHT = 420
@@ -93,20 +92,28 @@ def _finite(value: Any) -> Any:
 # --------------------------------------------------------------------------- HTML
 
 
-def visit_html(self: SphinxTranslator, node: study_plot) -> None:
-    """Write a labelled, focusable box and the figure's JSON beside it."""
-    self._sb_plots = getattr(self, "_sb_plots", 0) + 1
-    name = f"sb-plot-{self._sb_plots}"
+def box(node: study_plot, number: int, fallback: str = "") -> str:
+    """HTML of the `number`-th figure of a page: a labelled, focusable box, and JSON beside it.
+
+    ``scalebook.js`` draws it; `fallback` is further HTML for readers without scripts.
+    """
+    name = f"sb-plot-{number}"
     alt = html.escape(node["alt"])
-    self.body.append(
+    return (
         '<div class="sb-plot-box">'
         f'<div class="sb-plot" id="{name}" role="figure" aria-label="{alt}" tabindex="0" '
         f'style="height:{node["height"]}px">'
-        f"<noscript><p>{alt}</p><p>The interactive figure needs JavaScript.</p></noscript>"
+        f"<noscript><p>{alt}</p>{fallback}</noscript>"
         "</div></div>\n"
         f'<script type="application/json" class="sb-plot-data" data-for="{name}">'
         f"{node['figure']}</script>\n"
     )
+
+
+def visit_html(self: HTML5Translator, node: study_plot) -> None:
+    """Write a figure as `box` does."""
+    note = "<p>The interactive figure needs JavaScript.</p>"
+    self.body.append(box(node, pages.numbered(self, "plot"), note))
     raise nodes.SkipNode
 
 
@@ -122,22 +129,16 @@ def build(name: str) -> dict[str, Any]:
     ScalebookError
         If there is no such figure, or its numbers cannot be had.
     """
-    return json.loads(figures.build(name).to_json())
+    figure: dict[str, Any] = json.loads(figures.build(name).to_json())
+    return figure
 
 
-def digest(app: Sphinx, name: str) -> str:
-    """Digest of a figure as it would be drawn now."""
-    try:
-        return _digest(build(name))
-    except ScalebookError:
-        return ""
+def digest(figure: dict[str, Any]) -> str:
+    """Digest of a drawing."""
+    return sha256(script_json(figure))
 
 
-def _digest(figure: dict[str, Any]) -> str:
-    return hashlib.sha256(script_json(figure).encode()).hexdigest()
-
-
-class StudyFigure(SphinxDirective):
+class StudyFigure(pages.StudyDirective):
     """``{study-figure} NAME``: a figure of the study, numbered, with its caption.
 
     The content, where there is any, replaces the figure's own caption. ``:name:`` gives
@@ -145,34 +146,20 @@ class StudyFigure(SphinxDirective):
     it in one, laid out for that where it has such a layout.
     """
 
-    required_arguments = 1
+    kind = "figure"
     has_content = True
-    option_spec = {"name": directives.unchanged, "class": directives.class_option}  # noqa: RUF012
+    option_spec: ClassVar = {"name": directives.unchanged, "class": directives.class_option}
 
-    def run(self) -> list[nodes.Node]:
+    def show(self, name: str) -> list[nodes.Node]:
         """Build the figure now, so that the page says what the results say."""
-        name = self.arguments[0].strip()
-        source, line = self.get_source_info()
-        try:
-            figure = build(name)
-        except ScalebookError as error:
-            inputs.note(self.env, "figure", name, "")
-            inputs.problem(
-                self.env, f"{inputs.place(self.env, source, line)}: study-figure: {error}"
-            )
-            return []
-        inputs.note(self.env, "figure", name, _digest(figure))
-        node = nodes.figure("", plot_node(figure, name), classes=["sb-figure"])
+        figure = build(name)
+        self.note(name, digest(figure))
+        plot = plot_node(figure, name)
+        node = nodes.figure("", plot, classes=["sb-figure"])
         node["classes"] += self.options.get("class", [])
         caption = nodes.caption()
-        if self.content:
-            holder = nodes.Element()
-            self.state.nested_parse(self.content, self.content_offset, holder)
-            for paragraph in holder.findall(nodes.paragraph):
-                caption += paragraph.children
-                break
-        else:
-            caption += nodes.Text(caption_text(figure) or node[0]["alt"])
+        own = nodes.Text(caption_text(figure) or plot["alt"])
+        caption += self.caption() if self.content else own
         node += caption
         self.set_source_info(node)
         self.add_name(node)
@@ -183,4 +170,4 @@ def setup(app: Sphinx) -> None:
     """Register node and directive."""
     app.add_node(study_plot, html=(visit_html, None))
     app.add_directive("study-figure", StudyFigure)
-    inputs.DIGESTS["figure"] = digest
+    pages.DIGESTS["figure"] = lambda app, name: digest(build(name))

@@ -11,11 +11,12 @@ import json
 import os
 from pathlib import Path
 
+import playwright
 from sphinx.application import Sphinx
 
 from scalebook import contract
 from scalebook.figures import rendering
-from scalebook.publish import messages
+from scalebook.publish import pages
 
 BUILDER = "singlehtml"
 #: Says that ``index.html`` is the one page.
@@ -27,7 +28,7 @@ def setup(app: Sphinx) -> None:
     """Offer the browser before the pages are built, put the page in its place after."""
     app.connect("builder-inited", _clear)
     app.connect("builder-inited", _offer_browser)
-    app.connect("build-finished", _place)
+    app.connect("build-finished", _move_to_top)
 
 
 def _clear(app: Sphinx) -> None:
@@ -43,21 +44,19 @@ def _offer_browser(app: Sphinx) -> None:
         return
     program = rendering.browser()
     if program is None:
-        messages.say("note: no browser to print with: install chromium, or set BROWSER_PATH")
+        pages.say("note: no browser to print with: install chromium, or set BROWSER_PATH")
         return
     folder = Path(app.outdir).parent / "scalebook" / "browsers"
-    for place in _places():
-        link = folder / place
+    for name in _expected():
+        link = folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(Path(program).resolve())
     os.environ[_VARIABLE] = str(folder)
 
 
-def _places() -> list[str]:
+def _expected() -> list[str]:
     """Where this release of playwright looks for the browsers it can print with."""
-    import playwright
-
     listed = Path(playwright.__file__).parent / "driver" / "package" / "browsers.json"
     revisions = {one["name"]: one["revision"] for one in json.loads(listed.read_text())["browsers"]}
     chromium = f"chromium-{revisions['chromium']}"
@@ -70,7 +69,7 @@ def _places() -> list[str]:
     ]
 
 
-def _place(app: Sphinx, error: Exception | None) -> None:
+def _move_to_top(app: Sphinx, error: Exception | None) -> None:
     """Put the page where its style sheets and pictures are looked for from: at the top."""
     out = Path(app.outdir)
     name = f"{app.config.root_doc}.html"

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import functools
-import html
+import itertools
 import json
 import tempfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from scalebook import contract
+import nbformat
+import pandas as pd
+import plotly
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from scalebook import __version__, contract, results
+from scalebook.analysis.comparable import SYNTHETIC
 from scalebook.contract import ScalebookError
 from scalebook.publish import plots
-from scalebook.publish.execute import execute
+from scalebook.publish.notebooks.execute import execute
 from scalebook.publish.plotly_mime import MIME
 
 #: Folder of the reports, below the study's root.
@@ -31,8 +39,6 @@ def find(run: str) -> str:
     ScalebookError
         If no run, or more than one, is called so.
     """
-    from scalebook import results
-
     known = results.runs()
     known = known[known["kind"] != "reported"]
     stems = list(dict.fromkeys(map(str, known["stem"])))
@@ -68,8 +74,6 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
     ScalebookError
         If there is no such run, or its files cannot be read.
     """
-    import nbformat
-
     stem = find(run)
     with (
         resources.as_file(_HERE / "templates") as templates,
@@ -89,11 +93,8 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
     return out
 
 
-def _page(notebook: Any, stem: str, templates: Path) -> str:
+def _page(notebook: nbformat.NotebookNode, stem: str, templates: Path) -> str:
     """Executed notebook as HTML with all it needs inside."""
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
-
     # A figure before the words beside it.
     kinds = {"display_data_priority": [MIME, "text/html", "text/plain"]}
     exporter = HTMLExporter(
@@ -103,28 +104,21 @@ def _page(notebook: Any, stem: str, templates: Path) -> str:
         embed_images=True,
         exclude_anchor_links=True,
     )
-    exporter.register_filter("study_plot", functools.partial(_plot, drawn=[]))
+    exporter.register_filter("study_plot", functools.partial(_plot, counter=itertools.count(1)))
     page, _ = exporter.from_notebook_node(notebook, resources={"report": _parts(stem)})
     return page
 
 
 def _parts(stem: str) -> dict[str, str]:
     """What the template puts around the cells."""
-    import plotly
-
-    from scalebook import __version__, results
-    from scalebook.analysis.comparable import SYNTHETIC
-
     run = results.runs(stem=stem)
     run = run[run["kind"] != "reported"].iloc[0]
     plotly_js = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    synthetic = run["dataset"] == SYNTHETIC
+    warning = "SYNTHETIC DATA: generated images, the accuracies mean nothing."
     return {
         "title": f"Run {stem}",
         "lead": _lead(run),
-        "warning": "SYNTHETIC DATA: generated images, the accuracies mean nothing."
-        if synthetic
-        else "",
+        "warning": warning if run["dataset"] == SYNTHETIC else "",
         "css": (_HERE / "templates/report/report.css").read_text(encoding="utf-8"),
         "script": _inline((_HERE / "static/scalebook.js").read_text(encoding="utf-8")),
         "plotly": _inline(plotly_js.read_text(encoding="utf-8")),
@@ -133,16 +127,16 @@ def _parts(stem: str) -> dict[str, str]:
     }
 
 
-def _lead(run: Any) -> str:
+def _lead(run: pd.Series) -> str:
     """The run in one sentence."""
     epochs = int(run["epochs_done"] or 0)
-    said = [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
-    if run["throughput"] == run["throughput"]:
-        said.append(f"{run['throughput']:,.0f} images/s")
-    if run["final_val_acc"] == run["final_val_acc"]:
-        said.append(f"{run['final_val_acc']:.1f} % validation accuracy")
-    place = run["system"] or "a system that is not known"
-    return f"Experiment {run['experiment']} on {place}, {run['status']}: {', '.join(said)}."
+    parts = [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
+    if pd.notna(run["throughput"]):
+        parts.append(f"{run['throughput']:,.0f} images/s")
+    if pd.notna(run["final_val_acc"]):
+        parts.append(f"{run['final_val_acc']:.1f} % validation accuracy")
+    system = run["system"] or "a system that is not known"
+    return f"Experiment {run['experiment']} on {system}, {run['status']}: {', '.join(parts)}."
 
 
 def _inline(script: str) -> str:
@@ -150,20 +144,10 @@ def _inline(script: str) -> str:
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _plot(data: dict[str, Any], drawn: list[str]) -> str:
+def _plot(data: dict[str, Any], counter: Iterator[int]) -> str:
     """Box of a figure and its JSON, as `scalebook.js` looks for them."""
     figure = data.get(MIME)
     if figure is None:
         return ""
     figure = json.loads(figure) if isinstance(figure, str) else figure
-    node = plots.plot_node(figure)
-    name = f"sb-plot-{len(drawn) + 1}"
-    drawn.append(name)
-    alt = html.escape(node["alt"])
-    return (
-        f'<div class="sb-plot-box"><div class="sb-plot" id="{name}" role="figure" '
-        f'aria-label="{alt}" tabindex="0" style="height:{node["height"]}px">'
-        f"<noscript><p>{alt}</p></noscript></div>"
-        f'</div>\n<script type="application/json" class="sb-plot-data" data-for="{name}">'
-        f"{node['figure']}</script>"
-    )
+    return plots.box(plots.plot_node(figure), next(counter))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import plotly
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.environment import BuildEnvironment
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import __version__
@@ -26,48 +26,58 @@ from scalebook.contract import ScalebookError
 from scalebook.publish import (
     downloads,
     html_nodes,
-    inputs,
     latex,
-    mathml,
-    mathvalues,
-    messages,
-    notebooks,
+    maths,
+    pages,
     pictures,
     plotly_mime,
     plots,
     printing,
-    provenance,
+    provenance_page,
+    sentences,
+    slides,
     tables,
-    texts,
     values,
 )
-from scalebook.publish.closure import sha256
-from scalebook.publish.slides import chapters, slide_nodes
+from scalebook.publish.notebooks import update
+from scalebook.publish.notebooks.dependencies import sha256
+from scalebook.publish.slides.page import BUILDER
 
+#: What each adds to Sphinx is in its own `setup`.
+PARTS = (
+    downloads,
+    html_nodes,
+    latex,
+    maths,
+    pages,
+    pictures,
+    plots,
+    printing,
+    provenance_page,
+    sentences,
+    slides,
+    tables,
+    values,
+)
 STATIC = Path(__file__).parent / "static"
 _TAG = re.compile(r"<[^>]*>")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
-    for part in (downloads, html_nodes, latex, mathml, mathvalues, pictures, plots, printing,
-                 provenance, chapters, slide_nodes, tables, texts, values):  # fmt: skip
+    for part in PARTS:
         part.setup(app)
     # The theme extends the writers that are registered, and its own only where none is: ours for
     # LaTeX and slides would leave the pages without scrolling tables.
     app.set_translator("html", HTML5Translator)
-    inputs.DIGESTS["notebook"] = _notebook_digest
-    app.add_config_value("scalebook_cell_timeout", notebooks.CELL_TIMEOUT, "")
+    pages.DIGESTS["notebook"] = _notebook_digest
+    app.add_config_value("scalebook_cell_timeout", update.CELL_TIMEOUT, "")
     app.add_config_value("scalebook_code", "", "env")
     app.connect("config-inited", _configure, priority=300)  # before myst-nb reads its formats
     app.connect("config-inited", _read_only_the_toc, priority=950)  # after the toc is read
     app.connect("builder-inited", _bring_static_files)
     app.connect("builder-inited", _execute_notebooks, priority=900)
-    app.connect("env-get-outdated", inputs.outdated)
-    app.connect("env-purge-doc", inputs.purge)
-    app.connect("env-merge-info", inputs.merge)
     app.connect("source-read", _show_executed)
-    app.connect("env-updated", _stop_on_problems)
     app.connect("doctree-resolved", _drop_launcher, priority=900)
     app.connect("html-page-context", _load_scripts, priority=900)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
@@ -106,10 +116,8 @@ def _read_only_the_toc(app: Sphinx, config: Config) -> None:
 
 
 def _bring_static_files(app: Sphinx) -> None:
-    if app.builder.format != "html" or app.builder.name == chapters.BUILDER:
+    if app.builder.format != "html" or app.builder.name == BUILDER:
         return
-    import plotly
-
     bundle = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     app.config.html_static_path += [str(STATIC), str(bundle)]
     app.add_css_file("scalebook.css")
@@ -124,57 +132,46 @@ def _execute_notebooks(app: Sphinx) -> None:
     root = Path(app.srcdir)
     os.environ["SCALEBOOK_ROOT"] = str(root)  # the study being built, whatever the directory
     os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
-    for kept in (plots.build, values.numbers):
-        kept.cache_clear()
-    texts.forget()
-    if gone := _without_page(app):
-        messages.end(gone)
-    names = [doc.partition("/")[2] for doc in _documents(app) if _is_notebook(app, doc)]
+    for function in (plots.build, values.numbers):
+        function.cache_clear()
+    sentences.forget()
+    # Pages of the book in their order, as ``_toc.yml`` has them.
+    named = getattr(app.config, "external_site_map", None) or sorted(app.project.discover())
+    endings = [*app.config.source_suffix, ".md", ".py"]
+    if missing := [
+        f"_toc.yml: {docname}: no {docname}.md there: write it, or take the line out"
+        for docname in named
+        if not any((root / f"{docname}{ending}").is_file() for ending in endings)
+    ]:
+        pages.end(missing)
+    names = [docname.partition("/")[2] for docname in named if _is_notebook(app, docname)]
     try:
-        found = notebooks.declared(root, Path(app.outdir).parent, names)
-        outcomes = notebooks.update(
-            found, root, lambda outcome: _say(outcome), timeout=app.config.scalebook_cell_timeout
+        found = update.load(root, Path(app.outdir).parent, names)
+        outcomes = update.execute_stale(
+            found, root, _say, timeout=app.config.scalebook_cell_timeout
         )
     except ScalebookError as error:
-        messages.end([str(error)])
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    if failed:
-        messages.end([outcome.message for outcome in failed])
-
-
-def _documents(app: Sphinx) -> list[str]:
-    """Pages of the book in their order, as ``_toc.yml`` has them."""
-    site_map = getattr(app.config, "external_site_map", None)
-    return list(site_map) if site_map is not None else sorted(app.project.discover())
-
-
-def _without_page(app: Sphinx) -> list[str]:
-    """A line for each page that ``_toc.yml`` names and that is not there."""
-    root = Path(app.srcdir)
-    endings = [*app.config.source_suffix, ".md", ".py"]
-    return [
-        f"_toc.yml: {docname}: no {docname}.md there: write it, or take the line out"
-        for docname in _documents(app)
-        if not any((root / f"{docname}{ending}").is_file() for ending in endings)
-    ]
+        pages.end([str(error)])
+    if failed := [outcome.message for outcome in outcomes if outcome.state == "failed"]:
+        pages.end(failed)
 
 
 def _is_notebook(app: Sphinx, docname: str) -> bool:
     folder, _, name = docname.partition("/")
     source = Path(app.srcdir) / f"{docname}.py"
-    return folder == notebooks.FOLDER and "/" not in name and source.is_file()
+    return folder == update.FOLDER and "/" not in name and source.is_file()
 
 
-def _say(outcome: notebooks.Outcome) -> None:
+def _say(outcome: update.Outcome) -> None:
     seconds = f"{outcome.seconds:5.1f} s" if outcome.state != "current" else ""
     why = f"  ({outcome.message})" if outcome.state == "executed" else ""
     line = f"{outcome.notebook.name:<16} {outcome.state:<9} {seconds}{why}"
-    messages.say(line.rstrip())
+    pages.say(line.rstrip())
 
 
 def _executed_path(app: Sphinx, docname: str) -> Path:
     name = docname.partition("/")[2]
-    return notebooks.folder(Path(app.outdir).parent) / f"{name}.ipynb"
+    return update.folder(Path(app.outdir).parent) / f"{name}.ipynb"
 
 
 def _notebook_digest(app: Sphinx, docname: str) -> str:
@@ -191,7 +188,7 @@ def _show_executed(app: Sphinx, docname: str, source: list[str]) -> None:
         if cell.cell_type == "code":
             cell.outputs = _without_captions(cell.outputs)
     source[0] = nbformat.writes(notebook)
-    inputs.note(app.env, "notebook", docname, _notebook_digest(app, docname))
+    pages.current(app.env).inputs["notebook", docname] = _notebook_digest(app, docname)
 
 
 def _without_captions(outputs: list[Any]) -> list[Any]:
@@ -210,19 +207,11 @@ def _without_captions(outputs: list[Any]) -> list[Any]:
 
 def read_notebook(text: str) -> nbformat.NotebookNode:
     """Read what `_show_executed` put in place of a ``.py`` source; for myst-nb."""
-    return nbformat.reads(text, as_version=4)
+    notebook: nbformat.NotebookNode = nbformat.reads(text, as_version=4)
+    return notebook
 
 
 # --------------------------------------------------------------------------- pages
-
-
-def _stop_on_problems(app: Sphinx, env: BuildEnvironment) -> None:
-    """End the build before a page is written if one of them could not be made."""
-    found = inputs.problems(env)
-    if found:
-        # The pages read just now are incomplete: the next build reads all anew.
-        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
-        messages.end(found)
 
 
 def _drop_launcher(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -233,7 +222,11 @@ def _drop_launcher(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 
 def _load_scripts(
-    app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document | None
+    app: Sphinx,
+    pagename: str,
+    template: str,
+    context: dict[str, Any],  # as Sphinx hands it to the theme
+    doctree: nodes.document | None,
 ) -> None:
     """Load plotly.js on pages with figures, and the launcher of remote kernels on none."""
     for kind in ("script_files", "css_files"):  # the builder's own lists, reset for each page

@@ -22,38 +22,41 @@ name                                      rows
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import ClassVar
 
 import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util.docutils import SphinxDirective
 
+from scalebook import results
+from scalebook.analysis import benchmarking_rules
 from scalebook.contract import ScalebookError
-from scalebook.publish import frames, frames_plan, inputs, values
+from scalebook.publish import pages, plan_tables, result_tables, values
+from scalebook.values import Value
 
 #: Tables by name; each function gives a DataFrame whose cells are text, `Shown` or `Value`.
 #: A name that ends in ``.*`` takes what stands there, split at dots, as arguments. To add one,
 #: add a line here and a row above.
 TABLES: dict[str, Callable[..., pd.DataFrame]] = {
-    "runs": frames.runs,
-    "results": frames.results,
-    "scaling.*": frames.scaling,
-    "claims": frames.claims,
-    "claims.open": lambda: frames.claims(only_open=True),
-    "rules": frames.asked("analysis.benchmarking_rules", "rules_table"),
-    "system.*": frames.system,
-    "machines": frames_plan.machines,
-    "request.compared": frames_plan.compared,
-    "request.*": frames_plan.request,
-    "ladder.*": frames_plan.ladder,
-    "objectives": frames_plan.objectives,
-    "assumptions": frames_plan.assumptions,
-    "milestones": frames_plan.milestones,
-    "risks": frames_plan.risks,
+    "runs": result_tables.run_table,
+    "results": result_tables.result_table,
+    "scaling.*": result_tables.scaling,
+    "claims": result_tables.claims,
+    "claims.open": lambda: result_tables.claims(only_open=True),
+    "rules": benchmarking_rules.rules_table,
+    "system.*": result_tables.system,
+    "machines": plan_tables.machines,
+    "request.compared": plan_tables.compared,
+    "request.*": plan_tables.request,
+    "ladder.*": plan_tables.ladder,
+    "objectives": plan_tables.objectives,
+    "assumptions": plan_tables.assumptions,
+    "milestones": plan_tables.milestones,
+    "risks": plan_tables.risks,
 }
 
 
@@ -74,86 +77,58 @@ def table(name: str) -> pd.DataFrame:
         raise ScalebookError(f"no table {name!r}; there are {names}")
     arguments = rest.split(".")
     try:
-        return function(*arguments)
-    except TypeError as error:
-        if function.__name__ in str(error) and "argument" in str(error):
-            raise ScalebookError(f"table {name!r}: wrong number of names after {first}.") from None
-        raise
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        raise ScalebookError(f"table {name!r}: wrong number of names after {first}.") from None
+    return function(*arguments)
 
 
-def digest(app: Sphinx, name: str) -> str:
-    """Digest of a table as it would be shown now."""
-    from scalebook.results import queries
-
-    try:
-        return queries.digest(table(name))
-    except ScalebookError:
-        return ""
-
-
-class StudyTable(SphinxDirective):
+class StudyTable(pages.StudyDirective):
     """A numbered table with its caption as content.
 
     ``:name:`` gives a label for ``{numref}``, ``:class: wide`` both columns of a paper.
     """
 
-    required_arguments = 1
+    kind = "table"
     has_content = True
-    option_spec = {"name": directives.unchanged, "class": directives.class_option}  # noqa: RUF012
+    option_spec: ClassVar = {"name": directives.unchanged, "class": directives.class_option}
 
-    def run(self) -> list[nodes.Node]:
+    def show(self, name: str) -> list[nodes.Node]:
         """Build the table now, so that the page says what the study says."""
-        from scalebook.results import queries
-
-        name = self.arguments[0].strip()
-        source, line = self.get_source_info()
-        try:
-            frame = table(name)
-        except ScalebookError as error:
-            inputs.note(self.env, "table", name, "")
-            inputs.problem(
-                self.env, f"{inputs.place(self.env, source, line)}: study-table: {error}"
-            )
-            return []
-        inputs.note(self.env, "table", name, queries.digest(frame))
+        frame = table(name)
+        self.note(name, results.digest(frame))
         node = nodes.table(
             classes=["colwidths-auto", nodes.make_id(f"sb-{name.partition('.')[0]}")]
         )
         node["classes"] += self.options.get("class", [])
         if self.content:
-            node += nodes.title("", "", *caption(self))
-        node += _group(self.env, frame)
+            node += nodes.title("", "", *self.caption())
+        rows = [_row(self.env, list(row)) for row in frame.itertuples(index=False, name=None)]
+        node += grid(_row(self.env, list(frame.columns)), rows)
         self.set_source_info(node)
         self.add_name(node)
         return [node]
 
 
-def caption(directive: SphinxDirective) -> list[nodes.Node]:
-    """Content of a directive as one line: its first paragraph, computed sentences included."""
-    holder = nodes.Element()
-    directive.state.nested_parse(directive.content, directive.content_offset, holder)
-    for paragraph in holder.findall(nodes.paragraph):
-        return list(paragraph.children)
-    return []
-
-
-def _group(env: BuildEnvironment, frame: pd.DataFrame) -> nodes.tgroup:
-    group = nodes.tgroup(cols=len(frame.columns))
-    group += [nodes.colspec(colwidth=1) for _ in frame.columns]
-    group += nodes.thead("", _row(env, list(frame.columns)))
-    rows = [_row(env, list(row)) for row in frame.itertuples(index=False, name=None)]
+def grid(head: nodes.row, rows: list[nodes.row]) -> nodes.tgroup:
+    """Body of a table below its head, with columns of one width."""
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    group += nodes.thead("", head)
     group += nodes.tbody("", *rows)
     return group
 
 
-def _row(env: BuildEnvironment, cells: list[Any]) -> nodes.row:
-    return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", _cell(env, cell)))
-                           for cell in cells])  # fmt: skip
+def row(cells: list[nodes.Node]) -> nodes.row:
+    """Row of a table with a paragraph a cell."""
+    return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells])
 
 
-def _cell(env: BuildEnvironment, cell: Any) -> nodes.Node:
-    from scalebook.values.value import Value
+def _row(env: BuildEnvironment, cells: list[object]) -> nodes.row:
+    return row([_cell(env, cell) for cell in cells])
 
+
+def _cell(env: BuildEnvironment, cell: object) -> nodes.Node:
     if isinstance(cell, Value):
         cell = values.Shown(cell)
     if isinstance(cell, values.Shown):
@@ -164,4 +139,4 @@ def _cell(env: BuildEnvironment, cell: Any) -> nodes.Node:
 def setup(app: Sphinx) -> None:
     """Register the directive."""
     app.add_directive("study-table", StudyTable)
-    inputs.DIGESTS["table"] = digest
+    pages.DIGESTS["table"] = lambda app, name: results.digest(table(name))

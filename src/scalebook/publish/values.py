@@ -1,7 +1,7 @@
 r"""Numbers in prose: ``{value}`key``` shows a number of the study and where it came from.
 
 Tables show numbers as `Shown` cells (`scalebook.publish.tables`), mathematics as
-``\val{key}`` (`scalebook.publish.mathvalues`); all of them look up, format and note here.
+``\val{key}`` (`scalebook.publish.maths`); all of them look up, format and note here.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import html
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxRole, SphinxTranslator
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxRole
+from sphinx.writers.html5 import HTML5Translator
 
+from scalebook import results
 from scalebook.contract import ScalebookError
-from scalebook.publish import inputs
+from scalebook.publish import pages
 from scalebook.values import Value, ledger, lookup
-
-if TYPE_CHECKING:
-    from sphinx.environment import BuildEnvironment
 
 #: The part of Python's format language that prose needs.
 _FORMAT = re.compile(r"[+]?,?(\.\d{1,2})?[efgd%]?")
@@ -58,19 +57,23 @@ class Shown:
     @property
     def text(self) -> str:
         """What the cell shows."""
-        said = shown(self.value, self.spec, with_unit=self.unit)
+        text = shown(self.value, self.spec, with_unit=self.unit)
         if not self.interval or self.value.low is None or self.value.high is None:
-            return said
-        low, high = (shown(Bare(end), self.spec) for end in (self.value.low, self.value.high))
-        return f"{said} ({low}–{high})"
+            return text
+        low, high = (formatted(end, self.spec) for end in (self.value.low, self.value.high))
+        return f"{text} ({low}–{high})"
 
 
-@dataclass(frozen=True)
-class Bare:
-    """A number without anything said about it."""
+#: A cell that has nothing to show.
+NOTHING = "–"
 
-    value: float
-    unit: str = ""
+
+def cell(
+    key: str, spec: str, otherwise: str = NOTHING, unit: bool = False, interval: bool = False
+) -> Shown | str:
+    """A number of the ledger as a cell of a table, or `otherwise` where there is none."""
+    value = numbers().get(key)
+    return otherwise if value is None else Shown(value, spec, unit, interval)
 
 
 class ValueRole(SphinxRole):
@@ -79,7 +82,7 @@ class ValueRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Look the number up; what cannot be shown fails the build."""
         source, line = self.get_source_info()
-        found = asked(self.env, self.text, source, line)
+        found = find(self.env, self.text, source, line)
         if found is None:
             return [nodes.inline(text=f"[{self.text.partition('|')[0].strip()}]")], []
         node = value_node(self.env, *found)
@@ -87,88 +90,80 @@ class ValueRole(SphinxRole):
         return [node], []
 
 
-def parts(text: str) -> tuple[str, str, bool]:
-    r"""Key, format, and whether the unit is wanted, of what stands in a role or in ``\val``.
-
-    Raises
-    ------
-    ScalebookError
-        If something else than ``unit`` stands in the third place.
-    """
-    key, _, rest = text.replace(r"\|", "|").partition("|")
-    spec, _, option = rest.partition("|")
-    if option.strip() not in ("", "unit"):
-        raise ScalebookError(f"{option.strip()!r} after the format; only `unit` may stand there")
-    return key.strip(), spec.strip(), option.strip() == "unit"
-
-
-def asked(
+def find(
     env: BuildEnvironment, text: str, source: str | None, line: int | None
 ) -> tuple[Value, str] | None:
-    """The number that `text` asks for and how it is shown; None, and a failed build, if not."""
-    key = text.partition("|")[0].strip().rstrip("\\")
+    r"""The number that a role or ``\val`` asks for, and the text it is shown as.
+
+    None where it cannot be shown, which is then a problem of the page.
+    """
+    key, _, rest = text.replace(r"\|", "|").partition("|")
+    spec, _, option = (part.strip() for part in rest.partition("|"))
+    key = key.strip()
+    page = pages.current(env)
     try:
-        key, spec, unit = parts(text)
+        if option not in ("", "unit"):
+            raise ScalebookError(f"{option!r} after the format; only `unit` may stand there")
         value = _lookup(key)
-        said = shown(value, spec, with_unit=unit)
+        said = shown(value, spec, with_unit=option == "unit")
     except ScalebookError as error:
-        inputs.note(env, "value", key, "")
-        inputs.problem(env, f"{inputs.place(env, source, line)}: value {key!r}: {error}")
+        page.inputs["value", key] = ""
+        page.problems.append(f"{pages.place(env, source, line)}: value {key!r}: {error}")
         return None
-    inputs.note(env, "value", key, _digest(value))
+    page.inputs["value", key] = results.digest(value)
     return value, said
 
 
 def value_node(env: BuildEnvironment, value: Value, text: str) -> study_value:
     """Node of a number shown as `text`, remembered for the page of origins."""
-    inputs.use(env, value, text)
+    pages.current(env).show_number(value, text)
     return study_value(text, text, key=value.key, kind=value.kind, note=provenance(value))
 
 
-def shown(value: Any, spec: str = "", with_unit: bool = False) -> str:
-    """Text of a number as prose shows it.
+def shown(value: Value, spec: str = "", with_unit: bool = False) -> str:
+    """Text of a number as prose shows it, with its unit after a space that does not break."""
+    text = formatted(value.value, spec)
+    return f"{text}\u00a0{value.unit}" if with_unit and value.unit else text
+
+
+def formatted(number: float, spec: str = "") -> str:
+    """A number as prose shows it.
 
     Parameters
     ----------
-    value : scalebook.values.value.Value
+    number : float
         The number.
     spec : str
         Of Python's format language: sign, comma, precision and type. Left out, three
         significant digits, whole thousands with commas.
-    with_unit : bool
-        Append the unit after a space that does not break.
 
     Raises
     ------
     ScalebookError
-        If the format is not allowed, or the number is none.
+        If the format is not allowed.
     """
     if not _FORMAT.fullmatch(spec):
         raise ScalebookError(f"format {spec!r}; write for example ,.0f or .1f or .0%")
-    number = value.value
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        text = str(number)
-    elif spec:
+    if spec:
         text = format(int(number) if spec.endswith("d") else float(number), spec)
     else:
         text = f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
-    text = text.replace("-", "\u2212") if text.startswith("-") else text
-    return f"{text}\u00a0{value.unit}" if with_unit and value.unit else text
+    return text.replace("-", "\u2212") if text.startswith("-") else text
 
 
-def provenance(value: Any) -> str:
+def provenance(value: Value) -> str:
     """Where a number came from, in one line: kind, source, sample size and interval."""
-    source = str(value.source or "")
-    said = source if source.startswith(value.kind) else f"{value.kind}: {source}".rstrip(": ")
-    told = [said[:1].upper() + said[1:]]
-    if value.kind == "measured" and "n = " not in said:
-        told.append(f"n = {value.n}")
-    if value.low is not None and value.high is not None:
-        told.append(interval(value))
-    return "; ".join(told)
+    source = value.source
+    origin = source if source.startswith(value.kind) else f"{value.kind}: {source}".rstrip(": ")
+    parts = [origin[:1].upper() + origin[1:]]
+    if value.kind == "measured" and "n = " not in origin:
+        parts.append(f"n = {value.n}")
+    if ends := interval(value):
+        parts.append(ends)
+    return "; ".join(parts)
 
 
-def interval(value: Any) -> str:
+def interval(value: Value) -> str:
     """Interval of a number with its unit, ``480 to 490 images/s``; empty where there is none."""
     if value.low is None or value.high is None:
         return ""
@@ -195,54 +190,47 @@ def _lookup(key: str) -> Value:
     return known[key] if key in known else lookup(key)  # which says what is wrong
 
 
-def _digest(value: Any) -> str:
-    from scalebook.results import queries
-
-    return queries.digest(value)
-
-
-def digest(app: Sphinx, key: str) -> str:
-    """Digest of a number as it would be shown now."""
-    try:
-        return _digest(_lookup(key))
-    except ScalebookError:
-        return ""
-
-
 # --------------------------------------------------------------------------- HTML
 
 
-def entry_link(self: SphinxTranslator, key: str) -> str | None:
-    """Address of a number's entry, from the page being written; None without such a page."""
-    page = getattr(self.builder.env, "scalebook_provenance", None)
-    here = getattr(self.builder, "current_docname", None)
-    if page is None or here is None or page not in self.builder.env.found_docs:
-        return None
-    address = self.builder.get_relative_uri(here, page)
-    # A book on one page has names within it for pages.
-    return f"#{anchor(key)}" if "#" in address else f"{address}#{anchor(key)}"
+def note_html(self: HTML5Translator, key: str, note: str) -> tuple[str, str, str | None]:
+    """Name and HTML of the note of a number, and the address of its entry where there is one.
 
-
-def note_html(self: SphinxTranslator, key: str, note: str, link: str | None) -> tuple[str, str]:
-    """Name and HTML of the note of a number.
-
-    The link is for those who cannot follow the number itself, because tapping it opens the note.
+    The link in the note is for those who cannot follow the number itself, because tapping it opens
+    the note.
     """
-    self._sb_values = getattr(self, "_sb_values", 0) + 1
-    name = f"sb-note-{self._sb_values}"
+    name = f"sb-note-{pages.numbered(self, 'note')}"
+    link = _entry_link(self, key)
     more = (
         f'<a class="sb-more" href="{html.escape(link)}" tabindex="-1" aria-hidden="true">'
         "where it comes from</a>"
         if link
         else ""
     )
-    return name, (
+    markup = (
         f'<span class="sb-note" role="tooltip" id="{name}">{html.escape(note)}'
         f'<span class="sb-key-name">{html.escape(key)}</span>{more}</span>'
     )
+    return name, markup, link
 
 
-def visit_html(self: SphinxTranslator, node: study_value) -> None:
+def _entry_link(self: HTML5Translator, key: str) -> str | None:
+    """Address of a number's entry, from the page being written; None without such a page."""
+    page = pages.origins_page(self.builder.env)
+    here = getattr(self.builder, "current_docname", None)
+    if page is None or here is None:
+        return None
+    address = self.builder.get_relative_uri(here, page)
+    # A book on one page has names within it for pages.
+    return f"#{anchor(key)}" if "#" in address else f"{address}#{anchor(key)}"
+
+
+def css_kind(kind: str) -> str:
+    """Kind of a number as its class says it."""
+    return kind if kind in KINDS else "other"
+
+
+def visit_html(self: HTML5Translator, node: study_value) -> None:
     """Write the number with a note that hover, focus and touch show, and a link to its entry."""
     text = html.escape(node.astext())
     # An interval may go below its number, but stays in one piece.
@@ -250,16 +238,14 @@ def visit_html(self: SphinxTranslator, node: study_value) -> None:
     if _inside_a_link(node):  # such as a heading in the navigation
         self.body.append(text)
         raise nodes.SkipNode
-    link = entry_link(self, node["key"])
-    name, note = note_html(self, node["key"], node["note"], link)
-    kind = node["kind"] if node["kind"] in KINDS else "other"
+    name, note, link = note_html(self, node["key"], node["note"])
     about = f'class="sb-number" aria-describedby="{name}"'
     number = (
         f'<a {about} href="{html.escape(link)}">{text}</a>'
         if link
         else f'<span {about} tabindex="0">{text}</span>'
     )
-    self.body.append(f'<span class="sb-value sb-{kind}">{number}{note}</span>')
+    self.body.append(f'<span class="sb-value sb-{css_kind(node["kind"])}">{number}{note}</span>')
     raise nodes.SkipNode
 
 
@@ -282,4 +268,4 @@ def setup(app: Sphinx) -> None:
     """Register node and role."""
     app.add_node(study_value, html=(visit_html, None))
     app.add_role("value", ValueRole())
-    inputs.DIGESTS["value"] = digest
+    pages.DIGESTS["value"] = lambda app, key: results.digest(_lookup(key))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from myst_parser.config.main import TopmatterReadError, read_topmatter
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util.texescape import escape
+from sphinx_external_toc.api import SiteMap
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import messages
+from scalebook.publish import pages
+from scalebook.study.document import read_yaml, validated
+from scalebook.values import ledger_digest
 
 THEMES = Path(__file__).parent / "themes"
 #: Shown as the day of a study without a history of commits: 1 January 2026.
@@ -37,89 +41,117 @@ ELEMENTS = {
     "makeindex": "",
     "printindex": "",
     "transition": "\n\n\\bigskip\\hrule\\bigskip\n\n",
-    "sphinxsetup": ",".join(
-        (
-            "verbatimwithframe=false",
-            "VerbatimColor={gray}{0.955}",
-            "verbatimforcewraps=true",
-            "verbatimmaxoverfull=0",
-            "TitleColor={gray}{0}",
-            r"HeaderFamily=\bfseries",
-            "InnerLinkColor={rgb}{0.05,0.22,0.45}",
-            "OuterLinkColor={rgb}{0.05,0.22,0.45}",
-            "iconpackage=none",
-        )
+    "sphinxsetup": (
+        "verbatimwithframe=false,VerbatimColor={gray}{0.955},verbatimforcewraps=true,"
+        r"verbatimmaxoverfull=0,TitleColor={gray}{0},HeaderFamily=\bfseries,iconpackage=none,"
+        "InnerLinkColor={rgb}{0.05,0.22,0.45},OuterLinkColor={rgb}{0.05,0.22,0.45}"
     ),
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Document:
-    """A PDF: its name, the page it begins with, its class; the rest is the page's or study's."""
+class Document(BaseModel):
+    """A PDF, the page it begins with, and its class; what is left out is the page's or study's.
 
-    name: str
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    page : str
+        The page it begins with.
+    style : str
+        Its class, a folder of ``themes/``.
+    title, author, subject, keywords : str, str, str, tuple of str
+        What the PDF says of itself.
+    appendix : tuple of str
+        Pages that come last.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str = Field(pattern=r"^[\w-]+$")
     page: str
-    style: str
+    style: str = Field(alias="class")
     title: str = ""
     author: str = ""
     subject: str = ""
     keywords: tuple[str, ...] = ()
     appendix: tuple[str, ...] = ()
 
+    @field_validator("keywords", "appendix", mode="before")
+    @classmethod
+    def _as_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
-def declared(setting: Any, root_page: str) -> list[Document]:
-    """Documents that ``scalebook_documents`` names; the whole book where it names none.
+
+def load(setting: object, root: Path, site_map: SiteMap | None) -> list[Document]:
+    """Documents that the pages' front matter or ``_config.yml`` declares; else the whole book.
 
     Parameters
     ----------
     setting : mapping
-        Name of the PDF to its class (``paper``, whose page then is ``book/paper``), or to
-        ``page``, ``class`` and, where wanted, ``title``, ``author``, ``subject``, ``keywords``
-        and ``appendix``, the pages that come last; of a book that is ``book/provenance``.
-    root_page : str
-        First page of the book; the page of a document of class ``book``.
+        ``scalebook_documents``: name of the PDF to its class (``paper``, whose page then is
+        ``book/paper``), or to a mapping of `Document`'s keys. A page says the same in its front
+        matter as ``pdf: CLASS`` or ``pdf: {class: CLASS, …}``.
+    root : Path
+        Folder of the study.
+    site_map : SiteMap, optional
+        What ``_toc.yml`` names. Its first page is that of a document of class ``book``, whose
+        appendix is ``book/provenance``.
 
     Raises
     ------
     ScalebookError
         If an entry cannot be understood.
     """
-    if not setting:
-        setting = {"book": "book"}
     where = "_config.yml: scalebook_documents"
-    if not isinstance(setting, Mapping):
+    declared = setting or {}
+    if not isinstance(declared, Mapping):
         raise ScalebookError(f"{where}: write NAME: CLASS lines, such as `paper: paper`")
-    folder = root_page.rpartition("/")[0]
-    found = []
-    for name, entry in setting.items():
+    first = str(site_map.root.docname) if site_map else "index"
+    folder = first.rpartition("/")[0]
+
+    def read(entry: object, where: str, name: str = "", page: str = "") -> Document:
         entry = {"class": entry} if isinstance(entry, str) else entry
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("class"), str):
-            raise ScalebookError(f"{where}: {name}: give its class, such as `{name}: paper`")
-        known = {"page", "class", "title", "author", "subject", "keywords", "appendix"}
-        if unknown := sorted(set(map(str, entry)) - known):
-            raise ScalebookError(
-                f"{where}: {name}: unknown {', '.join(unknown)}; there are "
-                f"{', '.join(sorted(known))}"
-            )
-        if not str(name).replace("-", "").replace("_", "").isalnum():
-            raise ScalebookError(f"{where}: {name}: letters, digits, - and _ make a name")
-        own = root_page if entry["class"] == "book" else f"{folder}/{name}".lstrip("/")
-        last = [f"{folder}/provenance".lstrip("/")] if entry["class"] == "book" else []
-        found.append(
-            Document(
-                str(name),
-                str(entry.get("page", own)),
-                entry["class"],
-                *(str(entry.get(key) or "") for key in ("title", "author", "subject")),
-                _texts(entry.get("keywords")),
-                _texts(entry.get("appendix", last)),
-            )
-        )
-    return found
+        if not isinstance(entry, dict) or not isinstance(entry.get("class"), str):
+            raise ScalebookError(f"{where}: give its class, such as `paper`")
+        whole = entry["class"] == "book"
+        defaults = {
+            "name": name or ("book" if whole else page.rpartition("/")[2]),
+            "page": page or (first if whole else f"{folder}/{name}".lstrip("/")),
+            "appendix": f"{folder}/provenance".lstrip("/") if whole else (),
+        }
+        document: Document = validated(Document, {**defaults, **entry}, where)
+        return document
+
+    found = [
+        read(entry, f"{page}.md: pdf", page=page)
+        for page in site_map or ()
+        if (entry := _front_matter(root / f"{page}.md").get("pdf"))
+    ]
+    found += [read(entry, f"{where}: {name}", name=str(name)) for name, entry in declared.items()]
+    return list({one.name: one for one in found or [read("book", where)]}.values())
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(map(str, value or ()))
+def of_study(root: Path) -> list[Document]:
+    """Documents of a study, by its files alone."""
+    config = read_yaml(root / "_config.yml")
+    setting = ((config.get("sphinx") or {}).get("config") or {}).get("scalebook_documents")
+    return load(setting, root, parse_toc_yaml(root / "_toc.yml"))
+
+
+def _of_build(config: Config, root: str | Path) -> list[Document]:
+    site_map = getattr(config, "external_site_map", None)
+    return load(config.scalebook_documents, Path(root), site_map)
+
+
+def _front_matter(page: Path) -> dict[str, object]:
+    """What a page says at its head; nothing where it says nothing, or is no Markdown."""
+    if not page.is_file():
+        return {}
+    try:
+        return dict(read_topmatter(page.read_text(encoding="utf-8")) or {})
+    except TopmatterReadError:
+        return {}  # MyST says so when it reads the page
 
 
 # --------------------------------------------------------------------------- the same twice
@@ -136,10 +168,10 @@ def source_date(root: Path) -> int:
         return int(given)
     command = ["git", "-C", str(root), "log", "-1", "--format=%ct", "--", ".", ":(exclude)docs"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
-        said = ""
-    return int(said) // 86400 * 86400 if said.isdigit() else FIRST_DAY
+        answer = ""
+    return int(answer) // 86400 * 86400 if answer.isdigit() else FIRST_DAY
 
 
 def date_text(seconds: int) -> str:
@@ -171,10 +203,6 @@ def setup(app: Sphinx) -> None:
 
 
 def _configure(app: Sphinx, config: Config) -> None:
-    try:
-        declared(config.scalebook_documents, config.root_doc)
-    except ScalebookError as error:
-        messages.end([str(error)])
     config.latex_engine = ENGINE
     config.latex_use_xindy = False
     config.latex_domain_indices = False
@@ -186,12 +214,14 @@ def _configure(app: Sphinx, config: Config) -> None:
 
 
 def _prepare(app: Sphinx) -> None:
+    try:
+        names = {one.name for one in _of_build(app.config, app.srcdir)}
+    except ScalebookError as error:
+        pages.end([str(error)])
     if app.builder.name != "latex":
         return
-    root = Path(app.srcdir)
-    prepare_environment(root)
+    prepare_environment(Path(app.srcdir))
     # What an earlier build wrote under other names would be typeset again.
-    names = {one.name for one in declared(app.config.scalebook_documents, app.config.root_doc)}
     for path in Path(app.outdir).glob("*.tex"):
         if path.stem not in names and path.read_text(errors="replace").startswith("%% Generated"):
             path.unlink()
@@ -202,20 +232,27 @@ def _set_documents(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> N
     if app.builder.name != "latex":
         return
     found = []
-    for one in declared(app.config.scalebook_documents, app.config.root_doc):
+    for one in _of_build(app.config, app.srcdir):
         if one.page not in env.found_docs:
-            messages.end([f"_config.yml: scalebook_documents: {one.name}: no page {one.page}"])
+            pages.end([f"_config.yml: scalebook_documents: {one.name}: no page {one.page}"])
         title = one.title or (study_title(app.config) if one.style == "book" else "")
         # An empty title is the page's first heading; the writer asks the page for its author.
         found.append((one.page, f"{one.name}.tex", _tex(title), "", one.style, False))
     app.config.latex_documents = found
 
 
-def of_page(config: Config, page: str, style: str) -> Document:
+def of_page(env: BuildEnvironment, page: str, style: str) -> Document:
     """Document that begins with `page`, as declared; an undeclared one has no more to say."""
-    documents = declared(config.scalebook_documents, config.root_doc)
-    mine = (one for one in documents if (one.page, one.style) == (page, style))
-    return next(mine, Document(page.rpartition("/")[2], page, style))
+    name = page.rpartition("/")[2]
+    for one in _of_build(env.config, env.srcdir):
+        if (one.page, one.style) == (page, style):
+            return one
+    return Document.model_validate({"name": name, "page": page, "class": style})
+
+
+def appendix_pages(env: BuildEnvironment) -> set[str]:
+    """Pages that come last in some document."""
+    return {page for one in _of_build(env.config, env.srcdir) for page in one.appendix}
 
 
 def study_title(config: Config) -> str:
@@ -228,40 +265,22 @@ def front_matter(env: BuildEnvironment, document: Document) -> dict[str, str]:
 
     The document's own entry comes first, then its page's front matter, then the study.
     """
-    config = env.config
-    author = document.author or _page_says(env, document.page, "author") or config.author
-    date = _page_says(env, document.page, "date")
-    date = date or date_text(source_date(Path(env.srcdir)))
-    return {"author": _tex(author), "date": _tex(date), "preamble": _metadata(env, document)}
-
-
-def _metadata(env: BuildEnvironment, document: Document) -> str:
-    subject = (
-        document.subject or _page_says(env, document.page, "subject") or study_title(env.config)
-    )
-    keywords = list(document.keywords) or [_page_says(env, document.page, "keywords")]
-    if digest := numbers_digest():
-        keywords.append(f"ledger {digest}")
-    said = {"pdfsubject": subject, "pdfkeywords": ", ".join(filter(None, keywords)),
-            "pdfcreator": "Scalebook"}  # fmt: skip
-    return (
-        "\\AtBeginDocument{\\hypersetup{"
-        + ",".join(f"{key}={{{_tex(text)}}}" for key, text in said.items())
-        + "}}"
-    )
-
-
-def numbers_digest() -> str:
-    """Digest of the numbers that the documents use; empty where there is no ledger of them."""
-    from scalebook import publish
-
-    ledger_digest = getattr(publish, "ledger_digest", None)
-    return str(ledger_digest()) if ledger_digest else ""
-
-
-def _page_says(env: BuildEnvironment, page: str, key: str) -> str:
-    """Front matter of a page; empty where it does not hold the key."""
-    return str(env.metadata.get(page, {}).get(key, "") or "")
+    said = env.metadata.get(document.page, {})
+    author = document.author or said.get("author") or env.config.author
+    date = said.get("date") or date_text(source_date(Path(env.srcdir)))
+    subject = document.subject or said.get("subject") or study_title(env.config)
+    keywords = list(document.keywords) or [said.get("keywords") or ""]
+    about = {
+        "pdfsubject": subject,
+        "pdfkeywords": ", ".join(filter(None, [*keywords, f"ledger {ledger_digest()}"])),
+        "pdfcreator": "Scalebook",
+    }
+    entries = ",".join(f"{key}={{{_tex(str(text))}}}" for key, text in about.items())
+    return {
+        "author": _tex(str(author)),
+        "date": _tex(str(date)),
+        "preamble": f"\\AtBeginDocument{{\\hypersetup{{{entries}}}}}",
+    }
 
 
 def _tex(text: str) -> str:

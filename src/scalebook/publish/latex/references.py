@@ -8,12 +8,17 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinxcontrib.bibtex.domain import BibtexDomain
 
 from scalebook.publish.latex import documents
 
 
 class reference_list(nodes.General, nodes.Element):
     """A page's list of references; Sphinx would gather those of all pages at the end."""
+
+
+class reference(nodes.General, nodes.Element):
+    """One of them. Attributes: ``label`` and ``target``."""
 
 
 class AppendixLast(SphinxPostTransform):
@@ -25,10 +30,8 @@ class AppendixLast(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Move each page and mark the first."""
         pages = list(self.document.findall(addnodes.start_of_file))
-        named = {name for one in documents.declared(self.config.scalebook_documents,
-                                                    self.config.root_doc)
-                 for name in one.appendix}  # fmt: skip
-        last = [page for page in pages if page["docname"] in named]
+        appendix = documents.appendix_pages(self.env)
+        last = [page for page in pages if page["docname"] in appendix]
         if not last or len(last) == len(pages):
             return
         end = next(page for page in reversed(pages) if page not in last)
@@ -46,11 +49,11 @@ class FreshCitations(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         """Empty all: those of this document are filled next."""
-        if "cite" not in self.env.domains:
-            return
-        for bibliography in self.env.get_domain("cite").bibliographies.values():
-            for node in bibliography.citation_nodes.values():
-                node.clear()
+        domain = self.env.domains.get("cite")
+        if isinstance(domain, BibtexDomain):
+            for bibliography in domain.bibliographies.values():
+                for node in bibliography.citation_nodes.values():
+                    node.clear()
 
 
 class ListsInPlace(SphinxPostTransform):
@@ -68,10 +71,9 @@ class ListsInPlace(SphinxPostTransform):
             citations = [node for node in parent.children if isinstance(node, nodes.citation)]
             listed = reference_list()
             for citation in citations:
-                entry = nodes.Element("", *citation.children[1:])
-                entry["label"] = citation[0].astext()
-                entry["target"] = f"{citation['docname']}:{citation['ids'][0]}"
-                listed += entry
+                target = f"{citation['docname']}:{citation['ids'][0]}"
+                label = citation[0].astext()
+                listed += reference("", *citation.children[1:], label=label, target=target)
             if isinstance(parent, nodes.container) and len(citations) == len(parent.children):
                 parent.replace_self(listed)
                 continue

@@ -80,12 +80,12 @@ class Plan:
     spec: str
 
 
-def is_spanning(node: nodes.table) -> bool:
+def is_spanning(node: nodes.Element) -> bool:
     """Whether a cell spans rows or columns."""
     return any("morerows" in e or "morecols" in e for e in node.findall(nodes.entry))
 
 
-def plan(node: nodes.table, page: Layout, room: float = 1.0) -> Plan:
+def plan(node: nodes.Element, page: Layout, room: float = 1.0) -> Plan:
     """Decide how a table is set.
 
     Parameters
@@ -152,7 +152,7 @@ def _shares(columns: list[Column], em: float) -> list[float]:
 
 
 def _is_long(
-    node: nodes.table, columns: list[Column], widths: list[float] | None, page: Layout
+    node: nodes.Element, columns: list[Column], widths: list[float] | None, page: Layout
 ) -> bool:
     if page.count > 1:
         return False
@@ -169,7 +169,7 @@ def _is_long(
 # --------------------------------------------------------------------------- cells
 
 
-def _rows(node: nodes.table) -> list[list[nodes.entry]]:
+def _rows(node: nodes.Element) -> list[list[nodes.entry]]:
     return [
         [entry for entry in row.children if isinstance(entry, nodes.entry)]
         for row in node.findall(nodes.row)

@@ -10,7 +10,7 @@ from sphinx import addnodes
 from sphinx.writers.latex import LaTeXTranslator
 
 from scalebook.publish.latex import documents, tables
-from scalebook.publish.latex.references import reference_list
+from scalebook.publish.latex.references import reference, reference_list
 
 #: Characters of the text font, TeX Gyre Termes; for the others there is FreeSerif.
 _TEXT = re.compile(
@@ -39,7 +39,7 @@ class Translator(LaTeXTranslator):
         self.in_address = False
         self.columns = tables.layout(theme)
         page = document.get("docname", builder.config.root_doc)
-        mine = documents.of_page(builder.config, page, theme.name)
+        mine = documents.of_page(builder.env, page, theme.name)
         said = documents.front_matter(builder.env, mine)
         self.elements["author"], self.elements["date"] = said["author"], said["date"]
         self.elements["preamble"] += "\n" + said["preamble"]
@@ -59,13 +59,13 @@ class Translator(LaTeXTranslator):
 
     # ----------------------------------------------------------------------- headings
 
-    def visit_start_of_file(self, node: addnodes.start_of_file) -> None:
+    def visit_start_of_file(self, node: nodes.Element) -> None:
         """Begin a page; the first of the appendix begins that."""
         super().visit_start_of_file(node)
         if node.get("appendix") and self.is_book:
             self.body.append("\\sbappendix\n")
 
-    def visit_title(self, node: nodes.title) -> None:
+    def visit_title(self, node: nodes.Element) -> None:
         """Write a heading; without a number for references and the opening words of a book."""
         if not isinstance(node.parent, nodes.section):
             return super().visit_title(node)
@@ -84,7 +84,7 @@ class Translator(LaTeXTranslator):
             return self._unnumbered(node, self.sectionlevel)
         return super().visit_title(node)
 
-    def _unnumbered(self, node: nodes.title, level: int) -> None:
+    def _unnumbered(self, node: nodes.Element, level: int) -> None:
         name = self.sectionnames[min(level, len(self.sectionnames) - 1)]
         bookmark = self.escape(node.astext())
         self.body.append(f"\\{name}*{{")
@@ -94,7 +94,7 @@ class Translator(LaTeXTranslator):
 
     # ----------------------------------------------------------------------- floats
 
-    def visit_figure(self, node: nodes.figure) -> None:
+    def visit_figure(self, node: nodes.Element) -> None:
         """Write a float, across both columns where its class is ``wide``."""
         placed = node.get("align", "") in ("left", "right")
         if self.table or placed or self.in_minipage or self.no_latex_floats:
@@ -107,13 +107,13 @@ class Translator(LaTeXTranslator):
         self.context.append(f"\\end{{figure{star}}}\n")
         return None
 
-    def _is_wide(self, figure: nodes.figure) -> bool:
+    def _is_wide(self, figure: nodes.Element) -> bool:
         """Whether a float takes both columns: a plot does, for letters that can be read."""
         classes = figure["classes"]
         plot = any(image.get("sb_plot") for image in figure.findall(nodes.image))
         return self.columns.count == 2 and ("wide" in classes or (plot and "column" not in classes))
 
-    def visit_image(self, node: nodes.image) -> None:
+    def visit_image(self, node: nodes.Element) -> None:
         """Write a picture; a plot with letters of about 7 points."""
         if node.get("sb_plot"):
             wide = isinstance(node.parent, nodes.figure) and self._is_wide(node.parent)
@@ -123,7 +123,7 @@ class Translator(LaTeXTranslator):
             )
         super().visit_image(node)
 
-    def depart_table(self, node: nodes.table) -> None:
+    def depart_table(self, node: nodes.Element) -> None:
         """Write a table whose columns fit; Sphinx's own where a cell holds more than words."""
         assert self.table is not None
         if len(self.tables) > 1 or self.table.has_verbatim or tables.is_spanning(node):
@@ -167,17 +167,17 @@ class Translator(LaTeXTranslator):
 
     # ----------------------------------------------------------------------- code
 
-    def visit_literal(self, node: nodes.literal) -> None:
+    def visit_literal(self, node: nodes.Element) -> None:
         """Begin code in a line."""
         self.in_code += 1
         super().visit_literal(node)
 
-    def depart_literal(self, node: nodes.literal) -> None:
+    def depart_literal(self, node: nodes.Element) -> None:
         """End code in a line."""
         super().depart_literal(node)
         self.in_code -= 1
 
-    def visit_literal_block(self, node: nodes.literal_block) -> None:
+    def visit_literal_block(self, node: nodes.Element) -> None:
         """Write code; characters that its font has not come from another."""
         start = len(self.body)
         try:
@@ -187,7 +187,7 @@ class Translator(LaTeXTranslator):
                                  for part in self.body[start:]]  # fmt: skip
             raise
 
-    def _code_characters(self, found: re.Match) -> str:
+    def _code_characters(self, found: re.Match[str]) -> str:
         """Each character as a command of its own: a long line is broken between any two."""
         names = {char: f"sbc{ord(char):x}".translate(_LETTERS) for char in found[0]}
         self.code_characters.update(names)
@@ -204,10 +204,11 @@ class Translator(LaTeXTranslator):
     # ----------------------------------------------------------------------- references
 
     def visit_reference_list(self, node: reference_list) -> None:
-        """Begin a page's references."""
-        longest = max((entry["label"] for entry in node.children), key=len, default="")
+        """Write a page's references."""
+        entries = list(node.findall(reference))
+        longest = max((entry["label"] for entry in entries), key=len, default="")
         self.body.append(f"\n\\begin{{sbreferences}}{{{self.encode(longest)}}}\n")
-        for entry in node.children:
+        for entry in entries:
             self.body.append(
                 f"\\item[{{[{self.encode(entry['label'])}]}}]"
                 f"\\phantomsection\\label{{{self.idescape(entry['target'])}}}%\n"

@@ -1,7 +1,7 @@
 """``scalebook slides``: the page of slides as a deck for a browser, and as a PDF.
 
 The deck lies in ``_build/deck`` and needs no network: reveal.js is brought along, figures are
-pictures. Chromium prints it, a page a slide, into ``_build/latex/chapters.pdf``.
+pictures. Chromium prints it, a page a slide, into ``_build/latex/slides.pdf``.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import click
+from playwright.sync_api import Error, sync_playwright
+from pypdf import PdfReader, PdfWriter
+from sphinx.application import Sphinx
 
-from scalebook import contract
+from scalebook import contract, study
 from scalebook.contract import ScalebookError
 from scalebook.figures import rendering
-from scalebook.publish.build import telling
-from scalebook.publish.messages import PREFIX
-from scalebook.publish.slides import chapters, slide_nodes
+from scalebook.publish.build import run_quietly
+from scalebook.publish.slides.page import BUILDER, FOLDER, PDF
+from scalebook.publish.slides.revealjs import SLIDE
+from scalebook.values import ledger_digest
 
 #: The page whose sections are the slides.
 PAGE = "book/slides"
@@ -48,7 +49,7 @@ def build_deck(root: Path, say: Callable[[str], None]) -> Path:
     root : Path
         Folder of the study.
     say : callable
-        Told each line worth showing.
+        Takes each line of progress.
 
     Returns
     -------
@@ -58,27 +59,18 @@ def build_deck(root: Path, say: Callable[[str], None]) -> Path:
     Raises
     ------
     ScalebookError
-        If there are no chapters, or the page cannot be built.
+        If there are no slides, or the page cannot be built.
     """
     if not (root / f"{PAGE}.md").is_file():
         raise ScalebookError(f"{PAGE}.md: not there, so there are no slides to build")
-    out = root / "_build" / chapters.FOLDER
+    out = root / "_build" / FOLDER
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "scalebook.publish.slides.deck", str(root), str(out)]
-    environment = {**os.environ, "SCALEBOOK_ROOT": str(root), "NO_COLOR": "1"}
-    done = subprocess.run(
-        command, cwd=root, env=environment, text=True, errors="replace",
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    lines = [click.unstyle(line) for line in done.stdout.splitlines()]
-    for line in lines:
-        if line.startswith(PREFIX):
-            say(line.removeprefix(PREFIX))
-    if done.returncode:
+    command = ["-m", "scalebook.publish.slides.deck", str(root), str(out)]
+    try:
+        run_quietly(command, root, "deck", "deck.log", say)
+    except ScalebookError:
         shutil.rmtree(out, ignore_errors=True)
-        for line in telling(lines):
-            say(line)
-        raise ScalebookError(f"{PAGE}.md: the deck was not built, for the reason above")
+        raise
     _keep_what_is_needed(out)
     contract.write_whole(
         out / "index.html",
@@ -89,11 +81,9 @@ def build_deck(root: Path, say: Callable[[str], None]) -> Path:
     return out / f"{PAGE}.html"
 
 
-def settings(root: Path) -> dict[str, Any]:
+def settings(root: Path) -> dict[str, object]:
     """Configuration of Sphinx for the deck; the book's own is for the book."""
-    from scalebook import study
-
-    width, height = slide_nodes.SLIDE
+    width, height = SLIDE
     return {
         "extensions": ["myst_parser", "sphinx_revealjs", "scalebook.publish.sphinx_ext"],
         "project": study.load(root).title,
@@ -111,11 +101,18 @@ def settings(root: Path) -> dict[str, Any]:
             {"src": "revealjs/plugin/notes/notes.js", "name": "RevealNotes"}
         ],
         "revealjs_script_conf": {
-            "width": width, "height": height, "margin": 0, "center": False, "hash": True,
-            "slideNumber": "c/t", "transition": "none", "totalTime": 0,
-            "pdfSeparateFragments": False, "pdfMaxPagesPerSlide": 1,
+            "width": width,
+            "height": height,
+            "margin": 0,
+            "center": False,
+            "hash": True,
+            "slideNumber": "c/t",
+            "transition": "none",
+            "totalTime": 0,
+            "pdfSeparateFragments": False,
+            "pdfMaxPagesPerSlide": 1,
         },
-    }  # fmt: skip
+    }
 
 
 def _keep_what_is_needed(out: Path) -> None:
@@ -176,8 +173,6 @@ def print_deck(page: Path, target: Path, metadata: dict[str, str] | None = None)
 
 def _print(program: str, page: Path) -> tuple[bytes, int]:
     """The deck as the browser prints it, and the number of its slides."""
-    from playwright.sync_api import Error, sync_playwright
-
     arguments = ["--disable-gpu", "--disable-quic"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")
@@ -185,26 +180,25 @@ def _print(program: str, page: Path) -> tuple[bytes, int]:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=arguments)
             try:
-                width, height = slide_nodes.SLIDE
+                width, height = SLIDE
                 tab = browser.new_page(viewport={"width": width, "height": height})
                 tab.set_default_timeout(TIMEOUT_MS)
                 tab.goto(f"{page.resolve().as_uri()}?print-pdf", wait_until="load")
                 tab.wait_for_function(LAID_OUT)
                 slides = tab.locator(".slides section").count()
-                raw = tab.pdf(prefer_css_page_size=True, print_background=True, tagged=True,
-                              outline=True)  # fmt: skip
+                raw = tab.pdf(
+                    prefer_css_page_size=True, print_background=True, tagged=True, outline=True
+                )
             finally:
                 browser.close()
     except Error as error:
-        said = str(error).strip().splitlines()[0][:200]
-        raise ScalebookError(f"slides: {program} could not print the deck ({said})") from None
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ScalebookError(f"slides: {program} could not print the deck ({reason})") from None
     return raw, slides
 
 
 def _settled(raw: bytes, metadata: dict[str, str]) -> tuple[bytes, int]:
     """The PDF with its information in place of the time it was made, and its number of pages."""
-    from pypdf import PdfReader, PdfWriter
-
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(raw)))
     writer.metadata = {"/Producer": "Chromium, pypdf", **metadata}
     buffer = io.BytesIO()
@@ -212,30 +206,31 @@ def _settled(raw: bytes, metadata: dict[str, str]) -> tuple[bytes, int]:
     return buffer.getvalue(), len(writer.pages)
 
 
-def build(root: Path, say: Callable[[str], None]) -> list[Path]:
+def build(root: Path, say: Callable[[str], None]) -> tuple[Path, Path]:
     """Build the deck and its PDF; returns the page to open, and the PDF."""
-    from scalebook import study
-    from scalebook.publish import ledger_digest
-
     page = build_deck(root, say)
-    pdf = root / "_build" / "latex" / "slides.pdf"
+    pdf = root / "_build" / "latex" / PDF
     title = study.load(root).title
-    information = {"/Title": title, "/Subject": "Slides", "/Keywords": f"ledger {ledger_digest()}"}
-    print_deck(page, pdf, information)
-    shutil.copyfile(pdf, root / "_build" / chapters.FOLDER / "slides.pdf")
-    return [page, pdf]
+    keywords = f"ledger {ledger_digest()}"
+    print_deck(page, pdf, {"/Title": title, "/Subject": "Slides", "/Keywords": keywords})
+    shutil.copyfile(pdf, root / "_build" / FOLDER / PDF)
+    return page, pdf
 
 
 def _main(root: Path, out: Path) -> int:
     """Run Sphinx alone, without the book's theme and furniture; warnings fail."""
-    from sphinx.application import Sphinx
-
     doctrees = root / "_build" / "scalebook" / "deck-doctrees"
     shutil.rmtree(doctrees, ignore_errors=True)
     app = Sphinx(
-        srcdir=root, confdir=None, outdir=out, doctreedir=doctrees, buildername=chapters.BUILDER,
-        confoverrides=settings(root), warningiserror=True, keep_going=True,
-    )  # fmt: skip
+        srcdir=root,
+        confdir=None,
+        outdir=out,
+        doctreedir=doctrees,
+        buildername=BUILDER,
+        confoverrides=settings(root),
+        warningiserror=True,
+        keep_going=True,
+    )
     app.build()
     return app.statuscode
 

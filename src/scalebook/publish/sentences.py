@@ -7,11 +7,9 @@ import functools
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
-from scalebook.contract import ScalebookError
-from scalebook.publish import inputs, values
-from scalebook.publish.closure import sha256
+from scalebook.publish import pages, values
+from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.values import sentences
 
 
@@ -33,37 +31,23 @@ def forget() -> None:
     text.cache_clear()
 
 
-def digest(app: Sphinx, name: str) -> str:
-    """Digest of a sentence as it would stand now."""
-    try:
-        return sha256(text(name))
-    except ScalebookError:
-        return ""
-
-
-class StudyText(SphinxDirective):
+class StudyText(pages.StudyDirective):
     """A computed sentence, or several, as paragraphs of the page."""
 
-    required_arguments = 1
+    kind = "text"
 
-    def run(self) -> list[nodes.Node]:
+    def show(self, name: str) -> list[nodes.Node]:
         """Parse the sentence here; what it asks for that is not there fails the build."""
-        name = self.arguments[0].strip()
-        source, line = self.get_source_info()
-        try:
-            said = text(name)
-        except ScalebookError as error:
-            inputs.note(self.env, "text", name, "")
-            inputs.problem(self.env, f"{inputs.place(self.env, source, line)}: study-text: {error}")
-            return []
-        inputs.note(self.env, "text", name, sha256(said))
+        sentence = text(name)
+        self.note(name, sha256(sentence))
         holder = nodes.Element()
         # The lines of the sentence are not the page's: errors name the line of the directive.
-        self.state.nested_parse(StringList(said.splitlines(), source or ""), 0, holder)
+        lines = StringList(sentence.splitlines(), self.get_source_info()[0])
+        self.state.nested_parse(lines, 0, holder)
         return list(holder.children)
 
 
 def setup(app: Sphinx) -> None:
     """Register the directive."""
     app.add_directive("study-text", StudyText)
-    inputs.DIGESTS["text"] = digest
+    pages.DIGESTS["text"] = lambda app, name: sha256(text(name))

@@ -17,17 +17,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalebook import contract, study
+from scalebook import contract, results, study
 from scalebook.contract import ScalebookError
-from scalebook.publish import closure
-from scalebook.publish.closure import sha256
-from scalebook.publish.execute import one_line, parameter_names
+from scalebook.publish.notebooks import dependencies
+from scalebook.publish.notebooks.dependencies import sha256
+from scalebook.publish.notebooks.execute import one_line, parameter_names
 
 SCHEMA = "scalebook.notebook/1"
 #: Folder of the sources, below the study's root.
@@ -93,7 +93,7 @@ def folder(build_dir: Path) -> Path:
     return build_dir / "scalebook" / FOLDER
 
 
-def declared(root: Path, build_dir: Path, names: list[str]) -> list[Notebook]:
+def load(root: Path, build_dir: Path, names: list[str]) -> list[Notebook]:
     """Put the named notebooks together with their parameters from the study.
 
     Raises
@@ -113,21 +113,16 @@ def declared(root: Path, build_dir: Path, names: list[str]) -> list[Notebook]:
         if not source.is_file():
             raise ScalebookError(f"{FOLDER}/{name}.py: named in _toc.yml and not there")
         given = parameters.get(name, {})
-        if given:
-            _check_parameters(name, given, source)
+        there = parameter_names(source) if given else []
+        for key in given:
+            if key not in there:
+                raise ScalebookError(
+                    f"study.yaml: notebooks.{name}.{key}: no such parameter; {FOLDER}/{name}.py "
+                    f"has {', '.join(there) or 'none (no cell tagged parameters)'}"
+                )
         out = folder(build_dir)
         found.append(Notebook(source, out / f"{name}.ipynb", out / f"{name}.json", given))
     return found
-
-
-def _check_parameters(name: str, given: dict[str, Any], source: Path) -> None:
-    there = parameter_names(source)
-    for key in given:
-        if key not in there:
-            raise ScalebookError(
-                f"study.yaml: notebooks.{name}.{key}: no such parameter; "
-                f"{FOLDER}/{name}.py has {', '.join(there) or 'none (no cell tagged parameters)'}"
-            )
 
 
 # --------------------------------------------------------------------------- staleness
@@ -139,7 +134,7 @@ def fingerprint(notebook: Notebook) -> dict[str, Any]:
     return {
         "source": sha256(source),
         "parameters": notebook.parameters,
-        "modules": closure.module_hashes(source),
+        "modules": dependencies.module_hashes(source),
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("pandas", "plotly")},
@@ -185,31 +180,26 @@ class Answers:
     """Answers of queries now, each asked once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str | None] = {}
-        self._ready = False
+        self._digests: dict[str, str | None] = {}
 
     def digest(self, query: str, kwargs: dict[str, Any]) -> str | None:
         """Digest of an answer, None where the query cannot be asked any more."""
-        if not self._ready:
-            for room in QUERY_ROOMS:
-                with contextlib.suppress(ImportError):
-                    importlib.import_module(f"scalebook.{room}")
-            self._ready = True
-        from scalebook.results import queries
-
+        for room in QUERY_ROOMS:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(f"scalebook.{room}")
         key = json.dumps([query, kwargs], sort_keys=True)
-        if key not in self._known:
+        if key not in self._digests:
             try:
-                self._known[key] = queries.answer_digest(query, kwargs)
+                self._digests[key] = results.answer_digest(query, kwargs)
             except Exception:  # whatever goes wrong, executing the notebook will say it
-                self._known[key] = None
-        return self._known[key]
+                self._digests[key] = None
+        return self._digests[key]
 
 
 # --------------------------------------------------------------------------- execution
 
 
-def update(
+def execute_stale(
     notebooks: list[Notebook],
     root: Path,
     report: Callable[[Outcome], None],
@@ -225,7 +215,7 @@ def update(
     root : Path
         Folder of the study.
     report : callable
-        Told each outcome as it is known.
+        Called with each outcome as it is known.
     workers : int, optional
         How many at once; the number of cores, two at least, where left out.
     timeout : float
@@ -237,27 +227,17 @@ def update(
         In the order of `notebooks`.
     """
     answers = Answers()
-    stale: list[tuple[Notebook, str]] = []
-    outcomes: dict[str, Outcome] = {}
-    for notebook in notebooks:
-        reason = why_stale(notebook, answers)
-        if reason is None:
-            outcomes[notebook.name] = Outcome(notebook, "current")
-            report(outcomes[notebook.name])
-        else:
-            stale.append((notebook, reason))
-    if stale:
-        workers = workers or max(2, os.cpu_count() or 2)
-        with ThreadPoolExecutor(min(workers, len(stale))) as pool:
+    reasons = {notebook.name: why_stale(notebook, answers) for notebook in notebooks}
 
-            def one(item: tuple[Notebook, str]) -> Outcome:
-                outcome = execute(item[0], root, timeout, item[1])
-                report(outcome)
-                return outcome
+    def one(notebook: Notebook) -> Outcome:
+        reason = reasons[notebook.name]
+        current = Outcome(notebook, "current")
+        outcome = execute(notebook, root, timeout, reason) if reason else current
+        report(outcome)
+        return outcome
 
-            for outcome in pool.map(one, stale):
-                outcomes[outcome.notebook.name] = outcome
-    return [outcomes[notebook.name] for notebook in notebooks]
+    with ThreadPoolExecutor(workers or max(2, os.cpu_count() or 2)) as pool:
+        return list(pool.map(one, notebooks))
 
 
 def execute(
@@ -285,15 +265,16 @@ def execute(
     began = time.monotonic()
     notebook.output.parent.mkdir(parents=True, exist_ok=True)
     depends = fingerprint(notebook)
-    with _scratch() as scratch:
+    with tempfile.TemporaryDirectory(prefix="scalebook-", ignore_cleanup_errors=True) as name:
+        scratch = Path(name)
         log, executed = scratch / "queries.jsonl", scratch / "executed.ipynb"
         failure = _run_worker(notebook, executed, timeout, _environment(root, scratch, may_submit))
         seconds = time.monotonic() - began
         if failure:
             if executed.is_file():
                 contract.write_whole(notebook.failed_output, executed.read_bytes())
-            said = f"{FOLDER}/{notebook.name}.py: {failure}"
-            return Outcome(notebook, "failed", seconds, said)
+            message = f"{FOLDER}/{notebook.name}.py: {failure}"
+            return Outcome(notebook, "failed", seconds, message)
         content = executed.read_bytes()
         record = {
             "schema": SCHEMA,
@@ -309,44 +290,41 @@ def execute(
     return Outcome(notebook, "executed", seconds, reason)
 
 
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="scalebook-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
 def _environment(root: Path, scratch: Path, may_submit: bool) -> dict[str, str]:
     """Environment of a kernel: the study, the query log, nothing of the person's own IPython."""
-    environment = dict(os.environ)
-    environment.update(
-        SCALEBOOK_ROOT=str(root),
-        SCALEBOOK_QUERY_LOG=str(scratch / "queries.jsonl"),
-        SCALEBOOK_NO_SUBMIT="0" if may_submit else "1",
-        PLOTLY_RENDERER="plotly_mimetype",
-        IPYTHONDIR=str(scratch / "ipython"),
-        JUPYTER_RUNTIME_DIR=str(scratch / "runtime"),
-        JUPYTER_PREFER_ENV_PATH="1",
-        PYDEVD_DISABLE_FILE_VALIDATION="1",
-        PYTHONHASHSEED="0",
-    )
-    return environment
+    return {
+        **os.environ,
+        "SCALEBOOK_ROOT": str(root),
+        "SCALEBOOK_QUERY_LOG": str(scratch / "queries.jsonl"),
+        "SCALEBOOK_NO_SUBMIT": "0" if may_submit else "1",
+        "PLOTLY_RENDERER": "plotly_mimetype",
+        "IPYTHONDIR": str(scratch / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONHASHSEED": "0",
+    }
 
 
 def _run_worker(
     notebook: Notebook, executed: Path, timeout: float, environment: dict[str, str]
 ) -> str | None:
     """Execute in a process of its own; what failed in one line, or None."""
-    command = [sys.executable, "-m", "scalebook.publish.execute",
-               str(notebook.source), str(executed), str(timeout)]  # fmt: skip
+    worker = "scalebook.publish.notebooks.execute"
     done = subprocess.run(
-        command, input=json.dumps(notebook.parameters), env=environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", worker, str(notebook.source), str(executed), str(timeout)],
+        input=json.dumps(notebook.parameters),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     try:
-        return json.loads(done.stdout.splitlines()[-1])["failure"]
+        failure: str | None = json.loads(done.stdout.splitlines()[-1])["failure"]
     except (IndexError, ValueError, KeyError):
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        return f"the worker ended with status {done.returncode}: {said[-1] if said else 'silent'}"
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["silent"]
+        return f"the worker ended with status {done.returncode}: {lines[-1]}"
+    return failure
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:

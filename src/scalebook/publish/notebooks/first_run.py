@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from scalebook import launch, results, study
 from scalebook.contract import ScalebookError
+from scalebook.publish.notebooks import update
 from scalebook.train.images import download, finding
 from scalebook.train.settings import DatasetSettings
 
@@ -45,29 +44,33 @@ def ensure(root: Path, experiment: str, system: str) -> str:
     if stem := results.newest(experiment=experiment, finished=True):
         _say(f"{experiment}: {stem} is there")
         return stem
-    if not (root / "notebooks" / "01_run.py").is_file():
+    source = root / update.FOLDER / "01_run.py"
+    if not source.is_file():
         raise ScalebookError(
             "notebooks/01_run.py: not there, so nothing can run through it: copy it from "
             f"Scalebook, or start the run with: scalebook run {experiment}"
         )
-    overrides = _overrides(root, study.load(root), experiment)
-    known = {job.id for job in launch.jobs(root)}
     parameters = {
         "submit": True,
         "experiment": experiment,
         "system": system,
-        "overrides": overrides,
+        "overrides": _overrides(root, study.load(root), experiment),
     }
-    notebook = _start(root, parameters)
-    job = _submitted(root, known, notebook)
-    if job is not None:
-        launch.watch(job)
-    said, _ = notebook.communicate()
+    output = root / "_build" / "scalebook" / "first_run" / "01_run.ipynb"
+    notebook = update.Notebook(source, output, output.with_suffix(".json"), parameters)
+    known = {job.id for job in launch.jobs(root)}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        executing = pool.submit(
+            update.execute, notebook, root, timeout=CELL_TIMEOUT_S, may_submit=True
+        )
+        job = _submitted(root, known, executing)
+        if job is not None:
+            launch.watch(job)
+        outcome = executing.result()
     if job is not None and job.state() is not launch.JobState.COMPLETED:
         launch.collect(job)
-    failure = json.loads(said or "{}").get("failure") if notebook.returncode == 0 else "it died"
-    if failure:
-        raise ScalebookError(f"notebook 01_run: {failure}")
+    if outcome.state == "failed":
+        raise ScalebookError(outcome.message)
     stem = results.newest(experiment=experiment, finished=True)
     if stem is None:
         raise ScalebookError(
@@ -76,7 +79,7 @@ def ensure(root: Path, experiment: str, system: str) -> str:
     return stem
 
 
-def _overrides(root: Path, loaded: study.Study, experiment: str) -> dict:
+def _overrides(root: Path, loaded: study.Study, experiment: str) -> dict[str, str]:
     """Choose the data set: what is on disk, else the official one, else synthetic, saying so."""
     declared = loaded.experiment(experiment)
     if declared.dataset not in ("auto", "cifar10"):
@@ -97,28 +100,9 @@ def _overrides(root: Path, loaded: study.Study, experiment: str) -> dict:
         return {"dataset": "synthetic"}
 
 
-def _start(root: Path, parameters: dict) -> subprocess.Popen[str]:
-    """Execute ``01_run`` in a process of its own, as the book does."""
-    folder = root / "_build" / "scalebook" / "first_run"
-    folder.mkdir(parents=True, exist_ok=True)
-    source = root / "notebooks" / "01_run.py"
-    with open(folder / "01_run.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scalebook.publish.execute",
-             str(source), str(folder / "01_run.ipynb"), str(CELL_TIMEOUT_S)],
-            env={**os.environ, "SCALEBOOK_ROOT": str(root)},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-        )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(parameters))
-    process.stdin.close()
-    process.stdin = None  # so that communicate() does not close it again
-    return process
-
-
-def _submitted(root: Path, known: set[str], notebook: subprocess.Popen) -> launch.Job | None:
+def _submitted(root: Path, known: set[str], executing: Future[update.Outcome]) -> launch.Job | None:
     """Job the notebook has submitted, as soon as it is there."""
-    while notebook.poll() is None:
+    while not executing.done():
         for job in launch.jobs(root):
             if job.id not in known:
                 return job

@@ -1,7 +1,7 @@
 """Execute one notebook through papermill, in a process of its own.
 
-``python -m scalebook.publish.execute SOURCE OUTPUT`` reads the parameters as JSON from
-standard input and answers with one JSON object on standard output. A process a notebook
+``python -m scalebook.publish.notebooks.execute SOURCE OUTPUT TIMEOUT`` reads the parameters as
+JSON from standard input and answers with one JSON object on standard output. A process a notebook
 keeps their environments apart, and a kernel that dies takes no other with it.
 """
 
@@ -15,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jupytext
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.inspection import _infer_parameters
 from traitlets.config import Config
 
 #: Seconds a kernel may take to come up.
 START_TIMEOUT = 60
 
 
-def read_source(path: Path) -> Any:
+def read_source(path: Path) -> nbformat.NotebookNode:
     """Read a py:percent notebook as nbformat 4, with cell ids that do not change.
 
     Raises
@@ -29,9 +34,7 @@ def read_source(path: Path) -> Any:
     ValueError
         If the file cannot be read as a notebook.
     """
-    import jupytext
-
-    notebook = jupytext.read(path, fmt="py:percent")
+    notebook: nbformat.NotebookNode = jupytext.read(path, fmt="py:percent")
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells, start=1):
         cell["id"] = f"cell-{number}"
@@ -44,11 +47,10 @@ def read_source(path: Path) -> Any:
 
 def parameter_names(path: Path) -> list[str]:
     """Names assigned in the cell tagged ``parameters``."""
-    from papermill.inspection import _infer_parameters
-
     return [parameter.name for parameter in _infer_parameters(read_source(path))]
 
 
+# Parameters are whatever JSON holds.
 def execute(source: Path, output: Path, parameters: dict[str, Any], timeout: float) -> str | None:
     """Execute `source` into `output`, which holds an error too where a cell failed.
 
@@ -69,8 +71,6 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], timeout: flo
     str or None
         What failed, in one line, or None.
     """
-    import nbformat
-
     with tempfile.TemporaryDirectory(prefix="scalebook-") as scratch:
         prepared = Path(scratch) / "prepared.ipynb"
         raw = Path(scratch) / "executed.ipynb"
@@ -93,17 +93,14 @@ def _run(
     prepared: Path, raw: Path, folder: Path, parameters: dict[str, Any], timeout: float
 ) -> str | None:
     """Execute through papermill; what failed in one line, or None."""
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
     try:
         papermill.execute_notebook(
             prepared, raw, parameters, kernel_name="python3", progress_bar=False, cwd=folder,
             execution_timeout=timeout, start_timeout=START_TIMEOUT, config=_sockets(raw.parent),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        said = click.unstyle(f"{error.ename}: {error.evalue}")
-        return f"code cell {error.exec_count}: {one_line(said)}"
+        message = click.unstyle(f"{error.ename}: {error.evalue}")
+        return f"code cell {error.exec_count}: {one_line(message)}"
     except CellTimeoutError:
         return f"code cell {_cells_started(raw)}: took longer than {timeout:g} s"
     except DeadKernelError:
@@ -123,7 +120,7 @@ def _sockets(folder: Path) -> Config:
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """First line of a message that says something, shortened."""
+    """First line of a message that is not empty, shortened."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     first = lines[0] if lines else "no message"
     return first if len(first) <= limit else first[: limit - 1] + "…"
@@ -131,15 +128,13 @@ def one_line(text: str, limit: int = 300) -> str:
 
 def _cells_started(path: Path) -> int:
     """How many code cells papermill has started, so the number of the running one."""
-    import nbformat
-
     if not path.is_file():
         return 0
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     return sum(cell.metadata.get("papermill", {}).get("start_time") is not None for cell in cells)
 
 
-def _strip(notebook: Any) -> None:
+def _strip(notebook: nbformat.NotebookNode) -> None:
     """Drop time stamps, durations and absolute paths."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:

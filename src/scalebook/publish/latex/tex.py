@@ -1,10 +1,20 @@
-"""What TeX complains about, as lines that name the place."""
+"""What typesetting needs from the machine, and what TeX complains about."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+#: Programs; `make` runs TeX for Jupyter Book.
+COMMANDS = ("xelatex", "latexmk", "rsvg-convert", "make")
+#: Packages of Debian and Ubuntu that bring them, and the fonts; ``env/apt.sh tex`` installs these.
+PACKAGES = (
+    "texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended texlive-xetex "
+    "latexmk fonts-texgyre fonts-texgyre-math lmodern fonts-freefont-otf fonts-dejavu-core "
+    "librsvg2-bin poppler-utils make"
+)
 
 #: Lines may stick out this far, in points.
 OVERFULL_PT = 1.0
@@ -13,10 +23,20 @@ _OVERFULL = re.compile(r"^Overfull \\(?P<box>[hv])box \((?P<by>[\d.]+)pt too \w+
 _MISSING = re.compile(r"^Missing character: There is no (?P<char>\S+).* in font (?P<font>[^!]+)!")
 _WARNING = re.compile(r"^(LaTeX|Package \w+|Class \w+) Warning: (?P<what>.*)")
 #: Warnings of packages that nobody can do anything about.
-_IDLE = ("Package hyperref", "Package fancyhdr", "Package caption", "Package fontspec",
-         "Package unicode-math", "Package polyglossia", "Package xcolor")  # fmt: skip
-_TELLING = ("undefined", "multiply defined", "too large", "Float", "Reference", "Citation",
-            "Label")  # fmt: skip
+_IDLE = re.compile(
+    "Package (hyperref|fancyhdr|caption|fontspec|unicode-math|polyglossia|xcolor) Warning"
+)
+_USEFUL = ("undefined", "multiply defined", "too large", "Float", "Reference", "Citation", "Label")
+
+
+def missing() -> list[str]:
+    """Programs that are not there."""
+    return [name for name in COMMANDS if shutil.which(name) is None]
+
+
+def install_line() -> str:
+    """Command that installs all of it."""
+    return f"sudo apt-get install --no-install-recommends {PACKAGES}"
 
 
 def complaints(log: Path) -> list[str]:
@@ -37,13 +57,13 @@ def _lines(lines: list[str]) -> Iterator[str]:
                 yield f"{kind} overfull by {found['by']} pt{found['where']}{near}"
         elif found := _MISSING.match(line):
             yield f"no character {found['char']} in {found['font'].split(':')[0].strip()}"
-        elif (found := _WARNING.match(line)) and not line.startswith(_IDLE):
-            if any(word in found["what"] for word in _TELLING) and "rerun" not in line.lower():
+        elif (found := _WARNING.match(line)) and not _IDLE.match(line):
+            if any(word in found["what"] for word in _USEFUL) and "rerun" not in line.lower():
                 yield found["what"].strip()
         elif line.startswith("! "):
-            place = next((one for one in lines[number + 1 : number + 12]
-                          if one.startswith("l.")), "")  # fmt: skip
-            yield f"error: {line[2:]} {place}".rstrip()
+            after = lines[number + 1 : number + 12]
+            where = next((one for one in after if one.startswith("l.")), "")
+            yield f"error: {line[2:]} {where}".rstrip()
 
 
 def _words(line: str) -> str:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scalebook import contract, study
+from scalebook import study
 from scalebook.contract import ScalebookError
-from scalebook.publish import values
-from scalebook.publish.frames import NOTHING
-from scalebook.publish.values import Shown
+from scalebook.publish.values import NOTHING, Shown, cell
 from scalebook.study import Facts, Plan
-from scalebook.study.document import read
 from scalebook.study.plan import FILE
 
 #: What a proposal compares machines by: heading, fact, format.
@@ -35,17 +32,15 @@ def _plan() -> Plan:
 
 
 def _facts(machine: str) -> Facts:
-    relative = f"data/systems/{machine}.yaml"
-    path = contract.find_root() / relative
-    if not path.is_file():
-        raise ScalebookError(f"machine {machine}: no facts in {relative}")
-    return read(Facts, path, relative)
+    facts = study.load().facts(machine)
+    if facts is None:
+        raise ScalebookError(f"machine {machine}: no facts in data/systems/{machine}.yaml")
+    return facts
 
 
-def number(key: str, spec: str, unit: bool = False, interval: bool = False) -> Shown | str:
-    """A number of the ledger as a cell; a dash where it has none of that name."""
-    value = values.numbers().get(key)
-    return NOTHING if value is None else Shown(value, spec, unit, interval)
+def _unit(facts: Facts) -> str:
+    """What a machine bills in."""
+    return facts.accounting.unit if facts.accounting else NOTHING
 
 
 def _title(machine: str) -> str:
@@ -95,35 +90,38 @@ def machines() -> pd.DataFrame:
     """Facts about the machines of the plan, a column each."""
     plan = _plan()
     facts = {machine: _facts(machine) for machine in plan.machines}
-    rows = [["GPU", *(one.gpu.name if one.gpu else NOTHING for one in facts.values())]]
-    for heading, key, spec in FACTS:
-        rows.append([heading, *(number(f"cited.{machine}.{key}", spec) for machine in facts)])
-    rows.append(["Network", *(one.network.partition(",")[0] or NOTHING for one in facts.values())])
-    last = f"Nodes of {plan.ladder[-1]} GPUs"
-    rows.append([last, *(number(f"plan.{machine}.nodes", ".0f") for machine in facts)])
-    rows.append(["Billed in", *(one.accounting.unit for one in facts.values())])
-    unit = "Units of a node-hour"
-    key = "accounting.units_per_node_hour"
-    rows.append([unit, *(number(f"cited.{machine}.{key}", "g") for machine in facts)])
-    granted = "Node-hours of a Development grant"
-    key = "cited.access.development.{}.node_hours"
-    rows.append([granted, *(number(key.format(machine), ",.0f") for machine in facts)])
+
+    def numbers(heading: str, key: str, spec: str) -> list[Shown | str]:
+        return [heading, *(cell(key.format(machine), spec) for machine in facts)]
+
+    rows = [
+        ["GPU", *(one.gpu.name if one.gpu else NOTHING for one in facts.values())],
+        *(numbers(heading, f"cited.{{}}.{key}", spec) for heading, key, spec in FACTS),
+        ["Network", *(one.network.partition(",")[0] or NOTHING for one in facts.values())],
+        numbers(f"Nodes of {plan.ladder[-1]} GPUs", "plan.{}.nodes", ".0f"),
+        ["Billed in", *map(_unit, facts.values())],
+        numbers("Units of a node-hour", "cited.{}.accounting.units_per_node_hour", "g"),
+        numbers(
+            "Node-hours of a Development grant", "cited.access.development.{}.node_hours", ",.0f"
+        ),
+    ]
     return pd.DataFrame(rows, columns=["Fact", *(_title(machine) for machine in facts)])
 
 
 def request(machine: str) -> pd.DataFrame:
     """The computed request for a machine, phase by phase, and what is asked for."""
-    plan, unit = _plan(), _facts(machine).accounting.unit
+    plan, unit = _plan(), _unit(_facts(machine))
+    request = f"modelled.request.{machine}"
     phases = [(one.milestone or NOTHING, one.title, one.name) for one in plan.phases]
     phases += [("", "Contingency", "contingency"), ("", "Total", "total")]
     rows: list[list[Shown | str]] = []
     for milestone, title, name in phases:
-        prefix = f"modelled.request.{machine}.{name}"
-        hours = [number(f"{prefix}.{metric}", ",.0f", interval=True)
-                 for metric in ("gpu_hours", "node_hours", "billed")]  # fmt: skip
-        rows.append([milestone, title, number(f"{prefix}.runs", ".0f"), *hours])
-    asked = [number(f"modelled.request.{machine}.asked.{metric}", ",.0f")
-             for metric in ("node_hours", "billed")]  # fmt: skip
+        hours = [
+            cell(f"{request}.{name}.{metric}", ",.0f", interval=True)
+            for metric in ("gpu_hours", "node_hours", "billed")
+        ]
+        rows.append([milestone, title, cell(f"{request}.{name}.runs", ".0f"), *hours])
+    asked = [cell(f"{request}.asked.{metric}", ",.0f") for metric in ("node_hours", "billed")]
     rows.append(["", "Asked for: high case, rounded up", "", "", *asked])
     columns = ["For", "Phase", "Runs", "GPUs × hours", "Node-hours", f"Billed, {unit}"]
     return pd.DataFrame(rows, columns=columns)
@@ -134,20 +132,20 @@ def compared() -> pd.DataFrame:
     reported = "modelled.request.reported"
     rows: list[list[Shown | str]] = []
     if _plan().reported_request:
+        hours = cell(f"{reported}.hours", ",.0f")
+        gpu_hours = cell(f"{reported}.ladder_gpu_hours", ",.0f")
         rows = [
-            ["Earlier estimate, as added up", number(f"{reported}.hours", ",.0f"),
-             NOTHING, "no factor for GPUs"],
-            ["The same by its own formula", NOTHING,
-             number(f"{reported}.ladder_gpu_hours", ",.0f"), "with the GPUs of every rung"],
-        ]  # fmt: skip
+            ["Earlier estimate, as added up", hours, NOTHING, "no factor for GPUs"],
+            ["The same by its own formula", NOTHING, gpu_hours, "with the GPUs of every rung"],
+        ]
     for machine in _plan().machines:
         prefix = f"modelled.request.{machine}"
         rows.append(
             [
                 f"Computed for {_title(machine)}",
-                number(f"{prefix}.total.node_hours", ",.0f", interval=True),
-                number(f"{prefix}.total.gpu_hours", ",.0f", interval=True),
-                number(f"{prefix}.asked.billed", ",.0f", unit=True),
+                cell(f"{prefix}.total.node_hours", ",.0f", interval=True),
+                cell(f"{prefix}.total.gpu_hours", ",.0f", interval=True),
+                cell(f"{prefix}.asked.billed", ",.0f", unit=True),
             ]
         )
     return pd.DataFrame(rows, columns=["Request", "Node-hours", "GPUs × hours", "Asked for"])
@@ -161,10 +159,16 @@ def ladder(machine: str, kind: str) -> pd.DataFrame:
     rows = []
     for gpus in _plan().ladder:
         prefix = f"modelled.ladder.{machine}.{kind}.{gpus}"
-        shown = [number(f"{prefix}.{metric}", spec, interval=True)
-                 for metric, spec in (("step_ms", ",.0f"), ("speedup", ".1f"),
-                                      ("efficiency", ".0f"))]  # fmt: skip
         batch = f"{gpus * work.batch_per_gpu(kind, gpus):,.0f}"
-        rows.append([str(gpus), str(-(-gpus // per_node)), batch, *shown])
+        rows.append(
+            [
+                str(gpus),
+                str(-(-gpus // per_node)),
+                batch,
+                cell(f"{prefix}.step_ms", ",.0f", interval=True),
+                cell(f"{prefix}.speedup", ".1f", interval=True),
+                cell(f"{prefix}.efficiency", ".0f", interval=True),
+            ]
+        )
     columns = ["GPUs", "Nodes", "Global batch", "Step, ms", "Speed-up", "Efficiency, %"]
     return pd.DataFrame(rows, columns=columns)

@@ -1,4 +1,4 @@
-"""One page of Markdown as a page of the book and as a deck of slides: the deck.
+"""Slides as a deck.
 
 Works with the builder of `sphinx_revealjs`, of which it asks for the template and the notes:
 one section is one slide, figures are pictures, numbers are words.
@@ -15,12 +15,14 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxTranslator
+from sphinx.writers.html5 import HTML5Translator
+from sphinx_revealjs.writers import RevealjsSlideTranslator
 
 from scalebook import contract, figures
 from scalebook.figures.plot_files import pictures
-from scalebook.publish import messages, plots, values
+from scalebook.publish import pages, plots, values
 from scalebook.publish.pictures import drawing
-from scalebook.publish.slides.chapters import (
+from scalebook.publish.slides.page import (
     BUILDER,
     MADE_FROM,
     deck_link,
@@ -30,8 +32,12 @@ from scalebook.publish.slides.chapters import (
 
 #: Width and height of a slide, and of a figure on it by its class, in CSS pixels.
 SLIDE = (1280, 720)
-FIGURES = {"deck-full": (1160, 500), "deck-wide": (1160, 380), "deck-half": (570, 400),
-           "deck-tall": (570, 500)}  # fmt: skip
+FIGURES = {
+    "deck-full": (1160, 500),
+    "deck-wide": (1160, 380),
+    "deck-half": (570, 400),
+    "deck-tall": (570, 500),
+}
 
 
 class DeckPlots(SphinxPostTransform):
@@ -46,7 +52,7 @@ class DeckPlots(SphinxPostTransform):
             return
         folder = Path(self.app.outdir).parent / "scalebook" / "pictures"
         drawings = [drawing(plot, figures.slide(*figure_size(plot))) for plot in found]
-        for plot, picture in zip(found, pictures(drawings, folder, ".svg", messages.say)):
+        for plot, picture in zip(found, pictures(drawings, folder, ".svg", pages.say)):
             if picture is None:
                 plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
                 continue
@@ -57,7 +63,7 @@ class DeckPlots(SphinxPostTransform):
 
 def figure_size(plot: plots.study_plot) -> tuple[int, int]:
     """Width and height of a figure on its slide, by the class of the figure around it."""
-    classes = plot.parent.get("classes", []) if plot.parent is not None else []
+    classes: list[str] = plot.parent.get("classes", []) if plot.parent is not None else []
     return next((FIGURES[name] for name in classes if name in FIGURES), FIGURES["deck-full"])
 
 
@@ -78,44 +84,47 @@ def _note_origin(app: Sphinx, error: Exception | None) -> None:
         contract.write_json(Path(app.outdir) / MADE_FROM, made_from(app.env, docname))
 
 
-def visit_value_deck(self: SphinxTranslator, node: values.study_value) -> None:
+def visit_value_deck(self: HTML5Translator, node: values.study_value) -> None:
     """Write the number alone: a slide has no room for notes, and leads nowhere."""
     self.body.append(html.escape(node.astext()))
     raise nodes.SkipNode
 
 
-def visit_notes_deck(self: SphinxTranslator, node: speaker_notes) -> None:
+def visit_notes_deck(self: HTML5Translator, node: speaker_notes) -> None:
     """Write the notes for reveal's speaker view."""
     self.body.append('<aside class="notes">\n')
 
 
-def depart_notes_deck(self: SphinxTranslator, node: speaker_notes) -> None:
+def depart_notes_deck(self: HTML5Translator, node: speaker_notes) -> None:
     """End them."""
     self.body.append("</aside>\n")
 
 
+class Translator(RevealjsSlideTranslator):  # type: ignore[misc]  # it brings no types
+    """A slide for each second-level section, with the time its notes name."""
+
+    section_level: int
+    body: list[str]
+
+    def visit_section(self, node: nodes.section) -> None:
+        """Begin a slide."""
+        self.section_level += 1
+        if self.section_level == 2:
+            seconds = [one["seconds"] for one in node.findall(speaker_notes)]
+            timing = f' data-timing="{sum(seconds)}"' if seconds else ""
+            self.body.append(f'<section id="{html.escape(node["ids"][0])}"{timing}>\n')
+
+    def depart_section(self, node: nodes.section) -> None:
+        """End it."""
+        self.section_level -= 1
+        if self.section_level == 1:
+            self.body.append("</section>\n")
+
+
 def _translate_decks(app: Sphinx) -> None:
     """Let one section be one slide, where the builder of decks is used."""
-    if app.builder.name != BUILDER:
-        return
-    from sphinx_revealjs.writers import RevealjsSlideTranslator
-
-    class Translator(RevealjsSlideTranslator):
-        """A slide for each second-level section, with the time its notes name."""
-
-        def visit_section(self, node: nodes.section) -> None:
-            self.section_level += 1
-            if self.section_level == 2:
-                seconds = [one["seconds"] for one in node.findall(speaker_notes)]
-                timing = f' data-timing="{sum(seconds)}"' if seconds else ""
-                self.body.append(f'<section id="{html.escape(node["ids"][0])}"{timing}>\n')
-
-        def depart_section(self, node: nodes.section) -> None:
-            self.section_level -= 1
-            if self.section_level == 1:
-                self.body.append("</section>\n")
-
-    app.set_translator(BUILDER, Translator, override=True)
+    if app.builder.name == BUILDER:
+        app.set_translator(BUILDER, Translator, override=True)
 
 
 def _skip(self: SphinxTranslator, node: nodes.Element) -> None:

@@ -1,4 +1,4 @@
-"""One page of Markdown as a page of the book and as a deck of slides: the page.
+"""Slides as a page of the book.
 
 Every second-level section of the page is a slide. ``{speaker-notes} SECONDS`` ends it with what
 is said: the deck keeps that for reveal's speaker view, the book folds it below the slide.
@@ -8,24 +8,27 @@ is said: the deck keeps that for reveal's speaker view, the book folds it below 
 from __future__ import annotations
 
 import html
-import posixpath
 import shutil
 from pathlib import Path
-from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxTranslator
+from sphinx.writers.html5 import HTML5Translator
+from sphinx.writers.latex import LaTeXTranslator
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
-from scalebook.publish import inputs
-from scalebook.publish.closure import sha256
+from scalebook.publish import pages
+from scalebook.publish.notebooks.dependencies import sha256
+from scalebook.publish.values import relative
 
 #: Name of Sphinx's builder of decks, and of the folder beside the book's that holds one.
 BUILDER, FOLDER = "revealjs", "deck"
+#: The printed deck, beside it.
+PDF = "slides.pdf"
 #: What a deck was made from, beside it.
 MADE_FROM = "made-from.json"
 
@@ -64,7 +67,7 @@ class DeckLink(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Remember that the page changes when a deck comes or goes."""
         folder = Path(self.env.app.outdir).parent / FOLDER
-        inputs.note(self.env, "deck", self.env.docname, _deck_digest(folder))
+        pages.current(self.env).inputs["deck", self.env.docname] = _deck_digest(folder)
         return [deck_link()]
 
 
@@ -78,31 +81,31 @@ def _mark_slides(app: Sphinx, doctree: nodes.document) -> None:
             notes.parent["classes"].append("sb-slide")
 
 
-def visit_notes_html(self: SphinxTranslator, node: speaker_notes) -> None:
+def visit_notes_html(self: HTML5Translator, node: speaker_notes) -> None:
     """Fold the notes below the slide."""
     self.body.append(
         f'<details class="sb-notes"><summary>Speaker notes, {node["seconds"]} s</summary>\n'
     )
 
 
-def depart_notes_html(self: SphinxTranslator, node: speaker_notes) -> None:
+def depart_notes_html(self: HTML5Translator, node: speaker_notes) -> None:
     """Close the fold."""
     self.body.append("</details>\n")
 
 
-def visit_notes_latex(self: SphinxTranslator, node: speaker_notes) -> None:
+def visit_notes_latex(self: LaTeXTranslator, node: speaker_notes) -> None:
     """Set the notes smaller, below the slide."""
     self.body.append(
         f"\n\\begin{{quote}}\\small\\emph{{Speaker notes, {node['seconds']}\\,s.}}\\par\n"
     )
 
 
-def depart_notes_latex(self: SphinxTranslator, node: speaker_notes) -> None:
+def depart_notes_latex(self: LaTeXTranslator, node: speaker_notes) -> None:
     """End them."""
     self.body.append("\n\\end{quote}\n")
 
 
-def visit_link_html(self: SphinxTranslator, node: deck_link) -> None:
+def visit_link_html(self: HTML5Translator, node: deck_link) -> None:
     """Bring the deck beside the page and link it, if it shows what the page shows."""
     out = Path(self.builder.outdir)
     docname = self.builder.current_docname
@@ -110,15 +113,14 @@ def visit_link_html(self: SphinxTranslator, node: deck_link) -> None:
     if self.builder.name == "html" and is_current(self.builder.env, folder, docname):
         shutil.rmtree(out / FOLDER, ignore_errors=True)
         shutil.copytree(folder, out / FOLDER)
-        links = [(f"{FOLDER}/{docname}.html", "Full-screen slides")]
-        if (folder / "slides.pdf").is_file():
-            links.append((f"{FOLDER}/slides.pdf", "PDF"))
-        written = " · ".join(
-            f'<a href="{html.escape(posixpath.relpath(to, posixpath.dirname(docname) or "."))}">'
-            f"{text}</a>"
-            for to, text in links
+        links = {f"{FOLDER}/{docname}.html": "Full-screen slides"}
+        if (folder / PDF).is_file():
+            links[f"{FOLDER}/{PDF}"] = "PDF"
+        markup = " · ".join(
+            f'<a href="{html.escape(relative(docname, to))}">{text}</a>'
+            for to, text in links.items()
         )
-        self.body.append(f'<p class="sb-deck-link">{written}</p>\n')
+        self.body.append(f'<p class="sb-deck-link">{markup}</p>\n')
     raise nodes.SkipNode
 
 
@@ -133,14 +135,17 @@ def _pass(self: SphinxTranslator, node: nodes.Element) -> None:
 # --------------------------------------------------------------------------- what is current
 
 
-def made_from(env: BuildEnvironment, docname: str) -> dict[str, Any]:
+def made_from(env: BuildEnvironment, docname: str) -> dict[str, object]:
     """What a page shows: its source, and a digest of each number, figure and table."""
-    shown = getattr(env, "scalebook_inputs", {}).get(docname, {})
+    page = pages.all_pages(env).get(docname, pages.Page())
     return {
         "source": sha256(Path(env.doc2path(docname)).read_bytes()),
-        "inputs": {f"{kind} {name}": digest for (kind, name), digest in sorted(shown.items())
-                   if kind != "deck"},
-    }  # fmt: skip
+        "inputs": {
+            f"{kind} {name}": digest
+            for (kind, name), digest in sorted(page.inputs.items())
+            if kind != "deck"
+        },
+    }
 
 
 def is_current(env: BuildEnvironment, folder: Path, docname: str) -> bool:
@@ -153,18 +158,20 @@ def is_current(env: BuildEnvironment, folder: Path, docname: str) -> bool:
 
 def _deck_digest(folder: Path) -> str:
     path = folder / MADE_FROM
-    pdf = (folder / "slides.pdf").is_file()
-    return f"{sha256(path.read_bytes())} {pdf}" if path.is_file() else ""
+    has_pdf = (folder / PDF).is_file()
+    return f"{sha256(path.read_bytes())} {has_pdf}" if path.is_file() else ""
 
 
 def setup(app: Sphinx) -> None:
     """Register nodes and directives."""
     app.add_node(
-        speaker_notes, html=(visit_notes_html, depart_notes_html),
-        latex=(visit_notes_latex, depart_notes_latex), text=(_pass, _pass),
-    )  # fmt: skip
+        speaker_notes,
+        html=(visit_notes_html, depart_notes_html),
+        latex=(visit_notes_latex, depart_notes_latex),
+        text=(_pass, _pass),
+    )
     app.add_node(deck_link, html=(visit_link_html, None), latex=(_skip, None), text=(_skip, None))
     app.add_directive("speaker-notes", SpeakerNotes)
     app.add_directive("deck-link", DeckLink)
     app.connect("doctree-read", _mark_slides)
-    inputs.DIGESTS["deck"] = lambda app, name: _deck_digest(Path(app.outdir).parent / FOLDER)
+    pages.DIGESTS["deck"] = lambda app, name: _deck_digest(Path(app.outdir).parent / FOLDER)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import scalebook
@@ -40,26 +39,26 @@ def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str
         Dotted module name to SHA-256 of its code without comments, sorted by name.
     """
     folder = package_dir or Path(scalebook.__file__).parent
-    todo = list(_imports(_without_magics(source), PACKAGE, is_package=True, folder=folder))
+    # Lines that only IPython understands are blanked, so that the rest still parses.
+    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+    todo = list(_imports("\n".join(lines), PACKAGE, is_package=True))
     found: dict[str, str] = {}
     while todo:
         module = todo.pop()
-        if module in found:
-            continue
         path = _file(module, folder)
-        if path is None:
+        if module in found or path is None:
             continue
         text = path.read_text(encoding="utf-8")
-        found[module] = _meaning(text)
+        found[module] = _code_hash(text)
         parent = module.rpartition(".")[0]
         if parent:  # importing a.b runs a/__init__.py first
             todo.append(parent)
-        todo.extend(_imports(text, module, path.name == "__init__.py", folder))
+        todo.extend(_imports(text, module, path.name == "__init__.py"))
     return dict(sorted(found.items()))
 
 
 @functools.lru_cache(maxsize=512)
-def _meaning(source: str) -> str:
+def _code_hash(source: str) -> str:
     """Hash of what Python makes of a source: neither comments nor layout count."""
     try:
         return sha256(ast.dump(ast.parse(source)))
@@ -67,16 +66,9 @@ def _meaning(source: str) -> str:
         return sha256(source)
 
 
-def _without_magics(source: str) -> str:
-    """Blank the lines only IPython understands, so that the rest still parses."""
-    return "\n".join(
-        "" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()
-    )
-
-
 @functools.lru_cache(maxsize=512)
-def _imports(source: str, module: str, is_package: bool, folder: Path) -> tuple[str, ...]:
-    """Modules of the package named by the import statements of `source`."""
+def _imports(source: str, module: str, is_package: bool) -> tuple[str, ...]:
+    """What the import statements of `source` name within the package: modules, or parts of one."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -90,7 +82,7 @@ def _imports(source: str, module: str, is_package: bool, folder: Path) -> tuple[
             names.append(base)
             # `from scalebook.results import runs` may name a module or something in one.
             names.extend(f"{base}.{alias.name}" for alias in node.names)
-    return tuple(_known(names, folder))
+    return tuple(name for name in names if name.partition(".")[0] == PACKAGE)
 
 
 def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
@@ -99,12 +91,6 @@ def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     parts = module.split(".")
     keep = len(parts) - node.level + (1 if is_package else 0)
     return ".".join(parts[:keep] + ([node.module] if node.module else []))
-
-
-def _known(names: Iterable[str], folder: Path) -> Iterable[str]:
-    for name in names:
-        if (name == PACKAGE or name.startswith(PACKAGE + ".")) and _file(name, folder):
-            yield name
 
 
 def _file(module: str, folder: Path) -> Path | None:

@@ -1,0 +1,217 @@
+"""What each page shows and was made from, what is wrong with it, and what the build says.
+
+Sphinx knows the files a page came from. The values, figures, tables and executed
+notebooks it shows come from results, so a digest of each is kept in the environment and
+compared with the digest now.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from scalebook.contract import ScalebookError
+from scalebook.values import Value
+
+logger = logging.getLogger(__name__)
+
+#: Marks the lines of this extension in the output of a build.
+PREFIX = "scalebook: "
+
+#: How to get a digest now: kind of input to a function of the application and its name.
+DIGESTS: dict[str, Callable[[Sphinx, str], str]] = {}
+
+
+@dataclass
+class Page:
+    """What is kept of a page between builds.
+
+    Attributes
+    ----------
+    inputs : dict
+        Digest of each thing it shows, by kind and name; empty where that cannot be had.
+    problems : list of str
+        Why it cannot be made; a build with problems writes no page.
+    numbers : dict
+        Each number it shows by key, with the texts it is shown as.
+    lists_origins : bool
+        Whether numbers of all pages link to it.
+    """
+
+    inputs: dict[tuple[str, str], str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    numbers: dict[str, tuple[Value, list[str]]] = field(default_factory=dict)
+    lists_origins: bool = False
+
+    def show_number(self, value: Value, text: str) -> None:
+        """Remember that the page shows a number, and as what text."""
+        texts = self.numbers.setdefault(value.key, (value, []))[1]
+        if text not in texts:
+            texts.append(text)
+
+
+def all_pages(env: BuildEnvironment) -> dict[str, Page]:
+    """Every page that was read, by its name."""
+    if not hasattr(env, "scalebook_pages"):
+        env.scalebook_pages = {}  # type: ignore[attr-defined]  # Sphinx keeps what it is given
+    pages: dict[str, Page] = env.scalebook_pages  # type: ignore[attr-defined]
+    return pages
+
+
+def current(env: BuildEnvironment) -> Page:
+    """The page being read."""
+    return all_pages(env).setdefault(env.docname, Page())
+
+
+def origins_page(env: BuildEnvironment) -> str | None:
+    """Name of the page that says where numbers come from, if the book has one."""
+    found = (name for name, page in all_pages(env).items() if page.lists_origins)
+    return next((name for name in found if name in env.found_docs), None)
+
+
+def shown(env: BuildEnvironment, kind: str) -> dict[str, tuple[str, list[str]]]:
+    """By name, each input of a kind that pages show: its digest, and the pages."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for docname, page in sorted(all_pages(env).items()):
+        for (one, name), digest in page.inputs.items():
+            if one == kind:
+                found.setdefault(name, (digest, []))[1].append(docname)
+    return dict(sorted(found.items()))
+
+
+def place(env: BuildEnvironment, source: str | None, line: int | None) -> str:
+    """``page:line`` relative to the study, for messages."""
+    page = Path(env.doc2path(env.docname, base=False))
+    if source:
+        try:
+            page = Path(source).resolve().relative_to(Path(env.srcdir).resolve())
+        except ValueError:  # the parser named no file
+            line = None
+    return f"{page.as_posix()}:{line}" if line else page.as_posix()
+
+
+class StudyDirective(SphinxDirective):
+    """A directive that shows something of the study, by the name that is its argument.
+
+    What cannot be shown is a problem of the page, named by file and line.
+    """
+
+    #: As in `DIGESTS`.
+    kind: ClassVar[str]
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Show it as the study has it now."""
+        name = self.arguments[0].strip()
+        source, line = self.get_source_info()
+        try:
+            return self.show(name)
+        except ScalebookError as error:
+            page = current(self.env)
+            page.inputs[self.kind, name] = ""
+            page.problems.append(f"{place(self.env, source, line)}: {self.name}: {error}")
+            return []
+
+    @abstractmethod
+    def show(self, name: str) -> list[nodes.Node]:
+        """Nodes of what is called `name`."""
+
+    def note(self, name: str, digest: str) -> None:
+        """Remember the digest of what is shown."""
+        current(self.env).inputs[self.kind, name] = digest
+
+    def caption(self) -> list[nodes.Node]:
+        """Content of the directive as one line: its first paragraph, with computed sentences."""
+        holder = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, holder)
+        for paragraph in holder.findall(nodes.paragraph):
+            return list(paragraph.children)
+        return []
+
+
+def numbered(translator: object, kind: str) -> int:
+    """How many of a kind the page being written has by now, this one included."""
+    counts: Counter[str] = vars(translator).setdefault("scalebook_counts", Counter())
+    counts[kind] += 1
+    return counts[kind]
+
+
+# --------------------------------------------------------------------------- messages
+
+
+def say(line: str) -> None:
+    """Write a line that the quiet commands show too."""
+    logger.info("%s", f"{PREFIX}{line}")
+
+
+def end(messages: list[str]) -> NoReturn:
+    """End the build with status 1 and a line a problem."""
+    with logging.skip_warningiserror():
+        for message in messages:
+            logger.error("%s", f"{PREFIX}{message}")
+    raise SystemExit(1)
+
+
+# --------------------------------------------------------------------------- from build to build
+
+
+def _outdated(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Pages that show something whose digest is no longer what it was."""
+    now: dict[tuple[str, str], str] = {}
+
+    def is_new(kind: str, name: str, then: str) -> bool:
+        if (kind, name) not in now:
+            try:
+                now[kind, name] = DIGESTS[kind](app, name)
+            except ScalebookError:
+                now[kind, name] = ""
+        return now[kind, name] != then
+
+    return [
+        docname
+        for docname, page in all_pages(env).items()
+        if docname not in added | changed | removed
+        and any(is_new(kind, name, then) for (kind, name), then in page.inputs.items())
+    ]
+
+
+def _purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    """Forget a page that is read again or gone."""
+    all_pages(env).pop(docname, None)
+
+
+def _merge(
+    app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment
+) -> None:
+    """Take over what a parallel reader noted."""
+    theirs = all_pages(other)
+    all_pages(env).update({name: theirs[name] for name in docnames if name in theirs})
+
+
+def _stop_on_problems(app: Sphinx, env: BuildEnvironment) -> None:
+    """End the build before a page is written if one of them could not be made."""
+    problems = [text for _, page in sorted(all_pages(env).items()) for text in page.problems]
+    if problems:
+        # The pages read just now are incomplete: the next build reads all anew.
+        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
+        end(problems)
+
+
+def setup(app: Sphinx) -> None:
+    """Register what keeps the pages current."""
+    app.connect("env-get-outdated", _outdated)
+    app.connect("env-purge-doc", _purge)
+    app.connect("env-merge-info", _merge)
+    app.connect("env-updated", _stop_on_problems)
