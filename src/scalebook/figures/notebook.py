@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
-from IPython.display import HTML, display
+from IPython.display import display
 
 from scalebook import contract
 from scalebook.contract import UsageError
@@ -22,6 +22,7 @@ MIME = "application/vnd.plotly.v1+json"
 
 #: A cell that holds more than a name or a number, in the HTML of pandas.
 _LONG = re.compile(r"<td>([^<]{60,})</td>")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def use_study(folder: str | None) -> None:
@@ -56,7 +57,18 @@ def show(figure: go.Figure) -> None:
     display(bundle(figure), raw=True)
     caption = (figure.layout.meta or {}).get("caption")
     if caption:
-        display(HTML(f"<p><em>{html.escape(caption)}</em></p>"))
+        show_markup(f"<p><em>{html.escape(caption)}</em></p>", f"*{as_markdown(caption)}*")
+
+
+def show_markup(markup: str, markdown: str) -> None:
+    """Display HTML, and Markdown beside it for documents that are printed."""
+    data = {"text/html": markup, "text/markdown": markdown, "text/plain": markdown}
+    display(data, raw=True)
+
+
+def as_markdown(text: str) -> str:
+    """Text of one line that Markdown shows as it is, whatever it holds."""
+    return _PUNCTUATION.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def show_table(
@@ -65,7 +77,7 @@ def show_table(
     digits: Mapping[str, int] | int = 1,
     empty: str = "Nothing to show yet.",
 ) -> None:
-    """Display a table as HTML; every cell is escaped.
+    """Display a table as HTML, and as Markdown for print; every cell is escaped.
 
     Parameters
     ----------
@@ -78,7 +90,9 @@ def show_table(
     empty : str
         Shown where the table has no row.
     """
-    display(HTML(show_table_html(table, headers, digits, empty)))
+    shown = _texts(table, headers, digits)
+    markdown = f"*{as_markdown(empty)}*" if table.empty else _markdown(shown)
+    show_markup(show_table_html(table, headers, digits, empty), markdown)
 
 
 def show_table_html(
@@ -90,8 +104,25 @@ def show_table_html(
     """HTML of `show_table`."""
     if table.empty:
         return f"<p><em>{html.escape(empty)}</em></p>"
+    shown = _texts(table, headers, digits)
+    markup = shown.to_html(index=False, escape=True, border=0, justify="left")
+    return _LONG.sub(r'<td class="sb-prose">\1</td>', markup)
+
+
+def _markdown(shown: pd.DataFrame) -> str:
+    rows = [shown.columns, ["---"] * len(shown.columns), *shown.itertuples(index=False, name=None)]
+    return "\n".join(
+        f"| {' | '.join(row if number == 1 else map(as_markdown, row))} |"
+        for number, row in enumerate(rows)
+    )
+
+
+def _texts(
+    table: pd.DataFrame, headers: Mapping[str, str] | None, digits: Mapping[str, int] | int
+) -> pd.DataFrame:
+    """What the cells of a table show."""
     headers = headers or {name: str(name) for name in table.columns}
-    shown = pd.DataFrame(
+    return pd.DataFrame(
         {
             header: [
                 _cell(value, digits if isinstance(digits, int) else digits.get(name, 1))
@@ -100,8 +131,6 @@ def show_table_html(
             for name, header in headers.items()
         }
     )
-    markup = shown.to_html(index=False, escape=True, border=0, justify="left")
-    return _LONG.sub(r'<td class="sb-prose">\1</td>', markup)
 
 
 def _cell(value: object, digits: int) -> str:

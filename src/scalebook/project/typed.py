@@ -22,9 +22,10 @@ from myst_parser.parsers.mdit import create_md_parser
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalebook.contract import ScalebookError
+from scalebook.publish.latex import documents
 from scalebook.study.document import read
 
-#: Pages that are read, and modules whose strings become sentences of them.
+#: Pages that are read beside those that PDFs begin with; modules whose strings become sentences.
 PAGES = ("book/index.md", "book/paper.md", "book/proposal.md", "book/slides.md")
 SENTENCES = ("book/sentences.py", "book/sentences/*.py")
 ALLOWED = "data/typed_allowed.yaml"
@@ -138,8 +139,10 @@ def typed_numbers(root: Path) -> list[Finding]:
         If the list of what is allowed is wrong.
     """
     allowed = load_allowed(root)
-    sources = [(name, 1, (root / name).read_text(encoding="utf-8"))
-               for name in PAGES if (root / name).is_file()]  # fmt: skip
+    declared = documents.of_study(root) if (root / "_toc.yml").is_file() else []
+    pages = dict.fromkeys([*PAGES, *(f"{one.page}.md" for one in declared)])
+    there = [name for name in pages if (root / name).is_file()]
+    sources = [(name, 1, (root / name).read_text(encoding="utf-8")) for name in there]
     for path in (path for pattern in SENTENCES for path in root.glob(pattern)):
         name = path.relative_to(root).as_posix()
         sources += [(name, line, text) for line, text in _strings(path, name)]

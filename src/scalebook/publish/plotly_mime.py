@@ -16,9 +16,8 @@ MIME = "application/vnd.plotly.v1+json"
 class PlotlyMime:
     """Entry point ``myst_nb.mime_renderers``.
 
-    HTML and LaTeX prefer the figure to any picture beside it, and LaTeX takes HTML, which
-    `html_nodes` reads, before its ``repr``; other builders take a picture where the notebook
-    holds one, and the figure's words before its ``repr``.
+    HTML and LaTeX prefer the figure to any picture beside it; other builders take a picture where
+    the notebook holds one, and the figure's words before its ``repr``.
     """
 
     mime_priority_overrides: ClassVar[list[tuple[str, str, int]]] = [
@@ -27,7 +26,6 @@ class PlotlyMime:
         ("dirhtml", MIME, 5),
         ("singlehtml", MIME, 5),
         ("latex", MIME, 5),
-        ("latex", "text/html", 45),
     ]
 
     @staticmethod
@@ -35,6 +33,8 @@ class PlotlyMime:
         renderer: NbElementRenderer, data: MimeData, inline: bool
     ) -> list[nodes.Node] | None:
         """Turn a figure into nodes; None leaves other MIME types to myst-nb."""
+        if data.mime_type == "text/plain" and str(data.content).startswith("<IPython.core.disp"):
+            return []  # HTML without words for print: the name of its class is none
         if data.mime_type != MIME:
             return None
         figure = json.loads(data.content) if isinstance(data.content, str) else data.content

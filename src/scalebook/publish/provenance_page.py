@@ -123,7 +123,7 @@ def _plain(
 def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list[Run]) -> str:
     """A part as HTML; files that it links to are copied into the book."""
     here = app.builder.get_target_uri(docname)
-    counts = Counter(entry.value.kind for entry in entries)
+    counts: Counter[str] = Counter(entry.value.kind for entry in entries)
     ordered = dict.fromkeys([*values.KINDS, *counts])
     by_stem = {run.stem: run for run in runs}
 

@@ -25,7 +25,6 @@ from scalebook import __version__
 from scalebook.contract import ScalebookError
 from scalebook.publish import (
     downloads,
-    html_nodes,
     latex,
     maths,
     pages,
@@ -46,7 +45,6 @@ from scalebook.publish.slides.page import BUILDER
 #: What each adds to Sphinx is in its own `setup`.
 PARTS = (
     downloads,
-    html_nodes,
     latex,
     maths,
     pages,
@@ -90,6 +88,8 @@ def _configure(app: Sphinx, config: Config) -> None:
             **config.nb_custom_formats,
             ".py": ["scalebook.publish.sphinx_ext.read_notebook", {}, False],
         }
+        # With tables, which a notebook shows as Markdown for print.
+        config.nb_render_markdown_format = "myst"
     config.html_math_renderer = "mathml"
     config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
     config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")

@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import pandas as pd
 import plotly.graph_objects as go
-from IPython.display import HTML, display
 
 from scalebook import contract, traces
 from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError, Stem, UsageError
+from scalebook.figures.notebook import as_markdown, show_markup
 from scalebook.figures.profile.ranks import collective_table, job_of, rank_comparison
 from scalebook.figures.profile.roofline import roofline
 from scalebook.figures.profile.shares import (
@@ -63,19 +63,22 @@ class TraceView:
 
     def verdict(self) -> None:
         """Display what holds the run up, and the job where there are several ranks."""
-        said = [f"<p><em>{html.escape(self.message)}</em></p>"]
+        said = []
         if self.file is not None:
             try:
-                summary = traces.trace_summary(self.file)
-                said += [f"<p>{html.escape(one)}</p>" for one in _verdict(summary)]
+                said += _verdict(traces.trace_summary(self.file))
             except ScalebookError as error:
-                said.append(f"<p>{html.escape(str(error))}</p>")
+                said.append(str(error))
         job = job_of(self.ranks)
         if job is not None:
             text = str(job) if isinstance(job, ScalebookError) else job["verdict"]
             name = run_title(run_of(self.ranks[0]))
-            said.append(f"<p>The ranks of {html.escape(name)}: {html.escape(text)}</p>")
-        display(HTML("\n".join(said)))
+            said.append(f"The ranks of {name}: {text}")
+        markup = [f"<p>{html.escape(one)}</p>" for one in said]
+        show_markup(
+            "\n".join([f"<p><em>{html.escape(self.message)}</em></p>", *markup]),
+            "\n\n".join([f"*{as_markdown(self.message)}*", *map(as_markdown, said)]),
+        )
 
     def timeline(self) -> go.Figure:
         """Events of the middle step."""
@@ -201,19 +204,23 @@ def show_traces(everything: bool = False) -> None:
     """
     found = list(summaries(everything))
     if not found:
-        display(HTML("<p><em>No trace is in results/profiling yet.</em></p>"))
+        none = "No trace is in results/profiling yet."
+        show_markup(f"<p><em>{none}</em></p>", f"*{as_markdown(none)}*")
         return
-    items = []
+    items, printed = [], []
     for file, summary in found:
         text = str(summary)
         if not isinstance(summary, ScalebookError):
             text = f"{_short(summary)}. {summary['verdict']}"
+        title, name = trace_title(file, summary), PurePosixPath(file).name
         items.append(
-            f"<li><p><strong>{html.escape(trace_title(file, summary))}</strong> "
-            f"(<code>{html.escape(PurePosixPath(file).name)}</code>)<br>{_links(file)}</p>"
+            f"<li><p><strong>{html.escape(title)}</strong> "
+            f"(<code>{html.escape(name)}</code>)<br>{_links(file)}</p>"
             f"<p>{html.escape(text)}</p></li>"
         )
-    display(HTML(f'<ul class="sb-traces">{"".join(items)}</ul>\n{_NOTE}'))
+        # What is printed has no files to lead to.
+        printed.append(f"- **{as_markdown(title)}** (`{name}`)\n\n  {as_markdown(text)}\n")
+    show_markup(f'<ul class="sb-traces">{"".join(items)}</ul>\n{_NOTE}', "\n".join(printed))
 
 
 _NOTE = (

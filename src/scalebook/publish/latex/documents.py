@@ -19,7 +19,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages
-from scalebook.study.document import read_yaml, validated
+from scalebook.study.document import parse_yaml, read_text, validated
 from scalebook.values import ledger_digest
 
 THEMES = Path(__file__).parent / "themes"
@@ -120,8 +120,7 @@ def load(setting: object, root: Path, site_map: SiteMap | None) -> list[Document
             "page": page or (first if whole else f"{folder}/{name}".lstrip("/")),
             "appendix": f"{folder}/provenance".lstrip("/") if whole else (),
         }
-        document: Document = validated(Document, {**defaults, **entry}, where)
-        return document
+        return validated(Document, {**defaults, **entry}, where)
 
     found = [
         read(entry, f"{page}.md: pdf", page=page)
@@ -134,7 +133,7 @@ def load(setting: object, root: Path, site_map: SiteMap | None) -> list[Document
 
 def of_study(root: Path) -> list[Document]:
     """Documents of a study, by its files alone."""
-    config = read_yaml(root / "_config.yml")
+    config = parse_yaml(read_text(root / "_config.yml", "_config.yml"), "_config.yml")
     setting = ((config.get("sphinx") or {}).get("config") or {}).get("scalebook_documents")
     return load(setting, root, parse_toc_yaml(root / "_toc.yml"))
 

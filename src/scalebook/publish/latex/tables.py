@@ -1,29 +1,22 @@
-"""Tables that fit: the widths of their columns from what stands in them.
+"""Tables that fit: which columns wrap, how large the letters are, and where the table goes.
 
-A table whose rows fit as they are gets columns of natural width. Otherwise each column gets
-at least its longest word and a share of the rest by how much it would take, as browsers do.
-Widths are estimated from those of Times, with something to spare; what still cannot fit
-gets smaller letters.
+Packages of TeX (tabularx, xltabular) give the columns that wrap what the others leave, measured
+by TeX itself. Here is decided which those are, from a mean width of characters. Words wrap rather
+than get smaller, numbers the other way round.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from docutils import nodes
+from sphinx.builders.latex.theming import Theme
 
-#: Widths of characters in letters M, that is in em, of TeX Gyre Termes.
-_NARROW = (
-    {c: 0.28 for c in "ijlt.,:;'|!/ ‘’·"}
-    | {c: 0.34 for c in "()[]fIr-"}
-    | {c: 0.44 for c in "szJcaek"}
-)
-_WIDE = {c: 0.72 for c in "ABCDGHKNOQRUVXYw&Δ"} | {c: 0.86 for c in "mMW%@—→←"}
-_CODE, _OTHER, _BOLD, _SPARE = 0.505, 0.5, 1.07, 1.05
-#: Between two columns, in points: twice ``\tabcolsep`` of ``sbtable``.
+#: Mean width of a character, in em.
+_CHARACTER = 0.5
+#: Between two columns, in points: twice ``\\tabcolsep`` of ``sbtable``.
 _GAP = 9.0
 #: Words end at spaces; names and paths may break after these (see `writer`).
 _WORD = re.compile(r"[^\s/_=@-]+[/_=@-]*|[/_=@-]+")
@@ -31,8 +24,8 @@ _TEX = re.compile(r"\\[a-zA-Z]+|[{}^_$\\]")
 _NUMBER = re.compile(r"[−+±≈<>~]?\s?[\d.,]+(\s?(%|×|to|–|±)\s?[−+]?[\d.,]*)*|[–—-]?")
 #: Sizes to try in turn, each with its factor.
 _SIZES = (("", 1.0), ("\\footnotesize", 0.9), ("\\scriptsize", 0.78))
-#: A column wider than this, in em, holds words that can wrap.
-_WORDS = 14.0
+#: A column of longer cells than this, in characters, holds words that can wrap.
+_WORDS = 28
 #: A table of more lines than this goes over pages.
 _LONG = 34
 
@@ -48,24 +41,26 @@ class Layout:
     turned: float = 0.0
 
 
-def layout(theme: Any) -> Layout:
+def layout(theme: Theme | None) -> Layout:
     """Layout that a theme's ``theme.conf`` tells; one column where it tells nothing."""
-    config = getattr(theme, "config", None)
+    config = getattr(theme, "config", None)  # Sphinx's own themes have none
     if config is None or not config.has_option("theme", "columns"):
         return Layout()
     return Layout(
         config.getint("theme", "columns"),
-        *(config.getfloat("theme", key) for key in ("column_pt", "page_pt", "table_pt")),
+        config.getfloat("theme", "column_pt"),
+        config.getfloat("theme", "page_pt"),
+        config.getfloat("theme", "table_pt"),
         config.getfloat("theme", "turned_pt", fallback=0.0),
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """What a column needs: its longest word, its longest line, in em; whether it is numbers."""
+    """Longest word and longest cell of a column, in characters; whether it holds numbers."""
 
-    least: float
-    most: float
+    least: int
+    most: int
     numbers: bool
 
 
@@ -78,6 +73,7 @@ class Plan:
     turned: bool
     size: str
     spec: str
+    wraps: bool
 
 
 def is_spanning(node: nodes.Element) -> bool:
@@ -97,125 +93,95 @@ def plan(node: nodes.Element, page: Layout, room: float = 1.0) -> Plan:
     room : float
         Share of the column's width that there is, less than 1 inside a list or a box.
     """
-    columns = [_column(cells) for cells in zip(*_rows(node))]
-    gaps = _GAP * (len(columns) - 1)
+    rows = [[one for one in row.findall(nodes.entry)] for row in node.findall(nodes.row)]
+    columns = [_column(cells) for cells in zip(*rows)]
     wide = page.count > 1 and "wide" in node["classes"]
-    if page.count > 1 and not wide:
-        least = sum(column.least for column in columns) * page.letters * 0.9 + gaps
-        wide = least > page.column * room
-    available = (page.page if wide else page.column * room) - gaps
-    most, least = sum(c.most for c in columns), sum(c.least for c in columns)
-    if page.count > 1 and not wide and most > 1.8 * available / page.letters:
-        wide, available = True, page.page - gaps  # rather than columns of a word or two
-    small = available / (page.letters * _SIZES[-1][1])
-    turned = bool(page.turned) and len(columns) > 6 and (most > 1.3 * small or least > 0.9 * small)
-    available = page.turned - gaps if turned else available
-    for size, factor in _SIZES:
-        em = available / (page.letters * factor)
-        if most <= em:
-            spec = "".join("r" if column.numbers else "l" for column in columns)
-            long = turned or _is_long(node, columns, None, page)
-            return Plan(wide, long, turned, size, f"@{{}}{spec}@{{}}")
-        if least <= 0.8 * em and (
-            most > 1.4 * em or any(column.most > _WORDS for column in columns)
-        ):
-            break  # words wrap rather than get smaller, numbers the other way round
-    widths = _shares(columns, em)
+    size, space, wrapped = _fit(columns, page.page if wide else page.column * room, page.letters)
+    crowded = any(columns[i].most <= _WORDS for i in wrapped)
+    most = sum(column.most for column in columns)
+    if page.count > 1 and not wide and (crowded or most > 1.8 * space):
+        wide = True  # rather than columns of a word or two
+        size, space, wrapped = _fit(columns, page.page, page.letters)
+    turned = crowded and bool(page.turned) and len(columns) > 6 and most > 1.3 * space
+    if turned:
+        size, space, wrapped = _fit(columns, page.turned, page.letters)
+    widths = _shares(columns, wrapped, space)
+    long = turned or (page.count == 1 and _lines(rows, widths) > _LONG)
+    mean = sum(widths[i] for i in wrapped) / max(1, len(wrapped))
     spec = "".join(
-        f"{'R' if column.numbers else 'L'}"
-        f"{{{width / em:.4f}\\dimexpr\\linewidth-{gaps:.1f}pt\\relax}}"
-        for column, width in zip(columns, widths)
+        f"{'V' if column.numbers else 'W'}{{{widths[i] / mean:.3f}}}"
+        if i in wrapped
+        else ("r" if column.numbers else "l")
+        for i, column in enumerate(columns)
     )
-    long = turned or _is_long(node, columns, widths, page)
-    return Plan(wide, long, turned, size, f"@{{}}{spec}@{{}}")
+    return Plan(wide, long, turned, size, f"@{{}}{spec}@{{}}", bool(wrapped))
 
 
-def _shares(columns: list[Column], em: float) -> list[float]:
-    """Width of each column: natural where it is short, the rest by the root of its length."""
-    least = sum(column.least for column in columns)
-    if least >= em:
-        return [column.least / least * em for column in columns]
-    widths: dict[int, float] = {}
-    while True:
-        open_ = [i for i in range(len(columns)) if i not in widths]
-        rest = em - sum(widths.values())
-        weight = sum(columns[i].most ** 0.5 for i in open_)
-        tried = {i: rest * columns[i].most ** 0.5 / weight for i in open_}
-        # What is short of its longest word is settled first, then what has more than enough.
-        settled = {i: columns[i].least for i in open_ if tried[i] < columns[i].least} or {
-            i: columns[i].most for i in open_ if tried[i] > columns[i].most
-        }
-        if not settled or len(settled) == len(open_):
-            widths.update(tried)
-            return [widths[i] for i in range(len(columns))]
-        widths.update(settled)
+def _fit(columns: list[Column], width: float, letters: float) -> tuple[str, float, set[int]]:
+    """Size of the letters, characters of a line, and the columns that have to wrap.
+
+    The largest size at which only words wrap; the smallest where there is none.
+    """
+    fit: tuple[str, float, set[int]] = ("", 0.0, set())
+    for size, factor in _SIZES:
+        space = (width - _GAP * (len(columns) - 1)) / (letters * factor * _CHARACTER)
+        wrapped: set[int] = set()
+        if sum(column.most for column in columns) > space:
+            wrapped = {i for i, column in enumerate(columns) if column.most > _WORDS}
+        left = sorted(set(range(len(columns))) - wrapped, key=lambda i: columns[i].most)
+        while left and _rest(columns, wrapped, space) < 0:
+            wrapped.add(left.pop())
+        fit = (size, space, wrapped)
+        only_words = all(columns[i].most > _WORDS for i in wrapped)
+        if only_words and _rest(columns, wrapped, space) >= 0:
+            break
+    return fit
 
 
-def _is_long(
-    node: nodes.Element, columns: list[Column], widths: list[float] | None, page: Layout
-) -> bool:
-    if page.count > 1:
-        return False
-    lines = 0.0
-    for row in _rows(node):
-        heights = [
-            -(-max((_width(p) for p in _paragraphs(cell)), default=0) // width) if width else 1
-            for cell, width in zip(row, widths or [0.0] * len(row))
-        ]
-        lines += max([1.0, *heights])
-    return lines > _LONG
+def _rest(columns: list[Column], wrapped: set[int], space: float) -> float:
+    """Characters of a line that are left when each column has what it cannot do without."""
+    return space - sum(one.least if i in wrapped else one.most for i, one in enumerate(columns))
+
+
+def _shares(columns: list[Column], wrapped: set[int], space: float) -> list[float]:
+    """Characters of a line of each column: what wraps shares the rest by the root of its length."""
+    rest = max(0.0, _rest(columns, wrapped, space))
+    weight = sum(columns[i].most ** 0.5 for i in wrapped)
+    return [
+        one.least + rest * one.most**0.5 / weight if i in wrapped else float(one.most)
+        for i, one in enumerate(columns)
+    ]
+
+
+def _lines(rows: Sequence[Sequence[nodes.entry]], widths: list[float]) -> float:
+    """How many lines a table takes, about."""
+    return sum(
+        max(-(-max(map(len, _paragraphs(cell))) // max(1.0, width))
+            for cell, width in zip(row, widths))
+        for row in rows
+    )  # fmt: skip
 
 
 # --------------------------------------------------------------------------- cells
 
 
-def _rows(node: nodes.Element) -> list[list[nodes.entry]]:
-    return [
-        [entry for entry in row.children if isinstance(entry, nodes.entry)]
-        for row in node.findall(nodes.row)
-    ]
-
-
 def _column(cells: tuple[nodes.entry, ...]) -> Column:
-    least = most = 0.0
-    body = []
-    for cell in cells:
-        head = isinstance(cell.parent.parent, nodes.thead)
-        factor = (_BOLD if head else 1.0) * _SPARE
-        for paragraph in _paragraphs(cell):
-            most = max(most, _width(paragraph) * factor)
-            least = max(least, _longest_word(paragraph) * factor)
-        if not head:
-            body.append(cell.astext().strip())
-    said = [text for text in body if text not in ("", "–", "—", "-")]
-    numbers = bool(said) and all(_NUMBER.fullmatch(text) for text in said)
-    return Column(least + 0.1, most + 0.1, numbers)
+    paragraphs = [text for cell in cells for text in _paragraphs(cell)]
+    words = [word for text in paragraphs for word in _WORD.findall(text)]
+    body = [cell.astext().strip() for cell in cells
+            if cell.parent is None or not isinstance(cell.parent.parent, nodes.thead)]  # fmt: skip
+    filled = [text for text in body if text not in ("", "–", "—", "-")]
+    numbers = bool(filled) and all(_NUMBER.fullmatch(text) for text in filled)
+    return Column(max(map(len, words), default=0) + 1, max(map(len, paragraphs)) + 1, numbers)
 
 
-def _paragraphs(cell: nodes.entry) -> list[list[tuple[str, bool]]]:
-    """Texts of a cell's paragraphs, each with whether it is code."""
-    blocks = [one for one in cell.findall(nodes.paragraph)] or [cell]
-    return [list(_texts(block)) for block in blocks]
+def _paragraphs(cell: nodes.entry) -> list[str]:
+    """Texts of a cell's paragraphs."""
+    blocks: list[nodes.Element] = list(cell.findall(nodes.paragraph))
+    return ["".join(_texts(block)) for block in blocks or [cell]]
 
 
-def _texts(block: nodes.Element) -> Iterator[tuple[str, bool]]:
+def _texts(block: nodes.Element) -> Iterator[str]:
     for text in block.findall(nodes.Text):
-        if isinstance(text.parent, nodes.math):
-            yield _TEX.sub("", text.astext()) or "m", False
-        else:
-            yield text.astext(), isinstance(text.parent, nodes.literal)
-
-
-def _width(texts: list[tuple[str, bool]]) -> float:
-    return sum(_text_width(text, code) for text, code in texts)
-
-
-def _longest_word(texts: list[tuple[str, bool]]) -> float:
-    words = ((word, code) for text, code in texts for word in _WORD.findall(text))
-    return max((_text_width(word, code) for word, code in words), default=0.0)
-
-
-def _text_width(text: str, code: bool) -> float:
-    if code:
-        return _CODE * len(text)
-    return sum(_NARROW.get(c) or _WIDE.get(c) or _OTHER for c in text)
+        formula = isinstance(text.parent, nodes.math)
+        yield (_TEX.sub("", text.astext()) or "m") if formula else text.astext()

@@ -139,9 +139,10 @@ class Translator(LaTeXTranslator):
         if plan.long:
             self.body.append(_long_table(plan, head, body, caption, labels))
             return None
+        begin, end = _environment(plan, "tabular", "tabularx")
         tabular = (
-            f"\\begin{{sbtable}}{plan.size}\n\\begin{{tabular}}{{{plan.spec}}}\n"
-            f"{head}{body}\\bottomrule\n\\end{{tabular}}\n\\end{{sbtable}}\n"
+            f"\\begin{{sbtable}}{plan.size}\n{begin}\n"
+            f"{head}{body}\\bottomrule\n{end}\n\\end{{sbtable}}\n"
         )
         if not caption and not plan.wide:
             label = f"\\phantomsection{labels}\n" if labels else ""
@@ -246,8 +247,16 @@ def _with_breaks(escaped: str) -> str:
     return _SOLID.sub(lambda run: "\\sbbreak{}".join(_EIGHT.findall(run[0])), escaped)
 
 
+def _environment(plan: tables.Plan, plain: str, wrapping: str) -> tuple[str, str]:
+    """Begin and end of a table that wraps its cells only where it has to."""
+    name = wrapping if plan.wraps else plain
+    width = "{\\linewidth}" if plan.wraps else ""
+    return f"\\begin{{{name}}}{width}{{{plan.spec}}}", f"\\end{{{name}}}"
+
+
 def _long_table(plan: tables.Plan, head: str, body: str, caption: str, labels: str) -> str:
     """A table that goes over pages, with its head on each."""
+    begin, end = _environment(plan, "longtable", "xltabular")
     title = f"\\caption{{{caption}}}{labels}\\\\\n" if caption else ""
     anchor = f"\\phantomsection{labels}\n" if labels and not caption else ""
     before, after = "\n\\FloatBarrier", ""
@@ -255,7 +264,7 @@ def _long_table(plan: tables.Plan, head: str, body: str, caption: str, labels: s
         before, after = "\n\\afterpage{\\begin{landscape}", "\\end{landscape}}\n"
     return (
         f"{before}\n\\begin{{sbtable}}{plan.size}\\setlength{{\\LTcapwidth}}{{\\linewidth}}\n{anchor}"
-        f"\\begin{{longtable}}{{{plan.spec}}}\n{title}{head}\\endfirsthead\n{head}\\endhead\n"
+        f"{begin}\n{title}{head}\\endfirsthead\n{head}\\endhead\n"
         f"\\bottomrule\n\\endfoot\n\\bottomrule\n\\endlastfoot\n{body}"
-        f"\\end{{longtable}}\n\\end{{sbtable}}\n{after}"
+        f"{end}\n\\end{{sbtable}}\n{after}"
     )
