@@ -23,6 +23,8 @@ from scalebook import contract
 from scalebook.contract import (
     ALLREDUCE_COLUMNS,
     ALLREDUCE_SCHEMA,
+    EVIDENCE,
+    RunFiles,
     ScalebookError,
     Stem,
     UsageError,
@@ -158,10 +160,10 @@ def _write(
     job, _ = manifest.job_id()
     stem = Stem("allreduce", job, ranks.world_size, "gpu" if _on_gpu(ranks) else "cpu")
     facts = known.get("facts") or {}
-    folder = root / "results" / "allreduce"
+    path = RunFiles(root / EVIDENCE, str(stem)).allreduce
     lines = [",".join(ALLREDUCE_COLUMNS), *(",".join(_cells(row.values())) for row in rows)]
     contract.write_json(
-        folder / f"{stem}.json",
+        path.with_suffix(".json"),
         {
             "schema": ALLREDUCE_SCHEMA,
             "stem": str(stem),
@@ -186,8 +188,8 @@ def _write(
             "scheduler": manifest.scheduler(),
         },
     )  # fmt: skip
-    contract.write_whole(folder / f"{stem}.csv", "\n".join(lines) + "\n")
-    print(f"results/allreduce/{stem}.csv", flush=True)
+    contract.write_whole(path, "\n".join(lines) + "\n")
+    print(path.relative_to(root).as_posix(), flush=True)
 
 
 def _on_gpu(ranks: Ranks) -> bool:
