@@ -104,17 +104,12 @@ def _fill(made: Path, clone: Path, name: str, title: str) -> None:
 
 
 def _settings(clone: Path, title: str) -> str:
-    """The clone's settings of the book, with the title and documents of a new study."""
+    """The clone's settings of the book, with the title of a new study."""
     text = (clone / "_config.yml").read_text(encoding="utf-8")
-    for key, value in (
-        ("title", title),
-        ("author", '""'),
-        ("copyright", '""'),
-        ("    scalebook_documents", "{paper: paper, book: book}"),
-    ):
+    for key, value in {"title": title, "author": '""', "copyright": '""'}.items():
         text, count = re.subn(rf"(?m)^{key}:.*$", lambda _: f"{key}: {value}", text)  # noqa: B023
         if count != 1:
-            raise ScalebookError(f"new: {clone / '_config.yml'}: no line `{key.strip()}:`")
+            raise ScalebookError(f"new: {clone / '_config.yml'}: no line `{key}:`")
     return text
 
 
