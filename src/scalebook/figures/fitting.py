@@ -131,11 +131,11 @@ def _stack(figure: go.Figure, size: Size) -> None:
     around = {"l": left, "r": right, "t": EDGE + plots[0].head,
               "b": end - inner + _legend_height(figure, size)}  # fmt: skip
     # Plotly gives a legend the whole width only where it starts left of the plots and below.
-    place = {
+    below = {
         "xref": "paper", "x": (6 - left) / (size.width - left - right), "itemsizing": "constant",
         "yref": "paper", "y": (2 - AXIS) / inner, "yanchor": "top",
     }  # fmt: skip
-    figure.update_layout(margin=around, height=inner + around["t"] + around["b"], legend=place)
+    figure.update_layout(margin=around, height=inner + around["t"] + around["b"], legend=below)
 
 
 class _Plot:

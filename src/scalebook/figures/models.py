@@ -111,16 +111,16 @@ def positions(points: list[tuple[float, float]], names: list[str]) -> list[str]:
     for (x, y), name in zip(points, names):
         width, height = LETTER[0] * len(name), LETTER[1]
         boxes = {}
-        for place, (right, up) in POSITIONS.items():
+        for position, (right, up) in POSITIONS.items():
             middle = (x + right * (width / 2 + MARKER), y + up * (height / 2 + half))
-            boxes[place] = (
+            boxes[position] = (
                 middle[0] - width / 2, middle[1] - height / 2,
                 middle[0] + width / 2, middle[1] + height / 2,
             )  # fmt: skip
-        place = min(boxes, key=lambda one: sum(_overlap(boxes[one], other) for other in taken)
+        position = min(boxes, key=lambda one: sum(_overlap(boxes[one], other) for other in taken)
                     + _outside(boxes[one]))  # fmt: skip
-        taken.append(boxes[place])
-        chosen.append(place)
+        taken.append(boxes[position])
+        chosen.append(position)
     return chosen
 
 

@@ -172,8 +172,8 @@ def _draw_limits(
 
 def _rounding(row: Step) -> Callable[[float], str]:
     """How the times of one step are written: all with the same number of decimal places."""
-    places = 0 if row["step_ms"] >= 100 else 1
-    return lambda value: f"{value:,.{places}f}"
+    decimals = 0 if row["step_ms"] >= 100 else 1
+    return lambda value: f"{value:,.{decimals}f}"
 
 
 def _sentence(row: Step) -> str:

@@ -50,8 +50,8 @@ def colour_of_title(text: str) -> str:
 def ms(microseconds: float) -> str:
     """A duration in ms with about three digits."""
     value = microseconds / 1e3
-    places = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
-    return f"{value:,.{places}f} ms"
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{decimals}f} ms"
 
 
 def duration(microseconds: float) -> str:

@@ -229,10 +229,10 @@ def run_of(file: str) -> str:
 
 def run_title(run: str) -> str:
     """Name a traced run by experiment, system, ranks and device, or as its file is named."""
-    known = results.runs(kind="measured", stem=run)
-    if len(known) != 1:
+    runs = results.runs(kind="measured", stem=run)
+    if len(runs) != 1:
         return run
-    one = known.iloc[0]
+    one = runs.iloc[0]
     device = f" ({one['device_name']})" if plain(one["device_name"]) else ""
     ranks = f", {int(one['world_size'])} ranks" if one["world_size"] > 1 else ""
     return f"{one['experiment']} on {one['system']}{ranks}{device}"

@@ -174,8 +174,8 @@ def _lane(events: pd.DataFrame) -> str:
     name = theme.escape(events["lane_name"].iloc[0], 30)
     if not name.startswith("thread"):
         return name
-    known = events[~events["phase"].isin(["other", ""])]
-    phase = known.groupby("phase")["dur_us"].sum()
+    phased = events[~events["phase"].isin(["other", ""])]
+    phase = phased.groupby("phase")["dur_us"].sum()
     if phase.empty or events["depth"].max() == 0 or phase.max() < MOSTLY * phase.sum():
         return name
     return f"{name}<br>{phase.idxmax()}"

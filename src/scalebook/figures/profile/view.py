@@ -63,21 +63,20 @@ class TraceView:
 
     def verdict(self) -> None:
         """Display what holds the run up, and the job where there are several ranks."""
-        said = []
+        texts = []
         if self.file is not None:
             try:
-                said += _verdict(traces.trace_summary(self.file))
+                texts = _verdict(traces.trace_summary(self.file))
             except ScalebookError as error:
-                said.append(str(error))
+                texts = [str(error)]
         job = job_of(self.ranks)
         if job is not None:
-            text = str(job) if isinstance(job, ScalebookError) else job["verdict"]
-            name = run_title(run_of(self.ranks[0]))
-            said.append(f"The ranks of {name}: {text}")
-        markup = [f"<p>{html.escape(one)}</p>" for one in said]
+            verdict = str(job) if isinstance(job, ScalebookError) else job["verdict"]
+            texts.append(f"The ranks of {run_title(run_of(self.ranks[0]))}: {verdict}")
+        paragraphs = [f"<p>{html.escape(text)}</p>" for text in texts]
         show_markup(
-            "\n".join([f"<p><em>{html.escape(self.message)}</em></p>", *markup]),
-            "\n\n".join([f"*{as_markdown(self.message)}*", *map(as_markdown, said)]),
+            "\n".join([f"<p><em>{html.escape(self.message)}</em></p>", *paragraphs]),
+            "\n\n".join([f"*{as_markdown(self.message)}*", *map(as_markdown, texts)]),
         )
 
     def timeline(self) -> go.Figure:
@@ -116,16 +115,16 @@ class TraceView:
 
 def _verdict(summary: dict[str, Any]) -> list[str]:
     """Paragraphs: the verdict, and what recording itself cost where the run tells."""
-    said = [summary["verdict"]]
+    texts = [summary["verdict"]]
     cost = summary.get("profiler")
     if cost:
-        said.append(
+        texts.append(
             f"Recording made a step {cost['ratio']:.2f} times as long: "
             f"{cost['recorded_step_time_s'] * 1e3:,.1f} ms, and "
             f"{cost['other_step_time_s'] * 1e3:,.1f} ms without the profiler (medians of "
             f"{cost['recorded_steps']} and {cost['other_steps']} steps)."
         )
-    return said
+    return texts
 
 
 def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
@@ -145,7 +144,7 @@ def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
         If there is no such trace.
     """
     if file is not None:
-        return _named(file, [name for name, _ in summaries(everything)])
+        return _named(file)
     sound = readable(everything)
     if not sound:
         return TraceView(
@@ -155,21 +154,19 @@ def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
     gpus = [name for name, one in sound.items() if one["device"] == "gpu"]
     chosen = (gpus or list(sound))[0]
     others = len(sound) - 1
-    said = f"{run_title(run_of(chosen))}: {chosen}"
+    message = f"{run_title(run_of(chosen))}: {chosen}"
     if others:
-        said += f", one of {others + 1} traces; the notebook's parameter `trace` chooses another"
-    return TraceView(chosen, _ranks(chosen, list(sound)), f"{said}.")
+        message += f", one of {others + 1} traces; the notebook's parameter `trace` chooses another"
+    return TraceView(chosen, _ranks(chosen, list(sound)), f"{message}.")
 
 
-def _named(file: str, there: list[str]) -> TraceView:
-    every = list(dict.fromkeys([*there, *traces.trace_files()]))
-    found = [one for one in every if file in (one, PurePosixPath(one).name)]
-    if not found:
-        known = ", ".join(PurePosixPath(one).name for one in every[:8]) or "none"
-        raise UsageError(f"trace {file}: is not in results/profiling; there are {known}")
-    return TraceView(
-        found[0], _ranks(found[0], every), f"{run_title(run_of(found[0]))}: {found[0]}."
-    )
+def _named(file: str) -> TraceView:
+    every = traces.trace_files()
+    chosen = next((one for one in every if file in (one, PurePosixPath(one).name)), None)
+    if chosen is None:
+        names = ", ".join(PurePosixPath(one).name for one in every[:8]) or "none"
+        raise UsageError(f"trace {file}: is not in results/profiling; there are {names}")
+    return TraceView(chosen, _ranks(chosen, every), f"{run_title(run_of(chosen))}: {chosen}.")
 
 
 def _ranks(file: str, files: list[str]) -> tuple[str, ...]:
