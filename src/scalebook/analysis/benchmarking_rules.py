@@ -287,7 +287,7 @@ def _measured_base(ratios: Sequence[Ratio]) -> Verdict:
 
 
 def _part_of_the_data(runs: pd.DataFrame) -> Verdict:
-    partial = runs[runs["subset"] == True]  # noqa: E712
+    partial = runs[runs["subset"].eq(True)]
     if partial.empty:
         return Verdict(KEPT, "every run is on the whole data set")
     names = set(partial["experiment"])

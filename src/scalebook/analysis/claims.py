@@ -242,7 +242,7 @@ def _between_seeds(measured: pd.DataFrame) -> float | None:
 
     Only runs on the whole data set: a part of an epoch says nothing of where training ends.
     """
-    whole = measured[measured["subset"] == False]  # noqa: E712
+    whole = measured[measured["subset"].eq(False)]
     return max(
         (
             float(abs(one - other))

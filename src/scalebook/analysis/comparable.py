@@ -141,7 +141,7 @@ def whole(runs: pd.DataFrame) -> pd.DataFrame:
     runs : DataFrame
         Rows of the catalogue.
     """
-    partial = (runs["kind"] != "reported") & (runs["subset"] == True)  # noqa: E712
+    partial = (runs["kind"] != "reported") & runs["subset"].eq(True)
     return runs if partial.all() else runs[~partial].reset_index(drop=True)
 
 
@@ -162,7 +162,7 @@ def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         parts = [results.runs(evidence=True, profiled=False), results.runs(kind="reported")]
         parts[0] = parts[0][parts[0]["kind"] != "reported"]
         runs = pd.concat([part for part in parts if not part.empty] or parts[:1])
-    taken = runs[(runs["kind"] == "reported") | (runs["evidence"] == True)]  # noqa: E712
+    taken = runs[(runs["kind"] == "reported") | runs["evidence"].eq(True)]
     taken = taken[~taken["profiled"]]
     real = taken["dataset"] != SYNTHETIC
     return (taken[real] if real.any() else taken).reset_index(drop=True)
