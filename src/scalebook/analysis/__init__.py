@@ -1,5 +1,8 @@
 """Numbers: medians with intervals, tables, scaling, models, and what becomes of claims."""
 
+import importlib
+from typing import Any
+
 from scalebook.analysis.checks import CHECK_HEADERS
 from scalebook.analysis.comparable import Configuration, configurations, documented
 from scalebook.analysis.evidence import Evidence
@@ -44,3 +47,10 @@ __all__ = [
     "step_table",
     "summarise",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``check`` is in `scalebook.values`; notebooks of studies made earlier ask for it here."""
+    if name != "check":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("scalebook.values").check
