@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 from paths import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 BENCHMARK = REPOSITORY / "benchmarks" / "training_throughput.py"
 

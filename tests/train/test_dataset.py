@@ -155,6 +155,7 @@ def _count_builds(root: str, queue) -> None:
     queue.put((sum(what == "decode" for what, *_ in told) > 0, int(data.train.images.sum())))
 
 
+@pytest.mark.slow
 def test_several_ranks_build_one_cache(tmp_path):
     # Not forked: the test's own process has threads of torch and of a browser.
     context = multiprocessing.get_context("spawn")

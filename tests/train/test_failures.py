@@ -12,6 +12,8 @@ import torch
 import train_helpers as helpers
 from waiting import PATIENCE_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 LONG = {"world_size": 2, "epochs": 100_000, "model": "tinynet_plain", "warmup_epochs": 0.0}
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+import pytest
 from waiting import PATIENCE_S
 
 from scalebook import results
@@ -45,6 +46,7 @@ def ranks(module, root, count, *arguments, **changes):
     return [(process.returncode, *output) for process, output in zip(started, outputs)]
 
 
+@pytest.mark.slow
 def test_allreduce_leaves_a_curve_that_the_results_room_reads(study_root):
     done = ranks("scalebook.train.tools.allreduce", study_root, 2, "--max-bytes", "16384")
     assert [status for status, _, _ in done] == [0, 0], done
@@ -65,6 +67,7 @@ def test_allreduce_alone_says_how_to_start_it(study_root):
     assert status == 2 and said.count("\n") == 1 and "test_allreduce.sbatch" in said
 
 
+@pytest.mark.slow
 def test_every_node_is_in_the_table_and_each_fault_is_a_line(study_root):
     images = study_root / "data" / "set"
     for split in ("train", "test"):
@@ -87,6 +90,7 @@ def test_every_node_is_in_the_table_and_each_fault_is_a_line(study_root):
     assert all(line.startswith("node ") for line in faults)
 
 
+@pytest.mark.slow
 def test_a_node_that_does_not_report_is_missed(study_root):
     lost = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     done = ranks("scalebook.train.tools.environment", study_root, 2, "--patience", "8", r1=lost)
@@ -95,6 +99,7 @@ def test_a_node_that_does_not_report_is_missed(study_root):
     assert "cannot reach 127.0.0.1:1" in done[1][2]
 
 
+@pytest.mark.slow
 def test_nodes_that_differ_are_told_and_a_missing_gpu_is_a_fault(study_root):
     first = environment.look(0, study_root, gpus=1)
     assert any("torch sees no GPU and the system has 1 a node" in one for one in first["faults"])

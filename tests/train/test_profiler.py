@@ -137,6 +137,7 @@ def test_annotations_of_a_gpu_are_not_kept_twice(tmp_path):
     assert [one.get("cat") for one in kept] == ["python_function", "gpu_user_annotation", None]
 
 
+@pytest.mark.slow
 def test_every_rank_leaves_a_trace_and_they_are_one_job(root):
     helpers.study(root, world_size=2, epochs=3, untimed_steps=0, profile=True)
     done = helpers.finish(helpers.start_ranks(root, 2))

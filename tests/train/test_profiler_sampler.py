@@ -112,6 +112,7 @@ def test_the_setting_changes_no_run(study_root):
         study.resolve(loaded, "baseline", "local", overrides={"sample_s": -1})
 
 
+@pytest.mark.slow
 def test_nodes_are_put_into_one_file(root):
     """Two nodes of one rank each, as the launcher tells them apart."""
     sampled_study(root, world_size=2, epochs=2)
@@ -125,6 +126,7 @@ def test_nodes_are_put_into_one_file(root):
     assert problems(root) == []
 
 
+@pytest.mark.slow
 def test_two_ranks_of_one_node_have_one_writer(root):
     sampled_study(root, world_size=2, epochs=2)
     done = helpers.finish(helpers.start_ranks(root, 2))

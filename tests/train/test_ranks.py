@@ -6,6 +6,8 @@ import pytest
 import torch
 import train_helpers as helpers
 
+pytestmark = pytest.mark.slow
+
 
 def run(root, world_size, **changes):
     helpers.study(root, world_size=world_size, **changes)

@@ -315,6 +315,7 @@ def test_names_of_all_nodes_are_left_out(monkeypatch, tmp_path):
 # --------------------------------------------------------------------------- several ranks
 
 
+@pytest.mark.slow
 def test_two_ranks_go_on_within_the_epoch(tmp_path):
     changes = {"world_size": 2, "epochs": 2, "train_images": 320, "global_batch": 32}
     whole = helpers.study(tmp_path / "whole", **changes)
@@ -339,6 +340,7 @@ def test_two_ranks_go_on_within_the_epoch(tmp_path):
     assert [one["ended"] for one in helpers.manifest(root)["attempts"]] == ["timeout", "completed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number,status", [(USR1, 75), (TERM, 1)])
 def test_all_is_written_when_the_first_rank_exits(tmp_path, number, status):
     """As under ``srun --kill-on-bad-exit``: the first exit is the end of the others."""
