@@ -267,6 +267,7 @@ def test_the_command_runs_it_for_real_and_then_has_nothing_to_do(root):
         assert contract.read_json(path)["seed"] == 4
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_one_line_and_exit_status_1(root):
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",

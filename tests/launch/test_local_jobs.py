@@ -44,6 +44,7 @@ def training(job):
     return job.progress().phase in ("train", "validate") and job.progress().step > 0
 
 
+@pytest.mark.slow
 def test_a_job_outlives_its_submitter_and_is_found_again(study_root):
     document = study_root / "r.json"
     contract.write_json(document, resolved())
@@ -76,6 +77,7 @@ def test_a_path_that_cannot_be_written_is_one_line(study_root):
     assert done.exit_code == 1 and done.stderr.count("\n") == 1 and "taken" in done.stderr
 
 
+@pytest.mark.slow
 def test_cancel_ends_every_rank_and_resume_goes_on(study_root):
     job = launch.submit(resolved(world_size=2, epochs=400))
     wait_until(lambda: training(job) and job.progress().epoch >= 2, "training")
@@ -96,6 +98,7 @@ def test_cancel_ends_every_rank_and_resume_goes_on(study_root):
     assert [attempt["number"] for attempt in attempts] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_job_at_once_with_one_line(study_root):
     job = launch.submit(resolved(world_size=2, epochs=400))
     wait_until(lambda: training(job), "training")
@@ -108,6 +111,7 @@ def test_a_killed_rank_ends_the_job_at_once_with_one_line(study_root):
     assert ended(job) in ("failed", "killed")
 
 
+@pytest.mark.slow
 def test_a_job_whose_supervisor_was_killed_can_still_be_cancelled(study_root):
     job = launch.submit(resolved(epochs=400))
     wait_until(lambda: training(job), "training")
@@ -119,6 +123,7 @@ def test_a_job_whose_supervisor_was_killed_can_still_be_cancelled(study_root):
     assert not job.ranks()
 
 
+@pytest.mark.slow
 def test_a_run_that_outlived_its_supervisor_has_the_end_it_wrote_itself(study_root):
     job = launch.submit(resolved())
     supervisor = psutil.Process(contract.read_json(job.folder / "job.json")["pid"])
@@ -142,6 +147,7 @@ def test_a_run_that_outlived_its_supervisor_has_the_end_it_wrote_itself(study_ro
     assert job.state() is JobState.FAILED and "--resume" in job.reason()
 
 
+@pytest.mark.slow
 def test_a_job_of_a_study_that_was_moved_is_found_and_cancelled(study_root):
     job = launch.submit(resolved(epochs=400))
     wait_until(lambda: training(job), "training")
@@ -158,6 +164,7 @@ def test_a_job_of_a_study_that_was_moved_is_found_and_cancelled(study_root):
     assert not again.ranks()
 
 
+@pytest.mark.slow
 def test_a_supervisor_told_to_end_before_it_began_starts_no_training(study_root, monkeypatch):
     job = launch.submit(resolved(epochs=400))
     job.cancel()
@@ -191,6 +198,7 @@ def test_a_failing_job_says_why_in_the_training_process_words(study_root):
         launch.collect(job)
 
 
+@pytest.mark.slow
 def test_a_reused_process_number_is_not_taken_for_the_job(study_root):
     job = launch.submit(resolved())
     supervisor = psutil.Process(contract.read_json(job.folder / "job.json")["pid"])
@@ -269,6 +277,7 @@ def test_the_reason_is_the_line_that_training_wrote_for_it():
     assert failure_line("") == "it printed nothing"
 
 
+@pytest.mark.slow
 def test_run_from_the_command_line_shows_each_epoch_and_names_the_csv(study_root):
     command = [sys.executable, "-m", "scalebook.cli", "run", "quick", "--json"]
     settings = {**SMALL, "world_size": 1}

@@ -46,6 +46,7 @@ def test_every_argument_is_used_and_has_a_default():
     assert set(re.findall(r"\{\{ (\w+) \}\}", RECIPE)) == defaults
 
 
+@pytest.mark.slow
 def test_it_installs_what_resolve_and_training_import():
     program = (
         "import sys, importlib.metadata as m\n"
@@ -59,6 +60,7 @@ def test_it_installs_what_resolve_and_training_import():
     assert used & set(pins("requirements.txt")) == IMPORTED, done.stderr
 
 
+@pytest.mark.slow
 def test_the_image_s_own_test_passes_with_these_packages(tmp_path):
     (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (tmp_path / "python3").chmod(0o755)

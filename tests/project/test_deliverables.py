@@ -205,6 +205,7 @@ def test_the_declaration_of_this_study_names_what_there_is():
         assert said.status == "ok", said
 
 
+@pytest.mark.slow
 def test_every_deliverable_of_this_study_is_in_place(monkeypatch):
     monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
     lacking = [one for one in deliverables.check(REPOSITORY) if one.status != "ok"]
