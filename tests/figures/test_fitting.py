@@ -6,10 +6,12 @@ import configparser
 import json
 import re
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from docutils import nodes
 from fabricate import add_run
+from sphinx.builders.latex import LaTeXBuilder
 from test_drawing import HOSTILE, measured_network, measured_study, no_reports, texts
 
 from scalebook import figures
@@ -118,7 +120,7 @@ def test_no_letter_of_the_pictures_is_small(measured, tmp_path):
 # --------------------------------------------------------------------------- on the page
 
 
-def builder(*entries: tuple[str, str]) -> SimpleNamespace:
+def builder(*entries: tuple[str, str]) -> Mock:
     """What `pictures` asks of Sphinx's LaTeX builder, with the themes as they are."""
 
     def theme(name: str) -> SimpleNamespace:
@@ -127,11 +129,12 @@ def builder(*entries: tuple[str, str]) -> SimpleNamespace:
         return SimpleNamespace(config=config)
 
     data = [(page, f"{style}.tex", "T", "A", style, False) for page, style in entries]
-    return SimpleNamespace(document_data=data, themes=SimpleNamespace(get=theme))
+    return Mock(LaTeXBuilder, document_data=data, themes=SimpleNamespace(get=theme))
 
 
 def placed(name: str, *classes: str) -> plots.study_plot:
-    plot = plots.plot_node(plots.build.__wrapped__(name), name)
+    plots.build.cache_clear()  # each test has its own study
+    plot = plots.plot_node(plots.as_json(name), name)
     nodes.figure("", plot, classes=["sb-figure", *classes])
     return plot
 

@@ -50,7 +50,7 @@ def test_a_figure_of_another_package_is_drawn_kept_and_shown(study_root, install
     install(TOY)
     assert figures.build("toy_figure").layout.title.text == "A toy"
     assert figures.build("toy_figure", height=3).data[0].y == (3,)
-    assert plots.build("toy_figure")["layout"]["meta"]["caption"] == "One bar."
+    assert plots.as_json("toy_figure")["layout"]["meta"]["caption"] == "One bar."
     assert "toy_figure" in plot_files.stale()
     monkeypatch.setattr(rendering, "browser", lambda: "fake")
     monkeypatch.setattr(

@@ -95,7 +95,10 @@ def _size(plot: plots.study_plot, builder: Builder, page: str) -> Size:
 
 def drawing(plot: plots.study_plot, size: Size) -> Drawing:
     """The figure of a node as it goes to a place."""
-    return Drawing(go.Figure(json.loads(plot["figure"])), size, plot.get("name", ""))
+    name = plot.get("name", "")
+    # In JSON, arrays are encoded: only a figure of the study can be laid out anew.
+    figure = plots.build(name) if name else go.Figure(json.loads(plot["figure"]))
+    return Drawing(figure, size, name)
 
 
 def setup(app: Sphinx) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any, ClassVar
 
+import plotly.graph_objects as go
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -121,15 +122,20 @@ def visit_html(self: HTML5Translator, node: study_plot) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def build(name: str) -> dict[str, Any]:
-    """Figure `name` of the study as plotly's JSON object.
+def build(name: str) -> go.Figure:
+    """Figure `name` of the study, drawn once a build.
 
     Raises
     ------
     ScalebookError
         If there is no such figure, or its numbers cannot be had.
     """
-    figure: dict[str, Any] = json.loads(figures.build(name).to_json())
+    return figures.build(name)
+
+
+def as_json(name: str) -> dict[str, Any]:
+    """Figure `name` of the study as plotly's JSON object."""
+    figure: dict[str, Any] = json.loads(build(name).to_json())
     return figure
 
 
@@ -152,7 +158,7 @@ class StudyFigure(pages.StudyDirective):
 
     def show(self, name: str) -> list[nodes.Node]:
         """Build the figure now, so that the page says what the results say."""
-        figure = build(name)
+        figure = as_json(name)
         self.note(name, digest(figure))
         plot = plot_node(figure, name)
         node = nodes.figure("", plot, classes=["sb-figure"])
@@ -170,4 +176,4 @@ def setup(app: Sphinx) -> None:
     """Register node and directive."""
     app.add_node(study_plot, html=(visit_html, None))
     app.add_directive("study-figure", StudyFigure)
-    pages.DIGESTS["figure"] = lambda app, name: digest(build(name))
+    pages.DIGESTS["figure"] = lambda app, name: digest(as_json(name))
