@@ -309,7 +309,7 @@ def test_a_trace_of_a_gpu_is_shown_before_one_of_a_cpu(study_root):
 
 def displayed(monkeypatch) -> list[str]:
     shown: list[str] = []
-    monkeypatch.setattr(view, "display", lambda one: shown.append(one.data))
+    monkeypatch.setattr(view, "show_markup", lambda markup, markdown: shown.append(markup))
     return shown
 
 

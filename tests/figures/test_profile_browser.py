@@ -65,7 +65,7 @@ def site(study_root, monkeypatch) -> Iterator[str]:
                    kernel(f"volta_scudnn_{n}", 50.0 * n + 8, 40, n)]  # fmt: skip
     file = add(study_root, "profile_1_1gpu_1_rank0", events)
     shown: list[str] = []
-    monkeypatch.setattr(view, "display", lambda one: shown.append(one.data))
+    monkeypatch.setattr(view, "show_markup", lambda markup, markdown: shown.append(markup))
     view.show_traces()
     written = SimpleNamespace(body=[])
     figure = json.loads(timeline(file).to_json())
