@@ -18,4 +18,4 @@ fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-exec .venv/bin/python -m pytest -n 2 --dist loadfile ${marks:+-m "$marks"} "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder ${marks:+-m "$marks"} "$@"
