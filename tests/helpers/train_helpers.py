@@ -26,7 +26,11 @@ from waiting import PATIENCE_S
 
 from scalebook.train.torchvision_fix import import_torchvision
 
-STUDY = "name: tiny\nexperiments: {}\n"
+STUDY = """\
+name: tiny
+systems: {local: {launcher: local}}
+experiments: {tiny: {world_size: 1, global_batch: 8, epochs: 1}}
+"""
 
 
 class TinyNet(nn.Module):

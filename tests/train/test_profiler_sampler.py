@@ -18,7 +18,6 @@ import train_helpers as helpers
 from scalebook import contract, results, study
 from scalebook.contract import RunFiles
 from scalebook.launch import campaign
-from scalebook.results.utilisation import problems
 from scalebook.train import manifest, settings
 from scalebook.train.distributed import Ranks
 from scalebook.train.tools import sampler, utilisation
@@ -123,7 +122,7 @@ def test_nodes_are_put_into_one_file(root):
     assert [path.name for path in root.glob("results/local/profiling/*")] == ["gpu_util_7.log"]
     table = results.utilisation("7")
     assert set(table["node"]) == {0, 1} and set(table["device"]) == {"host"}
-    assert problems(root) == []
+    assert results.problems().empty
 
 
 @pytest.mark.slow
@@ -148,7 +147,7 @@ def test_it_goes_on_in_the_same_file_after_a_torn_line(root):
     text = path.read_text()
     assert text.count("time,") == 1 and text.endswith("\n")
     assert len(results.utilisation("7")) > first
-    assert ["1 line" in one.problem for one in problems(root)] == [True]
+    assert ["1 line" in problem for problem in results.problems()["problem"]] == [True]
 
 
 def test_a_fault_is_said_once_and_harms_nothing(root, monkeypatch):
