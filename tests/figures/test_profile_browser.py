@@ -141,14 +141,6 @@ def test_a_timeline_is_zoomed_by_dragging_and_names_what_is_pointed_at(page):
     assert "launched by aten::conv" in said and "64×" in said and "40 µs" in said
     assert "convolution" in said
     assert page.locator(".sb-plot").get_attribute("tabindex") == "0"
-    # Many redraws in little time: dragging must stay fluid with thousands of events.
-    took = page.evaluate(
-        "async () => { const plot = document.querySelector('.sb-plot'), began = performance.now();"
-        " for (let i = 0; i < 5; i++)"
-        " await Plotly.relayout(plot, { 'xaxis.range': [i, 50 + i] });"
-        " return (performance.now() - began) / 5; }"
-    )
-    assert took < 1500
 
 
 def test_hostile_names_are_text_where_they_are_pointed_at(page):

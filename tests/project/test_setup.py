@@ -265,20 +265,21 @@ def test_a_cpu_build_of_torch_imports_with_torchvision():
 def test_a_torch_that_is_gone_is_mended_by_what_is_said(monkeypatch):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     # `make setup` alone would find its own stamp, and leave .venv as it is.
-    assert doctor._torch().mend == "rm -rf .venv && make setup"
+    _, _, mend = doctor._torch()
+    assert mend == "rm -rf .venv && make setup"
 
 
 def test_a_data_set_that_is_no_official_one_is_not_called_here(study_root):
     folder = study_root / "data" / "cifar-10-batches-py"
     folder.mkdir()
     (folder / "data_batch_1").write_text("bad")
-    found = doctor._dataset()
-    assert not found.here
-    assert found.mend == "rm -r data/cifar-10-batches-py && scalebook data get"
+    here, _, mend = doctor._dataset()
+    assert not here
+    assert mend == "rm -r data/cifar-10-batches-py && scalebook data get"
 
 
 def test_a_browser_named_and_not_there_is_said(monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", "/nowhere/chrome")
-    found = doctor._browser()
-    assert not found.here and "/nowhere/chrome" in found.found
-    assert found.mend == "unset BROWSER_PATH"
+    here, found, mend = doctor._browser()
+    assert not here and "/nowhere/chrome" in found
+    assert mend == "unset BROWSER_PATH"
