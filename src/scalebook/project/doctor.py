@@ -182,7 +182,7 @@ def _browser() -> Answer:
 
 
 def _tex() -> Answer:
-    from scalebook.publish.latex import tex
+    from scalebook.publish.latex import tex  # packages may be missing where this looks
 
     gone = tex.missing()
     if not gone:
