@@ -90,6 +90,8 @@ def _configure(app: Sphinx, config: Config) -> None:
         }
         # With tables, which a notebook shows as Markdown for print.
         config.nb_render_markdown_format = "myst"
+        # An output that is HTML alone has nothing to show in print; that is no fault of its page.
+        config.suppress_warnings = [*config.suppress_warnings, "mystnb.mime_priority"]
     config.html_math_renderer = "mathml"
     config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
     config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")
