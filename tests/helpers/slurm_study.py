@@ -173,7 +173,7 @@ class Watched:
 
     def to_the_end(self) -> Watched:
         """Watch until all have ended."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + 3 * PATIENCE_S  # nine jobs take turns on two nodes
         with ThreadPoolExecutor() as pool:
             acting = pool.submit(self._act)
             try:
