@@ -133,6 +133,7 @@ def test_an_empty_folder_is_taken_and_a_failure_leaves_nothing(tmp_path, monkeyp
         new_study.create(folder)
 
 
+@pytest.mark.slow
 def test_a_page_that_is_not_there_is_one_line_before_any_notebook(tmp_path):
     root = new_study.create(tmp_path / "mine")
     (root / "book/paper.md").unlink()
