@@ -232,7 +232,8 @@ def run(root: Path, script: str, **environment: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SCALEBOOK")}
     path = f"{shims}:{Path(sys.executable).parent}:{kept['PATH']}"
     done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, text=True, timeout=PATIENCE_S,
+        ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, text=True,
+        timeout=3 * PATIENCE_S,  # a whole page of commands
         env={**kept, **environment, "PATH": path, "PYTHONPATH": f"{root}/src"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
