@@ -53,6 +53,7 @@ def test_the_digest_sees_numbers_and_not_their_encoding():
     assert plot_files.digest(go.Figure(plain).update_layout(height=300)) != expected
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
     wide, narrow = shown(), shown(narrow=True)

@@ -85,6 +85,7 @@ def root(study_root, tmp_path_factory, monkeypatch):
     return study_root
 
 
+@pytest.mark.slow
 def test_a_launcher_from_outside_runs_quick_to_the_end(root):
     small = {"dataset": "synthetic", "train_images": 64, "val_images": 32, "global_batch": 16,
              "epochs": 1, "untimed_steps": 1, "threads_per_rank": 1, "world_size": 1}  # fmt: skip

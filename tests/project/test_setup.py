@@ -239,6 +239,7 @@ def test_every_check_that_fails_names_what_mends_it(study_root):
         assert check.here or check.mend
 
 
+@pytest.mark.slow
 def test_the_doctor_speaks_json_and_outside_a_study_too(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "SCALEBOOK_ROOT"}
     done = subprocess.run(
@@ -253,6 +254,7 @@ def test_the_doctor_speaks_json_and_outside_a_study_too(tmp_path):
     assert found["Python"]["here"] and not found["study"]["here"]
 
 
+@pytest.mark.slow
 def test_a_cpu_build_of_torch_imports_with_torchvision():
     code = (
         "from scalebook.train.torchvision_fix import import_torchvision;"

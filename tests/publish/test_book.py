@@ -45,6 +45,7 @@ def html(tmp_path_factory) -> Path:
     return build.build_book(root).parent
 
 
+@pytest.mark.slow
 def test_every_page_is_there_and_every_inner_link_leads_somewhere(html):
     for name in PAGES:
         path = html / f"{name}.html"
@@ -59,6 +60,7 @@ def test_every_page_is_there_and_every_inner_link_leads_somewhere(html):
                 assert f'id="{fragment}"' in to.read_text(), f"{name}: {link}"
 
 
+@pytest.mark.slow
 def test_no_page_shows_where_it_was_built(html):
     for path in html.rglob("*.html"):
         assert str(html.parent.parent) not in path.read_text(), path.name

@@ -16,6 +16,8 @@ from waiting import PATIENCE_S
 from scalebook.contract import ScalebookError
 from scalebook.publish import build
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 title: Small
 author: Nobody

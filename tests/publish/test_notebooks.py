@@ -137,6 +137,7 @@ def test_another_library_is_stale(root):
     assert stale(root) == "Python or a library changed"
 
 
+@pytest.mark.slow
 def test_one_failing_notebook_leaves_the_others_and_its_last_good_form(root):
     source = root / "notebooks" / "broken.py"
     source.write_text("# %%\n1 + 1\n")
@@ -156,6 +157,7 @@ def test_one_failing_notebook_leaves_the_others_and_its_last_good_form(root):
     assert stale(root) is None
 
 
+@pytest.mark.slow
 def test_a_cell_that_takes_too_long_is_named(root):
     (root / "notebooks" / "slow.py").write_text("# %%\n1\n\n# %%\nimport time; time.sleep(6000)\n")
     (outcome,) = update.execute_stale(loaded(root, "slow"), root, lambda _: None, timeout=10)

@@ -14,6 +14,8 @@ from paths import REPOSITORY
 
 from scalebook.values import ledger_digest
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 title: Small
 author: Nobody

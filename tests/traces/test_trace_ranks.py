@@ -171,6 +171,7 @@ def two_ranks(tmp_path_factory):
     return [folder / f"t_rank{number}.json" for number in (0, 1)]
 
 
+@pytest.mark.slow
 def test_who_waits_for_whom_in_a_real_job(two_ranks):
     job = traces.read_job(two_ranks)
     table = traces.get_collectives(job)

@@ -62,6 +62,7 @@ def test_allreduce_leaves_a_curve_that_the_results_room_reads(study_root):
     assert host not in json.dumps(about) and str(study_root) not in json.dumps(about)
 
 
+@pytest.mark.slow
 def test_allreduce_alone_says_how_to_start_it(study_root):
     ((status, _, said),) = ranks("scalebook.train.tools.allreduce", study_root, 1)
     assert status == 2 and said.count("\n") == 1 and "test_allreduce.sbatch" in said

@@ -29,6 +29,7 @@ def test_is_python_39(path):
                 assert not isinstance(node.args[1], ast.BinOp), "X | Y at run time needs 3.10"
 
 
+@pytest.mark.slow
 def test_imports_only_what_a_compute_node_has():
     """Every module of the room imports where the workbench's packages are missing."""
     paths = sorted(path.relative_to(ROOM).with_suffix("") for path in ROOM.rglob("*.py"))
