@@ -15,12 +15,13 @@ from scalebook import contract, figures
 from scalebook.contract import ScalebookError
 from scalebook.figures import plot_files, rendering, theme
 
+FEW = ("throughput_comparison", "scaling_efficiency")
+
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch):
-    """Four plots of all: how their files are kept does not depend on how many there are."""
-    names = ("throughput_comparison", "accuracy_curves", "scaling_efficiency", "overheads")
-    chosen = {name: figures.plots()[name] for name in names}
+def few(request, monkeypatch):
+    """A few plots of all: how their files are kept does not depend on how many there are."""
+    chosen = {name: figures.plots()[name] for name in getattr(request, "param", FEW)}
     monkeypatch.setattr(plot_files, "plots", lambda: chosen)
 
 
@@ -54,6 +55,7 @@ def test_the_digest_sees_numbers_and_not_their_encoding():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("few", [(*FEW, "accuracy_curves", "overheads")], indirect=True)
 def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
     wide, narrow = shown(), shown(narrow=True)

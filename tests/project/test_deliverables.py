@@ -16,8 +16,17 @@ from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
 from scalebook.cli import main
 from scalebook.contract import ScalebookError
+from scalebook.figures import plot_files
 from scalebook.project import deliverables, pdf_facts, specification
 from scalebook.values import ledger_digest
+
+
+@pytest.fixture(autouse=True)
+def one_plot(request, monkeypatch):
+    """One plot of all is held against its files, but where all deliverables are there."""
+    if "study_root" in request.fixturenames:
+        gantt = {"gantt": plot_files.plots()["gantt"]}
+        monkeypatch.setattr(plot_files, "plots", lambda: gantt)
 
 
 def rows(root: Path) -> dict[str, deliverables.Deliverable]:

@@ -69,6 +69,7 @@ def test_an_unknown_run_is_one_line(here):
     )
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_run_and_escapes_what_it_printed(page, root, stems):
     assert page == root / "_build/reports" / f"{stems[0]}.html"
     text = re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.S)
@@ -96,6 +97,7 @@ def test_it_opens_offline_with_its_figures(page, browser):
     context.close()
 
 
+@pytest.mark.slow
 def test_an_imported_run_has_a_report_though_it_has_no_record(study_root):
     path = study_root / "results/csv/baseline_2644_1gpu_2644.csv"
     path.parent.mkdir(parents=True)

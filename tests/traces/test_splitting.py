@@ -33,6 +33,7 @@ def small(monkeypatch):
     monkeypatch.setattr(splitting, "CHUNK", 32)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(EVENTS, st.dictionaries(TEXT, VALUES, max_size=3), st.sampled_from([None, 1]),
        st.booleans())  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import socket
 
 import pytest
@@ -23,14 +24,32 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Folder of a run on a CPU with one recorded step."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCALEBOOK_ROOT", str(folder))
+        for name in ("SCALEBOOK_JOB_ID", "SLURM_JOB_ID", "SCALEBOOK_PROGRESS"):
+            patch.delenv(name, raising=False)
+        helpers.study(folder, epochs=4, untimed_steps=1, profile=True)
+        assert helpers.train(folder) == 0
+    return folder
+
+
+@pytest.fixture
+def run(root, recorded):
+    """A copy of it."""
+    shutil.copytree(recorded, root, dirs_exist_ok=True)
+    return root
+
+
 def events(path):
     return json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
 
 
-def test_trace_of_a_run(root):
-    helpers.study(root, epochs=4, untimed_steps=1, profile=True)
-    assert helpers.train(root) == 0
-    path = helpers.only(root, "results/local/profiling/*_rank0.pt.trace.json.gz")
+def test_trace_of_a_run(run):
+    path = helpers.only(run, "results/local/profiling/*_rank0.pt.trace.json.gz")
     modules = [one for one in events(path) if one.get("name", "").startswith("nn.Module: ")]
     assert {one["cat"] for one in modules} == {"python_function"}
     assert len(modules) == 2 * 10  # steps, and modules of the network
@@ -47,33 +66,29 @@ def test_trace_of_a_run(root):
     assert summary["top_operators"][0]["name"].startswith("aten::")
 
 
-def test_what_recording_cost(root):
-    helpers.study(root, epochs=4, untimed_steps=1, profile=True)
-    assert helpers.train(root) == 0
-    cost = helpers.last_attempt(root)["profiler"]
-    plain = sorted(float(one["step_time_s"]) for one in helpers.steps(root)[6:9])
+def test_what_recording_cost(run):
+    cost = helpers.last_attempt(run)["profiler"]
+    plain = sorted(float(one["step_time_s"]) for one in helpers.steps(run)[6:9])
     assert cost["recorded_steps"] == 1 and cost["other_steps"] == 3
     assert cost["other_step_time_s"] == plain[1]
-    assert cost["recorded_step_time_s"] == float(helpers.steps(root)[4]["step_time_s"])
+    assert cost["recorded_step_time_s"] == float(helpers.steps(run)[4]["step_time_s"])
     ratio = cost["recorded_step_time_s"] / cost["other_step_time_s"]
     assert cost["ratio"] == pytest.approx(ratio, rel=1e-2)
-    log = helpers.only(root, "results/**/*.log".replace("**/*", "local/logs/*")).read_text()
+    log = helpers.only(run, "results/**/*.log".replace("**/*", "local/logs/*")).read_text()
     assert log.count("profiler: a step took") == 1
-    path = helpers.only(root, "results/local/profiling/*_rank0.pt.trace.json.gz")
+    path = helpers.only(run, "results/local/profiling/*_rank0.pt.trace.json.gz")
     summary = traces.summary(path)
     assert summary["profiler"] == cost
     assert f"{cost['ratio']:.2f} times" in traces.as_text(summary)
     # A trace alone does not know.
-    alone = root / path.name
+    alone = run / path.name
     alone.write_bytes(path.read_bytes())
     assert traces.summary(alone)["profiler"] is None
 
 
-def test_a_run_on_a_cpu_is_held_against_what_that_cpu_can_do(root):
-    helpers.study(root, epochs=4, untimed_steps=1, profile=True)
-    assert helpers.train(root) == 0
-    said = helpers.last_attempt(root)["cpu_peak"]
-    path = helpers.only(root, "results/local/profiling/*_rank0.pt.trace.json.gz")
+def test_a_run_on_a_cpu_is_held_against_what_that_cpu_can_do(run):
+    said = helpers.last_attempt(run)["cpu_peak"]
+    path = helpers.only(run, "results/local/profiling/*_rank0.pt.trace.json.gz")
     peak = traces.get_run_peak(path)
     assert peak.of("fp32") == said["fp32_tflops"] > 0
     assert peak.memory_gb_s == said["memory_gb_s"] > 0
@@ -82,11 +97,11 @@ def test_a_run_on_a_cpu_is_held_against_what_that_cpu_can_do(root):
     assert summary["peak"]["tflops"] == peak.tflops and 0 < summary["speed"]["mfu"] < 1
     assert "measured by the run" in summary["verdict"]
     # Asked for through the study the answer is the same, and another peak is another answer.
-    where = path.relative_to(root).as_posix()
+    where = path.relative_to(run).as_posix()
     asked = traces.trace_summary(where)
     assert asked["speed"] == summary["speed"]
     assert traces.trace_analysis(where, "speed")["best_us"].notna().any()
-    manifest = helpers.only(root, "results/local/manifests/*.json")
+    manifest = helpers.only(run, "results/local/manifests/*.json")
     document = json.loads(manifest.read_text())
     document["attempts"][-1]["cpu_peak"]["fp32_tflops"] *= 2
     contract.write_json(manifest, document)
@@ -99,12 +114,10 @@ def test_a_run_on_a_cpu_is_held_against_what_that_cpu_can_do(root):
     assert traces.trace_summary(where)["speed"]["mfu"] is None
 
 
-def test_a_trace_says_nothing_of_who_and_where(root):
-    helpers.study(root, epochs=3, profile=True)
-    assert helpers.train(root) == 0
-    path = helpers.only(root, "results/local/profiling/*_rank0.pt.trace.json.gz")
+def test_a_trace_says_nothing_of_who_and_where(recorded):
+    path = helpers.only(recorded, "results/local/profiling/*_rank0.pt.trace.json.gz")
     text = gzip.decompress(path.read_bytes()).decode()
-    for secret in (str(root), torch.__path__[0], socket.gethostname() + '"', ".py("):
+    for secret in (str(recorded), torch.__path__[0], socket.gethostname() + '"', ".py("):
         assert secret not in text
     assert "host_name" not in json.loads(text)
 
