@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,7 +15,7 @@ from waiting import PATIENCE_S, wait_until
 from scalebook import contract, launch, results, study
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch import JobState, Progress, supervise
+from scalebook.launch import JobState, Progress
 from scalebook.launch.local import failure_line
 from scalebook.launch.watch import bar_format, describe
 
@@ -164,29 +163,36 @@ def test_a_job_of_a_study_that_was_moved_is_found_and_cancelled(study_root):
     assert not again.ranks()
 
 
+#: A supervisor whose signal arrives after its handler is there and before its child is. It ends all
+#: its children, so it has a process of its own here too.
+TOLD_EARLY = """
+import os, signal, subprocess, sys, types
+from scalebook.launch import supervise
+
+def popen(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6000)"])
+    print(child.pid, flush=True)
+    return child
+
+supervise.subprocess = types.SimpleNamespace(Popen=popen)
+sys.exit(supervise.main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
-def test_a_supervisor_told_to_end_before_it_began_starts_no_training(study_root, monkeypatch):
+def test_a_supervisor_told_to_end_before_it_began_starts_no_training(study_root):
     job = launch.submit(resolved(epochs=400))
     job.cancel()
     (job.folder / "state.json").unlink(missing_ok=True)
-    began = []
-
-    def popen(*arguments, **more):
-        # The signal arrives after its handler is there and before the child is.
-        os.kill(os.getpid(), signal.SIGTERM)
-        began.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6000)"]))
-        return began[0]
-
-    monkeypatch.setattr(supervise, "subprocess", SimpleNamespace(Popen=popen))
-    monkeypatch.setattr(supervise, "_adopt_orphans", lambda: None)
-    monkeypatch.setenv("SCALEBOOK_ROOT", str(study_root))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        supervise.main([str(job.folder)])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    assert began[0].poll() is not None  # ended, and not waited for
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD_EARLY, str(job.folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0
+    assert not psutil.pid_exists(int(done.stdout))  # ended, and not waited for
     assert job.state() is JobState.CANCELLED
 
 
