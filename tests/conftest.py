@@ -7,9 +7,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from paths import REPOSITORY, SHARED
 from slurm_cluster import cluster, slurm_conf  # noqa: F401
 from waiting import PATIENCE_S
+
+# Neither chance nor speed decides about a property.
+settings.register_profile(
+    "everywhere alike",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("everywhere alike")
 
 #: Marks of tests that may take minutes.
 LONG = ("slow", "slurm", "tex", "browser")

@@ -37,7 +37,7 @@ def test_the_formula_by_hand():
     assert link_model.ring_seconds(1, 8e6, 1e-3, 1e6) == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(alpha=st.floats(2e-6, 2e-3), beta=st.floats(2e7, 2e10), ranks=st.sampled_from([2, 4, 8]))
 def test_a_curve_without_noise_is_recovered(alpha, beta, ranks):
     # Both terms must show: a latency below a hundredth of every message cannot be seen.
@@ -49,7 +49,7 @@ def test_a_curve_without_noise_is_recovered(alpha, beta, ranks):
     assert found.error_max < 0.02
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**16))
 def test_noise_stays_inside_the_interval_or_near(seed):
     found = link_model.fit(curve(3e-4, 1.2e8, noise=0.05, seed=seed))

@@ -16,7 +16,6 @@ sizes = {
 }
 
 
-@settings(deadline=None)
 @given(**sizes, seed=st.integers(0, 2**31), epoch=st.integers(1, 300))
 def test_each_image_belongs_to_one_rank_once(images, batch, world, seed, epoch):
     order = sampling.epoch_order(images, seed, epoch)
@@ -42,7 +41,7 @@ def test_order_depends_on_seed_and_epoch():
     assert torch.equal(sampling.epoch_order(50, 1, 2), sampling.epoch_order(50, 1, 2))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     index=st.lists(st.integers(0, 10_000), min_size=1, max_size=12, unique=True),
     world=st.integers(1, 4),
