@@ -6,6 +6,7 @@ docs/ARCHITECTURE.md says what each room is for.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -42,6 +43,11 @@ SOURCES = ("src/scalebook", "packages/minislurm/src/minislurm")
 def modules() -> Iterator[Path]:
     for source in SOURCES:
         yield from sorted((REPOSITORY / source).rglob("*.py"))
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def room(path: Path) -> str:
@@ -81,7 +87,7 @@ def test_a_room_imports_only_rooms_before_it():
         if here == "__init__":
             continue
         allowed = INSTEAD.get(here, set(ROOMS[: ROOMS.index(here)]) if here in ROOMS else set())
-        for node, names in imports(ast.parse(path.read_text())):
+        for node, names in imports(parsed(path)):
             for name in names:
                 package, _, rest = name.partition(".")
                 there = rest.split(".")[0] if package == "scalebook" else package
@@ -94,8 +100,7 @@ def test_an_import_stands_at_the_top_or_says_why_not():
     """Commands alone import what they need when they run, to start quickly."""
     late = set()
     for path in modules():
-        text = path.read_text()
-        lines, tree = text.splitlines(), ast.parse(text)
+        lines, tree = path.read_text().splitlines(), parsed(path)
         top = {one for one in tree.body if not isinstance(one, (ast.FunctionDef, ast.ClassDef))}
         top = {node for one in top for node in ast.walk(one)}
         for node, names in imports(tree):
