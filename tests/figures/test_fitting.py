@@ -149,6 +149,7 @@ def test_only_one_of_two_columns_gets_the_narrow_drawing(study_root):
     assert {pictures._size(*one) for one in others} == {figures.WIDE}
 
 
+@pytest.mark.slow
 def test_committed_drawings_are_taken_without_a_browser(study_root, tmp_path, monkeypatch):
     lines = []
     svg = lambda drawn, suffixes: [dict.fromkeys(suffixes, b"<svg></svg>")] * len(drawn)  # noqa: E731

@@ -106,6 +106,7 @@ def test_the_ladder_draws_the_modelled_rows_with_their_interval(project):
     assert "not yet validated" in figure.layout.meta["caption"]
 
 
+@pytest.mark.slow
 def test_pitch_figures_show_the_numbers_of_the_ledger(project):
     known = ledger()
     bars = {trace.name: list(trace.y) for trace in figures.build("reported_speedup").data}

@@ -90,6 +90,7 @@ def test_a_figure_that_shows_nothing_has_no_files(study_root, tmp_path, fake_bro
     assert "scalebook run baseline" in figures.build("throughput_comparison").layout.meta["alt"]
 
 
+@pytest.mark.slow
 def test_a_stale_figure_is_named_with_the_command(study_root, tmp_path, fake_browser):
     out = tmp_path / "plots"
     assert plot_files.stale_notice(out).endswith("render them with: scalebook figures")
@@ -107,6 +108,7 @@ def test_a_damaged_index_makes_figures_stale(study_root, tmp_path, fake_browser,
     assert set(index) == {*shown(), *narrow}
 
 
+@pytest.mark.slow
 def test_no_browser_is_one_line_only_when_asked_to_render(study_root, tmp_path, monkeypatch):
     monkeypatch.delenv("BROWSER_PATH", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))

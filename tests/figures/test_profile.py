@@ -116,6 +116,7 @@ def test_rows_of_lanes_do_not_overlap(study_root):
     assert len(figure.layout.shapes) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letter", ["x", "<", "é"])
 def test_a_timeline_of_a_hostile_trace_is_small_and_holds_no_markup(study_root, letter):
     events = []

@@ -46,6 +46,7 @@ def install(tmp_path, monkeypatch):
     registry._import_all.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_figure_of_another_package_is_drawn_kept_and_shown(study_root, install, monkeypatch):
     install(TOY)
     assert figures.build("toy_figure").layout.title.text == "A toy"

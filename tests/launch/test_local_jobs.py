@@ -70,6 +70,7 @@ def test_a_job_outlives_its_submitter_and_is_found_again(study_root):
         launch.find("t2-unknown")
 
 
+@pytest.mark.slow
 def test_a_path_that_cannot_be_written_is_one_line(study_root):
     (study_root / "taken").write_text("", encoding="utf-8")
     done = CliRunner().invoke(main, ["figures", "--out", str(study_root / "taken" / "deeper")])
@@ -196,6 +197,7 @@ def test_a_supervisor_told_to_end_before_it_began_starts_no_training(study_root)
     assert job.state() is JobState.CANCELLED
 
 
+@pytest.mark.slow
 def test_a_failing_job_says_why_in_the_training_process_words(study_root):
     job = launch.submit(resolved(dataset="auto"))
     assert job.wait(PATIENCE_S) is JobState.FAILED

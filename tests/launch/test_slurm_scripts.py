@@ -131,6 +131,7 @@ def test_without_a_route_pytorch_picks_and_it_is_said(node):
     assert "finds no route to nowhere" in done.stderr and done.returncode == 0
 
 
+@pytest.mark.slow
 def test_ports_differ_between_jobs_and_steps_and_are_not_ephemeral(node):
     pairs = [("17", "0"), ("17", "1"), ("18", "0"), ("1266", "0"), ("4294901759", "0")]
     ports = [int(shown(node, SLURM_JOB_ID=job, SLURM_STEP_ID=step)["MASTER_PORT"])
@@ -253,6 +254,7 @@ def test_a_job_by_hand_resolves_notes_itself_and_starts_its_ranks(job):
     assert not any(line.startswith("scontrol requeue") for line in said)
 
 
+@pytest.mark.slow
 def test_a_job_queued_again_keeps_what_it_resolved(job):
     root = job[0]
     assert sbatch(job, "ddp_2gpu.sbatch").returncode == 0
@@ -267,6 +269,7 @@ def test_a_job_queued_again_keeps_what_it_resolved(job):
     assert notes(root) == before
 
 
+@pytest.mark.slow
 def test_ranks_that_ask_for_it_are_queued_again(job):
     done = sbatch(job, "ddp_2gpu.sbatch", SRUN='touch "$SCALEBOOK_REQUEUE"')
     assert done.returncode == 75
@@ -278,6 +281,7 @@ def test_ranks_that_ask_for_it_are_queued_again(job):
     assert sbatch(job, "ddp_2gpu.sbatch", SRUN="exit 143").returncode == 143
 
 
+@pytest.mark.slow
 def test_the_number_in_an_array_is_the_seed_and_of_the_ladder_the_ranks(job):
     array = {"SLURM_ARRAY_JOB_ID": "17", "SLURM_JOB_ID": "19", "SLURM_ARRAY_TASK_ID": "2"}
     assert sbatch(job, "ddp_2gpu.sbatch", **array).returncode == 0

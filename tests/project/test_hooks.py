@@ -36,6 +36,7 @@ def test_what_is_committed_passes_the_hooks(name):
     assert run_hook(hook, listed.stdout.split()) == 0
 
 
+@pytest.mark.slow
 def test_hooks_find_outputs_large_files_and_notebooks_not_written_back(tmp_path):
     source, edited = tmp_path / "notebooks" / "one.py", tmp_path / "notebooks" / "one.ipynb"
     source.parent.mkdir()

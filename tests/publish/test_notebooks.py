@@ -74,6 +74,7 @@ def root(executed, tmp_path, monkeypatch) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_an_executed_notebook_is_current_and_free_of_time_and_place(root, executed):
     assert stale(root) is None
     text = loaded(root)[0].output.read_text()
@@ -164,6 +165,7 @@ def test_a_cell_that_takes_too_long_is_named(root):
     assert outcome.message == "notebooks/slow.py: code cell 2: took longer than 10 s"
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_is_named(root):
     (root / "notebooks" / "dies.py").write_text("# %%\n1\n\n# %%\nimport os; os._exit(3)\n")
     (outcome,) = update.execute_stale(loaded(root, "dies"), root, lambda _: None)
@@ -187,6 +189,7 @@ def test_a_kernel_that_does_not_come_up_is_tried_again_before_any_cell_ran(
     assert len(tried) == runs
 
 
+@pytest.mark.slow
 def test_the_book_never_lets_a_notebook_submit(root):
     (root / "notebooks" / "submits.py").write_text(
         "# %%\nfrom scalebook import launch, study\n"

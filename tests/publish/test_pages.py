@@ -31,6 +31,7 @@ def figure(**layout) -> dict:
 # --------------------------------------------------------------------------- figures
 
 
+@pytest.mark.slow
 @given(st.recursive(st.text() | st.floats() | st.none(), lambda inner: st.lists(inner)))
 def test_json_in_a_script_never_ends_it_and_reads_back(value):
     text = plots.script_json({"x": value})

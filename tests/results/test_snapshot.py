@@ -51,6 +51,7 @@ def test_what_is_remembered_is_made_again_after_a_change(study_root, monkeypatch
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_ledger_parses_each_file_once_and_lists_folders_a_handful_of_times(monkeypatch):
     monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
     monkeypatch.setattr(files, "_cache", {})

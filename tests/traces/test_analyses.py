@@ -74,7 +74,8 @@ ACTIVITIES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=40)
 @given(ACTIVITIES, st.integers(5, 50))
 def test_times_of_steps_agree_with_counting_cells(tmp_path_factory, spans, cut):
     names = {"g": "volta_sgemm", "n": "ncclKernel", "m": "Memcpy"}
@@ -337,6 +338,7 @@ def test_peaks_are_what_units_and_clocks_come_to():
     assert known.keys() - CLOCKED.keys() == {"NVIDIA H100 NVL", "NVIDIA H200 NVL"}
 
 
+@pytest.mark.slow
 def test_a_cpu_is_measured():
     peak = traces.measured_cpu()
     assert peak.of("fp32") > 0 and peak.memory_gb_s > 0 and peak.source == "measured here"
@@ -348,7 +350,7 @@ def conv(data, weight, stride, padding, dilation=1, groups=1, transposed=False):
     return [data, weight, []] + [[]] * 6, ["float"] * 3 + [""] * 6, values
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3),
        st.integers(0, 2), st.integers(5, 9))  # fmt: skip
 def test_work_of_a_convolution_agrees_with_doing_it(batch, groups, kernel_size, stride, pad, size):
@@ -388,6 +390,7 @@ def space_evenly(path):
     path.write_text(json.dumps(trace))
 
 
+@pytest.mark.slow
 def test_flops_of_a_step_are_those_pytorch_counts(tmp_path):
     import torch
     from torch import nn

@@ -39,7 +39,8 @@ def test_intervals_agree_with_counting_cells(one, other, low, width):
     assert (a[0][1:] > a[1][:-1]).all()
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.integers(0, 60), st.integers(1, 15), st.booleans()), min_size=1, max_size=25
@@ -239,6 +240,7 @@ def test_cpu_operators_count_their_own_time(tmp_path):
     assert summary["top_operators"][0]["name"] == "aten::addmm"
 
 
+@pytest.mark.slow
 def test_a_trace_of_our_own_profiler(tmp_path):
     import torch
     from torch.profiler import ProfilerActivity, profile, schedule

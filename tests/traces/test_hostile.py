@@ -90,7 +90,7 @@ HEADER = st.dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.lists(plausible() | EVENT | STRANGE, min_size=4, max_size=16), HEADER)
 def test_no_trace_breaks_an_analysis(tmp_path_factory, events, header):
     folder = tmp_path_factory.mktemp("t")

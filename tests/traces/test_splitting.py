@@ -34,7 +34,7 @@ def small(monkeypatch):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(EVENTS, st.dictionaries(TEXT, VALUES, max_size=3), st.sampled_from([None, 1]),
        st.booleans())  # fmt: skip
 def test_pieces_hold_what_the_whole_holds(events, header, indent, bare):

@@ -199,6 +199,7 @@ def test_subset_is_balanced_nested_and_no_draw(tmp_path):
         load(tmp_path, train=99)
 
 
+@pytest.mark.slow
 def test_synthetic_is_deterministic_and_learnable(tmp_path):
     data = load(tmp_path, source="synthetic", train=2000, val=400)
     assert data.name == "synthetic" and not data.subset and len(data.classes) == 10

@@ -48,6 +48,7 @@ def events(path):
     return json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
 
 
+@pytest.mark.slow
 def test_trace_of_a_run(run):
     path = helpers.only(run, "results/local/profiling/*_rank0.pt.trace.json.gz")
     modules = [one for one in events(path) if one.get("name", "").startswith("nn.Module: ")]
@@ -86,6 +87,7 @@ def test_what_recording_cost(run):
     assert traces.summary(alone)["profiler"] is None
 
 
+@pytest.mark.slow
 def test_a_run_on_a_cpu_is_held_against_what_that_cpu_can_do(run):
     said = helpers.last_attempt(run)["cpu_peak"]
     path = helpers.only(run, "results/local/profiling/*_rank0.pt.trace.json.gz")
@@ -122,6 +124,7 @@ def test_a_trace_says_nothing_of_who_and_where(recorded):
     assert "host_name" not in json.loads(text)
 
 
+@pytest.mark.slow
 def test_hooks_stay_only_while_steps_are_recorded(root, monkeypatch):
     seen = []
     original = profiler.StepProfiler.step

@@ -61,6 +61,7 @@ def sample(root, seconds=0.3, device="cpu", period=0.05):
 # --------------------------------------------------------------------------- with a training
 
 
+@pytest.mark.slow
 def test_a_profiled_run_is_watched(root):
     helpers.study(root, profile=True)
     assert helpers.train(root) == 0

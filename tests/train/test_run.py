@@ -120,6 +120,7 @@ def test_evidence_goes_to_results(root, datasets, source, place):
     assert len(list((root / "results" / place / "csv").glob("*.csv"))) == 1
 
 
+@pytest.mark.slow
 def test_nothing_tells_who_or_where(root, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "node17.example.org")
     monkeypatch.setattr(getpass, "getuser", lambda: "alice")
@@ -186,6 +187,7 @@ def test_a_stem_belongs_to_one_run(root, monkeypatch, capsys):
     assert helpers.manifest(root) == before
 
 
+@pytest.mark.slow
 def test_profile_writes_a_trace_and_keeps_its_steps_out_of_the_rates(root):
     helpers.study(root, epochs=4, untimed_steps=1)
     assert helpers.train(root, "--profile") == 0

@@ -130,6 +130,7 @@ def test_requeued_run_equals_undisturbed(root, whole, monkeypatch, capsys, durin
     }[places[-1]]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_times_are_sums_over_the_attempts(root, monkeypatch, during):
     during[3] = lambda: (time.sleep(0.3), signal.raise_signal(USR1))
     during[4] = lambda: time.sleep(0.2)
