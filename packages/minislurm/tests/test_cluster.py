@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from by_hand import command_line, own_name
 
-from minislurm import ClusterError, MiniCluster, Settings, leftovers
+from minislurm import ClusterError, MiniCluster, Settings, leftovers, network
 
 pytestmark = pytest.mark.slurm
 
@@ -94,8 +94,9 @@ def traces_of(described):
         traces.append(Path("/sys/class/net") / described.interface)
     traces += Path("/sys/fs/cgroup").glob(f"*/scalebook-{described.cluster_name}")
     mounts = Path("/proc/self/mounts").read_text().splitlines()
+    lines = mounts + [f"{line}/" for line in network.HOSTS.read_text().splitlines()]
     return [str(path) for path in traces if os.path.lexists(path)] + [
-        line for line in mounts if f"{described.run_dir}/" in line
+        line for line in lines if f"{described.run_dir}/" in line
     ]
 
 
@@ -127,6 +128,73 @@ def test_every_node_is_idle_and_has_its_own_name(cluster):
         "node2 idle 2 gpu:2",
     ]
     assert sorted(slurm(cluster, "srun", "-N2", "hostname").split()) == ["node1", "node2"]
+
+
+def as_nobody(cluster, *command):
+    return subprocess.run(
+        ["runuser", "-u", "nobody", "--", *command],
+        env=cluster.env,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+
+def database_server(cluster):
+    """Process of a cluster's MariaDB, and its command line."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_text().split("\0")
+            if words[0] == "mariadbd" and f"--datadir={cluster.run_dir}/mysql" in words:
+                return folder, words
+    raise AssertionError("no mariadbd")
+
+
+def test_an_ordinary_user_runs_jobs(cluster):
+    done = as_nobody(cluster, "srun", "-N2", "sh", "-c", "echo $(hostname) $(id -un)")
+    assert sorted(done.stdout.splitlines()) == ["node1 nobody", "node2 nobody"], done.stderr
+    done = as_nobody(cluster, "sbatch", "-W", "-D/", "-o/dev/null", "-N2", "--wrap=srun true")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("where", [(), ("srun", "-w", "node1")], ids=["login", "node"])
+def test_an_ordinary_user_writes_no_file_of_it_and_reads_no_key(cluster, where):
+    # Slurm gives a step's own cgroups to its user, and takes messages at sockets.
+    others = ("!", "-type", "s", "!", "-path", "*/uid_*")
+    find = (*where, "find", str(cluster.run_dir), *others, "-writable")
+    assert as_nobody(cluster, *find).stdout == ""
+    for name in ("munge.key", "slurmdbd.conf"):
+        assert as_nobody(cluster, *where, "cat", f"{cluster.run_dir}/etc/{name}").returncode != 0
+
+
+def test_the_database_lets_in_root_alone_and_writes_no_file(cluster, tmp_path):
+    process, words = database_server(cluster)
+    assert process.stat().st_uid != 0
+    socket = next(word for word in words if word.startswith("--socket="))
+    inside = ["nsenter", f"--target={process.name}", "--mount", "--net", "--"]
+    client = ["mariadb", "--no-defaults", "-uroot", socket, "-e"]
+    asked = "select 4711"
+    assert (
+        "4711" in subprocess.run([*inside, *client, asked], capture_output=True, text=True).stdout
+    )
+    for command in ([*client, asked], ["srun", *client, asked]):
+        done = as_nobody(cluster, *command)
+        assert "4711" not in done.stdout
+        assert "ERROR" in done.stderr
+    tmp_path.chmod(0o777)
+    outfile = f"{asked} into outfile '{tmp_path}/written'"
+    assert subprocess.run([*inside, *client, outfile], capture_output=True).returncode != 0
+
+
+def test_its_nodes_have_names_on_the_host_while_it_is_up():
+    with MiniCluster(name=own_name("names"), accounting=False, gpus=0) as one:
+        found = subprocess.run(
+            ["getent", "hosts", f"node2.{one.settings.name}"], capture_output=True, text=True
+        )
+        assert found.stdout.split()[0] == one.settings.address(12)
+        assert subprocess.run(["getent", "hosts", "node2"], capture_output=True).returncode == 0
+    assert traces_of(one.settings) == []
 
 
 def test_a_node_sees_its_own_interface_and_finds_the_others_by_name(cluster):

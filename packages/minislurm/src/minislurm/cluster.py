@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from minislurm import leftovers
+from minislurm import leftovers, network
 from minislurm.machine import ClusterError, check_machine, daemon_environment
 from minislurm.settings import RUN, Settings, bits_per_second
 
@@ -17,8 +17,8 @@ from minislurm.settings import RUN, Settings, bits_per_second
 class MiniCluster:
     """A real Slurm on this machine, up from `up` to `down`, or for the length of a ``with``.
 
-    The host is its login node; jobs run as root on ``node1``, ``node2``, …, which see the
-    host's files.
+    The host is its login node; jobs run as who submits them on ``node1``, ``node2``, …, which
+    see the host's files.
 
     Parameters
     ----------
@@ -76,6 +76,14 @@ class MiniCluster:
             daemon does not start.
         """
         check_machine(self.settings.accounting)
+        # Every user may read what it makes, and nobody else write it.
+        before = os.umask(0o022)
+        try:
+            self._up()
+        finally:
+            os.umask(before)
+
+    def _up(self) -> None:
         with leftovers.locked():
             if leftovers.is_up(self.run_dir):
                 raise ClusterError(
@@ -87,6 +95,7 @@ class MiniCluster:
             self.settings = self.settings.born(_free_subnet())
             held = leftovers.make(self.run_dir)
             self.settings.save()
+            network.name_nodes(self.settings)
         try:
             self._start(held)
         except BaseException:

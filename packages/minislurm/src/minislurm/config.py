@@ -87,9 +87,8 @@ AuthInfo=socket={run}/sock/munge
 PidFile={run}/slurmdbd.pid
 LogFile={run}/log/slurmdbd.log
 StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StorageUser=slurm
-StoragePass=slurm
+StorageHost=localhost
+StorageUser=root
 """
 
 

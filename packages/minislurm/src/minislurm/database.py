@@ -1,4 +1,8 @@
-"""The database below the accounting daemon: MariaDB, in memory, gone with the cluster."""
+"""The database below the accounting daemon: MariaDB, in memory, gone with the cluster.
+
+It runs as the user ``mysql``, listens to a socket in that user's own folder alone, and lets in
+the system's root alone (unix_socket), which slurmdbd runs as: there is no password to know.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +11,30 @@ from pathlib import Path
 
 from minislurm.machine import run
 
-_SCHEMA = (
-    "create database if not exists slurm_acct_db;"
-    "create user if not exists slurm@'127.0.0.1' identified by 'slurm';"
-    "grant all on slurm_acct_db.* to slurm@'127.0.0.1'"
-)
-
 
 def install(run_dir: Path) -> None:
     """Make an empty database."""
     folder = run_dir / "mysql"
     run(["mount", "-t", "tmpfs", "-o", "mode=700,size=2g", "database", str(folder)])
-    command = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}", "--user=root"]
-    command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    run(["chown", "mysql:", str(folder)])
+    command = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}", "--user=mysql"]
+    command += ["--auth-root-authentication-method=socket", "--skip-test-db"]
     run([*command, "--innodb-log-file-size=8M"])
 
 
 def server_command(run_dir: Path) -> list[str]:
     """Command line of the server: small, and careless about losing power."""
+    folder = run_dir / "mysql"
     return [
         "mariadbd",
         "--no-defaults",
-        f"--datadir={run_dir}/mysql",
-        "--user=root",
-        f"--socket={run_dir}/sock/mysql",
-        "--bind-address=127.0.0.1",
-        f"--pid-file={run_dir}/mysql.pid",
+        f"--datadir={folder}",
+        "--user=mysql",
+        f"--socket={_socket(run_dir)}",
+        "--skip-networking",
+        f"--secure-file-priv={folder}",
+        f"--pid-file={folder}/pid",
         "--skip-log-bin",
-        "--skip-name-resolve",
         "--innodb-buffer-pool-size=64M",
         "--innodb-log-file-size=8M",
         "--innodb-flush-log-at-trx-commit=0",
@@ -42,8 +42,17 @@ def server_command(run_dir: Path) -> list[str]:
     ]
 
 
-def prepare(run_dir: Path) -> bool:
-    """Make Slurm's database and user; False while the server does not answer."""
+def answers(run_dir: Path) -> bool:
+    """Whether the server takes connections."""
     quiet = subprocess.DEVNULL
-    client = ["mariadb", "--no-defaults", "-uroot", "-S", f"{run_dir}/sock/mysql"]
-    return subprocess.run([*client, "-e", _SCHEMA], stdin=quiet, stderr=quiet).returncode == 0
+    client = ["mariadb", "--no-defaults", f"--socket={_socket(run_dir)}", "-e", ""]
+    return subprocess.run(client, stdin=quiet, stderr=quiet).returncode == 0
+
+
+def client_environment(run_dir: Path) -> list[str]:
+    """What starts a daemon that is to find the server: slurmdbd.conf cannot name a socket."""
+    return ["env", f"MYSQL_UNIX_PORT={_socket(run_dir)}"]
+
+
+def _socket(run_dir: Path) -> Path:
+    return run_dir / "mysql" / "socket"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from minislurm import cgroups
+from minislurm import cgroups, network
 from minislurm.machine import ClusterError
 from minislurm.settings import RUN, Settings
 
@@ -67,12 +67,13 @@ def kill(run_dir: Path) -> None:
 
 
 def remove(run_dir: Path) -> None:
-    """Remove the cgroups and the run directory of a cluster that is not up."""
+    """Remove the cgroups, names and run directory of a cluster that is not up."""
     with contextlib.suppress(ClusterError):
         settings = Settings.load(run_dir)
         end = time.monotonic() + 10
         while not cgroups.remove(settings) and time.monotonic() < end:
             time.sleep(0.05)
+    network.forget_names(run_dir)
     shutil.rmtree(run_dir, ignore_errors=True)
 
 

@@ -13,7 +13,7 @@ _PROGRAMS = {
     "slurm-wlm": ["slurmctld", "slurmd", "sinfo", "scontrol"],
     "munge": ["munged"],
     "iproute2": ["ip", "tc"],
-    "util-linux": ["unshare", "nsenter", "mount"],
+    "util-linux": ["unshare", "nsenter", "mount", "taskset"],
 }
 _ACCOUNTING_PROGRAMS = {
     "slurmdbd": ["slurmdbd"],

@@ -11,6 +11,7 @@ they, and with the switch's end of a cable its other end, the host's included.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from minislurm.machine import run
@@ -52,6 +53,40 @@ def limit(settings: Settings, rate: str | None) -> None:
             burst = max(2 * 65536, bits_per_second(rate) // 8 // 500)
             bucket = ["tbf", "rate", rate, "burst", str(burst), "latency", "50ms"]
             run([*_inside(there), "tc", "qdisc", "replace", *target, *bucket])
+
+
+#: Names of the machine itself. Programs may hold it open, and containers mount it: its lines
+#: change, never the file.
+HOSTS = Path("/etc/hosts")
+
+
+def name_nodes(settings: Settings) -> None:
+    """Name the nodes on the host too: ``node1.<cluster>``, and ``node1`` where nothing is yet."""
+    with contextlib.suppress(OSError):  # where /etc/hosts is not to be written, they have no name
+        text = HOSTS.read_bytes()
+        taken = {name for line in text.splitlines() for name in line.split(b"#")[0].split()[1:]}
+        lines = [b"" if text.endswith(b"\n") or not text else b"\n"]
+        for node, address in settings.node_addresses.items():
+            short = f" {node}" if node.encode() not in taken else ""
+            line = f"{address} {node}.{settings.name}{short} {_mark(settings.run_dir)}\n"
+            lines.append(line.encode())
+        with open(HOSTS, "ab") as file:
+            file.write(b"".join(lines))
+
+
+def forget_names(run_dir: Path) -> None:
+    """Take a cluster's nodes out of the host's names."""
+    with contextlib.suppress(OSError):
+        lines = HOSTS.read_bytes().splitlines(keepends=True)
+        others = [line for line in lines if not line.endswith(f"{_mark(run_dir)}\n".encode())]
+        if others != lines:
+            with open(HOSTS, "r+b") as file:
+                file.write(b"".join(others))
+                file.truncate()
+
+
+def _mark(run_dir: Path) -> str:
+    return f"# {run_dir}"
 
 
 def namespace(settings: Settings, host: str) -> str:

@@ -2,54 +2,55 @@
 
 Slurm binds a task to the first free cores of its node. All nodes are this machine, so without
 this, one task on each of two nodes would share core 0 while another core lies idle. Slurm runs
-it as TaskProlog, a child of the task to be; it needs no package, only this file.
+the script as TaskProlog: a child of the task to be, as the job's user.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import shlex
-import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+
+# Any user may run it, so it needs no more than a shell. A task that it cannot move stays.
+_SCRIPT = """\
+#!/bin/sh
+case $SLURMD_NODENAME in
+%s
+esac
+cores=$(awk -v slurms="%s" -v own="$own" '
+  BEGIN { n = split(slurms, core, " "); split(own, place, " ")
+          for (i = 1; i <= n; i++) moved[core[i]] = place[i] }
+  $1 == "Cpus_allowed_list:" {
+    n = split($2, ranges, ",")
+    for (i = 1; i <= n; i++) {
+      last = split(ranges[i], ends, "-")
+      for (c = ends[1] + 0; c <= ends[last] + 0; c++) printf "%%s,", (c in moved ? moved[c] : c)
+    }
+  }' "/proc/$PPID/status")
+taskset --cpu-list --pid "${cores%%,}" "$PPID" >/dev/null 2>&1
+exit 0
+"""
 
 
-def moved(bound: Collection[int], cores: Sequence[int], node: int, nodes: int) -> set[int]:
-    """Cores for a task that Slurm bound to `bound`.
+def own_cores(cores: Sequence[int], node: int, nodes: int) -> list[int]:
+    """The machine's cores in the order in which a node uses them.
 
     Parameters
     ----------
-    bound : collection of int
-        What Slurm chose, as if the node had the machine for itself.
     cores : sequence of int
         All cores of the machine that the cluster may use.
     node, nodes : int
         Number of the node, from 1, and how many there are: node n starts (n − 1)/nodes through
         the cores, and goes on at the first one when they end.
     """
-    shift = (node - 1) * len(cores) // nodes
-    place = {core: cores[(index + shift) % len(cores)] for index, core in enumerate(cores)}
-    return {place.get(core, core) for core in bound}
+    first = (node - 1) * len(cores) // nodes
+    return [*cores[first:], *cores[:first]]
 
 
 def task_prolog(cores: Sequence[int], nodes: int) -> str:
     """The script that Slurm runs before a task."""
-    command = [sys.executable, "-I", "-S", __file__, ",".join(map(str, cores)), str(nodes)]
-    return f"#!/bin/sh\nexec {shlex.join(command)}\n"
+    own = [_words(own_cores(cores, node, nodes)) for node in range(1, nodes + 1)]
+    cases = [f'  node{node}) own="{its}" ;;' for node, its in enumerate(own, start=1)]
+    return _SCRIPT % ("\n".join(cases), _words(cores))
 
 
-def main() -> None:
-    """Move the task; one that cannot be moved starts where it is."""
-    cores, nodes = sys.argv[1:]
-    number = re.search(r"\d+$", os.environ.get("SLURMD_NODENAME", ""))
-    task = os.getppid()
-    bound = os.sched_getaffinity(task)
-    if number:
-        own = [int(core) for core in cores.split(",")]
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(task, moved(bound, own, int(number[0]), int(nodes)))
-
-
-if __name__ == "__main__":
-    main()
+def _words(cores: Sequence[int]) -> str:
+    return " ".join(map(str, cores))

@@ -95,10 +95,12 @@ class Supervisor:
         self.start_daemon(
             "mariadbd",
             database.server_command(self.run_dir),
-            lambda: database.prepare(self.run_dir),
+            lambda: database.answers(self.run_dir),
         )
         self.start_daemon(
-            "slurmdbd", ["slurmdbd", "-D"], lambda: succeeds("sacctmgr", "-n", "show", "cluster")
+            "slurmdbd",
+            [*database.client_environment(self.run_dir), "slurmdbd", "-D"],
+            lambda: succeeds("sacctmgr", "-n", "show", "cluster"),
         )
 
     def start_slurmctld(self) -> None:
