@@ -11,6 +11,7 @@ from minislurm import Settings
 from scalebook import contract
 from scalebook.contract import ScalebookError, Stem, UsageError
 from scalebook.launch.job import JobState
+from scalebook.train.settings import deciding
 
 
 @given(
@@ -81,12 +82,12 @@ def test_a_launcher_closes_a_manifest_with_the_end_it_can_tell():
         if state.finished:
             assert state.end in contract.ENDED
     assert {state.upper() for state in contract.ENDED.values()} <= set(JobState.__members__)
-    assert contract.ended_as("node_fail") == "killed" and contract.ended_as("timeout") == "timeout"
+    assert JobState.NODE_FAIL.end == "killed" and JobState.TIMEOUT.end == "timeout"
 
 
 def test_settings_that_change_no_number_do_not_decide():
     resolved = {"seed": 1, "overrides": {"epochs": 3}, "training": {"lr": 0.1, "timeout_s": 9.0}}
-    assert contract.deciding(resolved) == {"seed": 1, "training.lr": 0.1}
+    assert deciding(resolved) == {"seed": 1, "training.lr": 0.1}
 
 
 def test_a_cell_has_the_decimals_of_its_column():

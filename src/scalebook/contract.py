@@ -150,24 +150,6 @@ ENDED = {
 }
 
 
-def ended_as(state: str) -> str:
-    """How a manifest says the end of a job in this state, where the run could not say it."""
-    return state if state in ENDED else "killed"
-
-
-#: Settings of a resolved experiment that change neither its numbers nor what they mean.
-IDLE_SETTINGS = ("overrides", "evidence_datasets", "training.timeout_s", "training.sample_s")
-
-
-def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings that decide the numbers of a run, by dotted name: all but `IDLE_SETTINGS`."""
-    found: dict[str, Any] = {}
-    for key, value in resolved.items():
-        if (name := f"{prefix}{key}") not in IDLE_SETTINGS:
-            found.update(deciding(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return found
-
-
 #: Exit status of a training process that wrote a checkpoint before its time limit and asks
 #: to be queued again (EX_TEMPFAIL of sysexits.h).
 REQUEUE = 75
@@ -336,15 +318,35 @@ class RunFiles:
 
 
 def locate(root: Path, stem: str) -> RunFiles | None:
-    """Files of a run that has begun: where its manifest lies; None if it has none.
+    """Files of a run that has begun: where its manifest lies; None if it has none of its own.
 
     Runs of other programs have none either: they are found by listing, see `scalebook.results`.
     """
     for folder in (EVIDENCE, TRIALS):
         files = RunFiles(root / folder, stem)
-        if files.manifest.is_file():
+        if files.manifest.is_file() and not leads_out(root, files.manifest):
             return files
     return None
+
+
+#: Folders of a study that may be links themselves, to a larger disk.
+LINKED = (EVIDENCE, TRIALS, "data", "_build")
+#: What is wrong with a file that `leads_out`.
+LEADS_OUT = "leads out of the study, so it is left out: put the file itself there"
+
+
+def leads_out(root: Path, path: Path | str) -> bool:
+    """Whether a file below a study's root lies elsewhere, or in a hidden folder, through a link.
+
+    What lies in one of `LINKED` must stay within that folder, wherever it is.
+    """
+    place = root / path
+    whole, study = Path(os.path.realpath(place)), Path(os.path.realpath(root))
+    if whole.is_relative_to(study):
+        reached = set(whole.relative_to(study).parts) - set(place.parts)
+        return any(part.startswith(".") for part in reached)
+    tops = [top for name in LINKED if (top := root / name) in place.parents]
+    return not any(whole.is_relative_to(os.path.realpath(top)) for top in tops)
 
 
 def find_root(start: Path | None = None) -> Path:

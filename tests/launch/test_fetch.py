@@ -178,9 +178,33 @@ def test_links_hidden_and_foreign_names_are_not_taken(study_root, there):
     (csv / "baseline_1_1gpu_1.csv").symlink_to(secret)
     (csv / f".{stem}.csv.abc").write_text("half")
     (csv / "what is this.csv").write_text("epoch,val_acc\n1,4\n")
+    (there / "study/results/logs").symlink_to(there)
     fetched = fetch("me@cluster:study", study_root)
     assert fetched.runs == [stem]
-    assert list(fetched.left) == ["results/csv/what is this.csv"]
+    assert fetched.left.pop("results/csv/what is this.csv")
+    links = ["results/csv/baseline_1_1gpu_1.csv", "results/logs"]
+    assert fetched.left == dict.fromkeys(links, "a link there: it is not followed")
+    assert not (study_root / "results/csv/baseline_1_1gpu_1.csv").exists()
+
+
+@needs_rsync
+def test_nothing_is_written_or_compared_through_a_link_here(study_root, there, tmp_path_factory):
+    stem = add_run(there / "study")
+    outside = tmp_path_factory.mktemp("outside")
+    (study_root / "results").mkdir()
+    (study_root / "results/csv").symlink_to(outside)
+    fetched = fetch("me@cluster:study", study_root)
+    assert not fetched.runs and not list(outside.iterdir())
+    assert "leads out of the study" in fetched.left[f"results/csv/{stem}.csv"]
+
+
+@needs_rsync
+def test_a_folder_of_results_that_is_a_link_to_another_disk_is_filled(
+    study_root, there, tmp_path_factory
+):
+    stem = add_run(there / "study")
+    (study_root / "results").symlink_to(tmp_path_factory.mktemp("disk"))
+    assert fetch("me@cluster:study", study_root).runs == [stem]
 
 
 @needs_rsync

@@ -230,3 +230,13 @@ def test_facts_about_a_machine_of_another_study_are_a_row_and_not_the_end(study_
     row = found["tables of docs/SYSTEM.md"]
     assert row.status == "wrong" and "nowhere" in row.found and "another study" in row.mend
     assert "size of committed files" in found
+
+
+def test_what_a_link_leads_to_is_not_looked_into(study_root, tmp_path_factory):
+    file = tmp_path_factory.mktemp("outside") / "log"
+    file.write_text("/home/mine/secret\n")
+    (study_root / "results/logs").mkdir(parents=True)
+    (study_root / "results/logs/a.log").symlink_to(file)
+    assert all(one.status == "ok" for one in deliverables.personal(study_root))
+    found = {one.name: one.found for one in deliverables.results_complete(study_root)}
+    assert "results/logs/a.log: leads out" in found["results are read without an error"]

@@ -133,3 +133,14 @@ def test_the_same_commit_gives_the_same_bytes(tiny):
     first = attempt(tiny).read_bytes()
     git(tiny, "tag", "--delete", "v1.2.0")
     assert attempt(tiny).read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "results/csv/b.csv", "docs/plan.pdf"])
+def test_a_committed_link_out_of_the_study_is_refused(tiny, tmp_path, name):
+    (tmp_path / "private").write_text("mine")
+    (tiny / name).symlink_to(tmp_path / "private")
+    git(tiny, "add", "-A")
+    git(tiny, "commit", "-qm", "a link")
+    with pytest.raises(ScalebookError, match=f"^release: {name}: leads out of the study"):
+        attempt(tiny)
+    assert not git(tiny, "tag")

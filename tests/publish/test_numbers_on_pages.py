@@ -244,3 +244,42 @@ def test_print_gets_numbers_in_formulas_and_a_table_of_origins(study):
     tex = "".join(path.read_text() for path in (study / "_build" / "latex").glob("*.tex"))
     assert tex.count(r"{1{,}240\,\text{images/s}}") == 5 and "sbval" not in tex
     assert "Where it comes from" in tex and "3 runs of baseline on local" in tex
+
+
+# --------------------------------------------------------------------------- links
+
+
+def test_what_a_link_leads_to_is_neither_offered_nor_shown(study, built, tmp_path):
+    (tmp_path / "secret.md").write_text("# Secret\n\nmine alone\n")
+    (tmp_path / "secret.log").write_text("mine alone\n")
+    log = study / f"results/logs/{built[1][0]}.log"
+    log.parent.mkdir()
+    log.symlink_to(tmp_path / "secret.log")
+    done = jb(study, "-W", "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (study / "_build/html" / log.relative_to(study)).exists()
+    assert log.name not in page(study, "origins")
+    log.unlink()
+
+    index, other = study / "book/index.md", study / "book/other.md"
+    link = study / "book/shown.png"
+    shutil.copy(REPOSITORY / "results/plots/throughput_comparison.png", tmp_path / "secret.png")
+    link.symlink_to(tmp_path / "secret.png")
+    (study / "book/part.txt").symlink_to(tmp_path / "secret.md")
+    index.write_text("# Small\n\n![a](shown.png)\n\n```{literalinclude} part.txt\n```\n")
+    done = jb(study, "-W", "--keep-going")
+    assert done.returncode == 1
+    for name in ("book/shown.png", "book/part.txt"):
+        assert f"scalebook: {name}: leads out of the study" in done.stdout + done.stderr
+    link.unlink()
+    (study / "book/part.txt").unlink()
+    index.write_text("# Small\n")
+
+    other.unlink()
+    other.symlink_to(tmp_path / "secret.md")
+    done = jb(study, "-W", "--keep-going")
+    assert done.returncode == 1
+    assert "scalebook: book/other.md: leads out of the study" in done.stdout + done.stderr
+    built_files = [path for path in (study / "_build/html").rglob("*") if path.is_file()]
+    assert not any(b"mine alone" in path.read_bytes() for path in built_files)
+    other.unlink()  # so that it is put back as a file

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scalebook import contract, results, study
+from scalebook import results, study
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import registry
 from scalebook.launch.collecting import collect
@@ -20,6 +20,7 @@ from scalebook.launch.job import Job, JobState
 from scalebook.launch.watch import watch
 from scalebook.study.model import merge
 from scalebook.train.privacy import clean
+from scalebook.train.settings import deciding
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _looked_up(planned: Planned, root: Path) -> Planned:
 
 def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
     """What decides the numbers of a run, as its manifest keeps it."""
-    settings = contract.deciding(clean(resolved, root))
+    settings = deciding(clean(resolved, root))
     return {key: item for key, item in settings.items() if key not in ("schema", "study")}
 
 

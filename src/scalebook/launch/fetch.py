@@ -82,10 +82,12 @@ def fetch(
         command = rsync.command(found, ssh, results, stage, trials)
         for _ in range(_LOOKS):
             rsync.call(command, found, show=True)
-            changing = rsync.differing(command, found)
+            changing, links = rsync.compare(command, found)
             if not changing:
                 break
-        return _Arrival(root, stage, changing).take(trials)
+        fetched = _Arrival(root, stage, changing).take(trials)
+        fetched.left |= {f"results/{name}": "a link there: it is not followed" for name in links}
+        return fetched
 
 
 @contextlib.contextmanager
@@ -113,7 +115,7 @@ class _Arrival:
         runs: dict[tuple[str, str], list[str]] = {}
         for path in sorted(self._stage.rglob("*")):
             name = path.relative_to(self._stage).as_posix()
-            if not path.is_file() or "/.partial/" in f"/{name}":
+            if not path.is_file() or path.is_symlink() or "/.partial/" in f"/{name}":
                 continue
             folder = "local/" if name.startswith("local/") else ""
             if folder and not trials:  # of an earlier call
@@ -132,6 +134,10 @@ class _Arrival:
 
     def _take_run(self, folder: str, stem: str, names: list[str]) -> None:
         """Take all files of one run that are not here yet, or none."""
+        for name in names:
+            if contract.leads_out(self._root, f"results/{name}"):
+                self._leave(name, f"here it {contract.LEADS_OUT}")
+                return
         wanted = [name for name in names if not self._is_here(name)]
         if not wanted:
             return

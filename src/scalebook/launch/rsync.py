@@ -18,6 +18,7 @@ from scalebook.launch.checking import KINDS
 _HOST = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}@)?(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]+\])"
 )
+_SKIPPED = re.compile(r'skipping non-regular file "(.+)"')
 _OPTION = re.compile(r"[A-Za-z]+=[^\x00-\x1f\x7f]+")
 
 
@@ -91,16 +92,16 @@ def command(
     source: Source, ssh: Sequence[str], results: Path, stage: Path, trials: bool
 ) -> list[str]:
     """Mirror the results there into the stage; what is here already is linked, not copied."""
-    wanted = ["--include=/local/"] if trials else []
+    wanted = ["--include=/local"] if trials else []
     for folder in ["", "local/"] if trials else [""]:
         for kind, suffixes in KINDS.items():
-            wanted += [f"--exclude=/{folder}{kind}/.*", f"--include=/{folder}{kind}/"]
+            wanted += [f"--exclude=/{folder}{kind}/.*", f"--include=/{folder}{kind}"]
             wanted += [f"--include=/{folder}{kind}/*{suffix}" for suffix in suffixes]
     # No shell there sees a name: arguments go through the protocol (-s). Links and special files
-    # are not followed, and not taken.
+    # are not followed, and not taken; `compare` names them.
     options = (
         "-s --recursive --times --checksum --chmod=D755,F644 --prune-empty-dirs "
-        "--partial-dir=.partial --delete --timeout=120 --info=nonreg0"
+        "--partial-dir=.partial --delete --timeout=120"
     )
     return [
         "rsync",
@@ -123,7 +124,7 @@ def _quoted(word: str) -> str:
 def call(rsync: list[str], source: Source, *more: str, show: bool = False) -> str:
     """Run rsync and return what it printed; with `show`, its progress goes to the terminal."""
     shown = show and sys.stderr.isatty()
-    info = ["--info=progress2,name0"] if shown else []
+    info = ["--info=progress2,name0,nonreg0"] if shown else []
     # A file, not a pipe: the shared connection of an older ssh would hold a pipe open.
     with tempfile.TemporaryFile() as complaints:
         done = subprocess.run(
@@ -151,8 +152,10 @@ def _failure(code: int, stderr: str, source: Source) -> str:
     return f"{why[:300]}{again}"
 
 
-def differing(rsync: list[str], source: Source) -> set[str]:
-    """Files that are not here as they are there: a second comparison by checksum, no copy."""
-    changes = call(rsync, source, "--dry-run", "--out-format=%i %n")
-    marks = (line.partition(" ") for line in changes.splitlines())
-    return {name for mark, _, name in marks if mark.startswith((">f", "<f", "cf"))}
+def compare(rsync: list[str], source: Source) -> tuple[set[str], list[str]]:
+    """Files that are not here as they are there, by checksum, without a copy; and links there."""
+    lines = call(rsync, source, "--dry-run", "--out-format=%i %n").splitlines()
+    marks = (line.partition(" ") for line in lines)
+    differing = {name for mark, _, name in marks if mark.startswith((">f", "<f", "cf"))}
+    links = [match[1] for line in lines if (match := _SKIPPED.fullmatch(line))]
+    return differing, links

@@ -180,7 +180,9 @@ def _word(value: Any) -> str:
 
 
 def _tail(path: Path) -> str:
-    """End of a text file; empty where it is not there."""
+    """End of a text file of the study; empty where it is not there."""
+    if contract.leads_out(contract.find_root(), path):
+        return f"{path.name} {contract.LEADS_OUT}"
     try:
         with open(path, "rb") as file:
             file.seek(0, io.SEEK_END)

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from scalebook import results
-from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
+from scalebook.contract import EVIDENCE, RunFiles, ScalebookError, leads_out
 from scalebook.figures import build, plot_files, plots, rendering, theme
 from scalebook.project import pdf_facts, specification, typed
 from scalebook.study.document import read
@@ -72,8 +72,7 @@ class Wanted(_Strict):
 
 def load(root: Path) -> Wanted:
     """Read what a study has to hand over; nothing where it does not say."""
-    path = root / FILE
-    return read(Wanted, path, FILE) if path.is_file() else Wanted()
+    return read(Wanted, root, FILE) if (root / FILE).is_file() else Wanted()
 
 
 def check(root: Path) -> list[Deliverable]:
@@ -307,4 +306,6 @@ def listed(root: Path, folder: str = ".") -> list[str]:
             for path in (root / folder).rglob("*")
             if not _IGNORED & set(path.relative_to(root).parts)
         ]
-    return [name for name in names if name and (root / name).is_file()]
+    return [
+        name for name in names if name and (root / name).is_file() and not leads_out(root, name)
+    ]

@@ -136,6 +136,8 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     """Name in the archive and content of the committed files and the built book."""
     listed = _git(root, "ls-files", "-z", "--", *PACKED).split("\0")
     for name in filter(None, listed):
+        if contract.leads_out(root, name):
+            raise ScalebookError(f"release: {name}: {contract.LEADS_OUT}")
         yield name, (root / name).read_bytes()
     html = root / "_build" / "html"
     for path in sorted(html.rglob("*")):

@@ -101,10 +101,7 @@ def refresh(root: Path) -> bool:
         If the file cannot be read, or facts are missing.
     """
     path = root / FILE
-    try:
-        before = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ScalebookError(f"{FILE}: cannot be read ({error.strerror})") from None
+    before = read_text(root, FILE.as_posix())
     after = refreshed(before, root)
     if after != before:
         contract.write_whole(path, after)
@@ -116,7 +113,7 @@ def _read(root: Path, name: str) -> dict[str, Any]:
     relative = f"data/systems/{name}.yaml"
     if not (root / relative).is_file():
         raise ScalebookError(f"{FILE}: no facts about {name!r}; describe it in {relative}")
-    text = read_text(root / relative, relative)
+    text = read_text(root, relative)
     parsed(study.Facts, text, relative)
     return dict(_leaves(parse_yaml(text, relative)))
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scalebook.contract import ScalebookError
 from scalebook.publish.latex import documents
-from scalebook.study.document import read
+from scalebook.study.document import read, read_text
 
 #: Pages that are read beside those that PDFs begin with; modules whose strings become sentences.
 PAGES = ("book/index.md", "book/paper.md", "book/proposal.md", "book/slides.md")
@@ -142,7 +142,7 @@ def typed_numbers(root: Path) -> list[Finding]:
     declared = documents.of_study(root) if (root / "_toc.yml").is_file() else []
     pages = dict.fromkeys([*PAGES, *(f"{one.page}.md" for one in declared)])
     there = [name for name in pages if (root / name).is_file()]
-    sources = [(name, 1, (root / name).read_text(encoding="utf-8")) for name in there]
+    sources = [(name, 1, read_text(root, name)) for name in there]
     for path in (path for pattern in SENTENCES for path in root.glob(pattern)):
         name = path.relative_to(root).as_posix()
         sources += [(name, line, text) for line, text in _strings(path, name)]
@@ -157,8 +157,7 @@ def typed_numbers(root: Path) -> list[Finding]:
 
 def load_allowed(root: Path) -> Allowed:
     """What may be typed; nothing where the study has no such file."""
-    path = root / ALLOWED
-    return read(Allowed, path, ALLOWED) if path.is_file() else Allowed()
+    return read(Allowed, root, ALLOWED) if (root / ALLOWED).is_file() else Allowed()
 
 
 # --------------------------------------------------------------------------- what is prose

@@ -16,6 +16,8 @@ from urllib.parse import unquote
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from scalebook.contract import leads_out
+
 #: Folder whose files a notebook may offer, below the study's root.
 FOLDER = "results/profiling"
 #: What the page of origins may offer: committed results, and what numbers are read from.
@@ -59,13 +61,15 @@ def _bring(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def may_offer(root: Path, name: str) -> bool:
     """Whether a file of the study, relative to `root`, is there and may lie in the book."""
     inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-    return inside and name.startswith(OFFERED) and (root / name).is_file()
+    there = inside and name.startswith(OFFERED) and (root / name).is_file()
+    return there and not leads_out(root, name)
 
 
 def bring(app: Sphinx, name: str) -> None:
     """Copy a file of the study to its place in the book, unless it is there already."""
     source, target = Path(app.srcdir) / name, Path(app.outdir) / name
-    there = target.is_file() and source.is_file() and filecmp.cmp(source, target, shallow=False)
-    if source.is_file() and not there:
+    if not may_offer(Path(app.srcdir), name):
+        return
+    if not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

@@ -7,6 +7,8 @@ compared with the digest now.
 
 from __future__ import annotations
 
+import os
+import sys
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from scalebook.contract import ScalebookError
+from scalebook.contract import LEADS_OUT, ScalebookError, leads_out
 from scalebook.values import Value
 
 logger = logging.getLogger(__name__)
@@ -203,10 +205,32 @@ def _merge(
 def _stop_on_problems(app: Sphinx, env: BuildEnvironment) -> None:
     """End the build before a page is written if one of them could not be made."""
     problems = [text for _, page in sorted(all_pages(env).items()) for text in page.problems]
-    if problems:
+    if problems := problems + _led_out(app, env):
         # The pages read just now are incomplete: the next build reads all anew.
         (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
         end(problems)
+
+
+def _led_out(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Pages, what they include and show, and files beside them that lie outside, by a link."""
+    root = Path(app.srcdir)
+    names = {
+        *(os.path.normpath(name) for names in env.dependencies.values() for name in names),
+        *(str(env.doc2path(docname, base=False)) for docname in env.found_docs),
+        *filter(None, (app.config.html_logo, app.config.html_favicon)),
+    }
+    for folder in (*app.config.html_static_path, *app.config.html_extra_path):
+        for place, folders, files in os.walk(root / folder):
+            names |= {str(Path(place, name)) for name in (*folders, *files)}
+    paths = {root / name for name in names if not name.startswith("..")}
+    found = sorted(
+        path.relative_to(root).as_posix()
+        for path in paths
+        if path.is_relative_to(root)
+        and not path.is_relative_to(sys.prefix)
+        and leads_out(root, path)
+    )
+    return [f"{name}: {LEADS_OUT}" for name in found]
 
 
 def setup(app: Sphinx) -> None:

@@ -22,7 +22,7 @@ from sphinx.config import Config
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import __version__
-from scalebook.contract import ScalebookError
+from scalebook.contract import LEADS_OUT, ScalebookError, leads_out
 from scalebook.publish import (
     downloads,
     latex,
@@ -146,6 +146,13 @@ def _execute_notebooks(app: Sphinx) -> None:
         if not any((root / f"{docname}{ending}").is_file() for ending in endings)
     ]:
         pages.end(missing)
+    if outside := [
+        f"{docname}{ending}: {LEADS_OUT}"
+        for docname in named
+        for ending in endings
+        if leads_out(root, f"{docname}{ending}")
+    ]:
+        pages.end(outside)
     names = [docname.partition("/")[2] for docname in named if _is_notebook(app, docname)]
     try:
         found = update.load(root, Path(app.outdir).parent, names)

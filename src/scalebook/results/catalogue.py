@@ -12,7 +12,7 @@ from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Usage
 from scalebook.results import curves, manifests, reports, scan, schema, utilisation
 from scalebook.results.files import problem_frame
 from scalebook.results.queries import query
-from scalebook.results.snapshots import Snapshot, snapshot
+from scalebook.results.snapshots import Snapshot, links, snapshot
 
 #: Columns of `runs`.
 RUN_COLUMNS = (
@@ -201,7 +201,12 @@ def problems() -> pd.DataFrame:
     now = snapshot()
     wrong_curves = now.once(curves.read_all)[1]
     return problem_frame(
-        [*now.once(scan.catalogue).problems, *wrong_curves, *now.once(utilisation.problems)]
+        [
+            *now.once(scan.catalogue).problems,
+            *wrong_curves,
+            *now.once(utilisation.problems),
+            *links(now),
+        ]
     )
 
 

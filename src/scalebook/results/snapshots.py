@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from scalebook import contract, study
-from scalebook.contract import EVIDENCE, TRIALS
+from scalebook.contract import EVIDENCE, LEADS_OUT, TRIALS, leads_out
 from scalebook.results import files
 
 Value = TypeVar("Value")
@@ -80,22 +80,46 @@ def snapshot() -> Snapshot:
     held = _held.get()
     if held is not None and held.root == root:
         return held
-    now = Snapshot(root, study.load(root), {folder: _listing(root / folder) for folder in FOLDERS})
+    now = Snapshot(root, study.load(root), {folder: _listing(root, folder) for folder in FOLDERS})
     if _last is not None and _last.study is now.study and _last.listing == now.listing:
         return _last
     _last = now
     return now
 
 
-def _listing(folder: Path) -> dict[str, files.Stamp]:
+def _listing(root: Path, folder: str) -> dict[str, files.Stamp]:
     stamps = {}
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            # A file that vanishes meanwhile was replaced or removed: the next look sees it.
-            with contextlib.suppress(OSError):
-                if not entry.name.startswith("."):
-                    stamps[entry.name] = files.stamp_of(entry.stat())
+    for entry in _entries(root, folder):
+        # A file that vanishes meanwhile was replaced or removed: the next look sees it.
+        with contextlib.suppress(OSError):
+            if not (entry.is_symlink() and leads_out(root, entry.path)):
+                stamps[entry.name] = files.stamp_of(entry.stat())
     return stamps
+
+
+def _entries(root: Path, folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder of the study itself, by name; hidden files do not count."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if not leads_out(root, f"{folder}/file"):
+            with os.scandir(root / folder) as entries:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+            return sorted(shown, key=lambda entry: entry.name)
+    return []
+
+
+def links(snapshot: Snapshot) -> list[files.Problem]:
+    """Name the links of data and results that lead out of the study, so that nothing reads them."""
+    found = []
+    for folder in (*FOLDERS, *(f"{results}/logs" for results in (EVIDENCE, TRIALS))):
+        if leads_out(snapshot.root, f"{folder}/file"):
+            found.append(folder)
+        elif "/" in folder:  # a set of images in data/ may lie on another disk
+            found += [
+                f"{folder}/{entry.name}"
+                for entry in _entries(snapshot.root, folder)
+                if entry.is_symlink() and leads_out(snapshot.root, entry.path)
+            ]
+    return [files.Problem(name, None, None, LEADS_OUT) for name in found]
 
 
 @contextlib.contextmanager

@@ -8,11 +8,13 @@ line stands alone: one that cannot be read is left out and counted, whatever sta
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
 import pandas as pd
 
+from scalebook import contract
 from scalebook.contract import EVIDENCE, TRIALS, ScalebookError, Stem, UsageError
 from scalebook.results import files
 from scalebook.results.device_lines import METRICS, parse
@@ -97,11 +99,11 @@ def _paths(snapshot: Snapshot, job: str) -> list[Path]:
     """Files of a job: its own, and those of single nodes that were not put into it."""
     if "/" in job or job.endswith(".log"):
         path = snapshot.root / job
-        if not path.resolve().is_relative_to(snapshot.root.resolve()):
+        if contract.leads_out(snapshot.root, path):
             raise UsageError(f"{job}: lies outside the study; give a path below its folder")
         if not path.is_file():
             raise ScalebookError(f"{job}: no such file")
-        return [path.resolve().relative_to(snapshot.root.resolve())]
+        return [Path(os.path.normpath(path)).relative_to(snapshot.root)]
     with contextlib.suppress(ScalebookError):
         job = Stem.parse(job).job_id
     found = [path for owner, path in _files(snapshot) if owner == job]

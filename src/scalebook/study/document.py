@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from scalebook.contract import LARGEST, ScalebookError
+from scalebook.contract import LARGEST, LEADS_OUT, ScalebookError, leads_out
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -60,15 +60,15 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read(model: type[Model], path: Path, where: str) -> Model:
-    """Read a YAML file as a `model`; what has not changed is parsed once in a process.
+def read(model: type[Model], root: Path, where: str) -> Model:
+    """Read a YAML file of a study as a `model`; what has not changed is parsed once in a process.
 
     Raises
     ------
     ScalebookError
         One line that names `where`, the key and what is allowed.
     """
-    return parsed(model, read_text(path, where), where)
+    return parsed(model, read_text(root, where), where)
 
 
 def parsed(model: type[Model], text: str, where: str) -> Model:
@@ -83,16 +83,18 @@ def _parsed(model: type[BaseModel], text: str, where: str) -> BaseModel:
     return validated(model, parse_yaml(text, where), where)
 
 
-def read_text(path: Path, where: str) -> str:
-    """Read a text file; `where` names it in errors.
+def read_text(root: Path, where: str) -> str:
+    """Read a text file of the study in `root`; `where` is its path there.
 
     Raises
     ------
     ScalebookError
-        One line, if the file cannot be read or is not UTF-8.
+        One line, if the file lies elsewhere, cannot be read or is not UTF-8.
     """
+    if leads_out(root, where):
+        raise ScalebookError(f"{where}: {LEADS_OUT}")
     try:
-        return path.read_text(encoding="utf-8")
+        return (root / where).read_text(encoding="utf-8")
     except OSError as error:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

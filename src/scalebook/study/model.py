@@ -272,8 +272,8 @@ class Study(Frozen):
     def _read(self, model: type[Model], relative: str) -> Model | None:
         if relative in self._files:
             return parsed(model, self._files[relative], relative)
-        path = self.root / relative  # elsewhere, or it cannot be read: then it says so
-        return read(model, path, relative) if path.is_file() else None
+        there = (self.root / relative).is_file()  # elsewhere, or it cannot be read: it says so
+        return read(model, self.root, relative) if there else None
 
 
 Thing = TypeVar("Thing")
@@ -311,7 +311,7 @@ def load(root: Path | None = None) -> Study:
         One line that names file, key and what is allowed.
     """
     root = root or contract.find_root()
-    text = read_text(root / "study.yaml", "study.yaml")
+    text = read_text(root, "study.yaml")
     return _load(root, text, tuple(_further_files(root)))
 
 
@@ -320,7 +320,7 @@ def _further_files(root: Path) -> Iterator[tuple[str, str]]:
     for path in (root / PLAN, *sorted((root / SYSTEMS).glob("*.yaml"))):
         name = path.relative_to(root).as_posix()
         with contextlib.suppress(ScalebookError):
-            yield name, read_text(path, name)
+            yield name, read_text(root, name)
 
 
 @functools.lru_cache(maxsize=8)

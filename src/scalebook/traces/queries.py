@@ -16,7 +16,7 @@ import pandas as pd
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.results import files
+from scalebook.results import files, snapshot
 from scalebook.results.queries import query
 from scalebook.traces import (
     breakdown,
@@ -52,17 +52,14 @@ AGAINST_PEAK: dict[str, Callable[[Trace, Peak | None], pd.DataFrame]] = {
 @query
 def trace_files() -> list[str]:
     """Traces in the results, local trials last, as paths relative to the study's root."""
-    root = contract.find_root()
-    found = []
-    for name in (contract.EVIDENCE, contract.TRIALS):
-        folder = root / name / "profiling"
-        here = [*folder.glob("*.json"), *folder.glob("*.json.gz")] if folder.is_dir() else []
-        found += sorted(
-            files.relative(path, root)
-            for path in here
-            if path.is_file() and not path.name.startswith(".")
-        )
-    return found
+    now = snapshot()
+    folders = [f"{results}/profiling" for results in (contract.EVIDENCE, contract.TRIALS)]
+    return [
+        f"{folder}/{name}"
+        for folder in folders
+        for name in now.names(folder, ".json", ".json.gz")
+        if (now.root / folder / name).is_file()
+    ]
 
 
 @query
@@ -124,7 +121,7 @@ def trace_job(paths: list[str]) -> dict[str, Any]:
 def _inside(path: str) -> Path:
     root = contract.find_root()
     whole = root / path
-    if not whole.resolve().is_relative_to(root.resolve()):
+    if contract.leads_out(root, path):
         raise UsageError(f"{path}: lies outside the study; give a path below its folder")
     if not whole.is_file():
         raise ScalebookError(f"{path}: no such file")
@@ -160,11 +157,9 @@ def trace_examples() -> list[dict[str, Any]]:
     ScalebookError
         If a file is damaged, or is no such summary.
     """
-    root = contract.find_root()
-    return [
-        load_example(path, files.relative(path, root))
-        for path in sorted((root / FOLDER).glob("*.json"))
-    ]
+    now = snapshot()
+    names = [f"{FOLDER}/{name}" for name in now.names(FOLDER, ".json")]
+    return [load_example(now.root / name, name) for name in names]
 
 
 def load_example(path: Path, where: str) -> dict[str, Any]:

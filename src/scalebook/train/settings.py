@@ -208,3 +208,16 @@ def _in_range(name: str, value: float) -> bool:
     least = 1 if name in _AT_LEAST_1 else 0
     most = contract.LARGEST if isinstance(value, int) else sys.float_info.max
     return least <= value <= most and (value > 0 or name not in _ABOVE_0)
+
+
+#: Settings of a resolved experiment that change neither its numbers nor what they mean.
+IDLE_SETTINGS = ("overrides", "evidence_datasets", "training.timeout_s", "training.sample_s")
+
+
+def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings that decide the numbers of a run, by dotted name: all but `IDLE_SETTINGS`."""
+    found: dict[str, Any] = {}
+    for key, value in resolved.items():
+        if (name := f"{prefix}{key}") not in IDLE_SETTINGS:
+            found.update(deciding(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return found

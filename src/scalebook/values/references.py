@@ -147,9 +147,10 @@ def references(inputs: Inputs) -> Iterator[Value]:
 
 def publications() -> Iterator[tuple[str, Cited]]:
     """Numbers of ``data/cited``, each with its file."""
-    for path in sorted((contract.find_root() / CITED).glob("*.yaml")):
-        file = f"{CITED}/{path.name}"
-        for one in read(CitedFile, path, file).numbers:
+    now = snapshot()
+    for name in now.names(CITED, ".yaml"):
+        file = f"{CITED}/{name}"
+        for one in read(CitedFile, now.root, file).numbers:
             yield file, one
 
 

@@ -133,7 +133,7 @@ def load(setting: object, root: Path, site_map: SiteMap | None) -> list[Document
 
 def of_study(root: Path) -> list[Document]:
     """Documents of a study, by its files alone."""
-    config = parse_yaml(read_text(root / "_config.yml", "_config.yml"), "_config.yml")
+    config = parse_yaml(read_text(root, "_config.yml"), "_config.yml")
     setting = ((config.get("sphinx") or {}).get("config") or {}).get("scalebook_documents")
     return load(setting, root, parse_toc_yaml(root / "_toc.yml"))
 
