@@ -36,6 +36,17 @@ sys.exit(75)
 """
 
 
+#: A training that waits to be lost with its node, and the second time for leave to end.
+LOST = """
+import os, sys, time
+from pathlib import Path
+again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+Path(f"{'again' if again else 'begun'}-{os.environ['RANK']}").touch()
+while not (again and Path("leave").exists()):
+    time.sleep(0.1)
+"""
+
+
 @pytest.fixture
 def by_hand(cluster, tmp_path, monkeypatch):
     """A study in a folder with a space; `by_hand(script, …)` submits it and waits for its end."""
@@ -67,8 +78,16 @@ def by_hand(cluster, tmp_path, monkeypatch):
         log = "".join(path.read_text() for path in sorted((root / "slurm/logs").glob(f"*-{job}*")))
         return max(map(int, ended)), log, job
 
-    submit.root = root
+    submit.root, submit.ask = root, ask
     return submit
+
+
+def script_of(root: Path, name: str, program: str) -> str:
+    """A job script for two nodes whose ranks run a program."""
+    (root / f"{name}.py").write_text(program)
+    head = (root / "slurm" / "ddp_2gpu.sbatch").read_text().rpartition("run_experiment")[0]
+    (root / "slurm" / f"{name}.sbatch").write_text(f"{head}step 2 2 {name}.py\n")
+    return f"{name}.sbatch"
 
 
 def only(root: Path, pattern: str) -> Path:
@@ -91,14 +110,32 @@ def test_ddp_on_two_nodes_needs_no_argument_but_what_makes_it_small(by_hand):
 
 
 def test_ranks_that_ask_together_are_queued_again_though_one_ends_first(by_hand):
-    (by_hand.root / "asks.py").write_text(ASKS)
-    script = by_hand.root / "slurm" / "asks.sbatch"
-    head = (by_hand.root / "slurm" / "ddp_2gpu.sbatch").read_text().rpartition("run_experiment")[0]
-    script.write_text(f"{head}step 2 2 asks.py\n")
-    status, log, _ = by_hand("asks.sbatch")
+    status, log, _ = by_hand(script_of(by_hand.root, "asks", ASKS))
     assert status == 0, log
     assert "the job is queued again" in log
     assert "rank 0 goes on" in log and "rank 1 goes on" in log
+
+
+def test_a_kill_that_a_lost_node_missed_does_not_end_the_next_attempt(cluster, by_hand):
+    script = script_of(by_hand.root, "lost", LOST)
+    job = by_hand.ask("sbatch", "--parsable", f"slurm/{script}")
+
+    def both(what: str) -> bool:
+        return all((by_hand.root / f"{what}-{rank}").exists() for rank in (0, 1))
+
+    try:
+        wait_until(lambda: both("begun"), "it trains")
+        cluster.stop_node(2)
+        cluster.start_node(2)  # at once: Slurm has not missed it
+        wait_until(lambda: both("again"), "it trains again")
+        # What Slurm sends a minute later, to the step of the attempt before.
+        subprocess.run(["scancel", f"{job}.0"], env=cluster.env)
+        steps = ("squeue", "--noheader", "--steps", f"--jobs={job}", "--format=%i")
+        assert [one for one in by_hand.ask(*steps).split() if one[-1].isdigit()] == [f"{job}.1"]
+    finally:
+        (by_hand.root / "leave").touch()
+    wait_until(lambda: not by_hand.ask("squeue", "--noheader", f"--jobs={job}"), "its end")
+    assert "JobState=COMPLETED" in by_hand.ask("scontrol", "show", "job", job)
 
 
 def test_a_ladder_takes_the_nodes_it_needs(by_hand):

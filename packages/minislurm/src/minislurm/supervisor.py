@@ -158,6 +158,9 @@ class Supervisor:
         """Bring a lost node back."""
         if self.node_processes(node):
             raise ClusterError(f"{node} is already up")
+        # A machine would tell that it has booted since, and Slurm end what ran there.
+        update = ["scontrol", "update", f"nodename={node}", "state=down", "reason=booted again"]
+        run(update, may_fail=True)  # the controller may be away
         self.start_slurmd(node)
         wait(node, lambda: node_states(node) <= _USABLE)
 
