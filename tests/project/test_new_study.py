@@ -50,6 +50,15 @@ def test_it_is_a_study_of_its_own(tmp_path):
     assert not (root / "slurm/site.sh").exists()
 
 
+def test_a_title_is_text_on_its_pages(tmp_path):
+    title = "<script>a</script> {value}`x` $y$ *z*"
+    root = new_study.create(tmp_path / "lab", title)
+    for page in ("index", "paper"):
+        heading = (root / f"book/{page}.md").read_text("utf-8").partition("\n# ")[2].split("\n")[0]
+        assert re.sub(r"\\(.)", r"\1", heading) == title
+        assert not re.search(r"(?<!\\)[<{`$*]", heading)
+
+
 def test_its_sentence_follows_the_data(tmp_path):
     sentence = load(new_study.create(tmp_path / "lab")).SENTENCES["second-rank"]
     assert sentence({}).case == "not run"

@@ -246,6 +246,16 @@ def test_print_gets_numbers_in_formulas_and_a_table_of_origins(study):
     assert "Where it comes from" in tex and "3 runs of baseline on local" in tex
 
 
+def test_the_titles_of_book_and_page_are_text(study):
+    (study / "_config.yml").write_text(CONFIG.replace("title: Small", "title: <s>Small</s>"))
+    (study / "book/other.md").write_text("# \\<s>Other\\</s>\n")
+    done = jb(study, "-W", "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path in (study / "_build/html").rglob("*.html"):
+        assert "<s>" not in path.read_text(), path.name
+    assert "&lt;s&gt;Small&lt;/s&gt;" in page(study, "other")
+
+
 # --------------------------------------------------------------------------- links
 
 

@@ -10,7 +10,7 @@ import click
 
 from scalebook import __version__, contract, study
 from scalebook.cli import documents, jobs
-from scalebook.cli.parts import json_option, print_rows, shown
+from scalebook.cli.parts import echo, json_option, print_rows, shown
 from scalebook.contract import ScalebookError
 
 
@@ -22,14 +22,14 @@ class Cli(click.Group):
         try:
             return super().invoke(context)
         except ScalebookError as error:
-            click.echo(f"scalebook: {error}", err=True)
+            echo(f"scalebook: {error}", err=True)
             context.exit(error.exit_status)
         except BrokenPipeError:
             context.exit(1)
         except OSError as error:  # a full disk, a folder that may not be written
             if error.filename is None:
                 raise
-            click.echo(f"scalebook: {error.filename}: {error.strerror}", err=True)
+            echo(f"scalebook: {error.filename}: {error.strerror}", err=True)
             context.exit(1)
 
 
@@ -66,7 +66,7 @@ def get() -> None:
             bar.update(done - bar.n)
 
         where = download.get(root / "data", progress=progress)
-    click.echo(f"CIFAR-10 is in {shown(where)}")
+    echo(f"CIFAR-10 is in {shown(where)}")
 
 
 # --------------------------------------------------------------------------- results
@@ -112,13 +112,13 @@ def summary(files: tuple[Path, ...], measure_cpu: bool, as_json: bool) -> None:
     peak = traces.measured_cpu() if measure_cpu else None
     answer = traces.summary(files[0], peak) if len(files) == 1 else traces.summaries(files, peak)
     if as_json:
-        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+        echo(json.dumps(answer, indent=2, allow_nan=False))
         return
     for one in answer.get("files", [answer]):
-        click.echo(traces.as_text(one) + "\n" * (len(files) > 1))
+        echo(traces.as_text(one) + "\n" * (len(files) > 1))
     if len(files) > 1:
         job = answer["job"]
-        click.echo(traces.job_as_text(job) if job else f"no ranks: {answer['job_problem']}")
+        echo(traces.job_as_text(job) if job else f"no ranks: {answer['job_problem']}")
 
 
 @trace.command()
@@ -138,9 +138,9 @@ def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
 
     answer = traces.diff(before, after, by)
     if as_json:
-        click.echo(json.dumps(answer, indent=2, allow_nan=False))
+        echo(json.dumps(answer, indent=2, allow_nan=False))
     else:
-        click.echo(traces.diff_as_text(answer))
+        echo(traces.diff_as_text(answer))
 
 
 @main.command()
@@ -152,10 +152,10 @@ def figures(out: Path | None) -> None:
     out = out or plot_files.folder()
     names = plot_files.stale(out)
     if not names:
-        click.echo(f"every figure in {shown(out)} is current")
+        echo(f"every figure in {shown(out)} is current")
         return
     for path in plot_files.update(names, out):
-        click.echo(shown(path))
+        echo(shown(path))
 
 
 @main.command()
@@ -200,10 +200,10 @@ def book(experiment: str | None) -> None:
             loaded = study.load(root)
             chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
             first_run.ensure(root, chosen, launch.pick_system(loaded))
-        click.echo(build.build_book(root))
+        echo(build.build_book(root))
     _tell_problems()
     if notice := plot_files.stale_notice():
-        click.echo(notice)
+        echo(notice)
 
 
 @main.command()
@@ -214,13 +214,13 @@ def doctor(as_json: bool) -> None:
 
     found = checks.examine()
     if as_json:
-        click.echo(json.dumps([check.__dict__ for check in found], indent=2))
+        echo(json.dumps([check.__dict__ for check in found], indent=2))
         return
     for check in found:
         mark = {True: "yes", False: "no "}[check.here]
-        click.echo(f"{mark}  {check.name:<12} {check.found}")
+        echo(f"{mark}  {check.name:<12} {check.found}")
         if check.mend:
-            click.echo(f"     {'':<12} -> {check.mend}")
+            echo(f"     {'':<12} -> {check.mend}")
 
 
 def _tell_problems() -> None:
@@ -234,7 +234,7 @@ def _tell_problems() -> None:
             if value is not None and value == value
         )
         said = f"{problem.file}{': ' + place if place else ''}: {problem.problem}"
-        click.echo(f"{problem.severity}: {said}", err=True)
+        echo(f"{problem.severity}: {said}", err=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from scalebook import contract
+from scalebook.cli.parts import echo, print_rows
 
 
 @click.command()
@@ -18,7 +19,7 @@ def new(folder: Path, title: str) -> None:
     """Start a study of your own in FOLDER, which is new or empty."""
     from scalebook.project import new_study
 
-    click.echo(new_study.create(folder, title))
+    echo(new_study.create(folder, title))
 
 
 @click.command()
@@ -26,7 +27,6 @@ def new(folder: Path, title: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def values(part: str, as_json: bool) -> None:
     """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
-    from scalebook.cli.parts import print_rows
     from scalebook.values import ledger
 
     rows = [
@@ -46,8 +46,8 @@ def slides() -> None:
     from scalebook.publish.slides import deck
 
     root = contract.find_root()
-    for path in deck.build(root, lambda line: click.echo(line, err=True)):
-        click.echo(path)
+    for path in deck.build(root, lambda line: echo(line, err=True)):
+        echo(path)
 
 
 @click.command()
@@ -64,7 +64,7 @@ def specification() -> None:
     from scalebook.project import specification as page
 
     changed = page.refresh(contract.find_root())
-    click.echo(f"{page.FILE}: {'written' if changed else 'current'}")
+    echo(f"{page.FILE}: {'written' if changed else 'current'}")
 
 
 @click.command()
@@ -74,7 +74,7 @@ def report(run: str, out: Path | None) -> None:
     """Write RUN (stem, job id, or how it begins) as one HTML file to mail."""
     from scalebook.publish import report as reporting
 
-    click.echo(reporting.write(run, contract.find_root(), out))
+    echo(reporting.write(run, contract.find_root(), out))
 
 
 @click.command()
@@ -85,13 +85,13 @@ def check(as_json: bool) -> None:
 
     found = deliverables.check(contract.find_root())
     if as_json:
-        click.echo(json.dumps([one._asdict() for one in found], indent=2))
+        echo(json.dumps([one._asdict() for one in found], indent=2))
     else:
         width = max(len(one.name) for one in found)
         for one in found:
-            click.echo(f"{one.status:<7}  {one.name:<{width}}  {one.found}")
+            echo(f"{one.status:<7}  {one.name:<{width}}  {one.found}")
             if one.mend:
-                click.echo(f"{'':<7}  {'':<{width}}  -> {one.mend}")
+                echo(f"{'':<7}  {'':<{width}}  -> {one.mend}")
     sys.exit(any(one.status != deliverables.OK for one in found))
 
 
@@ -101,9 +101,7 @@ def release(version: str) -> None:
     """Check everything, tag VERSION, and pack book, PDFs, results and their checksums."""
     from scalebook.project import release as releasing
 
-    click.echo(
-        releasing.release(contract.find_root(), version, lambda line: click.echo(line, err=True))
-    )
+    echo(releasing.release(contract.find_root(), version, lambda line: echo(line, err=True)))
 
 
 COMMANDS: list[click.Command] = [new, values, pdf, slides, specification, report, check, release]

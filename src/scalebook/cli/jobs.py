@@ -11,6 +11,7 @@ import click
 
 from scalebook import contract, study
 from scalebook.cli.parts import (
+    echo,
     json_option,
     print_rows,
     seed_option,
@@ -59,17 +60,17 @@ def run(
         job = launch.submit(_resolve(experiment, system, seed, overrides))
     else:
         job = launch.resume(str(resume_job))
-    click.echo(f"job {job.id}", err=True)
+    echo(f"job {job.id}", err=True)
     if not launch.watch(job).finished:
         return
     collected = launch.collect(job)
     files = collected.files
     if as_json:
-        click.echo(json.dumps({"job": job.id, "stem": files.stem, "csv": shown(files.csv)}))
+        echo(json.dumps({"job": job.id, "stem": files.stem, "csv": shown(files.csv)}))
     else:
-        click.echo(f"done: {shown(files.csv)}")
+        echo(f"done: {shown(files.csv)}")
     if collected.note:
-        click.echo(f"note: {collected.note}", err=True)
+        echo(f"note: {collected.note}", err=True)
 
 
 @click.command()
@@ -88,9 +89,9 @@ def resolve(
         settings = study.parse_overrides((*allocation.environment_overrides(), *overrides))
         root = contract.find_root()
         path = allocation.Allocation.here().resolve(root, experiment, system, seed, settings)
-        click.echo(path.relative_to(root))
+        echo(path.relative_to(root))
         return
-    click.echo(json.dumps(_resolve(experiment, system, seed, overrides), indent=2))
+    echo(json.dumps(_resolve(experiment, system, seed, overrides), indent=2))
 
 
 @click.command()
@@ -107,9 +108,9 @@ def submit(
 
     job = launch.submit(_resolve(experiment, system, seed, overrides))
     if as_json:
-        click.echo(json.dumps({"job": job.id, "stem": str(job.stem)}))
+        echo(json.dumps({"job": job.id, "stem": str(job.stem)}))
     else:
-        click.echo(f"job {job.id}; follow it with: scalebook watch {job.id}")
+        echo(f"job {job.id}; follow it with: scalebook watch {job.id}")
 
 
 @click.command()
@@ -120,7 +121,7 @@ def watch(job: str) -> None:
 
     found = launch.find(job)
     if launch.watch(found).finished:
-        click.echo(f"done: {launch.collect(found).files.stem}")
+        echo(f"done: {launch.collect(found).files.stem}")
 
 
 @click.command()
@@ -146,7 +147,7 @@ def status(job: str | None, as_json: bool) -> None:
     ]
     print_rows(rows, as_json, "no job was submitted from this study")
     for line in damaged:
-        click.echo(f"error: {line}", err=True)
+        echo(f"error: {line}", err=True)
     sys.exit(bool(damaged))
 
 
@@ -160,9 +161,9 @@ def cancel(job: str) -> None:
     found.cancel()
     state = found.state()
     if state.finished:
-        click.echo(f"job {found.id} {state.value}")
+        echo(f"job {found.id} {state.value}")
     else:
-        click.echo(f"job {found.id} was asked to end and is still {state.value}")
+        echo(f"job {found.id} was asked to end and is still {state.value}")
 
 
 @click.command()
@@ -172,7 +173,7 @@ def logs(job: str, lines: int) -> None:
     """Last lines of what JOB printed."""
     from scalebook import launch
 
-    click.echo(launch.find(job).logs(lines))
+    echo(click.unstyle(launch.find(job).logs(lines)))
 
 
 @click.command()
@@ -185,7 +186,7 @@ def collect(job: str | None) -> None:
     damaged: list[str] = []
     found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
     for line in damaged:
-        click.echo(f"scalebook: {line}", err=True)
+        echo(f"scalebook: {line}", err=True)
     failed = bool(damaged)
     for one in found:
         if not job and one.state() is not JobState.COMPLETED:
@@ -194,11 +195,11 @@ def collect(job: str | None) -> None:
             collected = launch.collect(one)
         except ScalebookError as error:
             failed = True
-            click.echo(f"scalebook: {error}", err=True)
+            echo(f"scalebook: {error}", err=True)
             continue
-        click.echo(collected.files.stem)
+        echo(collected.files.stem)
         if collected.note:
-            click.echo(f"note: {collected.note}", err=True)
+            echo(f"note: {collected.note}", err=True)
     sys.exit(failed)
 
 
@@ -213,7 +214,7 @@ def fetch(source: str, ssh_options: tuple[str, ...], trials: bool, as_json: bool
     from scalebook.launch import fetch as bring
 
     fetched = bring.fetch(source, contract.find_root(), ssh_options, trials)
-    click.echo(json.dumps(vars(fetched), indent=2) if as_json else bring.as_text(fetched))
+    echo(json.dumps(vars(fetched), indent=2) if as_json else bring.as_text(fetched))
     sys.exit(bool(fetched.left))
 
 
@@ -230,7 +231,7 @@ def system(system: str) -> None:
     name = name or launch.pick_system(loaded, system)
     facts = loaded.facts(name)
     known = facts.model_dump(mode="json") if facts else None
-    click.echo(json.dumps({"system": name, "facts": known}, indent=2))
+    echo(json.dumps({"system": name, "facts": known}, indent=2))
 
 
 def _run_all(
@@ -255,9 +256,7 @@ def _run_all(
         print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
         return
     try:
-        outcomes = campaigns.run(
-            planned, root, arrays, report=lambda line: click.echo(line, err=True)
-        )
+        outcomes = campaigns.run(planned, root, arrays, report=lambda line: echo(line, err=True))
     except KeyboardInterrupt:
         raise ScalebookError(
             "interrupted; what was submitted goes on: call the same command again, what is "
@@ -267,13 +266,13 @@ def _run_all(
     if as_json:
         finished = [one.stem for one in planned if one.stem]
         failed = {str(one.planned): one.problem for one in outcomes if one.problem}
-        click.echo(json.dumps({"finished": finished, "ran": done, "failed": failed}, indent=2))
+        echo(json.dumps({"finished": finished, "ran": done, "failed": failed}, indent=2))
     else:
         for stem in done:
-            click.echo(f"done: {stem}")
+            echo(f"done: {stem}")
     for one in outcomes:
         if one.problem:
-            click.echo(f"scalebook: {one.planned}: {one.problem}", err=True)
+            echo(f"scalebook: {one.planned}: {one.problem}", err=True)
     sys.exit(any(one.problem for one in outcomes))
 
 

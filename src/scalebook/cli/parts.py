@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from scalebook.train.privacy import printable
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 system_option = click.option(
     "--system",
@@ -25,6 +27,11 @@ set_option = click.option(
 )
 
 
+def echo(text: object, err: bool = False) -> None:
+    """Print what may hold names and lines of others, on standard error with `err`."""
+    click.echo(printable(str(text)), err=err)
+
+
 def shown(path: Path) -> str:
     """Path as a person standing in the working directory would type it."""
     try:
@@ -36,15 +43,15 @@ def shown(path: Path) -> str:
 def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str) -> None:
     """Print rows as a table or as JSON, or the sentence `empty` where there is none."""
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
         return
     if not rows:
-        click.echo(empty)
+        echo(empty)
         return
     cells = [[_cell(value) for value in row.values()] for row in rows]
     header = [str(key).replace("_", " ") for key in rows[0]]
     for line in as_table([header, *cells], _terminal_width()):
-        click.echo(line)
+        echo(line)
 
 
 def _terminal_width() -> int | None:
@@ -83,4 +90,4 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return str(value)
+    return printable(str(value))

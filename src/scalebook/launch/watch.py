@@ -11,6 +11,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from scalebook.launch.job import Job, JobState, Progress
+from scalebook.train.privacy import printable
 
 
 def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None = None) -> JobState:
@@ -51,6 +52,7 @@ def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str
 
     What is not known is left out; so is that a job runs, which its epoch says.
     """
+    reason = printable(reason)
     parts = [state.value if reason in ("", state.value) else f"{state.value} ({reason})"]
     if state is JobState.RUNNING:
         parts = [reason] if reason else []

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import scalebook
 from scalebook.contract import ScalebookError, UsageError
+from scalebook.figures.notebook import as_markdown
 from scalebook.study.document import NAME
 
 TEMPLATE = Path(__file__).parent / "templates" / "study"
@@ -96,7 +97,7 @@ def _fill(made: Path, clone: Path, name: str, title: str) -> None:
     written = json.dumps(title, ensure_ascii=False)
     _replace(made / "study.yaml", ("{name}", name), ("{title}", written))
     for page in ("index", "paper"):
-        _replace(made / "book" / f"{page}.md", ("{title}", title))
+        _replace(made / "book" / f"{page}.md", ("{title}", as_markdown(title)))
     # The ladder's example and what it climbs where nothing is said.
     ladder = ("ddp_weak", "two"), ("ddp_2gpu", "two")
     _replace(made / "slurm" / "scaling_ladder.sbatch", *ladder)

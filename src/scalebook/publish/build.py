@@ -15,6 +15,7 @@ import click
 from scalebook.contract import ScalebookError
 from scalebook.publish.pages import PREFIX
 from scalebook.train import locking
+from scalebook.train.privacy import printable
 
 _MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
 
@@ -114,7 +115,7 @@ def run_quietly(
         ) as process,
     ):
         for raw in process.stdout or ():
-            line = click.unstyle(raw.rstrip())
+            line = printable(click.unstyle(raw.rstrip()))
             file.write(line + "\n")
             lines.append(line)
             if line.startswith(PREFIX):

@@ -12,6 +12,7 @@ from scalebook.contract import ScalebookError
 from scalebook.publish.build import run_jupyter_book
 from scalebook.publish.latex import documents, tex
 from scalebook.publish.slides import deck
+from scalebook.train.privacy import printable
 
 #: Folder of the PDFs that are committed, below the study's root.
 FOLDER = "docs"
@@ -45,11 +46,11 @@ def build_pdfs(root: Path) -> None:
         for log in sorted(folder.glob("*.log")):
             for line in tex.complaints(log):
                 if line.startswith(f"{log.stem}: error"):
-                    click.echo(line, err=True)
+                    click.echo(printable(line), err=True)
         raise
     for document in documents.of_study(root):
         for line in tex.complaints(folder / f"{document.name}.log"):
-            click.echo(f"warning: {line}", err=True)
+            click.echo(printable(f"warning: {line}"), err=True)
     for document in documents.of_study(root):
         pdf = folder / f"{document.name}.pdf"
         click.echo(pdf if document.style == "book" else _released(root, pdf))

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import markupsafe
 import nbformat
 import plotly
 from docutils import nodes
@@ -77,7 +78,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _execute_notebooks, priority=900)
     app.connect("source-read", _show_executed)
     app.connect("doctree-resolved", _drop_launcher, priority=900)
-    app.connect("html-page-context", _load_scripts, priority=900)
+    app.connect("html-page-context", _prepare_page, priority=900)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -230,14 +231,19 @@ def _drop_launcher(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             node.parent.remove(node)
 
 
-def _load_scripts(
+def _prepare_page(
     app: Sphinx,
     pagename: str,
     template: str,
     context: dict[str, Any],  # as Sphinx hands it to the theme
     doctree: nodes.document | None,
 ) -> None:
-    """Load plotly.js on pages with figures, and the launcher of remote kernels on none."""
+    """Load plotly.js on pages with figures, the launcher of remote kernels on none; escape titles.
+
+    Themes put the title of the book, and of the page as it is written, into pages as HTML.
+    """
+    for title in ("docstitle", "pagetitle"):
+        context[title] = markupsafe.escape(context.get(title) or "")
     for kind in ("script_files", "css_files"):  # the builder's own lists, reset for each page
         files = context.get(kind, [])
         files[:] = [file for file in files if not _is_thebe(file)]

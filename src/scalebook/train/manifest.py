@@ -90,19 +90,21 @@ def create(files: RunFiles, document: dict[str, Any]) -> None:
     """
     path = files.manifest
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new.") as folder:
-        whole = Path(folder) / path.name
-        contract.write_json(whole, document)
-        try:
-            os.link(whole, path)
-        except FileExistsError:
-            raise taken(files) from None
-        except OSError:  # a file system without hard links
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new.") as folder:
+            whole = Path(folder) / path.name
+            contract.write_json(whole, document)
             try:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+                os.link(whole, path)
             except FileExistsError:
-                raise taken(files) from None
-            os.replace(whole, path)
+                raise
+            except OSError:  # a file system without hard links
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+                os.replace(whole, path)
+    except FileExistsError:
+        raise taken(files) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def taken(files: RunFiles) -> ScalebookError:

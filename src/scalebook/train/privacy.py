@@ -1,4 +1,7 @@
-"""Nothing that is written down may say who ran it, on which host, or in which folder."""
+"""Nothing that is written down may say who ran it, on which host, or in which folder.
+
+And nothing that is shown may steer the terminal it is shown in.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,17 @@ _NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
 _NOBODY = {"root", "localhost"}
 _HOSTS = ("SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "MASTER_ADDR")
 _ADDRESS = re.compile(r"\[?\b\d{1,3}(?:\.\d{1,3}){3}\b\]?(?::\d+)?")
+
+#: Control characters but line feed and tab, what turns the direction of text, and halves of a
+#: character, as names of files that are no UTF-8 have them.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Text that others wrote as a terminal may show it: what would steer it, escaped as in JSON."""
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def clean_text(text: str, root: Path) -> str:

@@ -11,6 +11,7 @@ from scalebook import launch, results, study
 from scalebook.contract import ScalebookError
 from scalebook.publish.notebooks import update
 from scalebook.train.images import download, finding
+from scalebook.train.privacy import printable
 from scalebook.train.settings import DatasetSettings
 
 #: Longest the notebook's cell may follow its run.
@@ -111,4 +112,4 @@ def _submitted(root: Path, known: set[str], executing: Future[update.Outcome]) -
 
 
 def _say(text: str) -> None:
-    print(f"scalebook: {text}", file=sys.stderr, flush=True)
+    print(f"scalebook: {printable(text)}", file=sys.stderr, flush=True)
