@@ -315,6 +315,25 @@ def test_a_watch_outlives_a_controller_that_is_away_for_a_while(cluster, root):
     assert len(learnt(job)) == 5
 
 
+def test_a_job_whose_cluster_was_taken_down_is_closed_by_hand(tmp_path):
+    with (
+        MiniCluster(name=f"gone-{os.getpid()}", nodes=1, accounting=False, owned=True) as gone,
+        at_work(make(tmp_path / "study"), gone),
+    ):
+        job = submit("sleeps")
+        wait_until(lambda: job.state() is JobState.RUNNING, "it runs")
+        gone.down()
+        wait_until(lambda: "does not answer here" in job.reason(), "it is missed")
+        closing = f"scalebook cancel --gone {job.id}"
+        [row] = json.loads(scalebook("status", "--json").stdout)
+        assert row["state"] == "running" and closing in row["reason"], row
+        done = scalebook("cancel", job.id)
+        assert done.exit_code == 1 and closing in done.output
+        assert scalebook("cancel", "--gone", job.id).exit_code == 0
+        status, text = watched(job)
+        assert status == 1 and "cancelled (its cluster is gone)" in text, text
+
+
 def test_without_accounting_a_job_is_followed_all_the_same(tmp_path):
     name = f"noacct-{os.getpid()}"
     with (

@@ -27,11 +27,14 @@ class FakeSlurm:
         self.cluster = "fake"
         self.queue, self.accounting, self.shown = {}, {}, {}
         self.down = set()
+        self.gone = False
         self.no_accounting = False
         self.asked = []
 
     def __call__(self, argv):
         self.asked.append(argv[0])
+        if self.gone:
+            raise commands.NoSlurm("SLURM_CONF names no file")
         if argv[0] in self.down:
             raise commands.ControllerAway("Unable to contact slurm controller")
         if argv[:3] == ["scontrol", "show", "config"]:
@@ -105,6 +108,39 @@ def manifest(job, ended, reason="", number="17"):
                "scheduler": {"job_id": number}}  # fmt: skip
     contract.write_json(path, {"stem": str(stem), "attempts": [attempt]})
     return path
+
+
+# --------------------------------------------------------------------------- a cluster that is gone
+
+
+@pytest.mark.parametrize("now", ["none", "another"])
+def test_a_job_whose_cluster_is_gone_names_what_closes_it(job, slurm, clock, now):
+    slurm.queued("17", "RUNNING")
+    assert job.state() is JobState.RUNNING
+    with pytest.raises(UsageError, match="its cluster answers: scalebook cancel 17"):
+        job.close()
+    path = manifest(job, ended=None)
+    clock.now += 100
+    if now == "none":
+        slurm.gone = True
+    else:
+        slurm.cluster = "later"
+    assert job.state() is JobState.RUNNING
+    assert "cluster fake does not answer here" in job.reason()
+    assert job.reason().endswith(
+        "last known state; if it is gone for good: scalebook cancel --gone 17"
+    )
+    # Job 17 is somebody else's there.
+    asked = len(slurm.asked)
+    with pytest.raises(ScalebookError, match="cannot be cancelled: .*scalebook cancel --gone 17$"):
+        job.cancel()
+    assert "scancel" not in slurm.asked[asked:]
+    # From another terminal; who watches it hears of it.
+    SlurmJob(job.id, job.root, job.poller, slurm).close()
+    assert (job.state(), job.reason()) == (JobState.CANCELLED, "its cluster is gone")
+    assert contract.read_json(path)["attempts"][-1]["ended"] == "cancelled"
+    job.cancel()
+    job.close()
 
 
 # --------------------------------------------------------------------------- polling

@@ -348,6 +348,15 @@ COMPLAINTS = {
 }
 
 
+#: What squeue answers where Slurm is installed and no cluster is set up.
+NO_CONFIGURATION = """\
+squeue: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host
+squeue: error: fetch_config: DNS SRV lookup failed
+squeue: error: _establish_config_source: failed to fetch config
+squeue: fatal: Could not establish a configuration source
+"""
+
+
 @pytest.mark.parametrize("event", COMPLAINTS)
 def test_a_refusal_is_told_apart_from_no_answer(event, tmp_path):
     said = json.loads((RECORDED / "complaints.json").read_text())[event]
@@ -365,6 +374,14 @@ def test_a_missing_command_or_configuration_is_no_slurm(tmp_path):
         commands.ask([str(tmp_path / "squeue")], environment={})
     with pytest.raises(commands.NoSlurm, match="SLURM_CONF"):
         commands.ask(["squeue"], environment={"SLURM_CONF": str(tmp_path / "gone.conf")})
+
+
+def test_where_slurm_looked_for_its_configuration_is_not_repeated(tmp_path):
+    command = tmp_path / "squeue"
+    command.write_text(f"#!/bin/sh\ncat >&2 <<'EOF'\n{NO_CONFIGURATION}EOF\nexit 1\n")
+    command.chmod(0o755)
+    with pytest.raises(commands.NoSlurm, match="^Slurm finds no configuration of a cluster$"):
+        commands.ask([str(command)], environment={})
 
 
 def test_a_command_that_hangs_is_no_answer():

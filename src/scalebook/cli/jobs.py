@@ -153,12 +153,16 @@ def status(job: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job")
-def cancel(job: str) -> None:
+@click.option("--gone", is_flag=True, help="Its cluster is gone for good: only note its end.")
+def cancel(job: str, gone: bool) -> None:
     """End every rank of JOB."""
     from scalebook import launch
 
     found = launch.find(job)
-    found.cancel()
+    if gone:
+        found.close()
+    else:
+        found.cancel()
     state = found.state()
     if state.finished:
         echo(f"job {found.id} {state.value}")

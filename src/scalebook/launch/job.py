@@ -202,6 +202,10 @@ class Job(ABC):
         """Put what a scheduler counted beside the results; a line where there is none to keep."""
         return ""
 
+    def close(self) -> None:
+        """Note that a job has ended whose scheduler is gone for good and ends nothing any more."""
+        raise UsageError(f"--gone: job {self.id} has no scheduler: scalebook cancel {self.id}")
+
     # ----------------------------------------------------------------- its notes
 
     @property

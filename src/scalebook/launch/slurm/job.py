@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scalebook import contract
-from scalebook.contract import ScalebookError
+from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch.diagnose import diagnose
 from scalebook.launch.job import Job, JobState, job_folder
 from scalebook.launch.slurm import accounting, commands, states
@@ -216,6 +216,9 @@ class SlurmJob(Job):
         """Ask Slurm to end every rank; they get some seconds to write a checkpoint."""
         if self.state().finished:
             return
+        view = self.poller.look(self.slurm_id, self.cluster)
+        if view.elsewhere:  # where its number may be that of another job
+            raise ScalebookError(f"job {self.id} cannot be cancelled: {self.reason()}")
         try:
             self._ask(commands.scancel(self.slurm_id))
         except commands.UnknownJob:
@@ -225,6 +228,16 @@ class SlurmJob(Job):
                 f"job {self.id} cannot be cancelled now: {error}; try again"
             ) from None
         self.poller.expect_change(at_once=True)
+
+    def close(self) -> None:
+        """Note that it has ended: its cluster is gone for good and cannot be asked."""
+        if self.state().finished:
+            return
+        view = self.poller.look(self.slurm_id, self.cluster)
+        if not (view.elsewhere or view.away_since):
+            raise UsageError(f"--gone: its cluster answers: scalebook cancel {self.id}")
+        verdict = Verdict(JobState.CANCELLED, "its cluster is gone", settled=True)
+        self._keep(self._settle(verdict, self._run(view)))
 
     def is_elsewhere(self) -> bool:
         """Whether it belongs to another cluster than the one here."""
@@ -252,8 +265,14 @@ class SlurmJob(Job):
             return last
         self._hasten()
         view = self.poller.look(self.slurm_id, self.cluster)
+        if view.elsewhere:  # another process may have closed it
+            self._verdict_before = None
+            last = self._last()
         run = Run() if states.alive(view) else self._run(view)
         verdict = states.judge(view, run, self.submitted, dt.datetime.now().astimezone(), last)
+        if view.elsewhere and not verdict.state.finished:
+            gone = f"if it is gone for good: scalebook cancel --gone {self.id}"
+            verdict = Verdict(verdict.state, f"{verdict.reason}; {gone}")
         if verdict.settled:
             verdict = self._settle(verdict, run)
         elif verdict.state.finished and verdict.state is not last.state:

@@ -107,7 +107,8 @@ class Poller:
             if self._pause.due() or _number(job) not in self._asked_queue:
                 self._ask_queue()
             if self._no_slurm:
-                return View(elsewhere=self._no_slurm)
+                its = f"cluster {cluster}" if cluster else "its cluster"
+                return View(elsewhere=f"{its} does not answer here ({self._no_slurm})")
             if cluster and self._cluster and cluster != self._cluster:
                 return View(
                     elsewhere=f"cluster {cluster} does not answer here, {self._cluster} does"
