@@ -26,12 +26,19 @@ system = "auto"  # one of study.yaml; auto: where a run can start, or any that r
 seed = None  # None: the first seed of the study, or any that ran
 overrides = {}  # settings that a run started here changes, as {"epochs": 3}
 submit = False
+job = None  # id of a job to follow; with submit, one under way of the same settings is found
 
 # %%
 from scalebook import figures, live
 
 run = live.run_or_attach(
-    experiment, system=system, seed=seed, submit=submit, overrides=overrides, study_root=study
+    experiment,
+    system=system,
+    seed=seed,
+    submit=submit,
+    overrides=overrides,
+    study_root=study,
+    job=job,
 )
 
 # %% [markdown]

@@ -234,8 +234,7 @@ class Stem:
 def new_job_id(now: dt.datetime | None = None) -> str:
     """Time-based job id for runs that no scheduler numbers, such as ``t261123-050102-7f3a``.
 
-    The leading letter keeps it apart from Slurm's ids, the random tail from a
-    job submitted in the same second.
+    The letter keeps it apart from Slurm's ids, the random tail from a job of the same second.
     """
     now = now or dt.datetime.now(dt.timezone.utc)
     return f"t{now:%y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -428,19 +427,22 @@ def utc_now() -> str:
     return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def attempts_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Attempts that a manifest holds, oldest first; none where that part of it is damaged."""
+    found = manifest.get("attempts")
+    whole = isinstance(found, list) and all(isinstance(one, dict) for one in found)
+    return found if found and whole else []
+
+
 def close_attempt(manifest: Path, ended: str, reason: str = "") -> bool:
-    """Say in a manifest how its open attempt ended.
+    """Say in a manifest how its open attempt ended; False where there is none.
 
     Called by the run itself, or by its launcher where the run was killed and could not say it.
-    `ended` is one of `ENDED`, `reason` one line, empty for a completed run. Returns False if there
-    was no open attempt, or no manifest.
+    `ended` is one of `ENDED`, `reason` one line, empty for a completed run.
     """
-    if ended not in ENDED:
-        raise ValueError(f"{ended!r} is none of {', '.join(ENDED)}")
-    if not manifest.is_file():
-        return False
-    document = read_json(manifest)
-    attempts = document.get("attempts") or []
+    assert ended in ENDED, ended
+    document = read_json(manifest) if manifest.is_file() else {}
+    attempts = attempts_of(document)
     if not attempts or attempts[-1].get("ended"):
         return False
     attempts[-1].update(end=utc_now(), ended=ended, reason=reason)

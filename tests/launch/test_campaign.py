@@ -93,7 +93,7 @@ def queue(root, monkeypatch):
     monkeypatch.setattr(registry, "submit", submit)
     monkeypatch.setattr(registry, "submit_array", submit_array)
     monkeypatch.setattr(
-        registry, "jobs", lambda root: [job for job, _ in submitted if not job.over]
+        registry, "jobs", lambda root, damaged: [job for job, _ in submitted if not job.over]
     )
     return submitted
 

@@ -17,7 +17,7 @@ import train_helpers as helpers
 
 from scalebook import contract, results, study
 from scalebook.contract import RunFiles
-from scalebook.launch import campaign
+from scalebook.launch import registry
 from scalebook.train import manifest, settings
 from scalebook.train.distributed import Ranks
 from scalebook.train.tools import sampler, utilisation
@@ -107,7 +107,7 @@ def test_the_setting_changes_no_run(study_root):
     assert now["training"]["sample_s"] == 2.0
     before = study.resolve(loaded, "baseline", "local", device="cpu")
     assert "sample_s" not in before["training"]
-    assert campaign.identity(now, study_root) == campaign.identity(before, study_root)
+    assert registry.identity(now, study_root) == registry.identity(before, study_root)
     with pytest.raises(contract.UsageError, match="sample_s"):
         study.resolve(loaded, "baseline", "local", overrides={"sample_s": -1})
 

@@ -189,7 +189,6 @@ def claims(by_rule: bool, as_json: bool) -> None:
 )
 def book(experiment: str | None) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
-    from scalebook import launch
     from scalebook.figures import plot_files
     from scalebook.publish import build
     from scalebook.publish.notebooks import first_run
@@ -199,7 +198,7 @@ def book(experiment: str | None) -> None:
         if experiment:
             loaded = study.load(root)
             chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
-            first_run.ensure(root, chosen, launch.pick_system(loaded))
+            first_run.ensure(root, chosen)
         echo(build.build_book(root))
     _tell_problems()
     if notice := plot_files.stale_notice():

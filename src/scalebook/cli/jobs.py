@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from scalebook.cli.parts import (
     system_option,
 )
 from scalebook.contract import ScalebookError, UsageError
+
+if TYPE_CHECKING:
+    from scalebook.launch import Choice
 
 
 @click.command()
@@ -57,10 +60,12 @@ def run(
     if campaign or dry_run or arrays:
         raise UsageError("run: --campaign, --dry-run and --arrays go with --all")
     if experiment:
-        job = launch.submit(_resolve(experiment, system, seed, overrides))
+        resolved, choice = _resolve(experiment, system, seed, overrides)
+        job = launch.submit(resolved)
+        echo(f"job {job.id} on {choice}", err=True)
     else:
         job = launch.resume(str(resume_job))
-    echo(f"job {job.id}", err=True)
+        echo(f"job {job.id} on system {job.resolved['system']}", err=True)
     if not launch.watch(job).finished:
         return
     collected = launch.collect(job)
@@ -91,7 +96,7 @@ def resolve(
         path = allocation.Allocation.here().resolve(root, experiment, system, seed, settings)
         echo(path.relative_to(root))
         return
-    echo(json.dumps(_resolve(experiment, system, seed, overrides), indent=2))
+    echo(json.dumps(_resolve(experiment, system, seed, overrides)[0], indent=2))
 
 
 @click.command()
@@ -106,7 +111,9 @@ def submit(
     """Submit EXPERIMENT and return at once."""
     from scalebook import launch
 
-    job = launch.submit(_resolve(experiment, system, seed, overrides))
+    resolved, choice = _resolve(experiment, system, seed, overrides)
+    job = launch.submit(resolved)
+    echo(f"{experiment} on {choice}", err=True)
     if as_json:
         echo(json.dumps({"job": job.id, "stem": str(job.stem)}))
     else:
@@ -232,7 +239,7 @@ def system(system: str) -> None:
     loaded = study.load()
     in_job = system == "auto" and os.environ.get("SLURM_CLUSTER_NAME")
     name = system_of(loaded.systems, in_job) if in_job else None
-    name = name or launch.pick_system(loaded, system)
+    name = name or launch.pick_system(loaded, system).system
     facts = loaded.facts(name)
     known = facts.model_dump(mode="json") if facts else None
     echo(json.dumps({"system": name, "facts": known}, indent=2))
@@ -253,9 +260,9 @@ def _run_all(
 
     root = contract.find_root()
     settings = study.parse_overrides(overrides)
-    planned = campaigns.plan(
-        root, launch.pick_system(study.load(root), system), campaign, seed, settings
-    )
+    choice = launch.pick_system(study.load(root), system)
+    planned = campaigns.plan(root, choice.system, campaign, seed, settings)
+    echo(f"{campaign or 'all'} on {choice}", err=True)
     if dry_run:
         print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
         return
@@ -282,12 +289,14 @@ def _run_all(
 
 def _resolve(
     experiment: str, system: str, seed: int | None, overrides: tuple[str, ...]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Choice]:
+    """What one training process reads, and the system chosen for it."""
     from scalebook import launch
 
     loaded = study.load()
     settings = study.parse_overrides(overrides)
-    return study.resolve(loaded, experiment, launch.pick_system(loaded, system), seed, settings)
+    choice = launch.pick_system(loaded, system)
+    return study.resolve(loaded, experiment, choice.system, seed, settings), choice
 
 
 COMMANDS = (run, resolve, submit, watch, status, cancel, logs, collect, fetch, system)

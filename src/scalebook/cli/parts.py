@@ -19,7 +19,7 @@ system_option = click.option(
     "--system",
     default="auto",
     show_default=True,
-    help="A system of study.yaml; auto takes Slurm where its controller answers, else local.",
+    help="A system of study.yaml; auto takes Slurm where it is set up, else local.",
 )
 seed_option = click.option("--seed", type=int, help="Instead of the study's first seed.")
 set_option = click.option(

@@ -1,12 +1,21 @@
 """Where it runs: one `Job` interface over the ways to start training."""
 
 from scalebook.launch.collecting import collect
-from scalebook.launch.job import Job, JobState, Progress
-from scalebook.launch.registry import find, jobs, pick_system, resume, submit, submit_array
-from scalebook.launch.slurm.job import SlurmJob, slurm_answers
+from scalebook.launch.job import Choice, Job, JobState, Progress
+from scalebook.launch.registry import (
+    find,
+    jobs,
+    pick_system,
+    resume,
+    submit,
+    submit_array,
+    under_way,
+)
+from scalebook.launch.slurm.job import SlurmJob
 from scalebook.launch.watch import watch
 
 __all__ = [
+    "Choice",
     "Job",
     "JobState",
     "Progress",
@@ -16,8 +25,8 @@ __all__ = [
     "jobs",
     "pick_system",
     "resume",
-    "slurm_answers",
     "submit",
     "submit_array",
+    "under_way",
     "watch",
 ]

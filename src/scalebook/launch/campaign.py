@@ -19,8 +19,6 @@ from scalebook.launch.collecting import collect
 from scalebook.launch.job import Job, JobState
 from scalebook.launch.watch import watch
 from scalebook.study.model import merge
-from scalebook.train.privacy import clean
-from scalebook.train.settings import deciding
 
 
 @dataclass(frozen=True)
@@ -152,16 +150,9 @@ def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
 
 def _looked_up(planned: Planned, root: Path) -> Planned:
     """The run with what there is of it: its files, or the job at work on it."""
-    wanted = identity(planned.resolved, root)
-    if stem := _finished(planned, wanted, root):
+    if stem := _finished(planned, registry.identity(planned.resolved, root), root):
         return replace(planned, stem=stem)
-    return replace(planned, job=_under_way(wanted, root))
-
-
-def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
-    """What decides the numbers of a run, as its manifest keeps it."""
-    settings = deciding(clean(resolved, root))
-    return {key: item for key, item in settings.items() if key not in ("schema", "study")}
+    return replace(planned, job=registry.under_way(planned.resolved, root))
 
 
 def _finished(planned: Planned, wanted: dict[str, Any], root: Path) -> str | None:
@@ -175,25 +166,12 @@ def _finished(planned: Planned, wanted: dict[str, Any], root: Path) -> str | Non
     )
     for row in reversed(list(table.itertuples())):
         resolved = results.manifest(row.stem).get("resolved") or {}
-        if identity(resolved, root) != wanted:
+        if registry.identity(resolved, root) != wanted:
             continue
         # A trial of before a rule took it never becomes evidence: then it is run again.
         names = {row.dataset, "*"} if row.dataset != "synthetic" else {"synthetic"}
         if not (row.local and names & set(planned.resolved["evidence_datasets"])):
             return str(row.stem)
-    return None
-
-
-def _under_way(wanted: dict[str, Any], root: Path) -> Job | None:
-    """Job that is at work on the planned run."""
-    for job in reversed(registry.jobs(root)):
-        try:
-            if identity(job.resolved, root) != wanted or job.is_elsewhere():
-                continue
-            if not job.state().finished:
-                return job
-        except (ScalebookError, KeyError):  # notes that another version wrote, or half a job
-            continue
     return None
 
 

@@ -8,6 +8,7 @@ import datetime as dt
 import enum
 import functools
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,6 +81,8 @@ class Progress:
         Newest validation accuracy in percent.
     remaining_s : float or None
         Seconds of training still to go at this throughput.
+    silent_s : float or None
+        Seconds since the run wrote this; None where it is not known.
     """
 
     phase: str = "waiting"
@@ -90,6 +93,7 @@ class Progress:
     images_per_s: float | None = None
     val_acc: float | None = None
     remaining_s: float | None = None
+    silent_s: float | None = None
 
     @property
     def fraction(self) -> float:
@@ -100,6 +104,17 @@ class Progress:
             return 0.0
         within = self.step / self.steps if self.steps else 0.0
         return min(1.0, (self.epoch - 1 + within) / self.epochs)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A system to start jobs on, and why this one."""
+
+    system: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"system {self.system} ({self.reason})"
 
 
 class Job(ABC):
@@ -121,6 +136,8 @@ class Job(ABC):
     launcher: ClassVar[str] = ""
     #: Whether a job waits in a queue, so that many are submitted at once, each after another.
     queues: ClassVar[bool] = False
+    #: Facts of `write_notes` without which nobody can ask for a job.
+    required: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, job_id: str, root: Path) -> None:
         self.id = job_id
@@ -167,13 +184,18 @@ class Job(ABC):
     # ----------------------------------------------------------------- what it may do besides
 
     @classmethod
-    def system_here(cls, systems: Mapping[str, System]) -> str | None:
-        """Name of the system that this machine can start jobs on, or None.
+    def system_here(cls, systems: Mapping[str, System]) -> Choice | None:
+        """The system that this machine can start jobs on, or None.
 
         Parameters
         ----------
         systems : mapping of str to System
             Those of the study that ask for this launcher.
+
+        Raises
+        ------
+        ScalebookError
+            If jobs belong to this launcher here, and cannot be started now.
         """
         return None
 
@@ -283,7 +305,7 @@ class Job(ABC):
         """Newest attempt in the run's own manifest; empty where there is none."""
         files = self.files()
         try:
-            attempts = contract.read_json(files.manifest).get("attempts") if files else None
+            attempts = contract.attempts_of(contract.read_json(files.manifest)) if files else []
         except ScalebookError:
             return {}
         return attempts[-1] if attempts else {}
@@ -309,14 +331,15 @@ class Job(ABC):
 
         Where that file does not come back from the node, the CSV tells, an epoch at a time.
         """
+        path = self.folder / "progress.json"
         try:
-            written = contract.read_json(self.folder / "progress.json")
-        except ScalebookError:
+            written = contract.read_json(path)
+            silent_s = max(0.0, time.time() - path.stat().st_mtime)
+        except (ScalebookError, OSError):
             return self._progress_from_csv()
         names = ("phase", "epoch", "epochs", "step", "steps", "images_per_s", "val_acc")
-        progress = Progress(
-            **{name: written[name] for name in names if written.get(name) is not None}
-        )
+        known = {name: written[name] for name in names if written.get(name) is not None}
+        progress = Progress(**known, silent_s=silent_s)
         if not progress.images_per_s or not progress.steps:
             return progress
         steps_left = (1 - progress.fraction) * progress.epochs * progress.steps

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from scalebook import contract
-from scalebook.launch.job import STATE_OF_END, Job, JobState, environment_of_job
+from scalebook.launch.job import STATE_OF_END, Choice, Job, JobState, environment_of_job
 from scalebook.launch.waiting import looks
 from scalebook.study import System
 
@@ -27,11 +27,12 @@ class LocalJob(Job):
     """A job on this machine."""
 
     launcher = "local"
+    required = ("pid", "pid_created")
 
     @classmethod
-    def system_here(cls, systems: Mapping[str, System]) -> str | None:
-        """The first one."""
-        return next(iter(systems), None)
+    def system_here(cls, systems: Mapping[str, System]) -> Choice | None:
+        """The first one; `SlurmJob` is asked before."""
+        return Choice(next(iter(systems)), "no Slurm on this machine") if systems else None
 
     @classmethod
     def submit(cls, resolved: dict[str, Any], root: Path, after: Sequence[Job] = ()) -> LocalJob:
@@ -69,7 +70,10 @@ class LocalJob(Job):
     def state(self) -> JobState:
         """Ask what the job is doing."""
         if end := self._end():
-            return JobState[end["state"]]
+            state = JobState[end["state"]]
+            if end.get("manifest") == "open":
+                self.finish(state, end["reason"], end["exit_code"])
+            return state
         if self._supervisor() is not None:
             return JobState.RUNNING
         # It may have noted the end between the two looks.
@@ -113,19 +117,23 @@ class LocalJob(Job):
 
     def finish(self, state: JobState, reason: str, exit_code: int | None = None) -> None:
         """Note the job's end, in its folder and, where the run could not, in its manifest."""
-        contract.write_json(
-            self.folder / "state.json",
-            {
-                "state": state.name,
-                "reason": reason,
-                "exit_code": exit_code,
-                "end": contract.utc_now(),
-            },
-        )
+        if self.last_attempt().get("ended") == "completed":
+            state = JobState.COMPLETED
+            reason = f"{reason}, after its training had completed" if reason else ""
+        end = {
+            "state": state.name,
+            "reason": reason,
+            "exit_code": exit_code,
+            "end": contract.utc_now(),
+        }
         files = self.files()
         if files is not None:
             ended = "killed" if reason.startswith("killed") else state.end
-            contract.close_attempt(files.manifest, ended, reason)
+            try:
+                contract.close_attempt(files.manifest, ended, reason)
+            except OSError:  # a full disk, perhaps: whoever looks next tries again
+                end["manifest"] = "open"
+        contract.write_json(self.folder / "state.json", end)
 
     def _end(self) -> dict[str, Any] | None:
         """What `finish` noted."""

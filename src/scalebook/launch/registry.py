@@ -12,9 +12,11 @@ from typing import Any
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch.job import Job, job_folder
+from scalebook.launch.job import Choice, Job, job_folder
 from scalebook.launch.local import LocalJob
 from scalebook.launch.slurm.job import SlurmJob
+from scalebook.train.privacy import clean
+from scalebook.train.settings import deciding
 
 #: Entry points by which other packages add launchers: ``toy = "toy_package:ToyJob"``.
 GROUP = "scalebook.launchers"
@@ -62,8 +64,8 @@ def launcher_of(loaded: study.Study, system: str) -> type[Job]:
         raise UsageError(f"study.yaml: systems.{system}: {error}") from None
 
 
-def pick_system(loaded: study.Study, system: str = "auto") -> str:
-    """Name of the system to use.
+def pick_system(loaded: study.Study, system: str = "auto") -> Choice:
+    """Choose the system to use.
 
     Parameters
     ----------
@@ -71,22 +73,25 @@ def pick_system(loaded: study.Study, system: str = "auto") -> str:
         Where systems are declared.
     system : str
         A name, which is taken as it is; or ``auto``: the Slurm system that stands for the
-        cluster whose controller answers here, else a local one, else what another launcher takes.
+        cluster whose controller answers here, on a machine without Slurm a local one, else what
+        another launcher takes.
 
     Raises
     ------
+    ScalebookError
+        If Slurm is set up here and does not answer, or no system stands for its cluster.
     UsageError
         If the study declares none that can be used here.
     """
     if system != "auto":
-        return system
+        return Choice(system, "as asked for")
     for name in dict.fromkeys([*_OWN, *(one.launcher for one in loaded.systems.values())]):
         theirs = {key: one for key, one in loaded.systems.items() if one.launcher == name}
-        if theirs and (found := launcher(name).system_here(theirs)):
+        if found := launcher(name).system_here(theirs):
             return found
     raise UsageError(
-        "--system auto: no Slurm controller that a system stands for answers here, and study.yaml "
-        f"declares no local system; there are {', '.join(loaded.systems)}"
+        "--system auto: no Slurm on this machine, and study.yaml declares no local system; "
+        f"there are {', '.join(loaded.systems)}"
     )
 
 
@@ -185,10 +190,14 @@ def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job
         try:
             notes = contract.read_json(path)
             job = _job(path.parent.name, root, notes)
-        except ScalebookError as error:
+            _ = job.stem
+        except (ScalebookError, KeyError) as error:
+            line = str(error)
+            if isinstance(error, KeyError):
+                line = f"job {path.parent.name}: its resolved.json holds no {error}"
             if damaged is None:
-                raise
-            damaged.append(str(error))
+                raise ScalebookError(line) from None
+            damaged.append(line)
             continue
         # Jobs of one second in the order of their numbers: 9 before 10.
         numbers = [int(part) for part in re.findall(r"\d+", job.id)]
@@ -196,9 +205,43 @@ def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job
     return [job for *_, job in sorted(found, key=lambda one: one[:3])]
 
 
+def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
+    """What decides the numbers of a run, as its manifest keeps it."""
+    settings = deciding(clean(resolved, root))
+    return {key: item for key, item in settings.items() if key not in ("schema", "study")}
+
+
+def under_way(resolved: dict[str, Any], root: Path) -> Job | None:
+    """Newest unfinished job whose run would have the same numbers; None where there is none.
+
+    Parameters
+    ----------
+    resolved : dict
+        As `scalebook.study.resolve` returns it.
+    root : Path
+        Folder of the study.
+    """
+    wanted = identity(resolved, root)
+    for job in reversed(jobs(root, damaged=[])):
+        try:
+            if identity(job.resolved, root) != wanted or job.is_elsewhere():
+                continue
+            if not job.state().finished:
+                return job
+        except (ScalebookError, KeyError):  # notes that another version wrote, or half a job
+            continue
+    return None
+
+
 def _job(job_id: str, root: Path, notes: dict[str, Any]) -> Job:
     try:
-        return launcher(str(notes.get("launcher")))(job_id, root)
+        kind = launcher(str(notes.get("launcher")))
+        if missing := [name for name in kind.required if not notes.get(name)]:
+            raise ScalebookError(
+                f"its job.json holds no {', '.join(missing)}, so nobody can ask for it: move "
+                f"{job_folder(root, job_id).relative_to(root)} away"
+            )
+        return kind(job_id, root)
     except ScalebookError as error:
         raise ScalebookError(f"job {job_id}: {error}") from None
 

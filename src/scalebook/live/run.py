@@ -105,18 +105,22 @@ def run_or_attach(
     submit: bool = False,
     overrides: dict[str, Any] | None = None,
     study_root: str | None = None,
+    job: str | None = None,
 ) -> RunView:
     """Start a run and follow it, or take the newest finished one.
+
+    A run that a lost kernel has started is followed again, never started a second time.
 
     Parameters
     ----------
     experiment, system : str
-        Their names in ``study.yaml``; system ``auto`` starts on Slurm where its controller
-        answers, else locally, and is any system where nothing is started.
+        Their names in ``study.yaml``; system ``auto`` starts on Slurm where it is
+        set up, else locally, and is any system where nothing is started.
     seed : int, optional
         The study's first seed where left out; any where nothing is started.
     submit : bool
-        Start a run. Otherwise nothing is started: the newest finished run of
+        Start a run, unless a job of the very same settings is under way: that one is followed.
+        Otherwise nothing is started: the newest finished run of
         `experiment`, `system` and `seed` is shown, else that of `experiment`, else
         the newest of any, and the message says so.
     overrides : dict, optional
@@ -124,6 +128,8 @@ def run_or_attach(
     study_root : str, optional
         Folder of the study, for this process from now on; that around the
         working directory where left out.
+    job : str, optional
+        Id of a job to follow, or to show where it has ended; nothing is started then.
 
     Raises
     ------
@@ -133,12 +139,16 @@ def run_or_attach(
     use_study(study_root)
     root = contract.find_root()
     study.check_seed(seed)
-    if submit:
-        loaded = study.load(root)
-        system = launch.pick_system(loaded, system)
-        resolved = study.resolve(loaded, experiment, system, seed, overrides)
-        return _follow(launch.submit(resolved, root))
+    if job is not None:
+        return _follow(launch.find(job, root), f"job {job}, as asked for")
     loaded = study.load(root)
+    if submit:
+        choice = launch.pick_system(loaded, system)
+        resolved = study.resolve(loaded, experiment, choice.system, seed, overrides)
+        if found := launch.under_way(resolved, root):
+            return _follow(found, f"job {found.id} of the same settings was under way")
+        started = launch.submit(resolved, root)
+        return _follow(started, f"submitted by this notebook as job {started.id} on {choice}")
     loaded.experiment(experiment)
     if system != "auto":
         loaded.system(system)
@@ -162,8 +172,9 @@ def _attach(experiment: str, system: str | None, seed: int | None) -> RunView:
     return RunView(None, f"No finished run yet. Start one with: scalebook run {experiment}")
 
 
-def _follow(job: Job) -> RunView:
+def _follow(job: Job, message: str) -> RunView:
     """Show progress and curves until the job has ended; interrupting lets it go on."""
+    print(message)
     stem = str(job.stem)
     handle = display(bundle(theme.empty("Waiting for the first epoch.", f"Run {stem}")),
                      raw=True, display_id=True)  # fmt: skip
@@ -186,7 +197,7 @@ def _follow(job: Job) -> RunView:
     state = launch.watch(job, on_poll=redraw)
     if not state.finished:
         return RunView(None, f"Job {job.id} goes on; watch it with: scalebook watch {job.id}")
-    return RunView(launch.collect(job).files.stem, f"submitted by this notebook as job {job.id}")
+    return RunView(launch.collect(job).files.stem, message)
 
 
 def _recorded(stem: str) -> list[tuple[str, Any]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError
-from scalebook.launch import slurm_answers
+from scalebook.launch import SlurmJob
 from scalebook.train.settings import DatasetSettings
 
 #: Makes .venv anew: `make setup` alone leaves one be that it made before and others changed.
@@ -153,17 +152,20 @@ def _dataset() -> Answer:
 
 
 def _slurm() -> Answer:
-    if shutil.which("sbatch") is None:
+    try:
+        systems = study.load().systems
+    except ScalebookError:
+        systems = {}
+    try:
+        choice = SlurmJob.system_here(systems)
+    except ScalebookError as error:
+        return _lacks(str(error), "scontrol ping; where it is away, ask its administrator")
+    if choice is None:
         return _lacks(
-            "no sbatch: jobs run on this machine",
+            "none is set up: jobs run on this machine",
             f"use a cluster's login node, or here, as root: env/apt.sh slurm && {SMALL_CLUSTER}",
         )
-    if not slurm_answers():
-        return _lacks(
-            "installed, but no controller answers: jobs run on this machine",
-            f"ask its administrator (scontrol ping), or here, as root: {SMALL_CLUSTER}",
-        )
-    return _here(_first_line(["sbatch", "--version"]) + ", the controller answers")
+    return _here(f"{_first_line(['sbatch', '--version'])}, {choice}")
 
 
 def _browser() -> Answer:

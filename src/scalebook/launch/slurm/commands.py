@@ -59,13 +59,18 @@ class ControllerAway(ScalebookError):
 
 
 class NoSlurm(ControllerAway):
-    """There is no Slurm to ask: this machine has no commands, or no configuration."""
+    """There is no Slurm to ask from here, though there may be one: its configuration is gone."""
 
-    marks = (
-        "could not establish a configuration source",
+    marks: ClassVar[tuple[str, ...]] = (
         "unable to process configuration file",
         "failed to fetch config",
     )
+
+
+class NotInstalled(NoSlurm):
+    """No cluster is set up here: the machine has no commands of Slurm, or no configuration."""
+
+    marks = ("could not establish a configuration source",)
 
 
 class Ask(Protocol):
@@ -102,7 +107,7 @@ def ask(
 
     Raises
     ------
-    NoSlurm, ControllerAway
+    NotInstalled, NoSlurm, ControllerAway
         If nobody answered.
     SlurmError
         If Slurm refused; the message is Slurm's.
@@ -126,7 +131,7 @@ def ask(
     except subprocess.TimeoutExpired:
         raise ControllerAway(f"{argv[0]} had no answer after {timeout_s:g} s") from None
     except FileNotFoundError:
-        raise NoSlurm(f"{argv[0]} is not on this machine") from None
+        raise NotInstalled(f"{argv[0]} is not on this machine") from None
     except OSError as error:
         raise NoSlurm(f"{argv[0]} cannot be run ({error.strerror})") from None
     # sacct reports that the database is out of reach, and exits with 0.
@@ -137,7 +142,7 @@ def ask(
 
 def _failure(command: str, output: str) -> ScalebookError:
     """Error of the right kind for what a command complained about."""
-    kinds = (NoSlurm, NoAccounting, UnknownJob, ControllerAway)
+    kinds = (NotInstalled, NoSlurm, NoAccounting, UnknownJob, ControllerAway)
     kind = next((kind for kind in kinds if _is_about(kind, output)), SlurmError)
     if kind is NoSlurm:
         # Slurm lists where it looked, name services included.

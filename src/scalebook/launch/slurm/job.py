@@ -6,28 +6,20 @@ import contextlib
 import datetime as dt
 import fnmatch
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch.diagnose import diagnose
-from scalebook.launch.job import Job, JobState, job_folder
+from scalebook.launch.job import Choice, Job, JobState, job_folder
 from scalebook.launch.slurm import accounting, commands, states
 from scalebook.launch.slurm.commands import Ask
 from scalebook.launch.slurm.poller import Poller, shared
 from scalebook.launch.slurm.states import Run, Verdict, View
 from scalebook.launch.slurm.submit import Submission, submit
 from scalebook.study import System
-
-
-def slurm_answers() -> bool:
-    """Whether a Slurm controller answers on this machine."""
-    try:
-        shared().cluster_now()
-    except ScalebookError:
-        return False
-    return True
 
 
 def system_of(systems: Mapping[str, System], cluster: str | None) -> str | None:
@@ -58,6 +50,7 @@ class SlurmJob(Job):
     """
 
     launcher = "slurm"
+    required = ("slurm_id",)
     queues = True
 
     def __init__(
@@ -80,12 +73,27 @@ class SlurmJob(Job):
     # ----------------------------------------------------------------- submitting
 
     @classmethod
-    def system_here(cls, systems: Mapping[str, System]) -> str | None:
-        """The one that stands for the cluster whose controller answers."""
+    def system_here(cls, systems: Mapping[str, System]) -> Choice | None:
+        """The one that stands for the cluster whose controller answers.
+
+        Where a cluster is set up, this may be its login node: nothing trains here unasked.
+        """
+        remedy = "or name a system (--system local trains right here)"
         try:
-            return system_of(systems, shared().cluster_now())
-        except ScalebookError:
+            cluster = shared().cluster_now()
+        except commands.NotInstalled:
             return None
+        except ScalebookError as error:
+            raise ScalebookError(
+                f"--system auto: Slurm is set up on this machine, but does not answer ({error}): "
+                f"try again, {remedy}"
+            ) from None
+        if system := system_of(systems, cluster):
+            return Choice(system, f"Slurm's cluster {cluster} answers")
+        raise ScalebookError(
+            f"--system auto: Slurm's cluster {cluster} answers here, and no system of study.yaml "
+            f"stands for it: add one with launcher: slurm, {remedy}"
+        )
 
     @classmethod
     def submit(cls, resolved: dict[str, Any], root: Path, after: Sequence[Job] = ()) -> SlurmJob:
@@ -326,8 +334,11 @@ class SlurmJob(Job):
             return verdict
         files = self.files()
         if files is not None and run.ended is None:
-            with contextlib.suppress(OSError, ScalebookError):
-                contract.close_attempt(files.manifest, verdict.state.end, verdict.reason)
+            try:
+                with contextlib.suppress(ScalebookError):
+                    contract.close_attempt(files.manifest, verdict.state.end, verdict.reason)
+            except OSError:  # a full disk, perhaps: whoever looks next tries again
+                verdict = replace(verdict, settled=False)
         found = diagnose(self.printed(), verdict.state)
         # The run's own line names what to do itself.
         if found is None or (run.reason and run.reason in verdict.reason):
@@ -336,7 +347,7 @@ class SlurmJob(Job):
         cause = f"{found.cause}: " if verdict.state is JobState.FAILED else ""
         advice = found.advice.replace("--resume JOB", f"--resume {self.id}")
         reason = "; ".join(part for part in (verdict.reason, cause + advice) if part)
-        return Verdict(verdict.state, reason, settled=True)
+        return replace(verdict, reason=reason)
 
 
 def _numbers(after: Sequence[Job]) -> list[str]:

@@ -26,7 +26,7 @@ def chosen(loaded: study.Study) -> str:
     return "quick" if "quick" in loaded.experiments else next(iter(loaded.experiments))
 
 
-def ensure(root: Path, experiment: str, system: str) -> str:
+def ensure(root: Path, experiment: str) -> str:
     """Run `experiment` through notebook ``01_run`` unless a finished run of it exists.
 
     Where no data set is on disk, the official one is asked for once; without a
@@ -51,11 +51,14 @@ def ensure(root: Path, experiment: str, system: str) -> str:
             "notebooks/01_run.py: not there, so nothing can run through it: copy it from "
             f"Scalebook, or start the run with: scalebook run {experiment}"
         )
+    loaded = study.load(root)
+    choice = launch.pick_system(loaded)
+    _say(f"{experiment}: runs on {choice}")
     parameters = {
         "submit": True,
         "experiment": experiment,
-        "system": system,
-        "overrides": _overrides(root, study.load(root), experiment),
+        "system": choice.system,
+        "overrides": _overrides(root, loaded, experiment),
     }
     output = root / "_build" / "scalebook" / "first_run" / "01_run.ipynb"
     notebook = update.Notebook(source, output, output.with_suffix(".json"), parameters)
