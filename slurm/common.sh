@@ -45,6 +45,8 @@ slurm_id=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRA
 notes=.scalebook/jobs/$SCALEBOOK_JOB_ID
 export SCALEBOOK_JOB_ID SCALEBOOK_PROGRESS=$PWD/$notes/progress.json
 mkdir -p "$notes"
+# The attempt before is over, and how far it came is no news.
+echo '{"phase": "waiting"}' > "$SCALEBOOK_PROGRESS"
 
 # The commit that runs; the container need not have git.
 if commit=$(git rev-parse --verify HEAD 2>/dev/null); then

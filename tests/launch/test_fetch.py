@@ -148,7 +148,7 @@ def test_a_run_that_goes_on_there_is_waited_for_and_one_that_was_resumed_comes(s
 
 
 @needs_rsync
-@pytest.mark.parametrize("kind", ["csv", "steps", "manifests", "short"])
+@pytest.mark.parametrize("kind", ["csv", "steps", "manifests", "attempts", "short"])
 def test_a_damaged_run_is_left_whole(study_root, there, kind):
     stem = add_run(there / "study")
     good = add_run(there / "study", "fp16")
@@ -160,6 +160,9 @@ def test_a_damaged_run_is_left_whole(study_root, there, kind):
         path.write_bytes(b"\x1f\x8b" + os.urandom(64))
     elif kind == "manifests":
         (results / f"manifests/{stem}.json").write_text("{")
+    elif kind == "attempts":
+        manifest = results / f"manifests/{stem}.json"
+        contract.write_json(manifest, {**contract.read_json(manifest), "attempts": {}})
     else:
         rows = (results / f"csv/{stem}.csv").read_text().splitlines()[:-1]
         (results / f"csv/{stem}.csv").write_text("\n".join(rows) + "\n")

@@ -1,10 +1,12 @@
 """Jobs on this machine: they outlive their submitter, are found again, and end whole."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -12,12 +14,12 @@ from click.testing import CliRunner
 from tqdm import tqdm
 from waiting import PATIENCE_S, wait_until
 
-from scalebook import contract, launch, results, study
+from scalebook import contract, launch, live, results, study
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import JobState, Progress
-from scalebook.launch.local import failure_line
-from scalebook.launch.watch import bar_format, describe
+from scalebook.launch.local import LocalJob, failure_line
+from scalebook.launch.watch import bar_format, describe, describe_briefly
 
 SMALL = {
     "dataset": "synthetic",
@@ -251,6 +253,61 @@ def test_progress_counts_steps_within_epochs():
     stopped = Progress("train", 2, 4, 5, 10, remaining_s=60.0)
     assert describe(stopped, JobState.CANCELLED) == "cancelled, epoch 2/4"
     assert describe(stopped, JobState.CANCELLED, "cancelled") == "cancelled, epoch 2/4"
+
+
+def test_a_run_that_reports_nothing_is_not_said_to_go_on(study_root):
+    job = LocalJob(LocalJob.new_folder(resolved(epochs=4), study_root).name, study_root)
+    state = {"phase": "train", "epoch": 2, "epochs": 4, "step": 5, "steps": 10, "images_per_s": 9}
+    contract.write_json(job.folder / "progress.json", state)
+    assert describe(job.progress()).endswith("9 images/s, 0:44 left")
+    before = time.time() - 125
+    os.utime(job.folder / "progress.json", (before, before))
+    assert describe(job.progress()) == "epoch 2/4, no progress reported for 2:05"
+    assert "silent 2:05" in describe_briefly(job.progress())
+    assert describe(job.progress(), JobState.FAILED) == "failed, epoch 2/4, 9 images/s"
+    # An attempt that waits to begin anew has come nowhere.
+    assert describe(job.progress(), JobState.PENDING, "requeued") == "pending (requeued)"
+
+
+def test_what_ends_a_job_after_its_run_completed_changes_nothing(study_root):
+    job = LocalJob(LocalJob.new_folder(resolved(), study_root).name, study_root)
+    path = contract.RunFiles(study_root / "results/local", str(job.stem)).manifest
+    contract.write_json(path, {"attempts": [{"ended": "completed"}]})
+    job.finish(JobState.FAILED, "killed by signal 10 (SIGUSR1)", -10)
+    assert job.state() is JobState.COMPLETED
+    assert job.reason() == "killed by signal 10 (SIGUSR1), after its training had completed"
+
+
+def test_a_manifest_that_could_not_be_closed_is_closed_at_the_next_look(study_root, monkeypatch):
+    job = LocalJob(LocalJob.new_folder(resolved(), study_root).name, study_root)
+    path = contract.RunFiles(study_root / "results/local", str(job.stem)).manifest
+    contract.write_json(path, {"attempts": [{"ended": None}]})
+    with monkeypatch.context() as full:
+        full.setattr(contract, "close_attempt", no_space)
+        job.finish(JobState.FAILED, "No space left on device", 1)
+    assert ended(job) is None
+    assert job.state() is JobState.FAILED
+    assert ended(job) == "failed" and job.reason() == "No space left on device"
+
+
+def no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.slow
+def test_a_notebook_that_lost_its_kernel_finds_its_job_again(study_root, monkeypatch):
+    settings = {**SMALL, "world_size": 1, "epochs": 400}
+    monkeypatch.setattr(launch, "watch", lambda job, on_poll: job.state())
+    first = live.run_or_attach("quick", submit=True, overrides=settings)
+    (job,) = launch.jobs()
+    again = live.run_or_attach("quick", submit=True, overrides=settings)
+    named = live.run_or_attach("quick", job=job.id)
+    assert [one.id for one in launch.jobs()] == [job.id]
+    for view in (first, again, named):
+        assert f"scalebook watch {job.id}" in view.message
+    job.cancel()
+    with pytest.raises(ScalebookError, match="cancelled"):
+        live.run_or_attach("quick", job=job.id)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,18 @@
 """Jobs of Slurm against a made-up Slurm: submitting, gentle polling, and telling the truth."""
 
 import datetime as dt
+import errno
 import json
+import os
+import re
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
-from scalebook import contract, launch, study
+from scalebook import contract, launch, live, study
+from scalebook.cli import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import JobState
 from scalebook.launch.slurm import commands, poller
@@ -311,6 +316,43 @@ def test_cancel_asks_slurm_once_and_never_for_a_finished_job(job, slurm):
 # --------------------------------------------------------------------------- telling
 
 
+def test_a_manifest_that_could_not_be_closed_is_closed_at_the_next_look(
+    job, slurm, clock, monkeypatch
+):
+    path = manifest(job, None)
+    slurm.ended("17", "FAILED", "1:0")
+    with monkeypatch.context() as full:
+        full.setattr(contract, "write_json", disk_full(contract.write_json, path))
+        assert job.state() is JobState.FAILED
+    assert contract.read_json(path)["attempts"][-1]["ended"] is None
+    clock.now += 60
+    assert SlurmJob(job.id, job.root, job.poller, slurm).state() is JobState.FAILED
+    assert contract.read_json(path)["attempts"][-1]["ended"] == "failed"
+
+
+def disk_full(write, path):
+    """Writing JSON while the disk of one file is full."""
+
+    def write_json(target, value):
+        if target == path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(target, value)
+
+    return write_json
+
+
+def test_notes_that_name_no_job_are_one_line_about_that_job(study_root, slurm, capsys):
+    noted(study_root, "17")
+    noted(study_root, "18")
+    for number, name in (("17", "job.json"), ("18", "resolved.json")):
+        path = study_root / f".scalebook/jobs/{number}/{name}"
+        contract.write_json(path, {"launcher": "slurm"})
+    done = CliRunner().invoke(main, ["status"])
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert "job 17: its job.json holds no slurm_id" in done.output
+    assert "job 18: its resolved.json holds no 'layout'" in done.output
+
+
 def test_progress_comes_from_the_csv_where_no_other_word_comes_back(job):
     path = manifest(job, None)
     table = contract.RunFiles(path.parent.parent, str(job.stem)).csv
@@ -512,16 +554,56 @@ def test_without_slurm_a_submission_says_what_to_do(study_root, monkeypatch):
     monkeypatch.setattr(poller, "_POLLERS", {})
     with pytest.raises(UsageError, match="--system local"):
         launch.submit(resolved())
-    assert launch.pick_system(study.load()) == "local"
-    assert not launch.slurm_answers()
+    monkeypatch.delenv("SLURM_CONF")
+    monkeypatch.setenv("PATH", str(study_root))
+    choice = launch.pick_system(study.load())
+    assert str(choice) == "system local (no Slurm on this machine)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("Unable to contact slurm controller (connect failure)", "does not answer (Unable to"),
+        ("SLURM_CONF", "does not answer (SLURM_CONF names no file)"),
+        ("", "cluster fake answers here, and no system"),
+    ],
+)
+def test_where_slurm_is_set_up_nothing_trains_here_unasked(
+    study_root, sbatch, monkeypatch, answer, message
+):
+    text = (study_root / "study.yaml").read_text()
+    none = text.replace(
+        "magic-castle: {launcher: slurm}", "magic-castle: {launcher: slurm, cluster: x}"
+    )
+    assert none != text
+    (study_root / "study.yaml").write_text(none)
+    if answer == "SLURM_CONF":
+        monkeypatch.setenv("SLURM_CONF", str(study_root / "gone.conf"))
+    elif answer:
+        scontrol = study_root / "away" / "scontrol"
+        scontrol.parent.mkdir()
+        scontrol.write_text(f"#!/bin/sh\necho 'scontrol: error: {answer}' >&2; exit 1\n")
+        scontrol.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(ScalebookError, match=re.escape(message)) as caught:
+        launch.pick_system(study.load())
+    assert "--system local trains right here" in str(caught.value)
+    for command in (["submit", "quick"], ["run", "quick"], ["run", "--all", "--dry-run"]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1 and message in done.output
+    with pytest.raises(ScalebookError, match=re.escape(message)):
+        live.run_or_attach("quick", submit=True)
+    assert not launch.jobs(study_root)
+    assert launch.pick_system(study.load(), "local").system == "local"
 
 
 def test_auto_is_the_system_of_the_cluster_that_answers(study_root, sbatch):
-    assert launch.pick_system(study.load()) == "magic-castle"
-    assert launch.pick_system(study.load(), "local") == "local"
+    choice = launch.pick_system(study.load())
+    assert str(choice) == "system magic-castle (Slurm's cluster fake answers)"
+    assert launch.pick_system(study.load(), "local").system == "local"
     text = (study_root / "study.yaml").read_text().replace("mini-open-*", "fa*e")
     (study_root / "study.yaml").write_text(text)
-    assert launch.pick_system(study.load()) == "mini-open"
+    assert launch.pick_system(study.load()).system == "mini-open"
 
 
 def test_the_command_line_tells_a_refusal_in_one_line(study_root, sbatch, tmp_path):

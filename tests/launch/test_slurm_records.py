@@ -216,9 +216,13 @@ def test_the_runs_own_words_beat_an_exit_status():
     assert (verdict.state, verdict.reason) == (JobState.FAILED, "data/: no data set")
     stopped = judged(recording("failed"), Run("timeout", "stopped before the time limit"))
     assert stopped.state is JobState.TIMEOUT
-    lost = judged(recording("node-lost"), Run("completed"))
-    assert lost.state is JobState.NODE_FAIL
-    assert "after its training had completed" in lost.reason
+
+
+@pytest.mark.parametrize("name", ["node-lost", "failed", "cancelled", "time-limit"])
+def test_a_run_that_completed_is_completed_however_its_job_ended(name):
+    ended = judged(recording(name), Run("completed"))
+    assert (ended.state, ended.settled) == (JobState.COMPLETED, True)
+    assert "after its training had completed" in ended.reason
 
 
 def test_a_run_that_was_not_requeued_ran_out_of_time():

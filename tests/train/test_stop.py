@@ -342,6 +342,17 @@ def test_two_ranks_go_on_within_the_epoch(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_time_limit_that_comes_after_the_end_changes_nothing(tmp_path):
+    helpers.study(tmp_path, epochs=1)
+    (process,) = helpers.start_ranks(tmp_path, 1, SCALEBOOK_JOB_ID="8")
+    path = tmp_path / "results/local/manifests/tiny_8_1cpu_8.json"
+    wait_until(lambda: path.is_file() and helpers.last_attempt(tmp_path)["ended"] == "completed")
+    while process.poll() is None:
+        process.send_signal(USR1)
+    assert helpers.finish([process])[0][0] == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number,status", [(USR1, 75), (TERM, 1)])
 def test_all_is_written_when_the_first_rank_exits(tmp_path, number, status):
     """As under ``srun --kill-on-bad-exit``: the first exit is the end of the others."""

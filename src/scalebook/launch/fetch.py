@@ -143,7 +143,9 @@ class _Arrival:
             return
         manifest = f"{folder}manifests/{stem}.json"
         document = _document(self._stage / manifest)
-        last = (document.get("attempts") or [{}])[-1] if document else {"ended": "unknown"}
+        if document is not None and not self._can_be_read(manifest):
+            return
+        last = (contract.attempts_of(document) or [{}])[-1] if document else {"ended": "unknown"}
         if not last.get("ended") or self._changing & set(names):
             self._fetched.running.append(stem)
             return
@@ -170,18 +172,22 @@ class _Arrival:
         self, folder: str, stem: str, names: list[str], document: dict[str, Any] | None
     ) -> bool:
         """Whether each file can be read, and a completed run is whole."""
-        for name in names:
-            try:
-                check_file(self._stage / name, f"results/{name}", foreign=document is None)
-            except ScalebookError as error:
-                self._leave(name, str(error).removeprefix(f"results/{name}").lstrip(": ,"))
-                return False
+        if not all(self._can_be_read(name, foreign=document is None) for name in names):
+            return False
         if document is None or document["attempts"][-1]["ended"] != "completed":
             return True
         try:
             check_run(RunFiles(self._stage / folder, stem), f"results/{folder}".rstrip("/"))
         except ScalebookError as error:
             self._leave(f"{folder}manifests/{stem}.json", f"the run is not whole: {error}")
+            return False
+        return True
+
+    def _can_be_read(self, name: str, foreign: bool = False) -> bool:
+        try:
+            check_file(self._stage / name, f"results/{name}", foreign)
+        except ScalebookError as error:
+            self._leave(name, str(error).removeprefix(f"results/{name}").lstrip(": ,"))
             return False
         return True
 
@@ -204,7 +210,7 @@ def _continues(here: dict[str, Any] | None, there: dict[str, Any] | None) -> boo
         return False
     if here["run_uuid"] != there.get("run_uuid"):
         return False
-    before, after = here.get("attempts") or [], there.get("attempts") or []
+    before, after = contract.attempts_of(here), contract.attempts_of(there)
     if before and before[-1].get("ended") == "completed":
         return False
     closed = [attempt for attempt in before if attempt.get("ended")]

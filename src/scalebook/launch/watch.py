@@ -47,6 +47,17 @@ def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None =
         bar.close()
 
 
+#: A run that writes nothing for longer is no longer believed to go on at its rate.
+SILENCE_S = 30.0
+
+
+def _silence(progress: Progress, state: JobState) -> str:
+    """How long a running job has reported nothing, where that is long; else empty."""
+    if state.finished or (progress.silent_s or 0.0) < SILENCE_S:
+        return ""
+    return f"no progress reported for {_clock(progress.silent_s or 0.0)}"
+
+
 def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str = "") -> str:
     """One line: state and why, phase, epoch, images/s, accuracy, time left.
 
@@ -54,21 +65,26 @@ def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str
     """
     reason = printable(reason)
     parts = [state.value if reason in ("", state.value) else f"{state.value} ({reason})"]
+    if state is JobState.PENDING:  # what there is of progress is of an attempt before
+        return parts[0]
     if state is JobState.RUNNING:
         parts = [reason] if reason else []
     if progress.epoch and state is not JobState.COMPLETED:
         parts.append(f"epoch {progress.epoch}/{progress.epochs}")
     elif state is JobState.RUNNING:
         parts.append("preparing data" if progress.phase == "data" else "starting")
-    if state in (JobState.PENDING, JobState.SUSPENDED):
+    if state is JobState.SUSPENDED:
         return ", ".join(parts)
     if progress.phase == "validate" and not state.finished:
         parts.append("validating")
-    if progress.images_per_s:
+    silence = _silence(progress, state)
+    if progress.images_per_s and not silence:
         parts.append(f"{progress.images_per_s:,.0f} images/s")
     if progress.val_acc is not None:
         parts.append(f"accuracy {progress.val_acc:.1f} %")
-    if progress.remaining_s is not None and not state.finished:
+    if silence:
+        parts.append(silence)
+    elif progress.remaining_s is not None and not state.finished:
         parts.append(f"{_clock(progress.remaining_s)} left")
     return ", ".join(parts)
 
@@ -78,6 +94,8 @@ def describe_briefly(progress: Progress, state: JobState = JobState.RUNNING) -> 
     if state is not JobState.RUNNING or not progress.epoch:
         return describe(Progress(phase=progress.phase), state)
     parts = [f"{progress.epoch}/{progress.epochs}"]
+    if _silence(progress, state):
+        return f"{parts[0]}, silent {_clock(progress.silent_s or 0.0)}"
     if progress.images_per_s:
         parts.append(f"{progress.images_per_s:,.0f}/s")
     if progress.val_acc is not None:
@@ -113,6 +131,13 @@ def bar_format(name: str, progress: Progress, state: JobState, reason: str, colu
     return form + text.replace("{", "{{").replace("}", "}}")
 
 
+def _fraction(progress: Progress, state: JobState) -> float:
+    """Share of the training that this attempt has behind it."""
+    if state is JobState.PENDING:
+        return 0.0
+    return 1.0 if state is JobState.COMPLETED else progress.fraction
+
+
 def _columns() -> int:
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
@@ -133,8 +158,7 @@ class _TerminalBar:
         if self._bar is None:
             self._print_change(progress, state, reason)
             return
-        done = 100.0 if state is JobState.COMPLETED else 100.0 * progress.fraction
-        self._bar.n = round(done, 1)
+        self._bar.n = round(100 * _fraction(progress, state), 1)
         self._bar.ncols = _columns()
         # tqdm would put a comma before a postfix.
         self._bar.bar_format = bar_format(
@@ -147,7 +171,7 @@ class _TerminalBar:
         # The expected start, after the semicolon, is estimated anew all the time: no change.
         line = f"{state.value} {reason.partition(';')[0]}"
         if not state.finished:
-            line += f" epoch {progress.epoch}"
+            line += f" epoch {progress.epoch} {bool(_silence(progress, state))}"
         if line != self._line:
             text = describe(progress, state, reason)
             print(f"{self._experiment}: {text}", file=sys.stderr, flush=True)
@@ -179,7 +203,7 @@ class _NotebookBar:
 
     def show(self, progress: Progress, state: JobState, reason: str) -> None:
         experiment = self._job.resolved["experiment"]
-        done = 1.0 if state is JobState.COMPLETED else progress.fraction
+        done = _fraction(progress, state)
         text = f"{experiment}: {describe(progress, state, reason)}"
         self._handle.update(
             {

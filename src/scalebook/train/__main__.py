@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             os._exit(status)
         return status
     finally:
+        stop.ignore_time_limit()
         if attempt.checkpoints:
             attempt.checkpoints.unlock()
     distributed.leave(ranks)

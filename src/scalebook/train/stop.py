@@ -73,6 +73,13 @@ def listen(early: bool = False) -> None:
             signal.signal(number, _note)
 
 
+def ignore_time_limit() -> None:
+    """Be deaf to the signal before a time limit: Python on its way out would die of it."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _TIME_LIMIT:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def requested() -> str | None:
     """``"cancelled"``, ``"interrupted"`` or ``"timeout"`` once asked to stop, else None."""
     return _requested

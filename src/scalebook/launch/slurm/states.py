@@ -283,8 +283,8 @@ def _against_run(verdict: Verdict, view: View, run: Run, now: dt.datetime) -> Ve
         return verdict
     if verdict.state is not JobState.COMPLETED:
         if run.ended == "completed":
-            reason = verdict.reason or verdict.state.value
-            return replace(verdict, reason=f"{reason}, after its training had completed")
+            reason = f"{verdict.reason or verdict.state.value}, after its training had completed"
+            return replace(verdict, state=JobState.COMPLETED, reason=reason)
         if verdict.state is JobState.FAILED and run.ended:
             # The run's own line tells more than an exit status does.
             state = JobState.TIMEOUT if run.ended == "timeout" else verdict.state
