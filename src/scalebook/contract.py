@@ -428,10 +428,9 @@ def utc_now() -> str:
 
 
 def attempts_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """Attempts that a manifest holds, oldest first; none where that part of it is damaged."""
+    """Attempts that a manifest holds, oldest first; what is damaged there is left out."""
     found = manifest.get("attempts")
-    whole = isinstance(found, list) and all(isinstance(one, dict) for one in found)
-    return found if found and whole else []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def close_attempt(manifest: Path, ended: str, reason: str = "") -> bool:
