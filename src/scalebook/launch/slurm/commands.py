@@ -144,9 +144,9 @@ def _failure(command: str, output: str) -> ScalebookError:
     """Error of the right kind for what a command complained about."""
     kinds = (NotInstalled, NoSlurm, NoAccounting, UnknownJob, ControllerAway)
     kind = next((kind for kind in kinds if _is_about(kind, output)), SlurmError)
-    if kind is NoSlurm:
+    if issubclass(kind, NoSlurm):
         # Slurm lists where it looked, name services included.
-        return NoSlurm("Slurm finds no configuration of a cluster")
+        return kind("Slurm finds no configuration of a cluster")
     return kind(complaint(output) or f"{command} failed without a word")
 
 
