@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from scalebook.contract import ScalebookError
 from scalebook.publish.notebooks import dependencies, execute, update
@@ -190,6 +192,19 @@ def test_a_kernel_that_does_not_come_up_is_tried_again_before_any_cell_ran(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("variable", ["JUPYTER_PATH", "JUPYTER_DATA_DIR"])
+def test_a_kernel_that_somebody_installed_is_not_taken(tmp_path, monkeypatch, variable):
+    installed = tmp_path / "kernels/python3"
+    installed.mkdir(parents=True)
+    spec = {"argv": ["/nowhere/python", "-f", "{connection_file}"], "display_name": "Mine"}
+    (installed / "kernel.json").write_text(json.dumps({**spec, "language": "python"}))
+    monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    (tmp_path / "a.py").write_text("# %%\nimport sys\n\nprint(sys.executable)\n")
+    assert execute.execute(tmp_path / "a.py", tmp_path / "a.ipynb", {}, PATIENCE_S) is None
+    assert sys.executable in (tmp_path / "a.ipynb").read_text()
+
+
 def test_the_book_never_lets_a_notebook_submit(root):
     (root / "notebooks" / "submits.py").write_text(
         "# %%\nfrom scalebook import launch, study\n"

@@ -18,12 +18,24 @@ import click
 import jupytext
 import nbformat
 import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.inspection import _infer_parameters
 from traitlets.config import Config
 
 #: Seconds a kernel may take to come up.
 START_TIMEOUT = 60
+
+
+class OwnKernel(AsyncKernelManager):
+    """Kernel of this interpreter, whatever kernels somebody has installed under its name."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How it is started."""
+        return KernelSpec(**get_kernel_dict())
 
 
 def read_source(path: Path) -> nbformat.NotebookNode:
@@ -96,7 +108,7 @@ def _run(
     try:
         papermill.execute_notebook(
             prepared, raw, parameters, kernel_name="python3", progress_bar=False, cwd=folder,
-            execution_timeout=timeout, start_timeout=START_TIMEOUT, config=_sockets(raw.parent),
+            execution_timeout=timeout, start_timeout=START_TIMEOUT, config=_kernel(raw.parent),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         message = click.unstyle(f"{error.ename}: {error.evalue}")
@@ -108,15 +120,16 @@ def _run(
     return None
 
 
-def _sockets(folder: Path) -> Config:
-    """Talk to the kernel over sockets in a folder of its own where their paths fit.
+def _kernel(folder: Path) -> Config:
+    """Start `OwnKernel`, and talk to it over sockets in a folder of its own where they fit.
 
     Ports are picked free and bound later; kernels that start at the same moment on one
     machine can pick the same, and then wait for each other's answers.
     """
     path = str(folder / "k")
     fits = os.name == "posix" and len(path.encode()) < 90  # of 107, for what zmq appends
-    return Config({"KernelManager": {"transport": "ipc", "ip": path}} if fits else {})
+    manager = {"KernelManager": {"transport": "ipc", "ip": path}} if fits else {}
+    return Config({"NotebookClient": {"kernel_manager_class": OwnKernel}, **manager})
 
 
 def one_line(text: str, limit: int = 300) -> str:

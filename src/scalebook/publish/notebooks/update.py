@@ -300,7 +300,6 @@ def _environment(root: Path, scratch: Path, may_submit: bool) -> dict[str, str]:
         "PLOTLY_RENDERER": "plotly_mimetype",
         "IPYTHONDIR": str(scratch / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
-        "JUPYTER_PREFER_ENV_PATH": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "PYTHONHASHSEED": "0",
     }
