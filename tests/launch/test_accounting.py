@@ -100,12 +100,14 @@ def test_all_attempts_and_steps_are_kept_without_names(study_root):
         ("cancelled", "3", ["CANCELLED", "CANCELLED", "CANCELLED"]),
         ("derived", "4", ["COMPLETED", "COMPLETED", "FAILED"]),
         ("array", "5_3", ["COMPLETED"] * 3),
+        ("heterogeneous", "1", ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED", "COMPLETED"]),
     ],
 )
 def test_states_are_slurms_without_the_one_who_cancelled(study_root, name, number, states):
     job = FakeJob(study_root, [number]).leave()
     kept = rows(record(job, asked=answers(recorded(name))).path)
     assert [row["State"] for row in kept] == states
+    check_file(job.files().sacct, "x")
 
 
 def test_a_job_name_that_could_be_a_path_or_break_the_line_is_left_out(study_root):

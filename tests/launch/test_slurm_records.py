@@ -55,6 +55,9 @@ ENDED = {
     "array-cancelled": (JobState.CANCELLED, "before it started"),
     "time-limit": (JobState.TIMEOUT, "reached its time limit of 00:01:00"),
     "node-lost": (JobState.NODE_FAIL, "a node was lost"),
+    "heterogeneous": (JobState.COMPLETED, ""),
+    "heterogeneous-first-failed": (JobState.FAILED, "step 0 ended with exit status 7"),
+    "heterogeneous-second-failed": (JobState.FAILED, "step 0 ended with exit status 7"),
 }
 
 
@@ -64,7 +67,7 @@ def test_every_end_is_told_while_and_after_the_controller_remembers_it(event, fo
     view = recording(event)
     if forgotten:
         view = View(None, view.attempts, None)
-    run = COMPLETED if event == "completed" else Run()
+    run = COMPLETED if event in ("completed", "heterogeneous") else Run()
     verdict = judged(view, run)
     state, words = ENDED[event]
     assert verdict.state is state
@@ -82,6 +85,8 @@ def test_every_end_is_told_while_and_after_the_controller_remembers_it(event, fo
         ("step-out-of-memory", JobState.OUT_OF_MEMORY, "memory"),
         ("cancelled", JobState.CANCELLED, ""),
         ("time-limit", JobState.TIMEOUT, "time limit of 00:01:00"),
+        ("heterogeneous-first-failed", JobState.FAILED, "a step ended with exit status 7"),
+        ("heterogeneous-second-failed", JobState.FAILED, "a step ended with exit status 7"),
     ],
 )
 def test_the_controller_tells_the_end_where_there_is_no_accounting(event, state, words):
@@ -94,6 +99,7 @@ def test_the_controller_tells_the_end_where_there_is_no_accounting(event, state,
 
 ALIVE = {
     "running": (JobState.RUNNING, ""),
+    "heterogeneous-running": (JobState.RUNNING, ""),
     "requeued-running": (JobState.RUNNING, ""),
     "array-running": (JobState.PENDING, "other tasks of its array (JobArrayTaskLimit)"),
     "suspended": (JobState.SUSPENDED, "suspended it"),
@@ -120,6 +126,16 @@ def test_a_living_job_says_why_it_waits(event):
     assert verdict.state is state
     assert words in verdict.reason
     assert not verdict.settled
+
+
+def test_a_part_of_a_heterogeneous_job_is_no_attempt_of_its_own():
+    lines = read("heterogeneous-first-failed", "sacct")
+    again = "3+0|3|REQUEUED|0:0|0:0|||N/A|\n3+1|4|REQUEUED|0:0|0:0|||N/A|\n" + lines
+    [(job, attempts)] = records.parse_sacct(again).items()
+    assert (job, [one.state for one in attempts]) == ("3", ["REQUEUED", "COMPLETED"])
+    assert [step.name for step in attempts[-1].steps] == ["batch", "0", "1"]
+    lost = lines.replace("3+1|4|COMPLETED", "3+1|4|NODE_FAIL")
+    assert records.parse_sacct(lost)["3"][-1].state == "NODE_FAIL"
 
 
 def test_a_requeued_job_goes_on_saying_so_while_it_waits_for_nodes():

@@ -117,6 +117,24 @@ def ends(recorder: Recorder) -> None:
     r.keep("time-limit", late)
 
 
+def heterogeneous(recorder: Recorder) -> None:
+    """Jobs of two parts, ``17+0`` and ``17+1``, of which one may fail."""
+    r = recorder
+    fails = "srun --het-group={} sh -c 'exit 7'; srun --het-group={} sleep 1; exit 0"
+    for event, body in (
+        ("heterogeneous", "srun --het-group=0,1 sleep 1"),
+        ("heterogeneous-first-failed", fails.format(0, 1)),
+        ("heterogeneous-second-failed", fails.format(1, 0)),
+    ):
+        job = r.submit(f"#SBATCH hetjob\n{body}")
+        if event == "heterogeneous":
+            r.until(job, "|RUNNING|")
+            r.keep("heterogeneous-running", job)
+        r.until(job, "|COMPLETED|", "|FAILED|")
+        time.sleep(2)
+        r.keep(event, job)
+
+
 def waits(recorder: Recorder) -> None:
     """Jobs that wait, for every common reason."""
     r = recorder
@@ -222,11 +240,14 @@ def main() -> None:
     with MiniCluster(name="record", owned=True) as cluster:
         recorder = Recorder(cluster)
         ends(recorder)
+        heterogeneous(recorder)
         waits(recorder)
         interruptions(recorder)
         refusals(recorder)
     with MiniCluster(name="record", owned=True, accounting=False) as cluster:
-        ends(Recorder(cluster, ".no-accounting"))
+        recorder = Recorder(cluster, ".no-accounting")
+        ends(recorder)
+        heterogeneous(recorder)
     (HERE / "complaints.json").write_text(json.dumps(complaints, indent=2, sort_keys=True) + "\n")
 
 

@@ -127,6 +127,7 @@ def _of_job(
     ours = False
     for row in rows:
         number, _, step = row["JobID"].partition(".")
+        number = number.partition("+")[0]  # a part of a heterogeneous job
         if number not in numbers or (cluster and row[_CLUSTER] != cluster):
             continue
         if not step:
@@ -159,7 +160,12 @@ def _cleaned(column: str, cell: str) -> str:
 
 def _final(rows: list[dict[str, str]]) -> bool:
     """Whether nothing of the last attempt is open; earlier ones may end as ``REQUEUED``."""
-    last = max(index for index, row in enumerate(rows) if "." not in row["JobID"])
+    whole = ("", "0")  # its other parts follow the first
+    last = max(
+        index
+        for index, row in enumerate(rows)
+        if "." not in row["JobID"] and row["JobID"].partition("+")[2] in whole
+    )
     return all(row["State"].split(" ")[0] not in _OPEN for row in rows[last:])
 
 

@@ -107,6 +107,7 @@ def parse_squeue(text: str) -> dict[str, Queued]:
         if len(cells) != 7:
             continue
         job, raw, state, reason, start, end, _ = (cell.strip() for cell in cells)
+        job = job.removesuffix("+0")  # the parts of a heterogeneous job go together
         if _JOB.fullmatch(job):
             times = parse_time(start), parse_time(end)
             found[job] = Queued(job, raw, _state(state), reason, *times)
@@ -116,14 +117,16 @@ def parse_squeue(text: str) -> dict[str, Queued]:
 # --------------------------------------------------------------------------- sacct
 
 _JOB = re.compile(r"\d+(_\d+)?")
-_STEP = re.compile(r"(?P<job>\d+(?:_(?:\d+|\[[^\]]*\]))?)(?:\+\d+)?(?:\.(?P<step>.+))?")
+_STEP = re.compile(r"(?P<job>\d+(?:_(?:\d+|\[[^\]]*\]))?)(?:\+(?P<part>\d+))?(?:\.(?P<step>.+))?")
 
 
 def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
     """Attempts by job, oldest first, from lines of `commands.ACCOUNTING_FIELDS`.
 
     Tasks of an array that never started share one line (``17_[2-3]``). It goes on naming tasks
-    that have started since: those have lines of their own, and it says nothing of them.
+    that have started since: those have lines of their own, and it says nothing of them. An attempt
+    of a heterogeneous job (``17+0``, ``17+1``) is one, with the steps of all parts; it is worth as
+    much as the first part that did not complete.
     """
     found: dict[str, list[Attempt]] = {}
     together: dict[str, Attempt] = {}
@@ -150,13 +153,23 @@ def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
             end=parse_time(end),
             limit=limit,
         )
-        if _JOB.fullmatch(attempt.job):
+        if int(match["part"] or 0) and attempt.job in found:
+            found[attempt.job][-1] = _with_part(found[attempt.job][-1], attempt)
+        elif _JOB.fullmatch(attempt.job):
             found.setdefault(attempt.job, []).append(attempt)
         else:
             together.update({job: replace(attempt, job=job) for job in _tasks(attempt.job)})
     for job, attempt in together.items():
         found.setdefault(job, [attempt])
     return {job: tuple(attempts) for job, attempts in found.items()}
+
+
+def _with_part(whole: Attempt, part: Attempt) -> Attempt:
+    """An attempt with a further part of its heterogeneous job."""
+    if whole.state != "COMPLETED":
+        return whole
+    derived = whole.derived if whole.derived.failed else part.derived
+    return replace(whole, state=part.state, exit=part.exit, derived=derived)
 
 
 def _tasks(job: str) -> Iterator[str]:
@@ -174,29 +187,36 @@ def _tasks(job: str) -> Iterator[str]:
 
 
 def parse_scontrol_job(text: str) -> Shown | None:
-    """The first job in an answer; None where there is none.
-
-    The answer is read line by line: a person's own text, such as the job's name, is on lines of
-    its own and cannot pass for the state.
-    """
-    values: dict[str, str] = {}
-    for line in text.splitlines()[1:]:
-        if re.match(r"\s+(JobName|Comment|Command|WorkDir|Std\w+|\w+Comment)=", line):
-            continue
-        if line.startswith("JobId="):
-            break
-        for key, value in re.findall(r"(\w+)=(.*?)(?=\s+\w+=|\s*$)", line):
-            values.setdefault(key, value)
+    """The first job in an answer, with the steps of all its parts; None where there is none."""
+    first, *others = text.split("\nJobId=")
+    values = _values(first)
     if "JobState" not in values:
         return None
+    parts = [values, *(_values(other) for other in others if "HetJobId=" in other)]
+    derived = [parse_exit(part.get("DerivedExitCode", "")) for part in parts]
     return Shown(
         state=_state(values["JobState"]),
         exit=parse_exit(values.get("ExitCode", "")),
-        derived=parse_exit(values.get("DerivedExitCode", "")),
+        derived=next((one for one in derived if one.failed), Exit()),
         restarts=int(values.get("Restarts", "0") or 0),
         end=parse_time(values.get("EndTime", "")),
         limit=values.get("TimeLimit", ""),
     )
+
+
+def _values(shown: str) -> dict[str, str]:
+    """What ``scontrol show job`` shows of one job.
+
+    It is read line by line: a person's own text, such as the job's name, is on lines of its own
+    and cannot pass for the state.
+    """
+    values: dict[str, str] = {}
+    for line in shown.splitlines()[1:]:
+        if re.match(r"\s+(JobName|Comment|Command|WorkDir|Std\w+|\w+Comment)=", line):
+            continue
+        for key, value in re.findall(r"(\w+)=(.*?)(?=\s+\w+=|\s*$)", line):
+            values.setdefault(key, value)
+    return values
 
 
 def parse_cluster(text: str) -> str | None:
