@@ -14,6 +14,7 @@ from waiting import PATIENCE_S, wait_until
 from scalebook import contract, launch, study
 from scalebook.contract import ScalebookError
 from scalebook.launch import JobState
+from scalebook.project import doctor
 
 pytestmark = pytest.mark.slurm
 
@@ -73,6 +74,11 @@ def test_a_cancelled_run_is_resumed_in_the_same_csv(root):
     again.cancel()
     assert again.wait(PATIENCE_S) is JobState.CANCELLED
     assert len(contract.read_json(again.files().manifest)["attempts"]) == 2
+
+
+def test_the_doctor_shows_how_long_a_cancelled_job_has(root):
+    [slurm] = [check for check in doctor.examine() if check.name == "Slurm"]
+    assert slurm.here and "has 5 sec (KillWait) to write its checkpoint" in slurm.found, slurm
 
 
 def test_an_array_runs_one_task_after_the_other(root):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from scalebook import contract, study
 from scalebook.contract import ScalebookError
 from scalebook.launch import SlurmJob
+from scalebook.launch.slurm import commands, records
 from scalebook.train.settings import DatasetSettings
 
 #: Makes .venv anew: `make setup` alone leaves one be that it made before and others changed.
@@ -158,6 +159,7 @@ def _slurm() -> Answer:
         systems = {}
     try:
         choice = SlurmJob.system_here(systems)
+        settings = commands.ask(commands.scontrol_config()) if choice else ""
     except ScalebookError as error:
         return _lacks(str(error), "scontrol ping; where it is away, ask its administrator")
     if choice is None:
@@ -165,7 +167,11 @@ def _slurm() -> Answer:
             "none is set up: jobs run on this machine",
             f"use a cluster's login node, or here, as root: env/apt.sh slurm && {SMALL_CLUSTER}",
         )
-    return _here(f"{_first_line(['sbatch', '--version'])}, {choice}")
+    kill_wait = records.parse_setting(settings, "KillWait")
+    return _here(
+        f"{_first_line(['sbatch', '--version'])}, {choice}; a job that is cancelled has "
+        f"{kill_wait} (KillWait) to write its checkpoint"
+    )
 
 
 def _browser() -> Answer:

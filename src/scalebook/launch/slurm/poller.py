@@ -202,7 +202,7 @@ class Poller:
             or configured != self._configured
         ):
             self._configured = configured
-            name = records.parse_cluster(self._ask(commands.scontrol_config()))
+            name = records.parse_setting(self._ask(commands.scontrol_config()), "ClusterName")
             if name != self._cluster:
                 # The same numbers mean other jobs there.
                 self._queue, self._attempts, self._shown = {}, {}, {}

@@ -219,9 +219,9 @@ def _values(shown: str) -> dict[str, str]:
     return values
 
 
-def parse_cluster(text: str) -> str | None:
-    """``ClusterName`` in the answer of ``scontrol show config``."""
-    match = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
+def parse_setting(text: str, name: str) -> str | None:
+    """A setting in the answer of ``scontrol show config``, such as ``ClusterName``."""
+    match = re.search(rf"^{name}\s*=\s*(\S.*?)\s*$", text, re.MULTILINE)
     return match[1] if match else None
 
 
