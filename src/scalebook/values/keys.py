@@ -33,8 +33,8 @@ from collections.abc import Callable, Iterable
 from scalebook import results, study
 from scalebook.contract import ScalebookError
 from scalebook.values.inputs import Inputs
+from scalebook.values.links import links
 from scalebook.values.measured import ambiguous, measured
-from scalebook.values.modelled import links
 from scalebook.values.planned import planned
 from scalebook.values.references import references
 from scalebook.values.reported import job_files, modelled, reported
