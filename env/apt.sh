@@ -43,6 +43,18 @@ if [ -z "$look" ] && command -v apt-get >/dev/null 2>&1; then
   if [ "$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo -n"; fi
 fi
 
+# apt-get, tried again for ten minutes while another package manager holds one of its locks: its own
+# DPkg::Lock::Timeout waits for neither that of the lists nor that of the archives.
+apt() {
+  tries=120
+  until $as env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get "$@" > "$log" 2>&1; do
+    held=$(grep 'Could not get lock' "$log") && [ $tries -gt 0 ] || return 1
+    [ $tries -lt 120 ] || echo "setup: waiting for another package manager: ${held#E: }"
+    tries=$((tries - 1))
+    sleep 5
+  done
+}
+
 lacking="" line="" updated=""
 for name; do
   gone=$(missing "$name")
@@ -51,9 +63,9 @@ for name; do
   if [ "$as" != none ]; then
     echo "setup: installing $packages (apt-get)"
     log=$(mktemp)
-    # shellcheck disable=SC2086  # a list of packages; and no word at all for root
-    { [ -n "$updated" ] || $as apt-get -q update; $as env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends $packages; } > "$log" 2>&1 || tail -3 "$log" >&2
+    # shellcheck disable=SC2086  # a list of packages
+    { [ -n "$updated" ] || apt -q update; apt install -y --no-install-recommends $packages; } ||
+      tail -3 "$log" >&2
     rm -f "$log"
     updated=yes
     gone=$(missing "$name")

@@ -132,6 +132,24 @@ def test_root_installs_what_is_missing(bare, tmp_path):
     ]
 
 
+def test_set_up_waits_for_another_package_manager_and_names_it(bare, tmp_path):
+    for name in ("mktemp", "env", "touch"):
+        (bare / name).symlink_to(shutil.which(name))
+    program(bare / "id", "echo 0")
+    held = tmp_path / "held"
+    lock = "Could not get lock /var/lib/apt/lists/lock. It is held by process 17 (apt-get)"
+    program(bare / "apt-get", f'[ ! -e {held} ] || {{ echo "E: {lock}" >&2; exit 100; }}\n'
+                              f'[ "$1" != install ] || ln -s /bin/sh {bare}/chromium')  # fmt: skip
+    (bare / "ln").symlink_to(shutil.which("ln"))
+    # The other one is done after the second pause.
+    program(bare / "sleep", f"[ -e {held}.again ] && rm {held} || touch {held}.again")
+    held.touch()
+    done = script(without_sbin(tmp_path), "browser", path=bare)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == [f"setup: waiting for another package manager: {lock}"]
+    assert done.stderr == ""
+
+
 @pytest.fixture
 def fresh(tmp_path):
     """What env/setup.sh reads, in a folder with a space in its name."""
