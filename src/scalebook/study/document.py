@@ -111,6 +111,12 @@ def parse_yaml(text: str, where: str) -> dict[Any, Any]:
     return document
 
 
+def beside(module: str) -> Any:
+    """Data of a module, given by its ``__file__``: the YAML beside it that has its name."""
+    text = Path(module).with_suffix(".yaml").read_text(encoding="utf-8")
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 @functools.lru_cache(maxsize=128)
 def nodes(text: str) -> yaml.Node | None:
     """Nodes of a YAML document, which know the lines they stand on; parsed once in a process."""

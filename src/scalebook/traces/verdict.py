@@ -4,38 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from scalebook.study.document import beside
+
 #: Shares of the device's time from which something holds the run up.
 INPUT, EXPOSED, IDLE = 0.15, 0.2, 0.3
 #: Operators that run at less of their roofline are far from what the device can do.
 FAR = 0.1
 
 _ARITHMETIC = ("convolution", "gemm")
-_TRY = {
-    "input": "feed it faster: more loader workers, decoded or resident data, pinned memory and "
-    "copies that do not block",
-    "launch": "launch less: a larger batch per rank, CUDA graphs or torch.compile, fused optimizer "
-    "steps",
-    "communication": "hide or shrink communication: larger buckets or later waits, gradients in "
-    "half precision, a larger batch per rank, a faster link",
-    "idle": "find what the host does in the gaps: synchronisations such as .item() or .cpu(), "
-    "logging, checkpoints, work between the steps",
-    "memory": "move fewer bytes: half precision, channels_last, fused normalisation and activation "
-    "(torch.compile)",
-    "compute": "use faster arithmetic: mixed precision on matrix units, channels_last, sizes that "
-    "are multiples of 8",
-}
-_TRY_CPU = {
-    "memory": "move fewer bytes: channels_last, fused normalisation and activation "
-    "(torch.compile), bfloat16",
-    "compute": "use faster arithmetic: more threads, channels_last, torch.compile, bfloat16 where "
-    "the processor has matrix units",
-    "idle": "find what runs between the operators: Python, logging, checkpoints, loading data",
-}
-_HELD = {
-    "input": "The run is input-bound", "launch": "The run is launch-bound",
-    "communication": "The run is communication-bound", "idle": "The device is mostly left waiting",
-    "memory": "The run is memory-bound", "compute": "The run is compute-bound",
-}  # fmt: skip
+_TEXTS = beside(__file__)
 
 
 def bound(document: dict[str, Any]) -> str:
@@ -67,34 +44,29 @@ def bound(document: dict[str, Any]) -> str:
 def verdict(document: dict[str, Any]) -> str:
     """One paragraph: what holds the run up, the figures that say so, and what to try."""
     held, speed = document["bound"], document["speed"]
-    opening = _HELD[held]
-    if held in ("memory", "compute") and not (speed and speed["memory_bound_share"] is not None):
-        opening = f"By the kind of its operators the run is {held}-bound"
+    rated = speed and speed["memory_bound_share"] is not None
+    opening = _TEXTS["held"][held]
+    if held in ("memory", "compute") and not rated:
+        opening = _TEXTS["by kind"].format(held=held)
     elif held in ("memory", "compute") and speed["efficiency"] < FAR:
-        limit = "arithmetic" if held == "compute" else "memory"
-        opening = (
-            f"The operators keep the device busy, far from its limits, of which {limit} is next"
-        )
+        opening = _TEXTS["far"].format(limit="arithmetic" if held == "compute" else "memory")
     sentences = [f"{opening}: {_evidence(document, held)}.", f"{_leader(document)}."]
     if speed and speed["mfu"] is not None:
-        sentences.append(
-            f"It does {speed['flops'] / 1e9:,.3g} GFLOP a step, {_percent(speed['mfu'])} of what "
-            f"{speed['device']} could ({speed['source']}); its operators run at "
-            f"{_percent(speed['efficiency'])} of their roofline, and at its best a step would take "
-            f"{speed['best_us'] / 1e3:,.1f} ms instead of {speed['step_us'] / 1e3:,.1f} ms."
-        )
+        numbers = {
+            "gflop": speed["flops"] / 1e9, "mfu": 100 * speed["mfu"], "device": speed["device"],
+            "source": speed["source"], "efficiency": 100 * speed["efficiency"],
+            "best": speed["best_us"] / 1e3, "step": speed["step_us"] / 1e3,
+        }  # fmt: skip
+        sentences.append(_TEXTS["speed"].format(**numbers))
     elif held in ("compute", "memory"):
-        sentences.append(
-            "How near this is to what the device can do is not known: "
-            + ("the device's peak is not in the table." if speed else "no shapes were recorded.")
-        )
+        sentences.append(_TEXTS["no peak" if speed else "no shapes"])
     slow = [step for step in document["steps"] if step["warm_up"]]
     if slow:
         warming = "The first" if len(slow) == 1 else f"The first {len(slow)}"
         sentences.append(
             f"{warming} of {len(document['steps'])} steps warm{'s' * (len(slow) == 1)} up."
         )
-    advice = _TRY | (_TRY_CPU if document["device"] == "cpu" else {})
+    advice = _TEXTS["try"] | (_TEXTS["try on a CPU"] if document["device"] == "cpu" else {})
     sentences.append(f"To try: {advice[held]}.")
     return " ".join(sentences)
 
@@ -112,38 +84,24 @@ def _shares(document: dict[str, Any]) -> dict[str, float]:
 
 
 def _evidence(document: dict[str, Any], held: str) -> str:
-    share, time = _shares(document), document["time"]
-    what = "GPU" if document["device"] == "gpu" else "CPU"
-    parts = [f"the {what} is busy {_percent(share['busy'])} of {time['span_us'] / 1e6:.3f} s"]
-    if held == "input":
-        parts.append(f"and idle for {_percent(share['input'])} while the host waits for data")
-    elif held == "launch":
+    share, time, speed = _shares(document), document["time"], document["speed"]
+    numbers = {name: 100 * value for name, value in share.items()}
+    numbers["host"] = 100 * share["host"] / (share["idle"] or 1)
+    numbers["hidden"] = 100 * time["overlap_us"] / (time["communication_us"] or 1.0)
+    case = f"{held} on a CPU" if held == "idle" and document["device"] == "cpu" else held
+    if held in ("memory", "compute"):
+        case = "exposed" if share["exposed"] > 0.005 else ""
+    cases = [case] if case else []
+    if held == "launch":
         one = document["launch"][0]
-        parts.append(
-            f"and waits {_percent(one['waiting_share'])} of the time for the next launch; "
-            f"{_percent(one['short_share'])} of its {one['kernels']:,} kernels are shorter than "
-            f"10 µs (median {one['median_dur_us']:.3g} µs)"
-        )
-    elif held == "communication":
-        hidden = time["overlap_us"] / (time["communication_us"] or 1.0)
-        parts.append(
-            f"and {_percent(share['exposed'])} is communication alone; {_percent(hidden)} of the "
-            "communication is hidden behind compute"
-        )
-    elif held == "idle":
-        idle = f"and idle for {_percent(share['idle'])}"
-        if document["device"] == "gpu":
-            idle += f", {_percent(share['host'] / (share['idle'] or 1))} of that for the host"
-        parts.append(idle)
-    elif share["exposed"] > 0.005:
-        parts.append(f"with {_percent(share['exposed'])} in communication alone")
-    speed = document["speed"]
+        numbers |= {name: 100 * one[f"{name}_share"] for name in ("waiting", "short")}
+        numbers |= {"kernels": one["kernels"], "median": one["median_dur_us"]}
     if held in ("memory", "compute") and speed and speed["memory_bound_share"] is not None:
-        parts.append(
-            f"and at best {_percent(speed['memory_bound_share'])} of its operators' time would be "
-            "limited by memory"
-        )
-    return " ".join(parts)
+        cases.append("limited")
+        numbers["limited"] = 100 * speed["memory_bound_share"]
+    device, span = document["device"].upper(), time["span_us"] / 1e6
+    texts = [_TEXTS["busy"], *(_TEXTS["evidence"][case] for case in cases)]
+    return " ".join(text.format(**numbers, device=device, span=span) for text in texts)
 
 
 def _leader(document: dict[str, Any]) -> str:
@@ -164,26 +122,21 @@ def _leader(document: dict[str, Any]) -> str:
 def job_verdict(job: dict[str, Any]) -> str:
     """Who holds the ranks of a job up, and how well the work is spread."""
     ranks = job["ranks"]
-    parts = [
-        f"{len(ranks)} ranks with a load balance of {job['load_balance']:.2f} (mean compute over "
-        "the longest)"
-    ]
+    parts = [_TEXTS["balance"].format(ranks=len(ranks), balance=job["load_balance"])]
     stragglers = [one for one in ranks if one["straggler"]]
     if stragglers:
-        one = stragglers[0]
-        parts.append(
-            f"the others wait {one['awaited_us'] / 1e3 / max(1, len(ranks) - 1):,.3g} ms a step "
-            f"for rank {one['rank']}"
-        )
+        wait = stragglers[0]["awaited_us"] / 1e3 / max(1, len(ranks) - 1)
+        parts.append(_TEXTS["straggler"].format(wait=wait, rank=stragglers[0]["rank"]))
     else:
-        parts.append("no rank is waited for over 5 % of a step")
+        parts.append(_TEXTS["no straggler"])
     rated = [one for one in job["collectives"] if one["busbw_gb_s"] is not None]
     if rated:
         one = max(rated, key=lambda each: each["total_bytes"])
         least = "" if one["complete"] else "at least "
-        parts.append(f"{one['kind']} reaches {least}{one['busbw_gb_s']:,.3g} GB/s on the bus")
+        bus = {"kind": one["kind"], "least": least, "rate": one["busbw_gb_s"]}
+        parts.append(_TEXTS["bus"].format(**bus))
     elif job["collectives"]:
-        parts.append("the bandwidth of the collectives is unknown: sizes were not recorded")
+        parts.append(_TEXTS["no sizes"])
     return "; ".join(parts) + "."
 
 

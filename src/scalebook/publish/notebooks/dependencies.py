@@ -36,7 +36,8 @@ def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str
     Returns
     -------
     dict of str to str
-        Dotted module name to SHA-256 of its code without comments, sorted by name.
+        Dotted module name to SHA-256 of its code without comments, and of the data beside it that
+        has its name; sorted.
     """
     folder = package_dir or Path(scalebook.__file__).parent
     # Lines that only IPython understands are blanked, so that the rest still parses.
@@ -50,6 +51,9 @@ def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str
             continue
         text = path.read_text(encoding="utf-8")
         found[module] = _code_hash(text)
+        for data in (path.with_suffix(".yaml"), path.with_suffix(".csv")):
+            if data.is_file():
+                found[f"{module}{data.suffix}"] = sha256(data.read_bytes())
         parent = module.rpartition(".")[0]
         if parent:  # importing a.b runs a/__init__.py first
             todo.append(parent)
