@@ -3,26 +3,26 @@
 import importlib
 from typing import Any
 
-from scalebook.analysis.checks import CHECK_HEADERS
 from scalebook.analysis.comparable import Configuration, configurations, documented
 from scalebook.analysis.evidence import Evidence
-from scalebook.analysis.reported_jobs import modelled
-from scalebook.analysis.scaling import (
+from scalebook.analysis.headers import (
+    ACCURACY_HEADERS,
+    CHECK_HEADERS,
+    OVERHEAD_HEADERS,
     SCALING_DIGITS,
     SCALING_HEADERS,
+    STEP_HEADERS,
+    THROUGHPUT_HEADERS,
+)
+from scalebook.analysis.reported_jobs import modelled
+from scalebook.analysis.scaling import (
     compare,
     refused,
     scaling_table,
 )
 from scalebook.analysis.statistics import Summary, step_summary, summarise
-from scalebook.analysis.step_parts import OVERHEAD_HEADERS, overheads
-from scalebook.analysis.tables import (
-    ACCURACY_HEADERS,
-    STEP_HEADERS,
-    THROUGHPUT_HEADERS,
-    configuration_table,
-    step_table,
-)
+from scalebook.analysis.step_parts import overheads
+from scalebook.analysis.tables import configuration_table, step_table
 
 __all__ = [
     "ACCURACY_HEADERS",

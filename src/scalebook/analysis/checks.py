@@ -17,15 +17,6 @@ from scalebook.analysis.text import number
 
 HOLDS, CONTRADICTED, UNDETERMINED = "holds", "contradicted", "undetermined"
 
-#: Columns of the table of checks for a reader.
-CHECK_HEADERS = {
-    "job_id": "job",
-    "statement": "statement",
-    "verdict": "verdict",
-    "computation": "computation",
-    "decided_by": "decided by",
-}
-
 
 class Check(NamedTuple):
     """A statement of a report, tested.

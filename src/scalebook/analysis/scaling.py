@@ -44,28 +44,6 @@ BASES = {
     "time per epoch": ("epoch_time_s", "s", False),
 }
 
-#: Columns of `scaling_table` for a reader, with units, and their decimal places.
-SCALING_HEADERS = {
-    "kind": "kind",
-    "experiment": "experiment",
-    "system": "system",
-    "scaling": "scaling",
-    "world_size": "ranks",
-    "basis": "by",
-    "reference": "reference",
-    "reference_value": "value of the reference",
-    "value": "value",
-    "unit": "unit",
-    "n": "pairs",
-    "pairing": "paired",
-    "speedup": "speed-up (×)",
-    "speedup_low": "low (×)",
-    "speedup_high": "high (×)",
-    "efficiency": "efficiency (%)",
-    "note": "note",
-}
-SCALING_DIGITS = {"speedup": 2, "speedup_low": 2, "speedup_high": 2}
-
 
 @dataclass(frozen=True)
 class Ratio:

@@ -43,23 +43,6 @@ STEP = "step_time_p50_ms"
 #: and network together.
 PARTS = ("step", "compute", "parallel", "network", "overhead", "control")
 
-#: Columns of `overheads` for a reader, with units.
-OVERHEAD_HEADERS = {
-    "experiment": "experiment",
-    "system": "system",
-    "scaling": "scaling",
-    "world_size": "ranks",
-    "nodes": "nodes",
-    "n": "pairs",
-    "step_ms": "step (ms)",
-    "compute_ms": "computation (ms)",
-    "parallel_ms": "parallel overhead (ms)",
-    "network_ms": "network (ms)",
-    "network_ms_low": "network, low (ms)",
-    "network_ms_high": "network, high (ms)",
-    "transfer_ms": "modelled: gradients at the link's rate (ms)",
-    "reason": "why a part is missing",
-}
 
 #: Gradients are exchanged in FP32, also where a forward pass is computed in less.
 BYTES_PER_PARAMETER = 4

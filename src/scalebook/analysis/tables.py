@@ -11,46 +11,6 @@ from scalebook.analysis.comparable import COMPARABLE, METRICS, SETTINGS, configu
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
 from scalebook.contract import ScalebookError
 
-#: Columns of `configuration_table` for a reader, with units.
-THROUGHPUT_HEADERS = {
-    "kind": "kind",
-    "experiment": "experiment",
-    "system": "system",
-    "dataset": "dataset",
-    "n": "runs",
-    "throughput_median": "median throughput (images/s)",
-    "throughput_low": "low (images/s)",
-    "throughput_high": "high (images/s)",
-    "epoch_time_s_median": "median time per epoch (s)",
-    "interval": "low and high are",
-}
-ACCURACY_HEADERS = {
-    "kind": "kind",
-    "experiment": "experiment",
-    "system": "system",
-    "dataset": "dataset",
-    "epochs": "epochs",
-    "n": "runs",
-    "final_val_acc_median": "median final accuracy (%)",
-    "final_val_acc_low": "low (%)",
-    "final_val_acc_high": "high (%)",
-    "best_val_acc_median": "median best accuracy (%)",
-}
-
-#: Columns of `step_table` for a reader, with units.
-STEP_HEADERS = {
-    "experiment": "experiment",
-    "system": "system",
-    "seed": "seed",
-    "steps": "timed steps",
-    "step_time_p50_ms": "p50 (ms)",
-    "step_time_p95_ms": "p95 (ms)",
-    "step_time_p99_ms": "p99 (ms)",
-    "stall_ratio": "stall ratio",
-    "data_wait_share": "data wait (share)",
-    "load_balance": "load balance",
-}
-
 
 def configuration_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Throughput, time per epoch and accuracy of every configuration.

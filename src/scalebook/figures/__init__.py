@@ -10,17 +10,21 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from scalebook.analysis.headers import (
+    BREAKDOWN_HEADERS,
+    COLLECTIVE_DIGITS,
+    COLLECTIVE_HEADERS,
+    TRACE_HEADERS,
+)
+from scalebook.analysis.headers import TRACE_STEP_HEADERS as STEP_HEADERS
 from scalebook.figures.fitting import COLUMN, WIDE, Size, fit, slide
 from scalebook.figures.notebook import show, show_table, show_table_html, use_study
-from scalebook.figures.profile.ranks import COLLECTIVE_DIGITS, COLLECTIVE_HEADERS
 from scalebook.figures.profile.shares import (
-    BREAKDOWN_HEADERS,
-    TRACE_HEADERS,
     breakdown_table,
     reported_use,
     trace_table,
 )
-from scalebook.figures.profile.view import STEP_HEADERS, show_traces, trace_view
+from scalebook.figures.profile.view import show_traces, trace_view
 from scalebook.figures.registry import build, figure, plots, registered
 from scalebook.figures.runs import explorer_table
 

@@ -7,23 +7,9 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis.comparable import METRICS, SYNTHETIC, plain
+from scalebook.analysis.headers import EXPLORER_HEADERS
 from scalebook.analysis.study_queries import start_command
 from scalebook.figures import captions, registry, theme
-
-#: Columns of the explorer's table and their headers.
-EXPLORER = {
-    "stem": "run",
-    "kind": "kind",
-    "status": "status",
-    "evidence": "evidence",
-    "system": "system",
-    "dataset": "dataset",
-    "seed": "seed",
-    "epochs_done": "epochs",
-    "throughput": "throughput (images/s)",
-    "epoch_time_s": "time per epoch (s)",
-    "final_val_acc": "final validation accuracy (%)",
-}
 
 #: What is drawn of a run by epoch: unit, and columns with their line's name.
 PANELS = {
@@ -152,7 +138,7 @@ def step_times(stem: str) -> go.Figure:
 
 def explorer_table() -> pd.DataFrame:
     """Every run there is, trials and reported ones included; headers carry the units."""
-    return results.runs()[list(EXPLORER)].rename(columns=EXPLORER)
+    return results.runs()[list(EXPLORER_HEADERS)].rename(columns=EXPLORER_HEADERS)
 
 
 @registry.figure("All runs")

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import traces
+from scalebook.analysis.headers import COLLECTIVE_HEADERS
 from scalebook.contract import ScalebookError
 from scalebook.figures import registry, theme
 from scalebook.figures.profile import families
@@ -17,15 +18,6 @@ from scalebook.figures.profile.shares import run_of, run_title
 #: Most ranks drawn: those that wait or are waited for longest.
 MOST = 24
 
-COLLECTIVE_HEADERS = {
-    "kind": "collective",
-    "bytes": "bytes",
-    "calls": "calls",
-    "wait_us": "mean wait (µs)",
-    "transfer_us": "transfer (µs)",
-    "busbw_gb_s": "bus bandwidth (GB/s)",
-}
-COLLECTIVE_DIGITS = {"bytes": 0, "busbw_gb_s": 3}
 
 _PARTS = {
     "compute_us": ("compute", theme.PALETTE[0], ""),

@@ -25,25 +25,6 @@ PREFIX = "share."
 GROUPINGS = {"by_kernel": "grouped by kernel name", "by_operator": "grouped by launching operator"}
 UNKNOWN = "grouping not reported"
 
-#: Columns of `breakdown_table` and `trace_table` for a reader; the latter's times are in ms.
-BREAKDOWN_HEADERS = {
-    "kind": "kind",
-    "title": "of",
-    "grouping": "grouped by",
-    "group": "kind of work",
-    "share": "share of device time (%)",
-}
-TRACE_HEADERS = {
-    "title": "trace",
-    "steps": "steps",
-    "busy": "busy",
-    "compute": "compute",
-    "communication": "communication",
-    "memory": "copies",
-    "overlap": "overlap",
-    "idle": "idle",
-    "bound": "held up by",
-}
 
 _UNIT = re.compile(r"_(mb|gb|mib|gib|c|w|s|ms|us|percent|hours)$")
 

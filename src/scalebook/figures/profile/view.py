@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import contract, traces
+from scalebook.analysis.headers import TRACE_STEP_HEADERS
 from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError, Stem, UsageError
 from scalebook.figures.notebook import as_markdown, show_markup
@@ -31,16 +32,6 @@ from scalebook.figures.profile.utilisation import job_with_readings, utilisation
 #: Larger traces are named, not put into the book.
 LARGEST_MIB = 64
 PERFETTO = "https://ui.perfetto.dev"
-
-STEP_HEADERS = {
-    "step": "step",
-    "warm_up": "warm-up",
-    "span_us": "time (ms)",
-    "compute_us": "compute (ms)",
-    "communication_us": "communication (ms)",
-    "exposed_us": "of it alone (ms)",
-    "idle_us": "idle (ms)",
-}
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ class TraceView:
         return utilisation(job_with_readings(_job(self.file)))
 
     def steps(self) -> pd.DataFrame:
-        """Steps that the profiler marked, times in ms; see `STEP_HEADERS`."""
+        """Steps that the profiler marked, times in ms; see `headers.TRACE_STEP_HEADERS`."""
         rows: list[dict[str, Any]] = []
         if self.file is not None:
             try:
@@ -108,7 +99,7 @@ class TraceView:
             except ScalebookError:
                 # The verdict says what is wrong.
                 rows = []
-        table = pd.DataFrame(rows, columns=list(STEP_HEADERS))
+        table = pd.DataFrame(rows, columns=list(TRACE_STEP_HEADERS))
         times = [name for name in table if name.endswith("_us")]
         return table.assign(**{name: table[name].astype(float) / 1e3 for name in times})
 
