@@ -22,47 +22,11 @@ from typing import Any
 
 from scalebook import contract, results, study
 from scalebook.contract import ScalebookError
-from scalebook.study.document import parse_yaml, parsed, read_text
+from scalebook.study.document import beside, parse_yaml, parsed, read_text
 
 FILE = Path("docs/SYSTEM.md")
 
-#: What a reader wants to know about a machine: heading, key in its facts.
-ROWS = (
-    ("Nodes", "nodes"),
-    ("GPUs of a node", "gpus_per_node"),
-    ("Ranks of a node", "ranks_per_node"),
-    ("GPU", "gpu.name"),
-    ("GPU memory, GB", "gpu.memory_gb"),
-    ("GPU memory bandwidth, GB/s", "gpu.bandwidth_gb_s"),
-    ("GPU peak in FP32, TFLOP/s", "gpu.peak_tflops.fp32"),
-    ("GPU peak in FP16, TFLOP/s", "gpu.peak_tflops.fp16"),
-    ("GPU peak in TF32, TFLOP/s", "gpu.peak_tflops.tf32"),
-    ("GPU peak in BF16, TFLOP/s", "gpu.peak_tflops.bf16"),
-    ("GPU driver", "software.driver"),
-    ("Processor", "cpu"),
-    ("Processor cores of a node", "cpus_per_node"),
-    ("Memory of a node, GB", "memory_gb"),
-    ("Network", "network"),
-    ("Rate of a node's link, Gbit/s", "link_gbit_s"),
-    ("The same for each GPU, Gbit/s", "link_gbit_s_per_gpu"),
-    ("Storage", "storage"),
-    ("Operating system", "software.os"),
-    ("Scheduler", "software.scheduler"),
-    ("PyTorch", "software.pytorch"),
-    ("CUDA", "software.cuda"),
-    ("NCCL", "software.nccl"),
-    ("Container", "software.container"),
-    ("Billed in", "accounting.unit"),
-    ("Units of a node and hour", "accounting.units_per_node_hour"),
-    ("Whole nodes only", "accounting.whole_nodes"),
-    ("Rule of billing", "accounting.rule"),
-)
-#: What a description of a cluster should hold; not said of a machine shown alone, it is marked.
-EXPECTED = (
-    "gpu.name", "software.driver", "cpu", "cpus_per_node", "memory_gb", "network", "link_gbit_s",
-    "storage", "software.os", "software.scheduler", "software.pytorch", "software.cuda",
-    "software.nccl", "software.container",
-)  # fmt: skip
+_ROWS = beside(__file__)
 #: Keys that are the machine's name, or shown by `sources`.
 APART = ("name", "title", "source", "date", "sources", "unconfirmed")
 NOT_REPORTED = "not reported"
@@ -128,7 +92,8 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _facts(root: Path, names: list[str]) -> Iterator[str]:
     machines = [_read(root, name) for name in names]
-    known = {key for _, key in ROWS}
+    rows: dict[str, str] = _ROWS["rows"]
+    known = set(rows.values())
     # What a file tells beyond the usual is shown too, after it.
     others = dict.fromkeys(
         key
@@ -137,9 +102,9 @@ def _facts(root: Path, names: list[str]) -> Iterator[str]:
         if key not in known and key.split(".")[0] not in APART
     )
     yield from _header(["Fact", *(f"`{name}`" for name in names)])
-    for heading, key in (*ROWS, *((_words(key), key) for key in others)):
+    for heading, key in (*rows.items(), *((_words(key), key) for key in others)):
         cells = [_cell(facts.get(key)) for facts in machines]
-        alone = len(names) == 1 and key in EXPECTED
+        alone = len(names) == 1 and key in _ROWS["expected"]
         if any(cells) or alone:
             yield _row([heading, *(cell or (NOT_REPORTED if alone else "–") for cell in cells)])
 

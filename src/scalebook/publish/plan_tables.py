@@ -11,17 +11,10 @@ from scalebook import study
 from scalebook.contract import ScalebookError
 from scalebook.publish.values import NOTHING, Shown, cell
 from scalebook.study import Facts, Plan
+from scalebook.study.document import beside
 from scalebook.study.plan import FILE
 
-#: What a proposal compares machines by: heading, fact, format.
-FACTS = (
-    ("Nodes", "nodes", ",.0f"),
-    ("GPUs of a node, for Slurm", "gpus_per_node", ".0f"),
-    ("Memory of a GPU, GB", "gpu.memory_gb", ".0f"),
-    ("Its peak in FP32, TFLOP/s", "gpu.peak_tflops.fp32", ".1f"),
-    ("Its peak in FP16, TFLOP/s", "gpu.peak_tflops.fp16", ".1f"),
-    ("Link of a node, Gbit/s", "link_gbit_s", ",.0f"),
-)
+_COLUMNS = beside(__file__)
 
 
 def _plan() -> Plan:
@@ -51,36 +44,14 @@ def _title(machine: str) -> str:
 # --------------------------------------------------------------------------- the plan
 
 
-def objectives() -> pd.DataFrame:
-    """Objectives, and what tells that each was reached."""
-    rows = [(one.id, one.text, one.reached) for one in _plan().objectives]
-    return pd.DataFrame(rows, columns=["ID", "Objective", "Reached when"])
-
-
-def assumptions() -> pd.DataFrame:
-    """What the computed request takes for given, and why."""
-    rows = [(one.text, one.reason) for one in _plan().assumptions]
-    return pd.DataFrame(rows, columns=["Assumption", "Reason"])
-
-
-def milestones() -> pd.DataFrame:
-    """Milestones with months, effort and deliverables."""
-    rows = [
-        (one.id, one.title, f"{one.start}–{one.end}", f"{one.effort:.1f}", one.deliverable)
-        for one in _plan().milestones
-    ]
-    columns = ["ID", "Milestone", "Months", "Effort", "Deliverable"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def risks() -> pd.DataFrame:
-    """Risks, the largest product of likelihood and impact first."""
-    ordered = sorted(_plan().risks, key=lambda one: -one.likelihood * one.impact)
-    rows = [
-        (one.id, one.text, f"{one.likelihood} × {one.impact}", one.mitigation, one.owner)
-        for one in ordered
-    ]
-    return pd.DataFrame(rows, columns=["ID", "Risk", "L × I", "What is done about it", "Owner"])
+def entries(part: str) -> pd.DataFrame:
+    """Objectives, assumptions, milestones or risks, a row each; the largest risk first."""
+    found = list(getattr(_plan(), part))
+    if part == "risks":
+        found.sort(key=lambda one: -one.likelihood * one.impact)
+    columns: dict[str, str] = _COLUMNS[part]
+    rows = [[text.format(**dict(one)) for text in columns.values()] for one in found]
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 # --------------------------------------------------------------------------- machines and hours
@@ -96,7 +67,10 @@ def machines() -> pd.DataFrame:
 
     rows = [
         ["GPU", *(one.gpu.name if one.gpu else NOTHING for one in facts.values())],
-        *(numbers(heading, f"cited.{{}}.{key}", spec) for heading, key, spec in FACTS),
+        *(
+            numbers(heading, f"cited.{{}}.{key}", spec)
+            for heading, key, spec in _COLUMNS["machines"]
+        ),
         ["Network", *(one.network.partition(",")[0] or NOTHING for one in facts.values())],
         numbers(f"Nodes of {plan.ladder[-1]} GPUs", "plan.{}.nodes", ".0f"),
         ["Billed in", *map(_unit, facts.values())],

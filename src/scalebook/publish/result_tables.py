@@ -15,51 +15,13 @@ from scalebook import results, study
 from scalebook.analysis import configurations, documented, scaling_table
 from scalebook.contract import ScalebookError
 from scalebook.publish.values import NOTHING, Shown, cell
+from scalebook.study.document import beside
 from scalebook.values import check
 
 # --------------------------------------------------------------------------- runs and results
 
-#: Heading, column of the catalogue, format. Rates in images/s, times in s, accuracy in percent.
-RUN_COLUMNS = (
-    ("Kind", "kind", ""),
-    ("Experiment", "experiment", ""),
-    ("System", "system", ""),
-    ("Ranks", "world_size", ""),
-    ("Precision", "precision", ""),
-    ("Images/s", "throughput", ",.0f"),
-    ("s/epoch", "epoch_time_s", ".1f"),
-    ("Accuracy, %", "final_val_acc", ".2f"),
-    ("Job", "job_id", ""),
-)
-
-
-#: Heading, metric of the ledger, format of a measured one; a reported number keeps its digits.
-RESULT_COLUMNS = (
-    ("Images/s", "throughput", ",.0f"),
-    ("s/epoch", "epoch_time_s", ",.1f"),
-    ("Accuracy, %", "final_val_acc", ".1f"),
-    ("Speed-up", "speedup", ".2f"),
-    ("Efficiency, %", "efficiency", ".0f"),
-)
+_COLUMNS = beside(__file__)
 AS_REPORTED = ",.6g"
-
-#: Heading, end of the key, format, and whether the interval is shown.
-SCALING_COLUMNS = (
-    ("Global batch", "global_batch", ",.0f", False),
-    ("Step, mean (ms)", "step_time_mean_ms.median", ",.0f", False),
-    ("Step, median (ms)", "step_time_p50_ms.median", ",.0f", True),
-    ("Speed-up", "speedup.median", ".2f", True),
-    ("Efficiency, %", "efficiency.median", ".0f", True),
-    ("n", "throughput.n", ".0f", False),
-)
-
-CLAIM_COLUMNS = {
-    "job_id": "Job",
-    "statement": "Statement",
-    "verdict": "Verdict",
-    "computation": "Computation",
-    "decided_by": "Would be decided by",
-}
 
 
 def run_table() -> pd.DataFrame:
@@ -77,10 +39,10 @@ def run_table() -> pd.DataFrame:
                 heading: cell(f"{prefix}.{column}", spec, otherwise=text(run[column], spec))
                 if spec
                 else text(run[column])
-                for heading, column, spec in RUN_COLUMNS
+                for heading, column, spec in _COLUMNS["runs"]
             }
         )
-    return pd.DataFrame(rows, columns=[heading for heading, _, _ in RUN_COLUMNS])
+    return pd.DataFrame(rows, columns=[heading for heading, _, _ in _COLUMNS["runs"]])
 
 
 def result_table() -> pd.DataFrame:
@@ -95,7 +57,7 @@ def result_table() -> pd.DataFrame:
             heading: cell(
                 f"{prefix}.{metric}{stat}", AS_REPORTED if reported else spec, interval=True
             )
-            for heading, metric, spec in RESULT_COLUMNS
+            for heading, metric, spec in _COLUMNS["results"]
         }
         if all(one == NOTHING for one in cells.values()):
             continue
@@ -148,7 +110,7 @@ def scaling(kind: str) -> pd.DataFrame:
                 "Nodes": cell(f"{prefix}.nodes", ".0f", otherwise=nodes),
                 **{
                     heading: cell(f"{prefix}.{key}", spec, interval=interval)
-                    for heading, key, spec, interval in SCALING_COLUMNS
+                    for heading, key, spec, interval in _COLUMNS["scaling"]
                 },
             }
         )
@@ -163,7 +125,8 @@ def claims(only_open: bool = False) -> pd.DataFrame:
     found = check()
     if only_open:
         found = found[found["verdict"] != "holds"]
-    return found[list(CLAIM_COLUMNS)].rename(columns=CLAIM_COLUMNS).map(text)
+    columns = _COLUMNS["claims"]
+    return found[list(columns)].rename(columns=columns).map(text)
 
 
 def system(name: str) -> pd.DataFrame:

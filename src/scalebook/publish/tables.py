@@ -22,6 +22,7 @@ name                                      rows
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import ClassVar
@@ -53,10 +54,10 @@ TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "request.compared": plan_tables.compared,
     "request.*": plan_tables.request,
     "ladder.*": plan_tables.ladder,
-    "objectives": plan_tables.objectives,
-    "assumptions": plan_tables.assumptions,
-    "milestones": plan_tables.milestones,
-    "risks": plan_tables.risks,
+    **{
+        part: functools.partial(plan_tables.entries, part)
+        for part in ("objectives", "assumptions", "milestones", "risks")
+    },
 }
 
 
