@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from paths import REPOSITORY
 
-from scalebook import study
+from scalebook import figures, study
 from scalebook.contract import ScalebookError
 from scalebook.figures.plan import level
-from scalebook.publish import pages
+from scalebook.publish import pages, pictures
 from scalebook.publish.slides import deck, revealjs
 from scalebook.publish.slides.page import MADE_FROM, is_current, made_from
 from scalebook.values import ledger
@@ -52,8 +52,9 @@ def test_every_number_on_the_slides_is_in_the_ledger(monkeypatch):
 
 def test_a_figure_has_the_size_of_its_class_and_large_letters():
     figure = SimpleNamespace(get=lambda name, default: ["deck-half"])
-    assert revealjs.figure_size(SimpleNamespace(parent=figure)) == (570, 400)
-    for width, height in revealjs.FIGURES.values():
+    size = pictures._size(SimpleNamespace(parent=figure), SimpleNamespace(name="revealjs"), "")
+    assert size == figures.slide(570, 400)
+    for width, height in pictures.ON_SLIDES.values():
         assert width <= revealjs.SLIDE[0] - 120 and height <= revealjs.SLIDE[1] - 140
 
 

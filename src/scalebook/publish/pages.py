@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: Marks the lines of this extension in the output of a build.
 PREFIX = "scalebook: "
 
+#: Name of Sphinx's builder of decks of slides.
+DECK = "revealjs"
+
 #: How to get a digest now: kind of input to a function of the application and its name.
 DIGESTS: dict[str, Callable[[Sphinx, str], str]] = {}
 

@@ -29,12 +29,20 @@ from scalebook.publish import pages, plots
 from scalebook.publish.latex.tables import layout
 
 PDF, SVG = "application/pdf", "image/svg+xml"
+#: Width and height of a figure on a slide by its class, in CSS pixels.
+ON_SLIDES = {
+    "deck-full": (1160, 500),
+    "deck-wide": (1160, 380),
+    "deck-half": (570, 400),
+    "deck-tall": (570, 500),
+}
 
 
 class StaticPlots(SphinxPostTransform):
     """Put pictures, or else words, in the place of interactive figures on what is printed.
 
-    The builder ``singlehtml`` is Jupyter Book's way to a PDF of the pages (``pdfhtml``).
+    The builder ``singlehtml`` is Jupyter Book's way to a PDF of the pages (``pdfhtml``); a deck of
+    slides has pictures of the size they have on a slide.
     """
 
     default_priority = 5  # after myst-nb has chosen among the forms of an output, at 4
@@ -43,7 +51,8 @@ class StaticPlots(SphinxPostTransform):
         """Replace every figure of the document."""
         builder = self.app.builder
         found = list(self.document.findall(plots.study_plot))
-        if (builder.format == "html" and builder.name != "singlehtml") or not found:
+        interactive = builder.format == "html" and builder.name not in ("singlehtml", pages.DECK)
+        if interactive or not found:
             return
         folder = Path(self.app.outdir).parent / "scalebook" / "pictures"
         forms = builder.supported_image_types
@@ -81,8 +90,12 @@ class SvgToPdf(ImageConverter):
 
 
 def _size(plot: plots.study_plot, builder: Builder, page: str) -> Size:
-    """Where a figure is printed: in one of two columns, if it asks for that, or across the page."""
-    asked = plot.parent is not None and "column" in plot.parent.get("classes", [])
+    """Where a figure goes: on a slide, in one of two columns if it asks for that, or across."""
+    classes: list[str] = plot.parent.get("classes", []) if plot.parent is not None else []
+    if builder.name == pages.DECK:
+        sizes = [ON_SLIDES[name] for name in classes if name in ON_SLIDES]
+        return figures.slide(*(sizes or [ON_SLIDES["deck-full"]])[0])
+    asked = "column" in classes
     kept = figures.plots().get(plot.get("name", ""))
     if not asked or kept is None or not kept.column:
         return WIDE

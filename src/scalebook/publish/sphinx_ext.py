@@ -41,7 +41,6 @@ from scalebook.publish import (
 )
 from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
-from scalebook.publish.slides.page import BUILDER
 
 #: What each adds to Sphinx is in its own `setup`.
 PARTS = (
@@ -119,7 +118,7 @@ def _read_only_the_toc(app: Sphinx, config: Config) -> None:
 
 
 def _bring_static_files(app: Sphinx) -> None:
-    if app.builder.format != "html" or app.builder.name == BUILDER:
+    if app.builder.format != "html" or app.builder.name == pages.DECK:
         return
     bundle = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     app.config.html_static_path += [str(STATIC), str(bundle)]

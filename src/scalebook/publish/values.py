@@ -27,8 +27,6 @@ from scalebook.values import Value, ledger, lookup
 _FORMAT = re.compile(r"[+]?,?(\.\d{1,2})?[efgd%]?")
 #: Kinds of numbers; each has its own underline.
 KINDS = ("measured", "reported", "modelled", "cited")
-#: Builders of HTML whose pages have no room for notes, and lead nowhere: decks of slides.
-WITHOUT_NOTES = ("revealjs",)
 
 
 class study_value(nodes.inline):

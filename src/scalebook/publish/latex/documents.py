@@ -19,34 +19,13 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages
-from scalebook.study.document import parse_yaml, read_text, validated
+from scalebook.study.document import beside, parse_yaml, read_text, validated
 from scalebook.values import ledger_digest
 
 THEMES = Path(__file__).parent / "themes"
 #: Shown as the day of a study without a history of commits: 1 January 2026.
 FIRST_DAY = 1767225600
 ENGINE = "xelatex"
-
-#: Settings of Sphinx's templates; those of ``_config.yml`` come first.
-ELEMENTS = {
-    "fontpkg": r"\usepackage{scalebookfonts}",
-    "extrapackages": r"\usepackage{scalebook}",
-    "amsmath": "",
-    "utf8extra": r"\catcode`^^^^00a0\active\protected\def^^^^00a0{\leavevmode\nobreak\ }",
-    "fncychap": "",
-    "passoptionstopackages": (
-        r"\PassOptionsToPackage{bookmarksnumbered,bookmarksopen,pdfdisplaydoctitle,pdflang=en}"
-        "{hyperref}"
-    ),
-    "makeindex": "",
-    "printindex": "",
-    "transition": "\n\n\\bigskip\\hrule\\bigskip\n\n",
-    "sphinxsetup": (
-        "verbatimwithframe=false,VerbatimColor={gray}{0.955},verbatimforcewraps=true,"
-        r"verbatimmaxoverfull=0,TitleColor={gray}{0},HeaderFamily=\bfseries,iconpackage=none,"
-        "InnerLinkColor={rgb}{0.05,0.22,0.45},OuterLinkColor={rgb}{0.05,0.22,0.45}"
-    ),
-}
 
 
 class Document(BaseModel):
@@ -205,7 +184,7 @@ def _configure(app: Sphinx, config: Config) -> None:
     config.latex_engine = ENGINE
     config.latex_use_xindy = False
     config.latex_domain_indices = False
-    config.latex_elements = {**ELEMENTS, **config.latex_elements}
+    config.latex_elements = {**beside(__file__), **config.latex_elements}
     config.latex_table_style = ["booktabs"]
     config.latex_theme_path = [*config.latex_theme_path, str(THEMES)]
     styles = sorted([*THEMES.glob("*.sty"), *THEMES.glob("*/*.cls")])

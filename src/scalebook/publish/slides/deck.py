@@ -21,9 +21,11 @@ from sphinx.application import Sphinx
 from scalebook import contract, study
 from scalebook.contract import ScalebookError
 from scalebook.figures import rendering
+from scalebook.publish import pages
 from scalebook.publish.build import run_quietly
-from scalebook.publish.slides.page import BUILDER, FOLDER, PDF
+from scalebook.publish.slides.page import FOLDER, PDF
 from scalebook.publish.slides.revealjs import SLIDE
+from scalebook.study.document import beside
 from scalebook.values import ledger_digest
 
 #: The page whose sections are the slides.
@@ -82,36 +84,16 @@ def build_deck(root: Path, say: Callable[[str], None]) -> Path:
 
 
 def settings(root: Path) -> dict[str, object]:
-    """Configuration of Sphinx for the deck; the book's own is for the book."""
-    width, height = SLIDE
+    """Configuration of Sphinx for the deck of a study."""
+    fixed = beside(__file__)
+    size = dict(zip(("width", "height"), SLIDE))
     return {
-        "extensions": ["myst_parser", "sphinx_revealjs", "scalebook.publish.sphinx_ext"],
+        **fixed,
         "project": study.load(root).title,
         "root_doc": PAGE,
         "include_patterns": [f"{PAGE}.md"],
-        "source_suffix": {".md": "markdown"},
-        "language": "en",
-        "myst_enable_extensions": ["attrs_inline", "colon_fence", "deflist", "dollarmath"],
-        "html_copy_source": False,
-        "html_use_index": False,
-        "html_permalinks": False,
         "revealjs_static_path": [str(STATIC)],
-        "revealjs_style_theme": "deck.css",
-        "revealjs_script_plugins": [
-            {"src": "revealjs/plugin/notes/notes.js", "name": "RevealNotes"}
-        ],
-        "revealjs_script_conf": {
-            "width": width,
-            "height": height,
-            "margin": 0,
-            "center": False,
-            "hash": True,
-            "slideNumber": "c/t",
-            "transition": "none",
-            "totalTime": 0,
-            "pdfSeparateFragments": False,
-            "pdfMaxPagesPerSlide": 1,
-        },
+        "revealjs_script_conf": {**size, **fixed["revealjs_script_conf"]},
     }
 
 
@@ -226,7 +208,7 @@ def _main(root: Path, out: Path) -> int:
         confdir=None,
         outdir=out,
         doctreedir=doctrees,
-        buildername=BUILDER,
+        buildername=pages.DECK,
         confoverrides=settings(root),
         warningiserror=True,
         keep_going=True,

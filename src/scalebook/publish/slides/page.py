@@ -25,8 +25,8 @@ from scalebook.publish import pages
 from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.publish.values import relative
 
-#: Name of Sphinx's builder of decks, and of the folder beside the book's that holds one.
-BUILDER, FOLDER = "revealjs", "deck"
+#: Folder beside the book's that holds a deck.
+FOLDER = "deck"
 #: The printed deck, beside it.
 PDF = "slides.pdf"
 #: What a deck was made from, beside it.

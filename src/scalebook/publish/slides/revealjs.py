@@ -7,69 +7,25 @@ one section is one slide, figures are pictures, numbers are words.
 from __future__ import annotations
 
 import html
-import os
 from pathlib import Path
-from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxTranslator
 from sphinx.writers.html5 import HTML5Translator
 from sphinx_revealjs.writers import RevealjsSlideTranslator
 
-from scalebook import contract, figures
-from scalebook.figures.plot_files import pictures
-from scalebook.publish import pages, plots, values
-from scalebook.publish.pictures import drawing
-from scalebook.publish.slides.page import (
-    BUILDER,
-    MADE_FROM,
-    deck_link,
-    made_from,
-    speaker_notes,
-)
+from scalebook import contract
+from scalebook.publish import pages, values
+from scalebook.publish.slides.page import MADE_FROM, deck_link, made_from, speaker_notes
 
-#: Width and height of a slide, and of a figure on it by its class, in CSS pixels.
+#: Width and height of a slide, in CSS pixels.
 SLIDE = (1280, 720)
-FIGURES = {
-    "deck-full": (1160, 500),
-    "deck-wide": (1160, 380),
-    "deck-half": (570, 400),
-    "deck-tall": (570, 500),
-}
-
-
-class DeckPlots(SphinxPostTransform):
-    """Put pictures, drawn at the size they have on a slide, in the place of figures."""
-
-    default_priority = 5
-
-    def run(self, **kwargs: Any) -> None:
-        """Replace every figure of the deck."""
-        found = list(self.document.findall(plots.study_plot))
-        if self.app.builder.name != BUILDER or not found:
-            return
-        folder = Path(self.app.outdir).parent / "scalebook" / "pictures"
-        drawings = [drawing(plot, figures.slide(*figure_size(plot))) for plot in found]
-        for plot, picture in zip(found, pictures(drawings, folder, ".svg", pages.say)):
-            if picture is None:
-                plot.replace_self(nodes.paragraph("", "", nodes.emphasis(text=plot["alt"])))
-                continue
-            uri = os.path.relpath(picture, self.app.srcdir).replace(os.sep, "/")
-            self.env.images.add_file(self.env.docname, uri)
-            plot.replace_self(nodes.image(uri=uri, candidates={"*": uri}, alt=plot["alt"]))
-
-
-def figure_size(plot: plots.study_plot) -> tuple[int, int]:
-    """Width and height of a figure on its slide, by the class of the figure around it."""
-    classes: list[str] = plot.parent.get("classes", []) if plot.parent is not None else []
-    return next((FIGURES[name] for name in classes if name in FIGURES), FIGURES["deck-full"])
 
 
 def _only_slides(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Drop what stands before the first slide of a deck: the page's title and words about it."""
-    if app.builder.name != BUILDER:
+    if app.builder.name != pages.DECK:
         return
     for top in [child for child in doctree.children if isinstance(child, nodes.section)]:
         for child in list(top.children):
@@ -79,7 +35,7 @@ def _only_slides(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def _note_origin(app: Sphinx, error: Exception | None) -> None:
     """Write down what a deck was made from."""
-    if error is None and app.builder.name == BUILDER:
+    if error is None and app.builder.name == pages.DECK:
         docname = app.config.root_doc
         contract.write_json(Path(app.outdir) / MADE_FROM, made_from(app.env, docname))
 
@@ -123,8 +79,8 @@ class Translator(RevealjsSlideTranslator):  # type: ignore[misc]  # it brings no
 
 def _translate_decks(app: Sphinx) -> None:
     """Let one section be one slide, where the builder of decks is used."""
-    if app.builder.name == BUILDER:
-        app.set_translator(BUILDER, Translator, override=True)
+    if app.builder.name == pages.DECK:
+        app.set_translator(pages.DECK, Translator, override=True)
 
 
 def _skip(self: SphinxTranslator, node: nodes.Element) -> None:
@@ -134,10 +90,9 @@ def _skip(self: SphinxTranslator, node: nodes.Element) -> None:
 def setup(app: Sphinx) -> None:
     """Register what makes a deck of a page."""
     handlers = app.registry.add_translation_handlers
-    handlers(speaker_notes, **{BUILDER: (visit_notes_deck, depart_notes_deck)})
-    handlers(deck_link, **{BUILDER: (_skip, None)})
-    handlers(values.study_value, **{BUILDER: (visit_value_deck, None)})
-    app.add_post_transform(DeckPlots)
+    handlers(speaker_notes, **{pages.DECK: (visit_notes_deck, depart_notes_deck)})
+    handlers(deck_link, **{pages.DECK: (_skip, None)})
+    handlers(values.study_value, **{pages.DECK: (visit_value_deck, None)})
     app.connect("builder-inited", _translate_decks)
     app.connect("doctree-resolved", _only_slides, priority=100)
     app.connect("build-finished", _note_origin)
