@@ -17,7 +17,7 @@ from scalebook.analysis.comparable import METRICS, Configuration, differences, p
 from scalebook.analysis.statistics import STEP_METRICS
 from scalebook.values.inputs import Inputs
 from scalebook.values.references import SETTING_UNITS
-from scalebook.values.value import Value, dotted, result_files, statistics
+from scalebook.values.value import Value, origin, result_files, statistics
 
 STATS = ("median", "low", "high", "n", "min", "max", "mean")
 
@@ -79,42 +79,24 @@ def ambiguous() -> dict[str, str]:
 
 
 def _of_configuration(prefix: str, one: Configuration, steps: pd.DataFrame) -> Iterator[Value]:
-    runs = tuple(one.stems)
-    value = partial(Value, kind="measured", source=one.source, runs=runs)
+    runs = one.stems
     for metric, (_, unit, column) in METRICS.items():
-        make = partial(
-            value,
-            unit=unit,
-            files=result_files("csv", runs),
-            where=f"column {column}; over runs",
-            code=dotted(tables.configuration_table),
-        )
-        yield from _stats(f"{prefix}.{metric}", one.summary(metric), make)
+        make = origin("configuration", tables.configuration_table, runs, one=one, column=column)
+        yield from _stats(f"{prefix}.{metric}", one.summary(metric), partial(make, unit=unit))
     own = steps[steps["stem"].isin(runs)]
     files = result_files("steps", [stem for stem in runs if stem in set(own["stem"])])
     for metric in STEP_METRICS:
         column = "data_wait_s" if metric == "data_wait_share" else "step_time_s"
-        make = partial(
-            value,
-            unit="ms" if metric.endswith("_ms") else "",
-            files=files,
-            where=f"column {column} of timed steps; over runs",
-            code=dotted(tables.step_table),
-        )
+        make = origin("steps", tables.step_table, runs, one=one, column=column)
+        unit = "ms" if metric.endswith("_ms") else ""
         if metric != "steps":
+            make = partial(make, unit=unit, files=files)
             yield from _stats(f"{prefix}.{metric}", summarise(own[metric]), make)
     for name in SETTINGS:
         if isinstance(one[name], int) and not isinstance(one[name], bool):
-            yield value(
-                key=f"{prefix}.{name}",
-                value=float(one[name]),
-                unit=SETTING_UNITS[name],
-                source=f"setting that all of these share: {one.source}",
-                n=len(runs),
-                files=_configured_in(one),
-                where=name,
-                code=dotted(configurations),
-            )
+            make = origin("setting of a configuration", configurations, runs, one=one, name=name)
+            key, value, files = f"{prefix}.{name}", float(one[name]), _configured_in(one)
+            yield make(key, value, SETTING_UNITS[name], n=len(runs), files=files)
 
 
 def _stats(prefix: str, summary: Summary, make: partial[Value]) -> Iterator[Value]:
@@ -142,84 +124,35 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
         for metric, (title, unit, column) in METRICS.items():
             if stem is None or plain(row[metric]) is None:
                 continue
-            yield Value(
-                key=f"run.{stem}.{metric}",
-                value=float(row[metric]),
-                unit=unit,
-                kind="measured",
-                source=f"{title} of one run of {row['experiment']} on {row['system']}",
-                runs=(stem,),
-                files=result_files("csv", [stem]),
-                where=f"column {column}",
-                code=dotted(results.runs),
-            )
+            make = origin("run", results.runs, [stem], row=row, title=title, column=column)
+            yield make(f"run.{stem}.{metric}", float(row[metric]), unit)
 
 
 # --------------------------------------------------------------------------- ratios and parts
 
 
 def _of_ratio(ratio: scaling.Ratio) -> Iterator[Value]:
-    one, metric = ratio.one, scaling.BASES[ratio.basis][0]
+    metric = scaling.BASES[ratio.basis][0]
     suffix = "" if metric == "throughput" else "_by_epoch_time"
-    n = ratio.speedup.n
-    for name, unit, summary in (
-        ("speedup", "", ratio.speedup),
-        ("efficiency", "%", ratio.efficiency),
-    ):
-        make = partial(
-            Value,
-            unit=unit,
-            kind="measured",
-            source=(
-                f"{one['experiment']} against {ratio.reference['experiment']} on {one['system']} "
-                f"by {ratio.basis}, n = {n}, paired {ratio.pairing}, {one['dataset']}"
-            ),
-            runs=tuple(ratio.stems),
-            files=result_files("csv", ratio.stems),
-            where=f"column {metric}",
-            code=dotted(scaling.ratios),
-        )
-        stats = ("median", "low", "high", "n")
-        yield from statistics(f"{_prefix(one)}.{name}{suffix}", summary, make, stats)
+    make = origin("ratio", scaling.ratios, ratio.stems, ratio=ratio, metric=metric)
+    stats = ("median", "low", "high", "n")
+    for name, unit in (("speedup", ""), ("efficiency", "%")):
+        prefix = f"{_prefix(ratio.one)}.{name}{suffix}"
+        yield from statistics(prefix, getattr(ratio, name), partial(make, unit=unit), stats)
 
 
 def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
-    system, stems = step.one["system"], tuple(step.stems)
+    stems, n = step.stems, step.parts["step"].n
     others = " and ".join(side["experiment"] for side in step.sides[1:])
-    n = step.parts["step"].n
-    make = partial(
-        Value,
-        unit="ms",
-        kind="measured",
-        source=(
-            f"median step of {step.one['experiment']} against {others} on {system}, n = {n}, "
-            "paired by seed"
-        ),
-        runs=stems,
-        files=result_files("steps", stems),
-        where="column step_time_s, median of timed steps",
-        code=dotted(step_parts.step_parts),
-    )
+    function = step_parts.step_parts
+    make = origin("parts of a step", function, stems, step=step, others=others, n=n)
     for part in step_parts.PARTS[1:]:
         yield from statistics(f"{_prefix(step.one)}.{part}_ms", step.parts[part], make)
     if step.transfer_ms is not None:
-        yield Value(
-            key=f"modelled.{_prefix(step.one)}.transfer_ms",
-            value=step.transfer_ms,
-            unit="ms",
-            kind="modelled",
-            source=(
-                f"modelled for {system}: bytes of the gradients × 2 (n - 1) / n at "
-                f"{step.link_gbit_s:g} Gbit/s, n = {step.one['world_size']} ranks"
-            ),
-            runs=stems,
-            files=(
-                f"data/systems/{system}.yaml",
-                *result_files("manifest", stems[:1]),
-            ),
-            where="link_gbit_s; model.parameters",
-            code=dotted(step_parts.transfer_ms),
-        )
+        make = origin("transfer", step_parts.transfer_ms, stems, step=step)
+        facts = f"data/systems/{step.one['system']}.yaml"
+        files = (facts, *result_files("manifest", stems[:1]))
+        yield make(f"modelled.{_prefix(step.one)}.transfer_ms", step.transfer_ms, files=files)
 
 
 # --------------------------------------------------------------------------- all-reduce
@@ -227,21 +160,10 @@ def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
 
 def _of_allreduce() -> Iterator[Value]:
     for system, curve in results.allreduce(local=False).groupby("system"):
-        runs = tuple(curve["stem"].unique())
+        runs, backend = tuple(curve["stem"].unique()), curve["backend"].iloc[0]
         for metric, unit in (("busbw_gb_s", "GB/s"), ("latency_us", "µs")):
             for stat, extreme in (("min", "smallest"), ("max", "largest")):
-                yield Value(
-                    key=f"allreduce.{system}.{metric}.{stat}",
-                    value=float(curve[metric].agg(stat)),
-                    unit=unit,
-                    kind="measured",
-                    source=(
-                        f"all-reduce by {curve['backend'].iloc[0]} on {system}, medians by "
-                        "message size"
-                    ),
-                    n=len(runs),
-                    runs=runs,
-                    files=result_files("allreduce", runs),
-                    where=f"column {metric}, {extreme}",
-                    code=dotted(results.allreduce),
-                )
+                about = {"backend": backend, "system": system, "metric": metric, "extreme": extreme}
+                make = origin("all-reduce", results.allreduce, runs, **about)
+                key, value = f"allreduce.{system}.{metric}.{stat}", float(curve[metric].agg(stat))
+                yield make(key, value, unit, n=len(runs))

@@ -40,7 +40,7 @@ from scalebook.study import Plan
 from scalebook.study.plan import FILE, ReportedRequest
 from scalebook.values.inputs import Inputs
 from scalebook.values.references import publications
-from scalebook.values.value import Value, dotted
+from scalebook.values.value import Value, dotted, origin
 
 
 def planned(inputs: Inputs) -> Iterator[Value]:
@@ -50,16 +50,8 @@ def planned(inputs: Inputs) -> Iterator[Value]:
         return
     yield from _plan(plan)
     for one in volumes(plan):
-        yield Value(
-            key=f"modelled.volume.{one.metric}",
-            value=one.value,
-            unit=one.unit,
-            kind="modelled",
-            source=f"modelled for the plan: {one.formula}",
-            files=(FILE,),
-            where="phases",
-            code=dotted(volumes),
-        )
+        make = origin("volume", volumes, one=one)
+        yield make(f"modelled.volume.{one.metric}", one.value, one.unit)
     power = {one.id: one.value for _, one in publications()}
     for machine, request in inputs.requests.items():
         yield from _of_machine(machine, request)
@@ -94,50 +86,24 @@ def _plan(plan: Plan) -> Iterator[Value]:
             nodes = math.ceil(last / per_node)
             counted.append((f"{machine}.nodes", nodes, "nodes", source, "ladder"))
     for field, number, unit, source, where in counted:
-        yield Value(
-            key=f"plan.{field}",
-            value=float(number),
-            unit=unit,
-            kind="cited",
-            source=f"{source}, from {FILE}",
-            files=(FILE,),
-            where=where,
-            code=dotted(planned),
-        )
+        make = origin("plan", planned, source=source, where=where)
+        yield make(f"plan.{field}", float(number), unit)
 
 
 def _energy(machine: str, request: Request, watts: float) -> Value:
-    hours = request.asked().node_hours
-    formula = f"{hours:,.0f} node-hours asked for × {watts / 1e3:.2f} kW of a node's GPUs"
-    return Value(
-        key=f"modelled.energy.{machine}.kwh",
-        value=hours * watts / 1e3,
-        unit="kWh",
-        kind="modelled",
-        source=f"modelled for the plan: {formula}, an upper bound for the GPUs alone",
-        files=(FILE, f"data/systems/{machine}.yaml"),
-        code=dotted(planned),
-    )
+    hours, kilowatts = request.asked().node_hours, watts / 1e3
+    make = origin("energy", planned, machine=machine, hours=hours, kilowatts=kilowatts)
+    return make(f"modelled.energy.{machine}.kwh", hours * kilowatts)
 
 
 def _of_machine(machine: str, request: Request) -> Iterator[Value]:
-    files = (FILE, f"data/systems/{machine}.yaml")
     minutes, which = request.longest()
-    yield Value(
-        key=f"modelled.job.{machine}.minutes",
-        value=minutes,
-        unit="minutes",
-        kind="modelled",
-        source=f"modelled for the plan on {machine}, high case, not yet validated: {which}",
-        files=files,
-        where="phases",
-        code=dotted(Request.longest),
-    )
-    source = f"computed from the plan for {machine}, low to high case; {NOT_VALIDATED}"
-    value = partial(Value, kind="modelled", source=source, files=files)
+    make = origin("longest job", Request.longest, machine=machine, which=which)
+    yield make(f"modelled.job.{machine}.minutes", minutes)
+    about = {"machine": machine, "not_validated": NOT_VALIDATED}
     prefix, billed = f"modelled.request.{machine}", request.model.accounting.unit
     for phase, cost in request.costs.items():
-        make = partial(value, code=dotted(request_of))
+        make = origin("request", request_of, **about)
         if phase != "contingency":
             yield make(f"{prefix}.{phase}.runs", cost.runs, "", where="phases")
         key, outside = f"{prefix}.{phase}.overhead_node_hours", cost.overhead_node_hours
@@ -149,10 +115,10 @@ def _of_machine(machine: str, request: Request) -> Iterator[Value]:
         ):
             low, high = hours.low, hours.high
             yield make(f"{prefix}.{phase}.{metric}", hours.mid, unit, low=low, high=high)
-    asked, make = request.asked(), partial(value, code=dotted(Request.asked))
+    asked, make = request.asked(), origin("request", Request.asked, **about)
     yield make(f"{prefix}.asked.node_hours", asked.node_hours, "node-hours")
     yield make(f"{prefix}.asked.billed", asked.billed, billed)
-    make = partial(value, code=dotted(Request.ladder))
+    make = origin("request", Request.ladder, **about)
     for kind in ("strong", "weak"):
         for row in request.ladder(kind).to_dict("records"):
             for metric, unit in (("step_ms", "ms"), ("speedup", ""), ("efficiency", "%")):

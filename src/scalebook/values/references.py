@@ -32,7 +32,7 @@ from scalebook.study import Experiment
 from scalebook.study.document import read
 from scalebook.values import yaml_lines
 from scalebook.values.inputs import Inputs
-from scalebook.values.value import Value, dotted
+from scalebook.values.value import Value, origin
 
 CITED = "data/cited"
 SYSTEMS = "data/systems"
@@ -165,18 +165,9 @@ def _publications() -> Iterator[Value]:
                     "add the reference or give source"
                 )
         source = one.source or f"reference {one.bib}"
-        yield Value(
-            key=f"cited.{one.id}",
-            value=one.value,
-            unit=one.unit,
-            kind="cited",
-            source=f"cited from {source}, read on {one.date}: {one.note}",
-            low=one.low,
-            high=one.high,
-            files=(file,),
-            where=yaml_lines.where(file, "numbers", one.id),
-            code=dotted(publications),
-        )
+        make = origin("publication", publications, source=source, one=one)
+        place = {"files": (file,), "where": yaml_lines.where(file, "numbers", one.id)}
+        yield make(f"cited.{one.id}", one.value, one.unit, low=one.low, high=one.high, **place)
 
 
 def _bibliography() -> set[str]:
@@ -195,16 +186,10 @@ def _machines() -> Iterator[Value]:
         source = ", ".join(filter(None, (facts.source, facts.date and f"read on {facts.date}")))
         for keys, value in _numbers(facts.model_dump(exclude_unset=True)):
             fact = " ".join(keys).replace("_", " ")
-            yield Value(
-                key=".".join(("cited", name, *keys)),
-                value=value,
-                unit=unit_of(keys),
-                kind="cited",
-                source=f"cited fact about {name}, {fact}: {source or file}",
-                files=(file,),
-                where=yaml_lines.where(file, *keys),
-                code=dotted(study.Study.facts),
-            )
+            about = {"name": name, "fact": fact, "source": source or file}
+            make = origin("fact", study.Study.facts, **about)
+            key, place = ".".join(("cited", name, *keys)), yaml_lines.where(file, *keys)
+            yield make(key, value, unit_of(keys), files=(file,), where=place)
 
 
 def _numbers(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -278,13 +263,5 @@ def _unit(field: str) -> str:
 
 
 def _setting(key: str, value: float, unit: str, source: str, where: str) -> Value:
-    return Value(
-        key=key,
-        value=float(value),
-        unit=unit,
-        kind="cited",
-        source=f"{source}, from study.yaml",
-        files=("study.yaml",),
-        where=where,
-        code=dotted(study.load),
-    )
+    make = origin("setting", study.load, source=source, where=where)
+    return make(key, float(value), unit)

@@ -9,7 +9,7 @@ from scalebook.analysis import reported_files, reported_jobs
 from scalebook.analysis.comparable import plain
 from scalebook.values import yaml_lines
 from scalebook.values.inputs import Inputs
-from scalebook.values.value import Value, dotted
+from scalebook.values.value import Value, origin
 
 
 def reported(inputs: Inputs) -> Iterator[Value]:
@@ -20,34 +20,19 @@ def reported(inputs: Inputs) -> Iterator[Value]:
         source = ", ".join(parts) or file
         of_job = plain(row["experiment"]) is not None
         about, entries = (f"for job {job}", "jobs") if of_job else (f"in {job}", "entries")
-        yield Value(
-            key=f"reported.{job}.{row['metric']}",
-            value=float(row["value"]),
-            unit=str(plain(row["unit"]) or ""),
-            kind="reported",
-            source=f"reported {about}: {source}",
-            runs=(job,),
-            files=(file,),
-            where=yaml_lines.where(file, entries, job, "values", str(row["metric"])),
-            code=dotted(results.reported),
-        )
+        make = origin("report", results.reported, [job], about=about, source=source)
+        key, unit = f"reported.{job}.{row['metric']}", str(plain(row["unit"]) or "")
+        place = yaml_lines.where(file, entries, job, "values", str(row["metric"]))
+        yield make(key, float(row["value"]), unit, files=(file,), where=place)
 
 
 def modelled(inputs: Inputs) -> Iterator[Value]:
     """``modelled.<job>.<metric>``: what follows from reported numbers by a formula."""
     for function in (reported_jobs.derived, reported_jobs.network_bounds):
         for one in function(inputs.jobs):
-            yield Value(
-                key=f"modelled.{one.job_id}.{one.metric}",
-                value=one.value,
-                unit=one.unit,
-                kind="modelled",
-                source=f"modelled for job {one.job_id}: {one.formula}",
-                runs=(one.job_id,),
-                files=(inputs.jobs[one.job_id].file,),
-                where=f"{one.metric} = {one.formula}",
-                code=dotted(function),
-            )
+            make = origin("report and formula", function, [one.job_id], one=one)
+            key, files = f"modelled.{one.job_id}.{one.metric}", (inputs.jobs[one.job_id].file,)
+            yield make(key, one.value, one.unit, files=files)
 
 
 def job_files(inputs: Inputs) -> Iterator[Value]:
@@ -61,14 +46,6 @@ def job_files(inputs: Inputs) -> Iterator[Value]:
             ("train_time_s", counts.train_time_s, "s", "train_time_s"),
             ("rate", counts.rate, "images/s", "images / train_time_s"),
         ):
-            yield Value(
-                key=f"recorded.{job.id}.{metric}",
-                value=number,
-                unit=unit,
-                kind="measured",
-                source=f"own file of job {job.id}, median over its epochs",
-                runs=(str(job.measured["stem"]),),
-                files=(counts.file,),
-                where=f"column {column}",
-                code=dotted(reported_files.counts),
-            )
+            stem = str(job.measured["stem"])
+            make = origin("file of a job", reported_files.counts, [stem], job=job, column=column)
+            yield make(f"recorded.{job.id}.{metric}", number, unit, files=(counts.file,))

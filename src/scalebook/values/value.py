@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from scalebook.analysis.statistics import Summary
 from scalebook.analysis.text import number
 from scalebook.contract import EVIDENCE, RunFiles
+from scalebook.study.document import beside
 
 Kind = Literal["measured", "reported", "modelled", "cited"]
+
+_ORIGINS = beside(__file__)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,34 @@ def result_files(
     """Files of runs that are evidence; a reported run without files, with a space, has none."""
     files = [RunFiles(Path(EVIDENCE), stem) for stem in stems if " " not in stem]
     return tuple(getattr(one, kind).as_posix() for one in files)
+
+
+def origin(
+    name: str, function: Callable[..., object], runs: Iterable[str] = (), /, **about: object
+) -> partial[Value]:
+    """What makes numbers of one origin, as ``value.yaml`` words it.
+
+    Parameters
+    ----------
+    name : str
+        Of the origin.
+    function : callable
+        That gives the numbers.
+    runs : iterable of str
+        Behind them.
+    **about
+        What the texts of the origin are filled with.
+    """
+    words, stems = _ORIGINS[name], tuple(runs)
+    files = words.get("files", [])
+    fixed: dict[str, Any] = {part: words[part] for part in ("kind", "unit") if part in words}
+    fixed |= {part: words[part].format(**about) for part in ("source", "where") if part in words}
+    fixed["files"] = (
+        result_files(words["files"], stems)
+        if isinstance(files, str)
+        else tuple(file.format(**about) for file in files)
+    )
+    return partial(Value, **fixed, runs=stems, code=dotted(function))
 
 
 def dotted(function: Callable[..., object]) -> str:

@@ -16,7 +16,7 @@ from scalebook.analysis.benchmarking_rules import (
 from scalebook.analysis.checks import CONTRADICTED, HOLDS, UNDETERMINED
 from scalebook.analysis.claims import claimed_sentences
 from scalebook.values.inputs import Inputs
-from scalebook.values.value import Value, dotted
+from scalebook.values.value import Value, origin
 
 
 def verdicts(inputs: Inputs) -> Iterator[Value]:
@@ -42,5 +42,4 @@ def verdicts(inputs: Inputs) -> Iterator[Value]:
 
 
 def _count(key: str, number: int, what: str, function: Callable[..., object]) -> Value:
-    source = f"counted: {what}"
-    return Value(key, float(number), "", "modelled", source, code=dotted(function))
+    return origin("count", function, what=what)(key, float(number))
