@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from scalebook.figures import registry, theme
+from scalebook.figures import captions, registry, theme
 
 #: Size of the drawing in its own units, about CSS pixels; y counts from the top.
 WIDTH, HEIGHT = 648, 262
@@ -38,17 +38,7 @@ def ddp_architecture() -> go.Figure:
     )  # fmt: skip
     return theme.finish(
         figure,
-        alt=(
-            "Two loops side by side. One GPU: batch, forward and backward pass, gradients, update, "
-            "next batch. Two GPUs on two nodes: each takes half of the batch through its own "
-            "passes, an all-reduce over the network gives both the mean of all gradients, and "
-            "both make the same update."
-        ),
-        caption=(
-            "Distributed data parallelism: each GPU holds the whole model and works on its own "
-            "share of the batch; one all-reduce of the gradients a step keeps the copies equal. "
-            "The passes divide by the number of GPUs, what crosses the network does not."
-        ),
+        **captions.texts("ddp_architecture"),
         sources=[],
         min_width=580,
     )

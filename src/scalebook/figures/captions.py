@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
 import pandas as pd
 
@@ -10,9 +11,29 @@ from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import Configuration
 from scalebook.analysis.text import count, listed
 from scalebook.figures import theme
+from scalebook.study.document import beside
+
+_TEXTS: dict[str, dict[str, str]] = beside(__file__)
 
 #: First sentence of a caption where the images were generated.
 SYNTHETIC_DATA = "SYNTHETIC DATA: generated images, the accuracies mean nothing. "
+
+
+def text(figure: str, part: str, /, **about: object) -> str:
+    """One of the texts of a figure, filled in."""
+    return _TEXTS[figure][part].format(**about)
+
+
+class Texts(TypedDict):
+    """What `theme.finish` takes of a figure's texts."""
+
+    alt: str
+    caption: str
+
+
+def texts(figure: str, /, **about: object) -> Texts:
+    """Alternative text and caption of a figure, filled in."""
+    return Texts(alt=text(figure, "alt", **about), caption=text(figure, "caption", **about))
 
 
 def heading(one: Configuration) -> str:

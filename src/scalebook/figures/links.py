@@ -32,9 +32,7 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
     """
     curves = results.allreduce(local=False) if curves is None else curves
     if curves.empty:
-        return theme.empty(
-            "No all-reduce curve yet: measure one with `sbatch slurm/test_allreduce.sbatch`."
-        )
+        return theme.empty(captions.text("allreduce_bandwidth", "empty"))
     order = study_queries.systems()
     # The order of the study, so that a colour means the same system whichever are there.
     systems = sorted(
@@ -54,16 +52,10 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
         title_text="bus bandwidth (GB/s)", type="log", dtick=1, exponentformat="none"
     )
     figure.update_layout(height=400, margin={"r": 120, "t": 56})
+    each = "; ".join(sentences)
     return theme.finish(
         figure,
-        alt=f"Bus bandwidth over message size, both axes logarithmic. {'; '.join(sentences)}.",
-        caption=(
-            f"{'; '.join(sentences)}. Measured: median over repetitions of the slowest rank, "
-            "warm-up left out; shaded from the lower to the upper quartile. Bus bandwidth is bytes "
-            "over latency times 2 (n - 1) / n with n ranks, so that the rate of the link bounds "
-            "it. Dashed lines are modelled, not measured: the rate the link is set to, in bytes. "
-            f"{captions.machines(systems)}"
-        ),
+        **captions.texts("allreduce_bandwidth", each=each, machines=captions.machines(systems)),
         sources=sorted(curves["stem"].unique()),
     )
 

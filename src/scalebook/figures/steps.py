@@ -42,11 +42,7 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
         for row in strong[strong["network_ms"].isna()].itertuples()
     )
     if not drawn:
-        return theme.empty(
-            missing.rstrip()
-            or "No run on more nodes than its reference yet: run one, its reference, and as many "
-            "ranks on one node, on the same system.",
-        )
+        return theme.empty(missing.rstrip() or captions.text("overheads", "empty"))
     measured = [one for one in configurations(runs) if one.kind == "measured"]
     found = {stem: one for one in measured for stem in one.stems}
     groups: dict[tuple[object, ...], list[Step]] = {}
@@ -56,16 +52,13 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
     used = [one for one in measured if one.stems[0] in stems]
     return theme.finish(
         _draw(list(groups.values()), found),
-        alt=f"Stacked bars of the time of a step. {'; '.join(map(_sentence, drawn))}.",
-        caption=(
-            f"{captions.synthetic_warning(used)}{'; '.join(map(_sentence, drawn))}. "
-            "Computation is the step of one rank, shared out without loss; parallel overhead is "
-            "what as many ranks on one node take beyond it; network is what more nodes add. "
-            "Medians over seeds, formed seed by seed, of the median step of a run (slowest rank, "
-            "warm-up left out); the line is the interval of the step. Upright lines are modelled: "
-            "the step on one node, and the gradients at the rate of the link after it, none hidden "
-            f"behind computation. {missing}{captions.machines(row['system'] for row in drawn)}"
-            f"{captions.origin(used)}"
+        **captions.texts(
+            "overheads",
+            each="; ".join(map(_sentence, drawn)),
+            warning=captions.synthetic_warning(used),
+            missing=missing,
+            machines=captions.machines(row["system"] for row in drawn),
+            origin=captions.origin(used),
         ),
         sources=sorted(stems),
     )

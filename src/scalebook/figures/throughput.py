@@ -50,14 +50,13 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
     ]
     return theme.finish(
         figure,
-        alt=f"Bar chart of throughput. {'; '.join(each)}.",
-        caption=(
-            f"{captions.synthetic_warning(found)}{_message(table)}"
-            "Throughput in images/s over all ranks, warm-up and "
-            "validation not timed. Filled bars are medians of measured runs, with each run as a "
-            "point and the range or 95 % interval of the median as a line; hatched bars are "
-            "reported numbers. Systems have axes of their own and are not compared. "
-            f"{captions.origin(found)}{captions.left_out(given, runs)}"
+        **captions.texts(
+            "throughput_comparison",
+            each="; ".join(each),
+            warning=captions.synthetic_warning(found),
+            message=_message(table),
+            origin=captions.origin(found),
+            left_out=captions.left_out(given, runs),
         ),
         sources=[stem for one in found for stem in one.stems],
     )

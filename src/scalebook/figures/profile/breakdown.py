@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.study_queries import start_command
 from scalebook.analysis.text import listed
-from scalebook.figures import registry, theme
+from scalebook.figures import captions, registry, theme
 from scalebook.figures.profile import families
 from scalebook.figures.profile.shares import (
     GROUPINGS,
@@ -37,10 +37,8 @@ def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
     """
     found = breakdowns() if found is None else found
     if not found:
-        return theme.empty(
-            f"No profile yet: record one with `{start_command(profiled=True)}`, or drop a trace "
-            "into results/profiling/."
-        )
+        command = start_command(profiled=True)
+        return theme.empty(captions.text("profiling_breakdown", "empty", command=command))
     each = [
         f"{one.title} ({one.kind}), {one.grouping}: "
         + ", ".join(f"{name} {share:.1f} %" for name, share in one.shares.items())
@@ -153,10 +151,7 @@ def _caption(sources: list[dict[str, Breakdown]]) -> str:
     sentences = [_message(source) for source in sources]
     sentences.append("Share of device time by kind of work, in percent.")
     if len(GROUPINGS) <= max(len(source) for source in sources):
-        sentences.append(
-            "Kernel names hide who launched them: the matrix products and gradient kernels of a "
-            "convolution count as other groups by name, and as convolution by operator."
-        )
+        sentences.append(captions.text("profiling_breakdown", "hidden"))
     if kinds["measured"]:
         files = dict.fromkeys(one.source for one in found if one.kind == "measured")
         sentences.append(f"Measured: {', '.join(files)}.")
@@ -165,14 +160,9 @@ def _caption(sources: list[dict[str, Breakdown]]) -> str:
         sentences.append(f"Example: {'; '.join(origins)}.")
     if kinds["reported"]:
         titles = ", ".join(kinds["reported"])
-        sentences.append(
-            f"Reported and not verified: {titles}. How it was grouped was not reported."
-        )
+        sentences.append(captions.text("profiling_breakdown", "reported", titles=titles))
     if not kinds["measured"]:
-        sentences.append(
-            "No trace is in results/profiling/ yet, so whether the largest named group is the "
-            "bottleneck is undetermined."
-        )
+        sentences.append(captions.text("profiling_breakdown", "no trace"))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -210,7 +200,7 @@ def grouping_difference(found: list[Profiled] | None = None) -> go.Figure:
     """
     found = [one for one in (profiled() if found is None else found) if any(one.by_both.values())]
     if not found:
-        return theme.empty("No trace of a GPU is in results/profiling/ yet: a CPU runs no kernels.")
+        return theme.empty(captions.text("grouping_difference", "empty"))
     shown = [_both(one) for one in found]
     titles = [
         f"<b>{KINDS.get(one.kind, one.kind)}: {theme.escape(one.title, 60)}</b>" for one in found
@@ -226,15 +216,11 @@ def grouping_difference(found: list[Profiled] | None = None) -> go.Figure:
         uniformtext={"minsize": 11, "mode": "hide"},
         legend_title={"text": "by kernel name", "font": {"size": 13}},
     )
-    sentences = " ".join(map(_hidden, found))
+    each = " ".join(map(_hidden, found))
+    origins = "".join(f" Example: {one.origin}." for one in found if one.origin)
     return theme.finish(
         figure,
-        alt="Stacked bars of device time: rows are kinds of operators, parts are what their "
-        f"kernels are called. {sentences}",
-        caption=f"{sentences} Rows are sorted by the operator that launched the kernels, the parts "
-        "of a row by what the kernels are called; parts of another colour than the row's own are "
-        "what a grouping by name counts elsewhere."
-        + "".join(f" Example: {one.origin}." for one in found if one.origin),
+        **captions.texts("grouping_difference", each=each, origins=origins),
         sources=[one.source for one in found],
     )
 
@@ -282,7 +268,5 @@ def _hidden(one: Profiled) -> str:
         return f"In {one.title} all kernels of {families.title(operator)} are called so."
     most = sorted(rest, key=rest.__getitem__, reverse=True)[:2]
     called = listed([f"{families.title(name)} ({rest[name]:.1f} %)" for name in most])
-    return (
-        f"In {one.title} {families.title(operator)} takes {whole:.1f} % of device time, but only "
-        f"{own:.1f} % in kernels of that name: the rest is called mostly {called}."
-    )
+    about = {"title": one.title, "operator": families.title(operator), "called": called}
+    return captions.text("grouping_difference", "hidden", whole=whole, own=own, **about)

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from scalebook.analysis.text import count
-from scalebook.figures import registry, theme
+from scalebook.figures import captions, registry, theme
 from scalebook.figures.profile import families
 from scalebook.figures.profile.shares import readable, trace_title
 
@@ -76,15 +76,7 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     left_out = f" {count(more, 'further trace')} not drawn." if more else ""
     return theme.finish(
         figure,
-        alt=f"Stacked bars of the time of a trace. {each}.",
-        caption=(
-            f"{each}. Times are unions of intervals, so that what runs at once counts "
-            "once, and of communication only what compute does not hide is shown. A device waits "
-            "for a launch where the next kernel was launched only after the gap began; between two "
-            "kernels the next one was queued already. On a CPU operators count as work, and idle "
-            "is the time between them."
-            f"{left_out}"
-        ),
+        **captions.texts("idle_breakdown", each=each, left_out=left_out),
         sources=[file for file, _ in drawn],
     )
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scalebook import traces
 from scalebook.analysis.headers import COLLECTIVE_HEADERS
 from scalebook.contract import ScalebookError
-from scalebook.figures import registry, theme
+from scalebook.figures import captions, registry, theme
 from scalebook.figures.profile import families
 from scalebook.figures.profile.shares import run_of, run_title
 
@@ -51,10 +51,7 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
     """
     job = job_of(files)
     if job is None:
-        return theme.empty(
-            "Only traces of several ranks of one run can be compared: a run on two ranks with "
-            "`--set profile=true` writes one for each."
-        )
+        return theme.empty(captions.text("rank_comparison", "empty"))
     if isinstance(job, ScalebookError):
         return theme.empty(str(job))
     ranks = sorted(job["ranks"], key=lambda one: -(one["wait_us"] + one["awaited_us"]))[:MOST]
@@ -84,18 +81,15 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
         figure.update_xaxes(rangemode="tozero", **cell)
     theme.leave_room(figure, 44 * max(2, len(ranks)), top=84, legend=34)
     figure.update_layout(barmode="group", bargap=0.3)
-    each = "; ".join(map(_sentence, ranks))
+    each, verdict = (
+        "; ".join(map(_sentence, ranks)),
+        f"{job['verdict'][:1].upper()}{job['verdict'][1:]}",
+    )
     more = f" {left_out} ranks that wait less are not drawn." if left_out else ""
     return theme.finish(
         figure,
         f"Ranks of one job: {theme.escape(run_title(run_of(files[0])), 50)}",
-        alt=f"Bars for each rank of a job. {each}.",
-        caption=(
-            f"{job['verdict'][:1].upper()}{job['verdict'][1:]} Means over the steps after warm-up. "
-            "The clocks of the ranks are aligned at the ends of their collectives: a rank waits "
-            "from its own arrival to that of the last one, which is the one it waits for."
-            f"{more}"
-        ),
+        **captions.texts("rank_comparison", each=each, verdict=verdict, left_out=more),
         sources=list(files),
     )
 
@@ -127,9 +121,6 @@ def _label(one: dict[str, Any]) -> str:
 
 
 def _sentence(one: dict[str, Any]) -> str:
-    return (
-        f"rank {one['rank']}: {families.ms(one['step_us'])} a step, of it compute "
-        f"{families.ms(one['compute_us'])}, communication alone {families.ms(one['exposed_us'])}, "
-        f"idle {families.ms(one['idle_us'])}; it waits {families.ms(one['wait_us'])} for others, "
-        f"and they wait {families.ms(one['awaited_us'])} for it"
-    )
+    parts = ("step", "compute", "exposed", "idle", "wait", "awaited")
+    times = {part: families.ms(one[f"{part}_us"]) for part in parts}
+    return captions.text("rank_comparison", "sentence", rank=one["rank"], **times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 
 from scalebook import traces
 from scalebook.analysis.study_queries import start_command
-from scalebook.figures import registry, theme
+from scalebook.figures import captions, registry, theme
 from scalebook.figures.profile import families
 from scalebook.traces.peaks import Peak
 
@@ -34,10 +35,8 @@ def roofline(file: str | None) -> go.Figure:
     summary = traces.trace_summary(file)
     table = table[(table["flops"] > 0) & (table["bytes"] > 0)].head(MOST)
     if table.empty:
-        return theme.empty(
-            f"{file} holds no shapes, from which work is told: record it with record_shapes=True, "
-            f"as `{start_command(profiled=True)}` does."
-        )
+        command = start_command(profiled=True)
+        return theme.empty(captions.text("roofline", "empty", file=file, command=command))
     peak = Peak(**summary["peak"]) if summary["peak"] else None
     figure = go.Figure()
     if peak is not None:
@@ -117,28 +116,20 @@ def _alt(table: pd.DataFrame, file: str, peak: Peak | None) -> str:
 
 
 def _caption(table: pd.DataFrame, file: str, summary: dict[str, Any], peak: Peak | None) -> str:
+    text = functools.partial(captions.text, "roofline")
     sentences = []
     speed = summary["speed"]
     if speed and speed["mfu"] is not None:
-        sentences.append(
-            f"A step does {speed['flops'] / 1e9:,.3g} GFLOP in {speed['step_us'] / 1e3:,.1f} ms, "
-            f"{100 * speed['mfu']:.1f} % of the peak; at its best it would take "
-            f"{speed['best_us'] / 1e3:,.1f} ms."
-        )
-    sentences.append(
-        f"The {len(table)} longest operators of {file} whose work is told by their shapes: one "
-        "point an operator, shape and phase, larger the longer it takes. FLOPs and bytes are "
-        "counted, the least traffic there is; rates are those over the time measured."
-    )
+        times = {"step": speed["step_us"] / 1e3, "best": speed["best_us"] / 1e3}
+        work = {"flops": speed["flops"] / 1e9, "mfu": 100 * speed["mfu"]}
+        sentences.append(text("step", **work, **times))
+    sentences.append(text("points", count=len(table), file=file))
     if peak is not None:
-        sentences.append(
-            f"Lines: what {peak.device} can do ({peak.source}, {peak.date}), "
-            f"{peak.memory_gb_s:,.4g} GB/s up to the ridge. A point far below them wastes it."
-        )
+        sentences.append(text("lines", peak=peak))
         if (table["gb_s"] > peak.memory_gb_s).any():
-            sentences.append("Points above the slope were served from caches.")
+            sentences.append(text("caches"))
     else:
         what = "this CPU" if summary["device"] == "cpu" else "this device"
         hint = "; `scalebook trace summary --measure-cpu` measures it" if what == "this CPU" else ""
-        sentences.append(f"No roof is drawn: the peak of {what} is not in the table{hint}.")
+        sentences.append(text("no roof", what=what, hint=hint))
     return " ".join(sentences)

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import traces
-from scalebook.figures import registry, theme
+from scalebook.figures import captions, registry, theme
 from scalebook.figures.profile import families
 
 TITLE = "Timeline of one step"
@@ -206,24 +206,14 @@ def _alt(events: pd.DataFrame, file: str, last: float) -> str:
 def _caption(events: pd.DataFrame, file: str) -> str:
     step = _number(events)
     left_out = int(events.groupby("lane")["left_out"].first().sum())
-    gpu = events["kind"].isin(["kernel", "copy", "set"]).any()
-    sentences = [
-        f"The events of step {step}, the middle one after warm-up, in {file}."
-        if step >= 0
-        else f"The events of {file}, which marks no steps."
-    ]
-    if gpu:
-        sentences.append(
-            "Streams of the GPU stand above the threads that launch into them; the device works "
-            "on a step after the host has launched it, and colours go by the launching operator."
-        )
-    if (~events["own"]).any():
-        sentences.append("Grey is work of the device for other steps.")
-    sentences.append("What stands below another event was called by it.")
-    if left_out:
-        sentences.append(f"{left_out:,} of the shortest or deepest events are left out.")
-    sentences.append(
-        "Drag over a stretch to zoom in, double-click to see all; point at a bar for its operator, "
-        "shapes and duration; click a kind of work below to hide it."
-    )
-    return " ".join(sentences)
+    shown = {
+        "step": step >= 0,
+        "whole": step < 0,
+        "gpu": events["kind"].isin(["kernel", "copy", "set"]).any(),
+        "elsewhere": (~events["own"]).any(),
+        "below": True,
+        "left out": left_out,
+        "use": True,
+    }
+    about = {"step": step, "file": file, "left_out": left_out}
+    return " ".join(captions.text("timeline", part, **about) for part, on in shown.items() if on)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis.text import count
-from scalebook.figures import registry, theme
+from scalebook.figures import captions, registry, theme
 
 TITLE = "Utilisation over time"
 
@@ -26,10 +26,6 @@ PANELS = {
 }
 #: Most panels, devices, and points of a line; of more points, means are drawn.
 MOST_PANELS, MOST_DEVICES, MOST_POINTS = 6, 8, 1500
-_ANY_KERNEL = (
-    " The utilisation of a GPU is the share of time in which any kernel ran on it, however little "
-    "of it that kernel used: 100 % does not mean that it works at its peak."
-)
 _DIRECTIONS = {"rx": "received", "tx": "sent"}
 
 
@@ -49,10 +45,7 @@ def utilisation(job: str | None) -> go.Figure:
         Job id; a sentence is drawn where there is none.
     """
     if job is None:
-        return theme.empty(
-            "No utilisation was recorded yet: drop a gpu_util_<job>.log into results/profiling/, "
-            "or run with `--set profile=true`."
-        )
+        return theme.empty(captions.text("utilisation", "empty"))
     table = results.utilisation(job)
     panels = {
         title: mine
@@ -82,15 +75,17 @@ def utilisation(job: str | None) -> go.Figure:
     left_out = f" {count(rest, 'further device')} not drawn." if rest else ""
     thinned = max(len(mine) for _, mine in drawn) > MOST_POINTS
     file = results.utilisation_files().get(job, job)
+    on_gpu = table["device"].str.startswith("gpu").any()
     return theme.finish(
         figure,
         f"{TITLE}, job {theme.escape(job, 40)}",
-        alt=f"Lines of what devices reported over time. {each}.",
-        caption=(
-            f"{each}. Measured by the devices themselves, read about once a second ({file})."
-            f"{_ANY_KERNEL if table['device'].str.startswith('gpu').any() else ''}"
-            f"{' Points are means of several readings.' if thinned else ''}"
-            f"{left_out}"
+        **captions.texts(
+            "utilisation",
+            each=each,
+            file=file,
+            any_kernel=f" {captions.text('utilisation', 'any kernel')}" if on_gpu else "",
+            thinned=" Points are means of several readings." if thinned else "",
+            left_out=left_out,
         ),
         sources=[file],
     )
