@@ -144,7 +144,8 @@ def test_only_one_of_two_columns_gets_the_narrow_drawing(study_root):
     asked = placed("overheads", "column")
     assert pictures._size(asked, latex, "book/paper") == COLUMN
     others = [(asked, latex, "book/proposal"), (asked, latex, "book/index"),
-              (asked, SimpleNamespace(), "book/paper"), (placed("overheads"), latex, "book/paper"),
+              (asked, SimpleNamespace(name="html"), "book/paper"),
+              (placed("overheads"), latex, "book/paper"),
               (placed("gantt", "column"), latex, "book/paper")]  # fmt: skip
     assert {pictures._size(*one) for one in others} == {figures.WIDE}
 
