@@ -11,6 +11,11 @@ fail() { echo "slurm: $*" >&2; exit 1; }
 
 cd "${SCALEBOOK_ROOT:-$SLURM_SUBMIT_DIR}" || exit
 [ -f study.yaml ] || fail "$PWD holds no study.yaml: submit from the study's folder"
+# Submitted from within another job, as in a Hub's terminal, this one inherits what that one asked for.
+# srun would take it for a wish of this job; without it, a step has all that its own job has.
+unset SLURM_MEM_PER_CPU SLURM_MEM_PER_GPU SLURM_MEM_PER_NODE SLURM_MEM_BIND "${!SLURM_CPU_BIND@}" \
+  SLURM_GPUS "${!SLURM_GPUS_PER_@}" SLURM_GRES SLURM_EXPORT_ENV SLURM_OVERCOMMIT
+if [ -n "${SLURM_STEP_ID:-}" ]; then unset SLURM_DISTRIBUTION; fi
 # shellcheck source=/dev/null
 if [ -f slurm/site.sh ]; then . slurm/site.sh; fi
 set -euo pipefail

@@ -10,13 +10,20 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/container.sh"
 
 node=$SLURM_NODEID nodes=${SLURM_STEP_NUM_NODES:-$SLURM_JOB_NUM_NODES}
-mapfile -t hosts < <(scontrol show hostnames "${SLURM_STEP_NODELIST:-$SLURM_JOB_NODELIST}")
+list=${SLURM_STEP_NODELIST:-$SLURM_JOB_NODELIST}
+mapfile -t hosts < <(scontrol show hostnames "$list" 2>/dev/null)
+if [ ${#hosts[@]} -lt "$nodes" ]; then
+  [ "$SLURM_LOCALID" != 0 ] || echo "torch_env: node $node has no scontrol that names the hosts of $list:" \
+    "start this script outside of the image, or load Slurm's module in slurm/site.sh" >&2
+  exit 1
+fi
 
 # Below the ephemeral ports, so that no outgoing connection has it, and derived from the ids, so
-# that all ranks know it and neither another job on the node nor the next step has the same.
+# that all ranks know it and neither another job on the node nor the next step has the same; one that
+# is set stays.
 step=${SLURM_STEP_ID:-0}
 export MASTER_ADDR=${hosts[0]}
-export MASTER_PORT=$((10000 + (SLURM_JOB_ID * 16 + step % 16) % 20000))
+export MASTER_PORT=${MASTER_PORT:-$((10000 + (SLURM_JOB_ID * 16 + step % 16) % 20000))}
 
 # The interface that leads to another node of the step; Gloo and NCCL would take the first that is
 # up, which may be a bridge of the node itself. A node asks its name service and routing table.

@@ -17,6 +17,7 @@ SEEN = {
     "container-missing": ("container", "apptainer: not found", "task 0"),
     "dataset-missing": ("data set is missing", "scalebook data get", "task 0"),
     "disk-full": ("disk is full", "disk is full", "Traceback"),
+    "memory-inherited": ("inherited", "mutually exclusive", "task 0"),
     "missing-first-rank": ("did not start", "rank 1 could not join", "frame #"),
     "missing-rank": ("did not start", "1/2 clients joined", "task 1"),
     "out-of-memory": ("out of memory on the node", "oom-kill", "lost contact"),

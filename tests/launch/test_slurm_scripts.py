@@ -42,6 +42,7 @@ def node(tmp_path):
         (fakes / name).write_text(f"#!/bin/bash\n{body}\n")
         (fakes / name).chmod(0o755)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+    kept.pop("MASTER_PORT", None)
     return {
         **kept,
         "PATH": f"{fakes}:{os.environ['PATH']}",
@@ -138,6 +139,26 @@ def test_ports_differ_between_jobs_and_steps_and_are_not_ephemeral(node):
              for job, step in pairs]  # fmt: skip
     assert len(set(ports)) == len(ports)
     assert all(10000 <= port < 30000 for port in ports)
+
+
+def test_a_port_that_is_set_stays(node):
+    assert shown(node, MASTER_PORT="29517")["MASTER_PORT"] == "29517"
+
+
+@pytest.mark.parametrize("body", [None, "exit 1", "echo a"], ids=["none", "fails", "one of two"])
+def test_a_scontrol_that_names_no_hosts_is_one_line(node, body):
+    fake = Path(node["PATH"].partition(":")[0]) / "scontrol"
+    fake.write_text(f"#!/bin/bash\n{body}\n")
+    if body is None:
+        fake.unlink()
+        for name in ("bash", "dirname"):
+            (fake.parent / name).symlink_to(shutil.which(name))
+        node["PATH"] = str(fake.parent)
+    done = torch_env(node, "true")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "node 0 has no scontrol that names the hosts of a,b" in line
+    assert torch_env(node, "true", SLURM_LOCALID="1").stderr == ""
 
 
 def test_arguments_reach_the_command_unchanged(node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -71,14 +72,16 @@ def by_hand(cluster, tmp_path, monkeypatch):
 
     def submit(script: str, *arguments: str, options: tuple[str, ...] = (), **environment: str):
         command = ["sbatch", "--parsable", *options, f"slurm/{script}", *arguments]
-        job = ask(*command, **environment)
+        return ended(ask(*command, **environment))
+
+    def ended(job: str):
         # `sbatch --wait` looks ever less often.
         wait_until(lambda: not ask("squeue", "--noheader", f"--jobs={job}"), "its end")
-        ended = re.findall(r" ExitCode=(\d+):", ask("scontrol", "show", "job", job))
+        statuses = re.findall(r" ExitCode=(\d+):", ask("scontrol", "show", "job", job))
         log = "".join(path.read_text() for path in sorted((root / "slurm/logs").glob(f"*-{job}*")))
-        return max(map(int, ended)), log, job
+        return max(map(int, statuses)), log, job
 
-    submit.root, submit.ask = root, ask
+    submit.root, submit.ask, submit.ended = root, ask, ended
     return submit
 
 
@@ -107,6 +110,20 @@ def test_ddp_on_two_nodes_needs_no_argument_but_what_makes_it_small(by_hand):
     assert noted["slurm_id"] == job and noted["id"] == manifest["job_id"]
     assert noted["output"] == f"slurm/logs/ddp_2gpu-{job}.log"
     assert noted["cluster"].startswith("mini-open-") and manifest["system"] == "mini-open"
+
+
+def test_a_job_submitted_from_within_another_has_what_it_asked_for_itself(by_hand):
+    inner = shlex.join(["sbatch", "--parsable", "slurm/ddp_2gpu.sbatch", *TINY])
+    # As a Hub starts the server whose terminal this is.
+    exported = "--export=PATH,SLURM_CONF,SCALEBOOK_ROOT,PYTHON,EPOCHS"
+    outer = ("--mem=200", "--gpus=1", exported, "--output=outer.txt", f"--wrap={inner}")
+    printed = by_hand.root / "outer.txt"
+    by_hand.ask("sbatch", *outer, EPOCHS="1")
+    wait_until(lambda: printed.exists() and printed.read_text().endswith("\n"), "it submits")
+    status, log, job = by_hand.ended(printed.read_text().strip())
+    assert status == 0, log
+    noted = json.loads(only(by_hand.root, ".scalebook/jobs/*/job.json").read_text())
+    assert noted["slurm_id"] == job
 
 
 def test_ranks_that_ask_together_are_queued_again_though_one_ends_first(by_hand):
