@@ -18,6 +18,7 @@ def install(run_dir: Path) -> None:
     run(["mount", "-t", "tmpfs", "-o", "mode=700,size=2g", "database", str(folder)])
     run(["chown", "mysql:", str(folder)])
     command = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}", "--user=mysql"]
+    command += [f"--tmpdir={folder}"]  # TMPDIR may be root's own
     command += ["--auth-root-authentication-method=socket", "--skip-test-db"]
     run([*command, "--innodb-log-file-size=8M"])
 
@@ -30,6 +31,7 @@ def server_command(run_dir: Path) -> list[str]:
         "--no-defaults",
         f"--datadir={folder}",
         "--user=mysql",
+        f"--tmpdir={folder}",
         f"--socket={_socket(run_dir)}",
         "--skip-networking",
         f"--secure-file-priv={folder}",
