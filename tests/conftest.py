@@ -12,6 +12,8 @@ from paths import REPOSITORY, SHARED
 from slurm_cluster import cluster, slurm_conf  # noqa: F401
 from waiting import PATIENCE_S
 
+from scalebook.train.images import download
+
 # Neither chance nor speed decides about a property.
 settings.register_profile(
     "everywhere alike",
@@ -22,6 +24,8 @@ settings.register_profile(
 )
 settings.load_profile("everywhere alike")
 
+#: Nothing answers there: no test downloads what a run without images asks for.
+NOWHERE = "http://127.0.0.1:9"
 #: Marks of tests that may take minutes.
 LONG = ("slow", "slurm", "tex", "browser")
 
@@ -42,12 +46,14 @@ def shared() -> Path:
 
 @pytest.fixture
 def study_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty study: this project's study.yaml and data/, no results."""
+    """An empty study: this project's study.yaml and data/, no results, images nor network."""
     for name in ("study.yaml",):
         shutil.copy(REPOSITORY / name, tmp_path / name)
     for name in ("data/systems", "data/reported"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))
+    monkeypatch.setattr(download, "URL", NOWHERE)
+    monkeypatch.setenv("https_proxy", NOWHERE)  # of processes that are started
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

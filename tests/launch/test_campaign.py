@@ -271,10 +271,22 @@ def test_the_command_runs_it_for_real_and_then_has_nothing_to_do(root):
 def test_a_failed_run_is_one_line_and_exit_status_1(root):
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
-         "--system", "local", "--seed", "4", "--set", "dataset=auto", "--json"],
+         "--system", "local", "--seed", "4", "--set", "model=alexnet", "--json"],
         capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 1
     failures = [line for line in done.stderr.splitlines() if line.startswith("scalebook: ")]
     assert len(failures) == 2
-    assert "scalebook data get" in failures[0]
+    assert "model alexnet" in failures[0]
+
+
+def test_a_run_without_its_images_is_one_line_before_any_starts(root):
+    done = subprocess.run(
+        [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
+         "--system", "local", "--seed", "4", "--set", "dataset=cifar10", "--json"],
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 1
+    failures = [line for line in done.stderr.splitlines() if line.startswith("scalebook: ")]
+    assert len(failures) == 1 and "scalebook data get" in failures[0]
+    assert not (root / ".scalebook/jobs").exists()

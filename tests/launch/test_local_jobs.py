@@ -201,11 +201,43 @@ def test_a_supervisor_told_to_end_before_it_began_starts_no_training(study_root)
 
 @pytest.mark.slow
 def test_a_failing_job_says_why_in_the_training_process_words(study_root):
-    job = launch.submit(resolved(dataset="auto"))
+    job = launch.submit(resolved(model="alexnet", image_size=8))
     assert job.wait(PATIENCE_S) is JobState.FAILED
-    assert "scalebook data get" in job.reason()
+    assert "model alexnet" in job.reason()
     with pytest.raises(ScalebookError, match=f"scalebook logs {job.id}"):
         launch.collect(job)
+
+
+@pytest.mark.parametrize(
+    ("notebook", "advice"),
+    [(False, "--set dataset=synthetic"), (True, 'overrides = {"dataset": "synthetic"}')],
+)
+def test_images_asked_for_by_name_are_there_before_anything_starts(
+    study_root, monkeypatch, notebook, advice
+):
+    monkeypatch.setattr("scalebook.launch.registry.in_notebook", lambda: notebook)
+    with pytest.raises(ScalebookError, match="no CIFAR-10 there: .*scalebook data get") as caught:
+        launch.submit(resolved(dataset="cifar10"))
+    assert str(caught.value).endswith(advice)
+    assert not (study_root / ".scalebook/jobs").exists()
+
+
+@pytest.mark.slow
+def test_without_images_or_network_a_run_takes_generated_ones_and_says_so(study_root):
+    settings = [f"--set={key}={value}" for key, value in SMALL.items() if key != "dataset"]
+    done = subprocess.run(
+        [sys.executable, "-m", "scalebook.cli", "run", "quick", "--system", "local", *settings],
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("asking for CIFAR-10") == 1
+    assert "quick: generated images, whose accuracies mean nothing: no images in" in done.stderr
+    stem = results.newest("quick")
+    assert results.runs(stem=stem)["dataset"].tolist() == ["synthetic"]
+    assert "cannot download" in results.manifest(stem)["resolved"]["dataset"]["generated"]
+    about = live.run.RunView(stem, "").about.set_index("property")["value"]
+    assert "cannot download" in about["generated because"]
+    assert "asking for" not in launch.jobs()[0].logs()
 
 
 @pytest.mark.slow

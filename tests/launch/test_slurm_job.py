@@ -609,7 +609,8 @@ def test_auto_is_the_system_of_the_cluster_that_answers(study_root, sbatch):
 def test_the_command_line_tells_a_refusal_in_one_line(study_root, sbatch, tmp_path):
     (tmp_path / "refuse").touch()
     done = subprocess.run(
-        [sys.executable, "-m", "scalebook.cli", "submit", "quick", "--system", "mini-open"],
+        [sys.executable, "-m", "scalebook.cli", "submit", "quick", "--system", "mini-open",
+         "--set", "dataset=synthetic"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1

@@ -80,7 +80,7 @@ def test_batches_are_normalised(tmp_path):
 
 def test_auto_says_what_it_lacks(tmp_path):
     (tmp_path / "data").mkdir()
-    said = fails(tmp_path)
+    said = fails(tmp_path)  # loading alone asks for nothing
     assert "scalebook data get" in said and "--set dataset=synthetic" in said
     pictures(tmp_path / "data" / "one")
     pictures(tmp_path / "data" / "two")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import re
 import tarfile
 import threading
 from functools import partial
@@ -13,10 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import train_helpers as helpers
+from image_folders import pictures
 
+from scalebook import contract
 from scalebook.contract import ScalebookError
-from scalebook.train.images import cifar10, dataset, download
-from scalebook.train.settings import DatasetSettings
+from scalebook.train.images import cifar10, dataset, download, finding
+from scalebook.train.settings import DatasetSettings, deciding
 
 
 def batch(count: int) -> bytes:
@@ -179,3 +183,78 @@ def test_arrays_of_any_protocol_are_read(tmp_path, protocol):
             cifar10._unpickle(path)
     else:
         assert cifar10._unpickle(path)["data"].tolist() == [0, 1, 2, 3]
+
+
+# --------------------------------------------------------------------------- the one rule
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """No network; what was asked for."""
+    asked = []
+    monkeypatch.setattr(download, "URL", "http://127.0.0.1:9/cifar.tar.gz")
+    original = download._download
+    monkeypatch.setattr(download, "_download", lambda *given: asked.append(1) or original(*given))
+    finding._download.cache_clear()
+    return asked
+
+
+def settled(root, said, source="auto", **changes):
+    document = helpers.resolved(source=source, train_images=None, val_images=None, **changes)
+    return finding.settle(document, root, said.append, "a switch")
+
+
+def test_auto_asks_once_and_takes_generated_images_that_say_why(unreachable, tmp_path):
+    said: list[str] = []
+    for _ in range(2):
+        found = settled(tmp_path, said)
+    assert len(unreachable) == 1 and said[0] == "no images in data: asking for CIFAR-10, 170 MB"
+    assert found["dataset"]["source"] == "auto"
+    why = found["dataset"]["generated"]
+    assert re.fullmatch(r"no images in data, and cannot download http\S+ \(.*refused.*\)", why)
+    asked = helpers.resolved(source="auto", train_images=None, val_images=None)
+    assert deciding(found) == deciding(asked)
+    data = dataset.load(DatasetSettings(**found["dataset"]), tmp_path, lambda *_: None)
+    assert data.name == "synthetic"
+
+
+def test_auto_gets_the_official_images_where_they_can_be_had(official, tmp_path):
+    said: list[str] = []
+    found = settled(tmp_path, said)
+    assert len(said) == 1 and "generated" not in found["dataset"]
+    assert settled(tmp_path, said) == found and len(said) == 1 and official[1].asked == 1
+
+
+@pytest.mark.parametrize("source", ["cifar10", "folder"])
+def test_who_asks_by_name_gets_those_images_or_none(unreachable, tmp_path, source):
+    with pytest.raises(finding.Missing, match="take generated ones with a switch$"):
+        settled(tmp_path, [], source)
+    assert not unreachable
+
+
+def test_a_training_alone_follows_the_rule_and_keeps_to_it(
+    unreachable, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))
+    root = helpers.study(tmp_path, source="auto", epochs=1)
+    assert helpers.train(root) == 0
+    said = capsys.readouterr()
+    assert "asking for CIFAR-10" in said.out and "(generated: no images in data, and" in said.out
+    document = contract.read_json(helpers.only(root, "results/local/manifests/*.json"))
+    assert document["dataset"]["name"] == "synthetic"
+    assert document["resolved"]["dataset"]["generated"].startswith("no images in data, and cannot")
+    # The images that are there by now are not those that the run began with.
+    document["attempts"][-1]["ended"] = "killed"
+    contract.write_json(helpers.only(root, "results/local/manifests/*.json"), document)
+    pictures(root / "data" / "insects")
+    assert helpers.train(root, "--resume", document["stem"]) == 0, capsys.readouterr()
+    document = contract.read_json(helpers.only(root, "results/local/manifests/*.json"))
+    assert [one["ended"] for one in document["attempts"]] == ["killed", "completed"]
+
+
+@pytest.mark.slow
+def test_ranks_leave_the_asking_to_the_first(tmp_path):
+    root = helpers.study(tmp_path, source="auto", world_size=2, epochs=1)
+    outcomes = helpers.finish(helpers.start_ranks(root, 2, https_proxy="http://127.0.0.1:9"))
+    assert [status for status, *_ in outcomes] == [0, 0], outcomes
+    assert "".join(output for _, output, _ in outcomes).count("asking for CIFAR-10") == 1

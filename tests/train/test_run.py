@@ -433,7 +433,7 @@ def test_stop_request_ends_the_run_cleanly(root, monkeypatch, capsys):
         ({"world_size": 2}, 1, "asks for 2 ranks and 1 was started: use torchrun"),
         ({"global_batch": 1}, 2, "batch norm needs two"),
         ({"profile": True, "epochs": 1}, 2, "profile: the run has 3 steps and 5 are needed"),
-        ({"source": "auto"}, 1, "data: holds no images: .*scalebook data get.*synthetic"),
+        ({"source": "cifar10"}, 1, "no CIFAR-10 there: .*scalebook data get.*synthetic"),
         ({"lr": "fast"}, 1, "resolved.json: training.lr: 'fast' is not of type float"),
     ],
 )

@@ -118,6 +118,8 @@ def submit(
         echo(json.dumps({"job": job.id, "stem": str(job.stem)}))
     else:
         echo(f"job {job.id}; follow it with: scalebook watch {job.id}")
+    if job.images_note:
+        echo(f"note: {job.images_note}", err=True)
 
 
 @click.command()

@@ -19,6 +19,7 @@ from scalebook.launch.collecting import collect
 from scalebook.launch.job import Job, JobState
 from scalebook.launch.watch import watch
 from scalebook.study.model import merge
+from scalebook.train.images import finding
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,9 @@ def _finished(planned: Planned, wanted: dict[str, Any], root: Path) -> str | Non
     )
     for row in reversed(list(table.itertuples())):
         resolved = results.manifest(row.stem).get("resolved") or {}
-        if registry.identity(resolved, root) != wanted:
+        # Generated images that stood in for others are not the run that was planned.
+        generated = (resolved.get("dataset") or {}).get("generated")
+        if generated or registry.identity(resolved, root) != wanted:
             continue
         # A trial of before a rule took it never becomes evidence: then it is run again.
         names = {row.dataset, "*"} if row.dataset != "synthetic" else {"synthetic"}
@@ -219,6 +222,8 @@ def run(
     for one in planned:
         if not one.resolved:
             report(f"{one}: cannot run here: {one.note}")
+    for one in todo:
+        _refuse_generated(one, root)
     outcomes = []
     for number, (one, job) in enumerate(_started(todo, root, arrays), 1):
         report(f"[{number}/{len(todo)}] {one}: job {job.id}")
@@ -233,6 +238,17 @@ def run(
         except ScalebookError as error:
             outcomes.append(Outcome(one, problem=str(error)))
     return outcomes
+
+
+def _refuse_generated(planned: Planned, root: Path) -> None:
+    """No campaign is measured on generated images that nobody asked for."""
+    if planned.job is None:
+        why = registry.with_images(planned.resolved, root)["dataset"].get("generated")
+        if why:
+            raise ScalebookError(
+                f"run --all: {planned}: {why}: get them with `scalebook data get`, or ask for "
+                f"generated ones with {finding.FLAG}"
+            )
 
 
 def _started(todo: list[Planned], root: Path, arrays: bool) -> Iterator[tuple[Planned, Job]]:

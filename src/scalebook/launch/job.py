@@ -297,6 +297,12 @@ class Job(ABC):
         layout = resolved["layout"]
         return Stem(resolved["experiment"], self.id, layout["world_size"], layout["device"])
 
+    @property
+    def images_note(self) -> str:
+        """What whoever follows it has to know of its images; empty where they are as asked for."""
+        why = self.resolved["dataset"].get("generated")
+        return f"generated images, whose accuracies mean nothing: {why}" if why else ""
+
     def files(self) -> RunFiles | None:
         """The run's files, or None until the training process has decided where they go."""
         return contract.locate(self.root, str(self.stem))

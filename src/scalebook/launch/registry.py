@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,6 +16,8 @@ from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch.job import Choice, Job, job_folder
 from scalebook.launch.local import LocalJob
 from scalebook.launch.slurm.job import SlurmJob
+from scalebook.launch.watch import in_notebook
+from scalebook.train.images import finding
 from scalebook.train.privacy import clean
 from scalebook.train.settings import deciding
 
@@ -114,7 +117,8 @@ def submit(resolved: dict[str, Any], root: Path | None = None, after: Sequence[J
     """
     root = root or contract.find_root()
     _refuse_in_a_book_build()
-    return launcher_of(study.load(root), resolved["system"]).submit(resolved, root, after)
+    kind = launcher_of(study.load(root), resolved["system"])
+    return kind.submit(with_images(resolved, root), root, after)
 
 
 def submit_array(
@@ -122,7 +126,24 @@ def submit_array(
 ) -> Sequence[Job]:
     """Submit runs of one shape as one array, of which one runs at a time."""
     _refuse_in_a_book_build()
-    return launcher_of(study.load(root), resolved[0]["system"]).submit_array(resolved, root, after)
+    kind = launcher_of(study.load(root), resolved[0]["system"])
+    return kind.submit_array([with_images(one, root) for one in resolved], root, after)
+
+
+def with_images(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
+    """What is to be submitted, once its images are there or generated ones have to do.
+
+    Raises
+    ------
+    ScalebookError
+        If it asks by name for images that are not there; says what helps where it is read.
+    """
+    generated = 'overrides = {"dataset": "synthetic"}' if in_notebook() else finding.FLAG
+
+    def say(text: str) -> None:
+        print(f"scalebook: {text}", file=sys.stderr, flush=True)
+
+    return finding.settle(resolved, root, say, generated)
 
 
 def resume(job_id: str, root: Path | None = None) -> Job:

@@ -31,7 +31,7 @@ def watch(job: Job, poll_s: float = 0.5, on_poll: Callable[[Job], None] | None =
     JobState
         How it ended, or its state when detached.
     """
-    bar = _NotebookBar(job) if _in_notebook() else _TerminalBar(job)
+    bar = _NotebookBar(job) if in_notebook() else _TerminalBar(job)
 
     def show(state: JobState) -> None:
         bar.show(job.progress(), state, job.reason())
@@ -153,6 +153,8 @@ class _TerminalBar:
         self._bar: tqdm[NoReturn] | None = None
         if sys.stderr.isatty():
             self._bar = tqdm(total=100, desc=self._experiment, bar_format=_BAR)
+        if job.images_note:
+            print(f"{self._experiment}: {printable(job.images_note)}", file=sys.stderr, flush=True)
 
     def show(self, progress: Progress, state: JobState, reason: str) -> None:
         if self._bar is None:
@@ -205,6 +207,7 @@ class _NotebookBar:
         experiment = self._job.resolved["experiment"]
         done = _fraction(progress, state)
         text = f"{experiment}: {describe(progress, state, reason)}"
+        text += f"; {self._job.images_note}" if self._job.images_note else ""
         self._handle.update(
             {
                 "text/html": f'<label>{html.escape(text)}<br><progress max="1" '
@@ -224,7 +227,8 @@ class _NotebookBar:
         """Nothing to put away."""
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether this is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return type(shell).__name__ == "ZMQInteractiveShell"

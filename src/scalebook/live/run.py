@@ -209,6 +209,9 @@ def _recorded(stem: str) -> list[tuple[str, Any]]:
     if data == SYNTHETIC:
         data += " (generated images: the accuracies mean nothing)"
     rows.append(("data", data))
+    if data.startswith(SYNTHETIC):
+        settings = results.manifest(stem).get("resolved", {}).get("dataset", {})
+        rows.append(("generated because", settings.get("generated") or "asked for"))
     fields = {
         "train_images": "training images",
         "system": "system",

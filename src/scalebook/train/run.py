@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from scalebook.train import checkpoint, machine, manifest, model, records, stop
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import EpochSoFar
 from scalebook.train.failures import Shared, Watchdog, first_line, known_cause
-from scalebook.train.images import dataset
+from scalebook.train.images import dataset, finding
 from scalebook.train.loop import Epoch, Trainer
 from scalebook.train.privacy import clean_text
 from scalebook.train.profiler import StepProfiler
@@ -98,6 +98,8 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
         _on_first(attempt, lambda: manifest.close_dead_attempt(known))
     attempt.files = known  # not before it is locked: another process may be writing them
 
+    progress.update(phase="data", now=True)
+    _settle_images(attempt)
     data, network, number = _prepare(attempt, stem, progress)
     files = attempt.run_files
     progress.update(results=str(files.results.relative_to(root)), now=True)
@@ -274,6 +276,33 @@ def _find_run(attempt: Attempt) -> tuple[str, str | None]:
     return stem, found.results.relative_to(attempt.root).as_posix() if found else None
 
 
+def _settle_images(attempt: Attempt) -> None:
+    """Let rank 0 see to the images for all ranks; a run that is continued keeps to its own."""
+    settings = attempt.settings
+    if settings.dataset.source != "auto" or settings.dataset.generated:
+        return
+
+    def settled() -> dict[str, Any]:
+        if attempt.files:
+            return contract.read_json(attempt.files.manifest).get("resolved") or {}
+        with contextlib.suppress(ScalebookError):  # loading them says what is wrong
+            return finding.settle(settings.document, attempt.root, _say)
+        return {}
+
+    attempt.where = "dataset"
+    if generated := (_on_first(attempt, settled).get("dataset") or {}).get("generated"):
+        document = settings.document
+        attempt.settings = replace(
+            settings,
+            dataset=replace(settings.dataset, generated=generated),
+            document={**document, "dataset": {**document["dataset"], "generated": generated}},
+        )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
 def _prepare(
     attempt: Attempt, stem: str, progress: records.Progress
 ) -> tuple[dataset.Dataset, torch.nn.Module, int]:
@@ -377,12 +406,14 @@ def _header(attempt: Attempt, data: dataset.Dataset, number: int) -> list[str]:
     code = machine.code_version(attempt.root)
     dirty = " with changes" if code["dirty"] else ""
     training = " ".join(f"{key}={value}" for key, value in vars(settings.training).items())
+    why = settings.dataset.generated
     return [
         f"{contract.utc_now()} run {attempt.run_files.stem} attempt {number}",
         f"settings: seed={settings.seed} global_batch={settings.global_batch} {training}",
         "versions: " + " ".join(f"{key}={value}" for key, value in versions.items() if value),
         f"dataset: {data.name} sha256={data.sha256[:12]} train={len(data.train)} "
-        f"val={len(data.val)}{' (subset)' if data.subset else ''}",
+        f"val={len(data.val)}{' (subset)' if data.subset else ''}"
+        f"{f' (generated: {why})' if why else ''}",
         f"ranks: {ranks.world_size} on {settings.layout.device}, {ranks.threads} threads each, "
         f"backend {ranks.backend or 'none'}",
         f"code: {code['commit'] or 'no commit known'}{dirty}",

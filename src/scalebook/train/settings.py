@@ -49,13 +49,20 @@ class Layout:
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """Which images; sizes in pixels and images, None for all there are."""
+    """Which images; sizes in pixels and images, None for all there are.
+
+    Attributes
+    ----------
+    generated : str or None
+        Why generated images stand in for those that ``auto`` did not find; None where they do not.
+    """
 
     source: str
     dir: str
     image_size: int | None
     train_images: int | None
     val_images: int | None
+    generated: str | None = None
 
 
 @dataclass(frozen=True)
@@ -211,7 +218,8 @@ def _in_range(name: str, value: float) -> bool:
 
 
 #: Settings of a resolved experiment that change neither its numbers nor what they mean.
-IDLE_SETTINGS = ("overrides", "evidence_datasets", "training.timeout_s", "training.sample_s")
+IDLE_SETTINGS = ("overrides", "evidence_datasets", "dataset.generated", "training.timeout_s",
+                 "training.sample_s")  # fmt: skip
 
 
 def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:

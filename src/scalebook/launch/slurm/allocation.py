@@ -13,6 +13,7 @@ from typing import Any
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
+from scalebook.launch import registry
 from scalebook.launch.job import job_folder
 from scalebook.launch.slurm.job import SlurmJob, system_of
 from scalebook.launch.slurm.submit import Submission
@@ -113,12 +114,15 @@ class Allocation:
         make = functools.partial(study.resolve, loaded, experiment, system, seed)
         resolved = self._fitting(loaded.experiment(experiment), make, overrides)
         if path.is_file():
-            if contract.read_json(path) == resolved:
+            noted = contract.read_json(path)
+            noted["dataset"].pop("generated", None)  # that came of it where it was submitted
+            if noted == resolved:
                 return path
             raise ScalebookError(
                 f"{path.relative_to(root)}: holds another run of that id: move "
                 f"{path.parent.relative_to(root)} away and submit again"
             )
+        resolved = registry.with_images(resolved, root)
         output = os.environ.get("SCALEBOOK_OUTPUT") or None
         if output and Path(output).is_relative_to(root):
             output = str(Path(output).relative_to(root))

@@ -10,7 +10,7 @@ from pathlib import Path
 from scalebook import launch, results, study
 from scalebook.contract import ScalebookError
 from scalebook.publish.notebooks import update
-from scalebook.train.images import download, finding
+from scalebook.train.images import finding
 from scalebook.train.privacy import printable
 from scalebook.train.settings import DatasetSettings
 
@@ -28,9 +28,6 @@ def chosen(loaded: study.Study) -> str:
 
 def ensure(root: Path, experiment: str) -> str:
     """Run `experiment` through notebook ``01_run`` unless a finished run of it exists.
-
-    Where no data set is on disk, the official one is asked for once; without a
-    network the run goes on with synthetic images, and its files say so.
 
     Returns
     -------
@@ -54,12 +51,14 @@ def ensure(root: Path, experiment: str) -> str:
     loaded = study.load(root)
     choice = launch.pick_system(loaded)
     _say(f"{experiment}: runs on {choice}")
-    parameters = {
-        "submit": True,
-        "experiment": experiment,
-        "system": choice.system,
-        "overrides": _overrides(root, loaded, experiment),
-    }
+    wanted = DatasetSettings(**study.resolve(loaded, experiment, choice.system)["dataset"])
+    try:
+        finding.find(wanted, root, "dataset: synthetic in study.yaml")
+    except finding.Missing:
+        if wanted.source != "auto":
+            raise
+        _say(f"no images in {wanted.dir}: the notebook asks for CIFAR-10")
+    parameters = {"submit": True, "experiment": experiment, "system": choice.system}
     output = root / "_build" / "scalebook" / "first_run" / "01_run.ipynb"
     notebook = update.Notebook(source, output, output.with_suffix(".json"), parameters)
     known = {job.id for job in launch.jobs(root)}
@@ -81,27 +80,6 @@ def ensure(root: Path, experiment: str) -> str:
             f"notebook 01_run ran {experiment}, but left no finished run; see: scalebook runs --all"
         )
     return stem
-
-
-def _overrides(root: Path, loaded: study.Study, experiment: str) -> dict[str, str]:
-    """Choose the data set: what is on disk, else the official one, else synthetic, saying so."""
-    declared = loaded.experiment(experiment)
-    if declared.dataset not in ("auto", "cifar10"):
-        return {}
-    settings = DatasetSettings(declared.dataset, declared.data_dir, None, None, None)
-    try:
-        finding.find(settings, root)
-        return {}
-    except ScalebookError:
-        pass
-    try:
-        _say("no data set is here; asking for CIFAR-10 (scalebook data get)")
-        download.get(root / declared.data_dir)
-        return {}
-    except ScalebookError as error:
-        _say(f"{error}")
-        _say("going on with synthetic images; every caption will say so")
-        return {"dataset": "synthetic"}
 
 
 def _submitted(root: Path, known: set[str], executing: Future[update.Outcome]) -> launch.Job | None:

@@ -35,10 +35,11 @@ FILE_MD5 = {
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
 
-_TIMEOUT_S = 60
+_TIMEOUT_S = 20
 _CHUNK = 1 << 20
 _LARGEST_MEMBER = 64 << 20
-_ELSEWHERE = "put the images under data/ by hand, or use --set dataset=synthetic"
+#: What else there is to do where it cannot be had.
+ELSEWHERE = "put the images under data/ by hand, or use --set dataset=synthetic"
 
 Progress = Callable[[int, int], None]
 
@@ -116,7 +117,7 @@ def _fetch_and_unpack(data_dir: Path, target: Path, progress: Progress) -> None:
             raise ScalebookError(
                 f"{archive.name if archive == by_hand else URL}: is not the official archive "
                 f"(MD5 {actual}, expected {ARCHIVE_MD5}): "
-                + ("remove it and try again" if archive == by_hand else f"try again, {_ELSEWHERE}")
+                + ("remove it and try again" if archive == by_hand else f"try again, {ELSEWHERE}")
             )
         unpacked = Path(temporary) / FOLDER
         _unpack(archive, unpacked)
@@ -140,7 +141,7 @@ def _download(archive: Path, progress: Progress) -> str:
         if isinstance(error, _LocalError):
             raise OSError(error.errno, error.strerror) from None
         reason = getattr(error, "reason", None) or error
-        raise ScalebookError(f"cannot download {URL} ({reason}): {_ELSEWHERE}") from None
+        raise ScalebookError(f"cannot download {URL} ({reason}): {ELSEWHERE}") from None
     return digest.hexdigest()
 
 

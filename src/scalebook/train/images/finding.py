@@ -1,20 +1,82 @@
-"""Which images a run takes: the official CIFAR-10 files, an image folder, or generated ones."""
+"""Which images a run takes: the official CIFAR-10 files, an image folder, or generated ones.
+
+The one rule for whatever trains: where ``auto`` finds none it asks for CIFAR-10 once, else takes
+generated ones and says so; whoever asks for images by name gets those or none.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from scalebook.contract import ScalebookError
 from scalebook.train.images import download
 from scalebook.train.images.cifar10 import OfficialBatches
 from scalebook.train.images.imagefolder import ImageFolder, is_image_folder
 from scalebook.train.images.source import Source
-from scalebook.train.images.synthetic import Synthetic
 from scalebook.train.settings import DatasetSettings
 
+#: How somebody at a terminal asks for generated images.
+FLAG = "--set dataset=synthetic"
 
-def find(settings: DatasetSettings, root: Path) -> Source:
+
+class Missing(ScalebookError):
+    """The images that a run asks for are not there."""
+
+
+def settle(
+    document: dict[str, Any], root: Path, say: Callable[[str], None], generated: str = FLAG
+) -> dict[str, Any]:
+    """Make sure of the images of a run, before it starts.
+
+    Parameters
+    ----------
+    document : dict
+        The resolved experiment.
+    root : Path
+        The study's folder.
+    say : callable
+        Told that CIFAR-10 is asked for.
+    generated : str
+        How whoever reads an error asks for generated images.
+
+    Returns
+    -------
+    dict
+        `document`, with ``dataset.generated`` where generated images have to do.
+
+    Raises
+    ------
+    ScalebookError
+        As `find`, unless ``auto`` found nothing.
+    """
+    settings = DatasetSettings(**document["dataset"])
+    try:
+        find(settings, root, generated)
+    except Missing:
+        if settings.source != "auto":
+            raise
+        say(f"no images in {settings.dir}: asking for CIFAR-10, 170 MB")
+        if problem := _download(root / settings.dir):
+            why = f"no images in {settings.dir}, and {problem}"
+            return {**document, "dataset": {**document["dataset"], "generated": why}}
+    return document
+
+
+@functools.cache
+def _download(data_dir: Path) -> str:
+    """Ask for CIFAR-10, once in a process; why it cannot be had, or nothing."""
+    try:
+        download.get(data_dir)
+    except ScalebookError as error:
+        return str(error).partition(f": {download.ELSEWHERE}")[0]
+    return ""
+
+
+def find(settings: DatasetSettings, root: Path, generated: str = FLAG) -> Source:
     """Find the images that a run asks for.
 
     Parameters
@@ -23,21 +85,27 @@ def find(settings: DatasetSettings, root: Path) -> Source:
         With ``source`` one of ``auto``, ``cifar10``, ``folder`` and ``synthetic``.
     root : Path
         The study's folder; ``settings.dir`` is relative to it.
+    generated : str
+        How whoever reads an error asks for generated images.
 
     Raises
     ------
+    Missing
+        One line: nothing there.
     ScalebookError
-        One line: nothing there, or several candidates.
+        One line: several candidates.
     """
     data_dir, shown = root / settings.dir, settings.dir.rstrip("/")
     batches = data_dir / download.FOLDER
-    none = "get them with `scalebook data get`, or take generated ones with --set dataset=synthetic"
-    if settings.source == "synthetic":
+    none = f"get them with `scalebook data get`, or take generated ones with {generated}"
+    if settings.source == "synthetic" or settings.generated:
+        from scalebook.train.images.synthetic import Synthetic  # with torch: launchers do without
+
         return Synthetic(settings.train_images, settings.val_images)
     if settings.source in ("auto", "cifar10") and batches.is_dir():
         return OfficialBatches(batches)
     if settings.source == "cifar10":
-        raise ScalebookError(f"{shown}/{download.FOLDER}: no CIFAR-10 there: {none}")
+        raise Missing(f"{shown}/{download.FOLDER}: no CIFAR-10 there: {none}")
     candidates = [""] if is_image_folder(data_dir) else []
     if not candidates and data_dir.is_dir():
         names = sorted(entry.name for entry in os.scandir(data_dir) if entry.name[0] != ".")
@@ -49,9 +117,9 @@ def find(settings: DatasetSettings, root: Path) -> Source:
             # Not `<name>/…`: what a manifest keeps of this must not look like a path from the root.
             none = (
                 f"put them into {shown}/NAME/train/CLASS/ and {shown}/NAME/test/CLASS/ as JPEG or "
-                "PNG, or take generated ones with --set dataset=synthetic"
+                f"PNG, or take generated ones with {generated}"
             )
-        raise ScalebookError(f"{shown}: holds no images: {none}")
+        raise Missing(f"{shown}: holds no images: {none}")
     if len(candidates) > 1:
         raise ScalebookError(
             f"{shown}: holds several image folders ({', '.join(candidates)}): choose one, as "
