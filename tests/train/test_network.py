@@ -39,7 +39,7 @@ def ranks(module, root, count, *arguments, **changes):
         for rank in range(count)
     ]  # fmt: skip
     try:
-        outputs = [process.communicate(timeout=PATIENCE_S) for process in started]
+        outputs = [process.communicate(timeout=2 * PATIENCE_S) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -75,7 +75,7 @@ def test_every_node_is_in_the_table_and_each_fault_is_a_line(study_root):
         (images / split / "class").mkdir(parents=True)
         (images / split / "class" / "1.png").touch()
     module = "scalebook.train.tools.environment"
-    done = ranks(module, study_root, 2, "--patience", "60")
+    done = ranks(module, study_root, 2, "--patience", str(PATIENCE_S))
     assert [status for status, _, _ in done] == [0, 0], done
     assert done[0][1].count("data/set: 2 files") == 2 and "all 2 nodes" in done[0][1]
 
@@ -83,7 +83,9 @@ def test_every_node_is_in_the_table_and_each_fault_is_a_line(study_root):
     (elsewhere / "torch").mkdir(parents=True)
     (elsewhere / "torch" / "__init__.py").write_text("raise OSError('libcudart.so: no such file')")
     images.rename(study_root / "images")
-    done = ranks(module, study_root, 2, "--patience", "60", r1={"PYTHONPATH": str(elsewhere)})
+    done = ranks(
+        module, study_root, 2, "--patience", str(PATIENCE_S), r1={"PYTHONPATH": str(elsewhere)}
+    )
     assert done[0][0] == 1
     faults = done[0][2].splitlines()
     assert any(line.startswith("node 0: data: ") for line in faults)

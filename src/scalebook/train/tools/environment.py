@@ -26,8 +26,8 @@ from scalebook.train.settings import DatasetSettings
 #: Packages of a training process.
 PACKAGES = ("torch", "torchvision", "numpy", "PIL")
 
-# Importing torch for the first time from a busy file system may take a minute.
-_PATIENCE_S = 120.0
+# Importing torch for the first time from a busy file system may take minutes.
+_PATIENCE_S = 240.0
 _HEADINGS = ("node", "host", "python", *PACKAGES, "GPUs", "data", "interface", "round trip")
 
 
