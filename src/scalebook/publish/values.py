@@ -103,13 +103,13 @@ def find(
         if option not in ("", "unit"):
             raise ScalebookError(f"{option!r} after the format; only `unit` may stand there")
         value = _lookup(key)
-        said = shown(value, spec, with_unit=option == "unit")
+        written = shown(value, spec, with_unit=option == "unit")
     except ScalebookError as error:
         page.inputs["value", key] = ""
         page.problems.append(f"{pages.place(env, source, line)}: value {key!r}: {error}")
         return None
     page.inputs["value", key] = results.digest(value)
-    return value, said
+    return value, written
 
 
 def value_node(env: BuildEnvironment, value: Value, text: str) -> study_value:

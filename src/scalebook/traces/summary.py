@@ -223,8 +223,8 @@ def _speed(trace: Trace, peak: Peak | None) -> dict[str, Any]:
     row = records(speed.get_speed_summary(trace, peak))[0]
     row["efficiency"] = _plain(float(best / known["time_us"].sum())) if best > 0 else None
     row["memory_bound_share"] = _plain(float(limited / best)) if best > 0 else None
-    said = dataclasses.asdict(peak) if peak else None
-    return {"speed": row, "roofline": records(known.head(TOP)), "peak": said}
+    ability = dataclasses.asdict(peak) if peak else None
+    return {"speed": row, "roofline": records(known.head(TOP)), "peak": ability}
 
 
 def _sums(trace: Trace, by: str, most: int | None = None) -> dict[str, float]:

@@ -243,11 +243,11 @@ def front_matter(env: BuildEnvironment, document: Document) -> dict[str, str]:
 
     The document's own entry comes first, then its page's front matter, then the study.
     """
-    said = env.metadata.get(document.page, {})
-    author = document.author or said.get("author") or env.config.author
-    date = said.get("date") or date_text(source_date(Path(env.srcdir)))
-    subject = document.subject or said.get("subject") or study_title(env.config)
-    keywords = list(document.keywords) or [said.get("keywords") or ""]
+    fields = env.metadata.get(document.page, {})
+    author = document.author or fields.get("author") or env.config.author
+    date = fields.get("date") or date_text(source_date(Path(env.srcdir)))
+    subject = document.subject or fields.get("subject") or study_title(env.config)
+    keywords = list(document.keywords) or [fields.get("keywords") or ""]
     about = {
         "pdfsubject": subject,
         "pdfkeywords": ", ".join(filter(None, [*keywords, f"ledger {ledger_digest()}"])),

@@ -40,9 +40,9 @@ class Translator(LaTeXTranslator):
         self.columns = tables.layout(theme)
         page = document.get("docname", builder.config.root_doc)
         mine = documents.of_page(builder.env, page, theme.name)
-        said = documents.front_matter(builder.env, mine)
-        self.elements["author"], self.elements["date"] = said["author"], said["date"]
-        self.elements["preamble"] += "\n" + said["preamble"]
+        fields = documents.front_matter(builder.env, mine)
+        self.elements["author"], self.elements["date"] = fields["author"], fields["date"]
+        self.elements["preamble"] += "\n" + fields["preamble"]
         self.elements["contentsname"] = ""  # Sphinx takes the caption of the first part for it
         self.elements["tocdepth"] = ""  # the class knows
         self.root_page = page
