@@ -261,6 +261,15 @@ def test_dependencies_show_an_edit_and_survive_broken_code(package):
     assert {name for name in after if after[name] != before.get(name)} == {"scalebook.c.deep"}
 
 
+def test_data_beside_a_module_is_part_of_it(package):
+    (package / "b.yaml").write_text("thing: 1\n")
+    before = dependencies.module_hashes("from scalebook import b", package)
+    assert "scalebook.b.yaml" in before
+    (package / "b.yaml").write_text("thing: 2\n")
+    after = dependencies.module_hashes("from scalebook import b", package)
+    assert {name for name in after if after[name] != before[name]} == {"scalebook.b.yaml"}
+
+
 def test_a_comment_or_another_layout_is_no_edit(package):
     before = dependencies.module_hashes("from scalebook import b", package)
     path = package / "b.py"
