@@ -7,8 +7,6 @@ from the contents of the study; a rule about how numbers are formed names the fu
 them.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -10,8 +10,6 @@ by the *operator that launched* each kernel. Names of kernels do not tell: most 
 runs in kernels that are named after matrix products.
 """
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Mapping
 from pathlib import PurePosixPath

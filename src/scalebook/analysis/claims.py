@@ -16,8 +16,6 @@ sufficiency      hours against the computed request of every target
 A row says nothing of intentions: it shows the computation and names the file that would decide.
 """
 
-from __future__ import annotations
-
 import ast
 import itertools
 import operator

@@ -5,8 +5,6 @@ machine, data, model, epochs, software. Runs that agree in the experiment's own
 settings as well are *repetitions* of one configuration, and are summarised together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

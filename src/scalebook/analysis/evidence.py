@@ -1,7 +1,5 @@
 """What stands behind the documents, each part computed when it is first asked for, and once."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Columns of tables for a reader, as `figures.show_table` takes them."""
 
-from __future__ import annotations
-
 from scalebook.study.document import beside
 
 _HEADERS: dict[str, dict[str, str]] = beside(__file__)

@@ -29,8 +29,6 @@ middle case of `proposal.steptime`, so its error here is what is known about tha
 has an exchange of its own, inside the node, so that "nothing hides" counts a little too much.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

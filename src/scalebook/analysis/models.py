@@ -11,8 +11,6 @@ ImageNet stem, 0.1 % less with the CIFAR one (as torch.utils.flop_counter counts
 Parameters stand in ``data/cited/model_sizes.csv``, a row a model.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 
 from scalebook import contract

@@ -14,8 +14,6 @@ slower           one pass, at another rate than the claimed one
 ===============  ==================================================================================
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -17,8 +17,6 @@ than its rate, or another cause; a smaller one needs an exchange that hides in p
 backward pass. All of this takes the reported throughput at its word.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

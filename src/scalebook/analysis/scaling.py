@@ -18,8 +18,6 @@ The time per image, T / I, serves both. The two bases are always both given: the
 every epoch processes all its images, and disagree where the report errs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median

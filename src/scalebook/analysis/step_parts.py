@@ -20,8 +20,6 @@ all-reduce of n ranks can move the gradients over the link of a node:
 network part: a share of the exchange can hide behind the backward pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ A table or figure that follows the study's order, references or facts about
 machines is stale when those change, as it is when a result does.
 """
 
-from __future__ import annotations
-
 from scalebook.contract import ScalebookError
 from scalebook.results import query, snapshot
 from scalebook.study import Campaign, Facts, Plan

@@ -1,7 +1,5 @@
 """Tables of what was measured: one row a configuration, or one row a run's steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """How numbers, counts and lists are written in sentences, tables and figures."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Commands that make documents; `scalebook.cli` adds each of `COMMANDS` to its group."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

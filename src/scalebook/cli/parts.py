@@ -1,7 +1,5 @@
 """What the modules of the ``scalebook`` command share: options, and how rows are printed."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import shutil

@@ -5,8 +5,6 @@ another package. `plots` are those of the study that are kept in ``results/plots
 `fit` lays one out for another place. What stands here besides is what notebooks show.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

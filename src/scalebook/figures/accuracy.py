@@ -1,7 +1,5 @@
 """`accuracy_curves`: validation accuracy over epochs, and final values where no curve exists."""
 
-from __future__ import annotations
-
 import pandas as pd
 import plotly.graph_objects as go
 

@@ -1,7 +1,5 @@
 """`ddp_architecture`: what changes between training on one GPU and on two."""
 
-from __future__ import annotations
-
 import plotly.graph_objects as go
 
 from scalebook.figures import captions, registry, theme

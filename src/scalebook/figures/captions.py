@@ -1,7 +1,5 @@
 """What figures say of where their numbers come from: headings of plots, sentences of captions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 

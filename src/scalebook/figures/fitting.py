@@ -1,7 +1,5 @@
 """One figure in several places: laid out for a page, for one column of a paper, for a slide."""
 
-from __future__ import annotations
-
 import html
 import textwrap
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`machine_ladder`: what the model expects of a target, before anything was measured there."""
 
-from __future__ import annotations
-
 import pandas as pd
 import plotly.graph_objects as go
 

@@ -1,7 +1,5 @@
 """What the links between nodes give: `allreduce_bandwidth` without training, `link_efficiency`."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`model_sizes`: parameters of published models over the years."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Figures and tables in a notebook, as the book and JupyterLab can both show them."""
 
-from __future__ import annotations
-
 import html
 import json
 import os

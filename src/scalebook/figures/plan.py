@@ -1,7 +1,5 @@
 """`gantt` and `risk_matrix`: the plan of ``data/plan.yaml`` as pictures."""
 
-from __future__ import annotations
-
 import plotly.graph_objects as go
 
 from scalebook import study

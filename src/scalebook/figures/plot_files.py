@@ -6,8 +6,6 @@ files are. One that is kept for a column of a paper too has that as ``<name>.col
 that has nothing to show yet has no files.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ The browser is driven by a process of its own, ``python -m scalebook.figures.ren
 SUFFIX…``: one that starts and then says nothing would otherwise be waited for without end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import html
 import io

@@ -1,7 +1,5 @@
 """Figures of single runs: the curves of one, its steps, and the explorer over all."""
 
-from __future__ import annotations
-
 import pandas as pd
 import plotly.graph_objects as go
 

@@ -1,7 +1,5 @@
 """`scaling_efficiency`: parallel efficiency against the ideal, by both of its definitions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """`reported_speedup`: what was reported of speed, by rate and by time."""
 
-from __future__ import annotations
-
 import pandas as pd
 import plotly.graph_objects as go
 

@@ -1,7 +1,5 @@
 """`overheads`: what a parallel step spends on computation, on being parallel, on the network."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -6,8 +6,6 @@ never alone: names stand on the axis or at the line, measured bars are
 filled and reported ones hatched, measured markers are filled and reported ones open.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import textwrap

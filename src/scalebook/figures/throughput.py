@@ -1,7 +1,5 @@
 """`throughput_comparison`: images per second of every configuration, baseline beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """All there is to say about one run, as the report that is mailed shows it."""
 
-from __future__ import annotations
-
 import csv
 import html
 import io

@@ -1,7 +1,5 @@
 """One run as a notebook shows it: started here and followed, or found in the results."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -3,8 +3,6 @@
 `data/deliverables.yaml` lists what that is, so that another study names its own.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 import subprocess

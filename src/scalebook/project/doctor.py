@@ -1,7 +1,5 @@
 """What this machine has and lacks, each with the command that mends it."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform

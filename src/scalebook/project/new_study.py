@@ -4,8 +4,6 @@ Notebooks, scripts for Slurm and the book's settings are those of the clone that
 installed from; what a study has of its own comes from ``templates/study``.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

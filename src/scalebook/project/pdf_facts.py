@@ -1,7 +1,5 @@
 """What a PDF says of itself: pages, where its references begin, fonts, and from which numbers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

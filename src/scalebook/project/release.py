@@ -1,7 +1,5 @@
 """``scalebook release``: refuse what is not ready, then tag it and pack what belongs to it."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

@@ -13,8 +13,6 @@ opening comment                   the table holds
 Each ends at ``<!-- end -->``. `refresh` writes the tables anew; a test compares them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

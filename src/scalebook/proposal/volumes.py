@@ -1,7 +1,5 @@
 """What the runs of a plan would leave on disk, from the sizes of what runs have left so far."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from statistics import median

@@ -1,7 +1,5 @@
 """``scalebook book``: Jupyter Book run quietly, with the lines that matter."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -6,8 +6,6 @@ then holds ``\sbval{0}``, ``\sbval{1}`` … and the node the numbers: HTML write
 with their note and link, other builders as TeX.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator

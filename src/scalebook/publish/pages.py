@@ -5,8 +5,6 @@ notebooks it shows come from results, so a digest of each is kept in the environ
 compared with the digest now.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from abc import abstractmethod

@@ -1,7 +1,5 @@
 """``scalebook pdf``: the documents as PDFs, quietly, with what TeX complains about."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

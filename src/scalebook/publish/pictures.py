@@ -5,8 +5,6 @@ A figure's picture is the one that `plot_files.pictures` finds or draws, kept in
 column where the page has two, if it is kept for that (`registry.Registered`).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

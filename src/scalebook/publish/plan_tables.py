@@ -3,8 +3,6 @@
 Numbers are looked up in the ledger, so that each keeps its origin on the page.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 
 from scalebook import study

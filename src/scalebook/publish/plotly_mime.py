@@ -1,7 +1,5 @@
 """Figures in executed notebooks: plotly's MIME type rendered as a node of this package."""
 
-from __future__ import annotations
-
 import json
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Interactive figures as a node: drawn by plotly.js in HTML; `pictures` is for the rest."""
 
-from __future__ import annotations
-
 import functools
 import html
 import json

@@ -5,8 +5,6 @@ of playwright's own. Here that one is the browser of the system, and the book's 
 made again by the next build.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

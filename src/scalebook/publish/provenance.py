@@ -1,7 +1,5 @@
 """What stands behind the numbers of the book: each number's pages, the runs, what is drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -13,8 +13,6 @@ pages show is known once all of them are read: the directive leaves a placeholde
 filled when its page is written, and its page is written in every build.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``scalebook report``: a run as one HTML file that needs nothing beside it."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json

@@ -4,8 +4,6 @@
 its origin on the page; text does not, so whatever is measured, reported or modelled is a number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

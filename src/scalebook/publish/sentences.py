@@ -1,7 +1,5 @@
 """``{study-text} NAME``: computed sentences, parsed where they stand."""
 
-from __future__ import annotations
-
 import functools
 
 from docutils import nodes

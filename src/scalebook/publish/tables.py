@@ -20,8 +20,6 @@ name                                      rows
 ========================================  ==========================================================
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Tables show numbers as `Shown` cells (`scalebook.publish.tables`), mathematics a
 ``\val{key}`` (`scalebook.publish.maths`); all of them look up, format and note here.
 """
 
-from __future__ import annotations
-
 import functools
 import html
 import posixpath

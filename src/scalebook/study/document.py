@@ -3,8 +3,6 @@
 What all objects of ``study.yaml`` share stands here too: strictness, and types of names and counts.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One experiment on one system with one seed, as the JSON document a training process reads."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable

@@ -8,8 +8,6 @@ backward carries the sequence number of the operator it undoes, and so belongs t
 that operator's module.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

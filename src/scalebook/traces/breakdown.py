@@ -1,7 +1,5 @@
 """Where the time of a trace went: every activity with what it belongs to, sums, and changes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -5,8 +5,6 @@ time is spent in kernels called gemm, dgrad, or after a hand-tuned tile.
 `kernel` therefore answers a different question from `operator`.
 """
 
-from __future__ import annotations
-
 import re
 
 from scalebook.study.document import beside

@@ -1,7 +1,5 @@
 """Arithmetic with sets of intervals: sorted arrays of starts and ends, in µs."""
 
-from __future__ import annotations
-
 import numpy as np
 
 Intervals = tuple[np.ndarray, np.ndarray]

@@ -1,7 +1,5 @@
 """How kernels are launched: how long they take against what it costs to start them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

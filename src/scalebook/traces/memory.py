@@ -5,8 +5,6 @@ told by when it lives: what is allocated going forward and outlives that is an
 activation, what is left by the backward pass a gradient, and so on.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

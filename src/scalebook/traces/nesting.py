@@ -1,7 +1,5 @@
 """Which event encloses which, on one thread after the other."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -10,8 +10,6 @@ unknown rather than taken for one of them. A CPU's peak is measured: by the run 
 or on the spot.
 """
 
-from __future__ import annotations
-
 import csv
 import functools
 import math

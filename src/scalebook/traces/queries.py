@@ -4,8 +4,6 @@ Of a published trace ``data/examples`` keeps only a summary, as ``scalebook trac
 gives it, and whose trace it was.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Several traces as one job: who waits for whom, and how fast messages travel."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

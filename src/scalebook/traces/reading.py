@@ -1,7 +1,5 @@
 """A profiler trace from its file into tables: read piece by piece, and only once."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import itertools

@@ -1,7 +1,5 @@
 """How near operators come to what the device can do: the roofline, and the best step."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

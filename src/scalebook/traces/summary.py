@@ -1,7 +1,5 @@
 """Where the time of one trace went, as one JSON-ready document."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Answers for a terminal."""
 
-from __future__ import annotations
-
 from typing import Any
 
 #: Rows and widest name of the list of kernels or operators.

@@ -1,7 +1,5 @@
 """Events of one step on their lanes: what a timeline is drawn from."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

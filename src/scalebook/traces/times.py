@@ -4,8 +4,6 @@ Times are unions of intervals: what runs on several streams at once counts once,
 the times of several GPUs are added up.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -6,8 +6,6 @@ that. Only numbers and JSON are written and read, never pickles; an entry that c
 made anew.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """What holds a run up, in words, from the figures of its trace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from scalebook.study.document import beside

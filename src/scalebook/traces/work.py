@@ -4,8 +4,6 @@ Traffic is the least there is: every input read once, every output written once.
 multiplication and an addition are two operations. What is not known is None, never a guess.
 """
 
-from __future__ import annotations
-
 import ast
 import math
 from collections.abc import Callable

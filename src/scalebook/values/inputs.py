@@ -1,7 +1,5 @@
 """What the numbers of the ledger are made from, each part computed once."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import pandas as pd

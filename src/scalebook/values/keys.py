@@ -25,8 +25,6 @@ several nodes has ``compute_ms``, ``parallel_ms``, ``network_ms`` and ``overhead
 see `step_parts`, and the modelled ``transfer_ms``.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterable
 

@@ -13,8 +13,6 @@ key                                                    value
 The ends of an interval are numbers of their own as well, with ``.low`` or ``.high`` behind the key.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 

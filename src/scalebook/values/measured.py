@@ -3,8 +3,6 @@
 Each names the files it was computed from, the column, and the function that did it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial

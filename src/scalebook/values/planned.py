@@ -19,8 +19,6 @@ key                                                  value
 ===================================================  ==============================================
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import partial

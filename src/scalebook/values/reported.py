@@ -1,7 +1,5 @@
 """Reported numbers, those that follow from them, and what the files of their jobs count."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from scalebook import results

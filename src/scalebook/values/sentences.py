@@ -10,8 +10,6 @@ A sentence holds no number itself: it names keys, and the page looks them up, so
 follow each number to its origin in a computed sentence as in a typed one.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import sys

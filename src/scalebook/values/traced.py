@@ -16,8 +16,6 @@ key                                           value
 that carries no run's name and joins a reported job (see `bottlenecks.belongs`) is ``job-<id>`` too.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """How many claims hold and rules are kept, for prose that counts them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 from scalebook.analysis.benchmarking_rules import (

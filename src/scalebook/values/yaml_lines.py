@@ -1,7 +1,5 @@
 """Where in a YAML file a number stands: its keys, and the line it is written on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

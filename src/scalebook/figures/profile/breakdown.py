@@ -1,7 +1,5 @@
 """`profiling_breakdown`: device time under two groupings, and what one of them hides."""
 
-from __future__ import annotations
-
 import plotly.graph_objects as go
 
 from scalebook.analysis.study_queries import start_command

@@ -1,7 +1,5 @@
 """Colours and titles of what a trace is sorted by: families of operators, phases."""
 
-from __future__ import annotations
-
 from scalebook.figures import theme
 
 #: Colour of each family, the same in every figure; all stand out on light and dark pages.

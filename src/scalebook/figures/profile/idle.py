@@ -1,7 +1,5 @@
 """What a device did all the time, and what it waited for when it did nothing."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import plotly.graph_objects as go

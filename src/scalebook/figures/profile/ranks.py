@@ -1,7 +1,5 @@
 """The ranks of one job against each other: load, waiting, and who is waited for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The roofline: how near operators come to what the device can do."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

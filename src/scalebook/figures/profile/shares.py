@@ -4,8 +4,6 @@ Sources are what was reported, the traces of the study's own runs, and summaries
 traces (`scalebook.traces.trace_examples`), which show what a grouping hides.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The timeline of one step: what ran when, on which stream and thread."""
 
-from __future__ import annotations
-
 import functools
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """How busy the devices of a job were over time, as they said themselves."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go

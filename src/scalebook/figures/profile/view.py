@@ -1,7 +1,5 @@
 """One trace as a notebook shows it: which one, what holds it up, and the file itself."""
 
-from __future__ import annotations
-
 import html
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath

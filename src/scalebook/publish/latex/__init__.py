@@ -7,8 +7,6 @@ tables that fit, ``themes/`` holds a class for each kind of document, `log` read
 complains about.
 """
 
-from __future__ import annotations
-
 from sphinx.application import Sphinx
 
 from scalebook.publish.latex import documents, references, writer

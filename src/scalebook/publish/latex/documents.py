@@ -1,7 +1,5 @@
 """Which PDFs a study has, what is written on each, and what makes them the same twice."""
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Parts of a document in their places: each page's references on it, the appendix at the end."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from docutils import nodes

@@ -5,8 +5,6 @@ by TeX itself. Here is decided which those are, from a mean width of characters.
 than get smaller, numbers the other way round.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence

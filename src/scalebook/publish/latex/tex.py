@@ -1,7 +1,5 @@
 """What typesetting needs from the machine, and what TeX complains about."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator

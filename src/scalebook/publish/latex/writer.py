@@ -1,7 +1,5 @@
 """Sphinx's LaTeX writer, with what a study's pages need: floats, tables, parts, characters."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

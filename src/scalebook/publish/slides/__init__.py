@@ -4,8 +4,6 @@
 prints it.
 """
 
-from __future__ import annotations
-
 from sphinx.application import Sphinx
 
 from scalebook.publish.slides import page, revealjs

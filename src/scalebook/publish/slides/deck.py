@@ -4,8 +4,6 @@ The deck lies in ``_build/deck`` and needs no network: reveal.js is brought alon
 pictures. Chromium prints it, a page a slide, into ``_build/latex/slides.pdf``.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

@@ -5,8 +5,6 @@ is said: the deck keeps that for reveal's speaker view, the book folds it below 
 ``{deck-link}`` leads from the page to the deck, where one with the same content is built.
 """
 
-from __future__ import annotations
-
 import html
 import shutil
 from pathlib import Path

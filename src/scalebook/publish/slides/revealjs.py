@@ -4,8 +4,6 @@ Works with the builder of `sphinx_revealjs`, of which it asks for the template a
 one section is one slide, figures are pictures, numbers are words.
 """
 
-from __future__ import annotations
-
 import html
 from pathlib import Path
 

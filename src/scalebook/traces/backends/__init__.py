@@ -5,8 +5,6 @@ names an instance of a `TraceFormat`; the first one that recognises a file reads
 none of them recognises is read as a Chrome trace.
 """
 
-from __future__ import annotations
-
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ or has no usable time, is dropped and counted; names stay raw and have to be
 escaped wherever they are shown. Users, hosts and paths of a trace are not read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 from collections import Counter

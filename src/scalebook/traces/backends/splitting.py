@@ -6,8 +6,6 @@ a list of its own. That this parses proves the cut: quotes and brackets before i
 are balanced. So any valid document is read as a parser of the whole would read it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Values of a trace that nobody vouches for: numbers, names and devices, checked one by one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
