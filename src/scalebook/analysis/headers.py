@@ -2,19 +2,20 @@
 
 from scalebook.study.document import beside
 
-_HEADERS: dict[str, dict[str, str]] = beside(__file__)
+_HEADERS = beside(__file__)
 
-CHECK_HEADERS = _HEADERS["checks"]
-SCALING_HEADERS = _HEADERS["scaling"]
-OVERHEAD_HEADERS = _HEADERS["overheads"]
-THROUGHPUT_HEADERS = _HEADERS["throughput"]
-ACCURACY_HEADERS = _HEADERS["accuracy"]
-STEP_HEADERS = _HEADERS["steps"]
-EXPLORER_HEADERS = _HEADERS["explorer"]
-BREAKDOWN_HEADERS = _HEADERS["breakdown"]
-TRACE_HEADERS = _HEADERS["traces"]
-TRACE_STEP_HEADERS = _HEADERS["trace_steps"]
-COLLECTIVE_HEADERS = _HEADERS["collectives"]
+CHECK_HEADERS: dict[str, str] = _HEADERS["checks"]
+SCALING_HEADERS: dict[str, str] = _HEADERS["scaling"]
+OVERHEAD_HEADERS: dict[str, str] = _HEADERS["overheads"]
+THROUGHPUT_HEADERS: dict[str, str] = _HEADERS["throughput"]
+ACCURACY_HEADERS: dict[str, str] = _HEADERS["accuracy"]
+STEP_HEADERS: dict[str, str] = _HEADERS["steps"]
+EXPLORER_HEADERS: dict[str, str] = _HEADERS["explorer"]
+BREAKDOWN_HEADERS: dict[str, str] = _HEADERS["breakdown"]
+TRACE_HEADERS: dict[str, str] = _HEADERS["traces"]
+TRACE_STEP_HEADERS: dict[str, str] = _HEADERS["trace_steps"]
+COLLECTIVE_HEADERS: dict[str, str] = _HEADERS["collectives"]
+EPOCH_HEADERS: dict[str, tuple[str, int]] = _HEADERS["epochs"]
 
 #: Decimal places of floats that are not shown with one.
 SCALING_DIGITS = {"speedup": 2, "speedup_low": 2, "speedup_high": 2}

@@ -9,25 +9,13 @@ from IPython.display import display
 
 from scalebook import contract, launch, results, study
 from scalebook.analysis.comparable import SYNTHETIC
+from scalebook.analysis.headers import EPOCH_HEADERS
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 from scalebook.figures.notebook import bundle, use_study
 from scalebook.figures.runs import live_curve
 from scalebook.launch import Job
-
-#: Columns of an epoch table that a reader needs first: header without unit, decimal places.
-EPOCH_COLUMNS = {
-    "epoch": ("epoch", 0),
-    "train_loss": ("training loss", 3),
-    "val_loss": ("validation loss", 3),
-    "train_acc": ("training accuracy", 2),
-    "val_acc": ("validation accuracy", 2),
-    "epoch_time_s": ("time", 2),
-    "throughput": ("throughput", 1),
-    "lr": ("learning rate", 4),
-    "peak_mem_mb": ("peak memory", 0),
-}
 
 
 @dataclass(frozen=True)
@@ -57,20 +45,20 @@ class RunView:
     def epochs(self) -> pd.DataFrame:
         """One row an epoch; empty where there is none."""
         if self.stem is None:
-            return pd.DataFrame(columns=list(EPOCH_COLUMNS))
+            return pd.DataFrame(columns=list(EPOCH_HEADERS))
         table = results.epochs(self.stem)
-        return table[[name for name in EPOCH_COLUMNS if name in table]]
+        return table[[name for name in EPOCH_HEADERS if name in table]]
 
     @property
     def headers(self) -> dict[str, str]:
         """Headers with units of the columns in `epochs`."""
         units = {column.name: f" ({column.unit})" for column in contract.EPOCHS if column.unit}
-        return {name: EPOCH_COLUMNS[name][0] + units.get(name, "") for name in self.epochs}
+        return {name: EPOCH_HEADERS[name][0] + units.get(name, "") for name in self.epochs}
 
     @property
     def digits(self) -> dict[str, int]:
         """Decimal places of the columns in `epochs`."""
-        return {name: EPOCH_COLUMNS[name][1] for name in self.epochs}
+        return {name: EPOCH_HEADERS[name][1] for name in self.epochs}
 
     @property
     def steps(self) -> pd.DataFrame:

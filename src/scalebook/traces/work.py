@@ -9,17 +9,15 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from scalebook.study.document import beside
 from scalebook.traces.trace import Shape
 
 Dims = list[Any]
 #: Operations, and bytes of least traffic.
 Amount = tuple[float, float]
 
-_SIZES = {
-    "float": 4, "double": 8, "half": 2, "bfloat16": 2, "long": 8, "long int": 8, "int": 4,
-    "short": 2, "short int": 2, "bool": 1, "unsigned char": 1, "signed char": 1, "char": 1,
-    "tensorlist": 4,
-}  # fmt: skip
+_DATA = beside(__file__)
+_SIZES: dict[str, int] = _DATA["sizes"]
 _PRECISIONS = {"half": "fp16", "bfloat16": "bf16", "double": "fp64"}
 
 
@@ -213,42 +211,28 @@ def _fused(call: _Call) -> Amount:
     return 4 * call.count(0), 2 * call.all_moved() - call.moved(1)
 
 
-_UNARY = (
-    "relu sigmoid tanh gelu silu hardtanh hardswish exp log sqrt rsqrt neg abs clamp clamp_min "
-    "pow dropout native_dropout"
-)
-_BINARY = (
-    "add sub mul div threshold_backward sigmoid_backward tanh_backward gelu_backward "
-    "silu_backward hardtanh_backward where masked_fill addcmul addcdiv lerp maximum minimum eq"
-)
-_FORMULAS: dict[str, tuple[str, Callable[[_Call], Amount]]] = {
-    **{name: ("convolution", lambda call: _convolution(call, 3, 6, None))
-       for name in ("conv1d", "conv2d", "conv3d")},
-    **{name: ("convolution", lambda call: _convolution(call, 3, 8, 6))
-       for name in ("convolution", "_convolution")},
-    "convolution_backward": ("convolution", _convolution_backward),
-    "mm": ("gemm", lambda call: _product(call, 0, 1, None)),
-    "bmm": ("gemm", lambda call: _product(call, 0, 1, None)),
-    "addmm": ("gemm", lambda call: _product(call, 1, 2, 0)),
-    "baddbmm": ("gemm", lambda call: _product(call, 1, 2, 0)),
-    "linear": ("gemm", _linear),
-    **{name: ("batch_norm", _pass(5, 1)) for name in
-       ("batch_norm", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm")},
-    **{name: ("batch_norm", _pass(8, 1, 0, 1)) for name in
-       ("native_batch_norm_backward", "cudnn_batch_norm_backward", "miopen_batch_norm_backward")},
-    **{name: ("elementwise", _elementwise) for name in f"{_UNARY} {_BINARY}".split()},
-    "copy": ("copy", _copy),
-    **{name: ("reduction", _pass(1, 0)) for name in ("sum", "mean", "norm", "linalg_vector_norm")},
-    **{name: ("reduction", _pass(5, 1)) for name in ("_softmax", "_log_softmax")},
-    **{name: ("reduction", _pass(3, 1, 0, 1))
-       for name in ("_softmax_backward_data", "_log_softmax_backward_data")},
-    **{name: ("pooling", _pool) for name in
-       ("max_pool2d", "max_pool2d_with_indices", "avg_pool2d")},
-    **{name: ("pooling", _pass(1, 0)) for name in ("adaptive_avg_pool2d", "_adaptive_avg_pool2d")},
-    **{name: ("pooling", _pool_backward) for name in
-       ("max_pool2d_with_indices_backward", "avg_pool2d_backward",
-        "_adaptive_avg_pool2d_backward")},
-    **{f"_foreach_{name}": ("optimizer", _foreach) for name in
-       ("add", "mul", "sub", "div", "addcmul", "addcdiv", "lerp", "sqrt")},
-    **{name: ("optimizer", _fused) for name in ("_fused_sgd", "_fused_adam", "_fused_adamw")},
-}  # fmt: skip
+_BY_FORMULA: dict[str, Callable[[_Call], Amount]] = {
+    "direct convolution": lambda call: _convolution(call, 3, 6, None),
+    "convolution": lambda call: _convolution(call, 3, 8, 6),
+    "backward convolution": _convolution_backward,
+    "product": lambda call: _product(call, 0, 1, None),
+    "product and sum": lambda call: _product(call, 1, 2, 0),
+    "linear": _linear,
+    "normalise": _pass(5, 1),
+    "backward normalise": _pass(8, 1, 0, 1),
+    "elementwise": _elementwise,
+    "copy": _copy,
+    "sum": _pass(1, 0),
+    "softmax": _pass(5, 1),
+    "backward softmax": _pass(3, 1, 0, 1),
+    "pool": _pool,
+    "backward pool": _pool_backward,
+    "foreach": _foreach,
+    "fused": _fused,
+}
+_FORMULAS = {
+    name: (kind, _BY_FORMULA[formula])
+    for kind, formulas in _DATA["operators"].items()
+    for formula, names in formulas.items()
+    for name in names.split()
+}

@@ -29,7 +29,7 @@ from scalebook import contract, study
 from scalebook.contract import ScalebookError
 from scalebook.results import snapshot
 from scalebook.study import Experiment
-from scalebook.study.document import read
+from scalebook.study.document import beside, read
 from scalebook.values import yaml_lines
 from scalebook.values.inputs import Inputs
 from scalebook.values.value import Value, origin
@@ -38,35 +38,8 @@ CITED = "data/cited"
 SYSTEMS = "data/systems"
 BIBLIOGRAPHY = "book/references.bib"
 
-#: Units of facts and settings, by the end of their names.
-SUFFIXES = {
-    "_gb_s": "GB/s",
-    "_gbit_s": "Gbit/s",
-    "_gb": "GB",
-    "_gib": "GiB",
-    "_mb": "MB",
-    "_mib": "MiB",
-    "_tflops": "TFLOP/s",
-    "_us": "µs",
-    "_ms": "ms",
-    "_s": "s",
-    "_hours": "h",
-    "_w": "W",
-    "_percent": "%",
-    "_bytes": "bytes",
-    "_gbit_s_per_gpu": "Gbit/s",
-}
-SETTING_UNITS = {
-    "train_images": "images",
-    "val_images": "images",
-    "global_batch": "images",
-    "batch_per_rank": "images",
-    "untimed_steps": "steps",
-    "profile_steps": "steps",
-    "epochs": "epochs",
-    "world_size": "ranks",
-    "nodes": "nodes",
-}
+_UNITS: dict[str, dict[str, str]] = beside(__file__)
+SETTING_UNITS = _UNITS["settings"]
 
 _KEY = re.compile(r"@\w+\s*\{\s*([^,\s]+)\s*,")
 
@@ -204,7 +177,7 @@ def _numbers(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 def unit_of(keys: Sequence[str]) -> str:
     """Unit that the name of a fact carries, also where the name is that of a group."""
     for name in reversed(keys):
-        for suffix, unit in SUFFIXES.items():
+        for suffix, unit in _UNITS["suffixes"].items():
             if name.endswith(suffix):
                 return unit
     return ""

@@ -1,31 +1,11 @@
 """Colours and titles of what a trace is sorted by: families of operators, phases."""
 
 from scalebook.figures import theme
+from scalebook.study.document import beside
 
-#: Colour of each family, the same in every figure; all stand out on light and dark pages.
-COLOURS = {
-    "convolution": "#0072B2",
-    "gemm": "#56B4E9",
-    "batch_norm": "#D55E00",
-    "elementwise": "#E69F00",
-    "reduction": "#999933",
-    "pooling": "#009E73",
-    "optimizer": "#CC79A7",
-    "communication": "#8F5CE0",
-    "memory": "#44AA99",
-    "layout": "#B08D57",
-    "other": theme.GREY,
-}
-
-#: Marker of each phase of a training step.
-SYMBOLS = {
-    "forward": "circle",
-    "backward": "square",
-    "optimizer": "diamond",
-    "data": "triangle-up",
-    "communication": "cross",
-    "other": "x",
-}
+_DRAWN: dict[str, dict[str, str]] = beside(__file__)
+COLOURS = {**_DRAWN["colours"], "other": theme.GREY}
+SYMBOLS = _DRAWN["symbols"]
 
 _TITLES = {"gemm": "GEMM", "nccl": "NCCL"}
 

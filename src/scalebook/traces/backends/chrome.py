@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from scalebook.study.document import beside
 from scalebook.traces.backends import TraceFormat
 from scalebook.traces.backends.splitting import Events
 from scalebook.traces.backends.untrusted import (
@@ -33,30 +34,11 @@ LATEST_US = 1e18
 #: Times beyond this are nanoseconds: as microseconds they would lie after the year 5000.
 NANOSECONDS_FROM = 1e17
 
-#: Categories of the writers known, in lower case, and what they are here.
-CATEGORIES = {
-    "kernel": "kernel", "gpu_memcpy": "copy", "memcpy": "copy", "gpu_memset": "set",
-    "memset": "set", "cuda_runtime": "runtime", "cuda_driver": "runtime", "runtime": "runtime",
-    "hip_runtime": "runtime", "hip_driver": "runtime", "cpu_op": "operator",
-    "operator": "operator", "user_annotation": "annotation", "userannotation": "annotation",
-    # Of these only those that call a module are read, and no others: they name files.
-    "python_function": "module",
-}  # fmt: skip
-
-_INTEGERS = {
-    "device": ("device",),
-    "stream": ("stream",),
-    "correlation": ("correlation",),
-    "external": ("External id", "external id"),
-    "sequence": ("Sequence number",),
-    "forward_thread": ("Fwd thread id",),
-    "bytes": ("bytes", "Bytes"),
-}
+_WORDS = beside(__file__)
+CATEGORIES = {one: kind for kind, all_ in _WORDS["categories"].items() for one in all_.split()}
+_INTEGERS: dict[str, list[str]] = _WORDS["integers"]
 _SMALL = {"device": np.int32, "stream": np.int32, "forward_thread": np.int32}
-_MESSAGE = {
-    "collective": "Collective name", "elements_in": "In msg nelems",
-    "elements_out": "Out msg nelems", "dtype": "dtype", "group_size": "Group size",
-}  # fmt: skip
+_MESSAGE: dict[str, str] = _WORDS["message"]
 _GROUP = ("Process Group Name", "Process Group ID", "Process Group Ranks")
 _NOTHING: dict[str, Any] = {}
 
