@@ -15,6 +15,8 @@ BREAKDOWN_HEADERS: dict[str, str] = _HEADERS["breakdown"]
 TRACE_HEADERS: dict[str, str] = _HEADERS["traces"]
 TRACE_STEP_HEADERS: dict[str, str] = _HEADERS["trace_steps"]
 COLLECTIVE_HEADERS: dict[str, str] = _HEADERS["collectives"]
+RECORD_HEADERS: dict[str, str] = _HEADERS["record"]
+SACCT_HEADERS: dict[str, str] = _HEADERS["sacct"]
 EPOCH_HEADERS: dict[str, tuple[str, int]] = _HEADERS["epochs"]
 
 #: Decimal places of floats that are not shown with one.

@@ -14,6 +14,7 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from scalebook import contract, results
+from scalebook.analysis.headers import SACCT_HEADERS
 from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.live.run import RunView
 
@@ -21,13 +22,6 @@ from scalebook.live.run import RunView
 LOG_LINES = 80
 #: Bytes of a log or of Slurm's record that are looked at, from its end.
 TAIL_BYTES = 1 << 20
-
-#: Columns of Slurm's record that a reader needs, and their headers.
-SACCT = {
-    "JobID": "job or step", "JobName": "name", "State": "state", "ExitCode": "exit code",
-    "Start": "start", "Elapsed": "elapsed", "NNodes": "nodes", "NTasks": "tasks",
-    "AllocCPUS": "cores", "MaxRSS": "peak memory of a task", "TotalCPU": "CPU time",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,10 +106,8 @@ class RunReport:
     def sacct(self) -> pd.DataFrame:
         """Slurm's record, a row a job and step; empty where there is none."""
         rows = list(csv.DictReader(io.StringIO(_tail(self.files.sacct))))
-        return pd.DataFrame(
-            [[row.get(name) or None for name in SACCT] for row in rows],
-            columns=list(SACCT.values()),
-        )
+        cells = [[row.get(name) or None for name in SACCT_HEADERS] for row in rows]
+        return pd.DataFrame(cells, columns=list(SACCT_HEADERS.values()))
 
     @property
     def job(self) -> str:

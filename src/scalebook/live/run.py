@@ -9,7 +9,7 @@ from IPython.display import display
 
 from scalebook import contract, launch, results, study
 from scalebook.analysis.comparable import SYNTHETIC
-from scalebook.analysis.headers import EPOCH_HEADERS
+from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
@@ -198,21 +198,5 @@ def _recorded(stem: str) -> list[tuple[str, Any]]:
     if data.startswith(SYNTHETIC):
         settings = results.manifest(stem).get("resolved", {}).get("dataset", {})
         rows.append(("generated because", settings.get("generated") or "asked for"))
-    fields = {
-        "train_images": "training images",
-        "system": "system",
-        "device_name": "device",
-        "world_size": "ranks",
-        "nodes": "nodes",
-        "global_batch": "images a step, all ranks",
-        "precision": "precision",
-        "model": "model",
-        "model_stem": "stem",
-        "seed": "seed",
-        "torch": "torch",
-        "started": "started",
-        "note": "note",
-    }
-    return rows + [
-        (title, run[name]) for name, title in fields.items() if run[name] not in (None, "")
-    ]
+    named = RECORD_HEADERS.items()
+    return rows + [(title, run[name]) for name, title in named if run[name] not in (None, "")]

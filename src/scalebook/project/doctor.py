@@ -11,12 +11,15 @@ from scalebook import contract, study
 from scalebook.contract import ScalebookError
 from scalebook.launch import SlurmJob
 from scalebook.launch.slurm import commands, records
+from scalebook.study.document import beside
 from scalebook.train.settings import DatasetSettings
 
 #: Makes .venv anew: `make setup` alone leaves one be that it made before and others changed.
 REMAKE = "rm -rf .venv && make setup"
 #: Brings up Slurm on this machine, and lets this shell's commands find it.
 SMALL_CLUSTER = "make cluster-up && . /run/scalebook-default/env"
+
+_LACKING: dict[str, list[str]] = beside(__file__)
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,23 @@ def _here(found: str) -> Answer:
     return True, found, ""
 
 
-def _lacks(found: str, mend: str) -> Answer:
+def _lacks(case: str, **about: object) -> Answer:
+    """An answer of ``doctor.yaml``, filled in."""
+    about |= {"remake": REMAKE, "small_cluster": SMALL_CLUSTER}
+    found, mend = (text.format(**about) for text in _LACKING[case])
     return False, found, mend
 
 
 def _python() -> Answer:
     version = platform.python_version()
     if sys.version_info < (3, 11):
-        return _lacks(
-            f"{version}; the workbench needs 3.11 or newer", "make book PYTHON=python3.11"
-        )
+        return _lacks("old Python", version=version)
     return _here(f"{version} in {'a venv' if sys.prefix != sys.base_prefix else 'the system'}")
 
 
 def _torch() -> Answer:
     if importlib.util.find_spec("torch") is None:
-        return _lacks("not installed: nothing can train here", REMAKE)
+        return _lacks("no torch")
     try:
         import numpy as np  # both may be missing or broken: that is what is looked for
         import torch  # as above
@@ -90,7 +94,7 @@ def _torch() -> Answer:
         torch.from_numpy(np.zeros(1))
         torchvision = import_torchvision()
     except Exception as error:
-        return _lacks(f"does not import: {error}".splitlines()[0], REMAKE)
+        return _lacks("broken torch", error=f"{error}".partition("\n")[0])
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
     hip = getattr(torch.version, "hip", None)
     build = f"ROCm {hip}" if hip else build
@@ -108,14 +112,8 @@ def _gpu() -> Answer:
     except Exception:
         cpu_build = False
     if study.detect_device() == "gpu" and cpu_build:
-        return _lacks(
-            "a driver is loaded, but this PyTorch is a CPU build",
-            "module load your cluster's PyTorch, then: make setup TORCH=system",
-        )
-    return _lacks(
-        "none: training runs on the CPU; fp16 and tf32 need a GPU",
-        "run on a machine with a GPU: scalebook run EXPERIMENT --system NAME",
-    )
+        return _lacks("CPU build")
+    return _lacks("no GPU")
 
 
 def _study() -> Answer:
@@ -123,8 +121,7 @@ def _study() -> Answer:
         loaded = study.load()
     except ScalebookError as error:
         broken = str(error).startswith("study.yaml")
-        mend = "edit study.yaml" if broken else "change into a study, or set SCALEBOOK_ROOT"
-        return _lacks(str(error), mend)
+        return _lacks("broken study" if broken else "no study", error=error)
     return _here(
         f"{loaded.name}: experiments {', '.join(loaded.experiments)}; "
         f"systems {', '.join(loaded.systems) or 'none'}"
@@ -138,15 +135,14 @@ def _dataset() -> Answer:
 
         found = finding.find(DatasetSettings("auto", "data", None, None, None), root)
     except ScalebookError as error:
-        return _lacks(str(error), "scalebook data get")
+        return _lacks("no data", error=error)
     except ImportError:
-        return _lacks("cannot be looked for without PyTorch", REMAKE)
+        return _lacks("data unknown")
     if isinstance(found, cifar10.OfficialBatches):
         try:
             download.check(found.folder)
         except ScalebookError as error:
-            again = f"rm -r data/{download.FOLDER} && scalebook data get"
-            return _lacks(str(error), again)
+            return _lacks("broken data", error=error, folder=download.FOLDER)
     return _here(f"{type(found).__name__} under data/")
 
 
@@ -159,12 +155,9 @@ def _slurm() -> Answer:
         choice = SlurmJob.system_here(systems)
         settings = commands.ask(commands.scontrol_config()) if choice else ""
     except ScalebookError as error:
-        return _lacks(str(error), "scontrol ping; where it is away, ask its administrator")
+        return _lacks("silent Slurm", error=error)
     if choice is None:
-        return _lacks(
-            "none is set up: jobs run on this machine",
-            f"use a cluster's login node, or here, as root: env/apt.sh slurm && {SMALL_CLUSTER}",
-        )
+        return _lacks("no Slurm")
     kill_wait = records.parse_setting(settings, "KillWait")
     return _here(
         f"{_first_line(['sbatch', '--version'])}, {choice}; a job that is cancelled has "
@@ -177,13 +170,9 @@ def _browser() -> Answer:
 
     path = rendering.browser()
     if path is None and os.environ.get("BROWSER_PATH"):
-        named = f"BROWSER_PATH={os.environ['BROWSER_PATH']}: no program is there"
-        return _lacks(named, "unset BROWSER_PATH")
+        return _lacks("wrong browser", path=os.environ["BROWSER_PATH"])
     if path is None:
-        return _lacks(
-            "none: committed figures are used, stale ones are named",
-            "sudo apt-get install --no-install-recommends chromium",
-        )
+        return _lacks("no browser")
     return _here(_first_line([path, "--version"]))
 
 
@@ -193,7 +182,7 @@ def _tex() -> Answer:
     gone = tex.missing()
     if not gone:
         return _here(_first_line(["xelatex", "--version"]))
-    return _lacks(f"no {', '.join(gone)}: no PDF export", tex.install_line())
+    return _lacks("no TeX", gone=", ".join(gone), line=tex.install_line())
 
 
 def _first_line(command: list[str]) -> str:
