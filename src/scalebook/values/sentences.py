@@ -20,23 +20,9 @@ from typing import NamedTuple
 
 from scalebook import contract
 from scalebook.analysis import reported_jobs
-from scalebook.analysis.text import listed
+from scalebook.analysis.text import listed as listed  # for sentences of a study
 from scalebook.contract import ScalebookError
 from scalebook.values.value import Value
-
-__all__ = [
-    "Ledger",
-    "Sentence",
-    "agree",
-    "apart",
-    "below",
-    "has",
-    "listed",
-    "measured",
-    "number",
-    "spread",
-    "value",
-]
 
 #: The numbers a sentence may ask about, by key.
 Ledger = Mapping[str, Value]
