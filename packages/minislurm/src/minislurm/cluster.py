@@ -167,7 +167,7 @@ class MiniCluster:
         self._inside("stop_node", f"node{number}")
 
     def start_node(self, number: int) -> None:
-        """Bring a lost node back; returns when Slurm uses it again."""
+        """Bring a lost node back, as if booted; returns when Slurm uses it again."""
         self._inside("start_node", f"node{number}")
 
     def stop_controller(self) -> None:
