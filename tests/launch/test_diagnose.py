@@ -48,6 +48,7 @@ PRINTED = {
     "slurmstepd: error: *** JOB 7 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE, "
     "SEE SLURMCTLD LOG FOR DETAILS ***": "node was lost",
     "OSError: [Errno 28] No space left on device": "disk is full",
+    "srun: error: node2: task 0: Exited with exit code 137": "a rank was killed",
 }  # fmt: skip
 
 

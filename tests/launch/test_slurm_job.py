@@ -344,6 +344,9 @@ def disk_full(write, path):
 def test_notes_that_name_no_job_are_one_line_about_that_job(study_root, slurm, capsys):
     noted(study_root, "17")
     noted(study_root, "18")
+    noted(study_root, "19")
+    path = study_root / ".scalebook/jobs/19/job.json"
+    contract.write_json(path, {"launcher": "slurm", "slurm_id": "--all"})
     for number, name in (("17", "job.json"), ("18", "resolved.json")):
         path = study_root / f".scalebook/jobs/{number}/{name}"
         contract.write_json(path, {"launcher": "slurm"})
@@ -351,6 +354,7 @@ def test_notes_that_name_no_job_are_one_line_about_that_job(study_root, slurm, c
     assert done.exit_code == 1 and "Traceback" not in done.output
     assert "job 17: its job.json holds no slurm_id" in done.output
     assert "job 18: its resolved.json holds no 'layout'" in done.output
+    assert "job 19: its job.json holds slurm_id '--all', no number" in done.output
 
 
 def test_progress_comes_from_the_csv_where_no_other_word_comes_back(job):

@@ -349,6 +349,13 @@ def test_a_submission_is_read_with_and_without_a_cluster():
 def test_an_exit_status_above_128_is_a_signal():
     attempt = Attempt("1", "1", "FAILED", exit=Exit(137), steps=(Step("0", "FAILED", Exit(0, 9)),))
     assert "SIGKILL" in judged(View(None, (attempt,))).reason
+    # sacct takes 128 from it, and leaves the derived one as it is.
+    found = records.parse_sacct("3|3|FAILED|9:0|137:0||||\n")
+    assert "SIGKILL" in judged(View(None, found["3"])).reason
+    assert (
+        "status 9"
+        in judged(View(None, records.parse_sacct("3|3|FAILED|9:0|9:0||||\n")["3"])).reason
+    )
 
 
 # --------------------------------------------------------------------------- complaints

@@ -62,6 +62,8 @@ class SlurmJob(Job):
         self._verdict_before: Verdict | None = None
         self._manifest_seen = 0
         if not self._last().settled:
+            if not self.slurm_id.replace("_", "", 1).isdigit():  # Slurm would answer about none
+                raise ScalebookError(f"its job.json holds slurm_id {self.slurm_id!r}, no number")
             # All jobs that a program lists are then asked about together.
             self.poller.follow(self.slurm_id)
 

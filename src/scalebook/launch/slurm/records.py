@@ -147,7 +147,7 @@ def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
             raw=raw,
             state=_state(state),
             cancelled_by=state.partition(" by ")[2].strip(),
-            exit=parse_exit(code),
+            exit=_whole(parse_exit(code), parse_exit(derived)),
             derived=parse_exit(derived),
             start=parse_time(start),
             end=parse_time(end),
@@ -162,6 +162,11 @@ def parse_sacct(text: str) -> dict[str, tuple[Attempt, ...]]:
     for job, attempt in together.items():
         found.setdefault(job, [attempt])
     return {job: tuple(attempts) for job, attempts in found.items()}
+
+
+def _whole(code: Exit, derived: Exit) -> Exit:
+    """Exit status of a job: sacct writes one above 128 without those, unlike the derived one."""
+    return derived if derived.status == code.status + 128 else code
 
 
 def _with_part(whole: Attempt, part: Attempt) -> Attempt:
