@@ -235,7 +235,8 @@ def job(node, tmp_path):
     shutil.copytree(REPOSITORY / "data" / "systems", root / "data" / "systems")
     environment = {key: value for key, value in node.items() if "SCALEBOOK" not in key}
     environment.update(SLURM_SUBMIT_DIR=str(root), SLURM_CLUSTER_NAME="mini-1gbit-260101-010101-aa",
-                       SLURM_TASKS_PER_NODE="1(x2)", PYTHON=sys.executable)  # fmt: skip
+                       SLURM_TASKS_PER_NODE="1(x2)", PYTHON=sys.executable,
+                       https_proxy="http://127.0.0.1:9")  # fmt: skip
     return root, environment
 
 
@@ -273,6 +274,19 @@ def test_a_job_by_hand_resolves_notes_itself_and_starts_its_ranks(job):
     assert {"--kill-on-bad-exit=1", "--nodes=2", "--ntasks=2", "scalebook.train"} <= set(said)
     assert said[-1] == ".scalebook/jobs/t260101-010101-aa-17/resolved.json"
     assert not any(line.startswith("scontrol requeue") for line in said)
+
+
+def test_a_job_by_hand_without_images_notes_that_they_are_generated_or_does_not_start(job):
+    done = sbatch(job, "ddp_2gpu.sbatch")
+    assert done.returncode == 0 and "asking for CIFAR-10" in done.stderr
+    resolved, _ = notes(job[0])
+    assert resolved["dataset"]["source"] == "auto"
+    assert "cannot download" in resolved["dataset"]["generated"]
+    Path(job[1]["CALLS"]).unlink()
+    done = sbatch(job, "ddp_2gpu.sbatch", "--set", "dataset=cifar10", SLURM_JOB_ID="18")
+    assert done.returncode == 1
+    assert "no CIFAR-10 there" in done.stderr and "--set dataset=synthetic" in done.stderr
+    assert not any("scalebook.train" in line for line in calls(job))
 
 
 @pytest.mark.slow

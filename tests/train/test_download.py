@@ -227,7 +227,7 @@ def test_auto_gets_the_official_images_where_they_can_be_had(official, tmp_path)
 
 @pytest.mark.parametrize("source", ["cifar10", "folder"])
 def test_who_asks_by_name_gets_those_images_or_none(unreachable, tmp_path, source):
-    with pytest.raises(finding.Missing, match="take generated ones with a switch$"):
+    with pytest.raises(finding.NoImages, match="take generated ones with a switch$"):
         settled(tmp_path, [], source)
     assert not unreachable
 

@@ -54,7 +54,7 @@ def ensure(root: Path, experiment: str) -> str:
     wanted = DatasetSettings(**study.resolve(loaded, experiment, choice.system)["dataset"])
     try:
         finding.find(wanted, root, "dataset: synthetic in study.yaml")
-    except finding.Missing:
+    except finding.NoImages:
         if wanted.source != "auto":
             raise
         _say(f"no images in {wanted.dir}: the notebook asks for CIFAR-10")

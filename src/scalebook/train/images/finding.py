@@ -23,7 +23,7 @@ from scalebook.train.settings import DatasetSettings
 FLAG = "--set dataset=synthetic"
 
 
-class Missing(ScalebookError):
+class NoImages(ScalebookError):
     """The images that a run asks for are not there."""
 
 
@@ -56,7 +56,7 @@ def settle(
     settings = DatasetSettings(**document["dataset"])
     try:
         find(settings, root, generated)
-    except Missing:
+    except NoImages:
         if settings.source != "auto":
             raise
         say(f"no images in {settings.dir}: asking for CIFAR-10, 170 MB")
@@ -90,7 +90,7 @@ def find(settings: DatasetSettings, root: Path, generated: str = FLAG) -> Source
 
     Raises
     ------
-    Missing
+    NoImages
         One line: nothing there.
     ScalebookError
         One line: several candidates.
@@ -105,7 +105,7 @@ def find(settings: DatasetSettings, root: Path, generated: str = FLAG) -> Source
     if settings.source in ("auto", "cifar10") and batches.is_dir():
         return OfficialBatches(batches)
     if settings.source == "cifar10":
-        raise Missing(f"{shown}/{download.FOLDER}: no CIFAR-10 there: {none}")
+        raise NoImages(f"{shown}/{download.FOLDER}: no CIFAR-10 there: {none}")
     candidates = [""] if is_image_folder(data_dir) else []
     if not candidates and data_dir.is_dir():
         names = sorted(entry.name for entry in os.scandir(data_dir) if entry.name[0] != ".")
@@ -119,7 +119,7 @@ def find(settings: DatasetSettings, root: Path, generated: str = FLAG) -> Source
                 f"put them into {shown}/NAME/train/CLASS/ and {shown}/NAME/test/CLASS/ as JPEG or "
                 f"PNG, or take generated ones with {generated}"
             )
-        raise Missing(f"{shown}: holds no images: {none}")
+        raise NoImages(f"{shown}: holds no images: {none}")
     if len(candidates) > 1:
         raise ScalebookError(
             f"{shown}: holds several image folders ({', '.join(candidates)}): choose one, as "
