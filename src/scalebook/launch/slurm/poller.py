@@ -173,6 +173,7 @@ class Poller:
             self._accounting = Accounting.OFF
         except (ControllerAway, SlurmError):
             self._accounting = Accounting.AWAY
+            self._pause.asked(changed=False)  # the question may have taken long
         else:
             ours = self._asked_accounting & set(found)
             if any(self._attempts.get(job) != found[job] for job in ours):
