@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -324,6 +325,22 @@ def test_a_manifest_that_could_not_be_closed_is_closed_at_the_next_look(study_ro
 
 def no_space(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.slow
+def test_what_two_start_at_once_is_started_once(study_root):
+    wanted = resolved(epochs=400)
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda _: launch.submit_once(wanted, study_root), range(2)))
+    (job,) = launch.jobs()
+    assert {one.id for one, _ in found} == {job.id}
+    assert sorted(new for _, new in found) == [False, True]
+    job.cancel()
+    with ThreadPoolExecutor() as pool:
+        tries = [pool.submit(launch.resume, job.id) for _ in range(2)]
+    refused = [one.exception() for one in tries if one.exception()]
+    assert len(refused) == 1 and "nothing to resume" in str(refused[0])
+    job.cancel()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from scalebook.launch.registry import (
     resume,
     submit,
     submit_array,
-    under_way,
+    submit_once,
 )
 from scalebook.launch.slurm.job import SlurmJob
 from scalebook.launch.watch import watch
@@ -27,6 +27,6 @@ __all__ = [
     "resume",
     "submit",
     "submit_array",
-    "under_way",
+    "submit_once",
     "watch",
 ]

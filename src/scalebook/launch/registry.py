@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -150,10 +152,11 @@ def resume(job_id: str, root: Path | None = None) -> Job:
     """Start an unsuccessful job again from its last checkpoint."""
     _refuse_in_a_book_build()
     job = find(job_id, root)
-    state = job.state()
-    if not state.finished:
-        raise ScalebookError(f"job {job.id} is still {state.value}: nothing to resume")
-    return job.resume()
+    with _alone(job.root):
+        state = job.state()
+        if not state.finished:
+            raise ScalebookError(f"job {job.id} is still {state.value}: nothing to resume")
+        return job.resume()
 
 
 def find(job_id: str, root: Path | None = None) -> Job:
@@ -230,6 +233,25 @@ def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
     """What decides the numbers of a run, as its manifest keeps it."""
     settings = deciding(clean(resolved, root))
     return {key: item for key, item in settings.items() if key not in ("schema", "study")}
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold off others that look for a job and then start one, where the file system has locks."""
+    folder = root / ".scalebook"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "starting.lock", "w") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def submit_once(resolved: dict[str, Any], root: Path) -> tuple[Job, bool]:
+    """The unfinished job of the same settings, else a new one; and whether it is new."""
+    with _alone(root):
+        if found := under_way(resolved, root):
+            return found, False
+        return submit(resolved, root), True
 
 
 def under_way(resolved: dict[str, Any], root: Path) -> Job | None:

@@ -131,10 +131,10 @@ def run_or_attach(
     if submit:
         choice = launch.pick_system(loaded, system)
         resolved = study.resolve(loaded, experiment, choice.system, seed, overrides)
-        if found := launch.under_way(resolved, root):
+        found, is_new = launch.submit_once(resolved, root)
+        if not is_new:
             return _follow(found, f"job {found.id} of the same settings was under way")
-        started = launch.submit(resolved, root)
-        return _follow(started, f"submitted by this notebook as job {started.id} on {choice}")
+        return _follow(found, f"submitted by this notebook as job {found.id} on {choice}")
     loaded.experiment(experiment)
     if system != "auto":
         loaded.system(system)
