@@ -8,7 +8,7 @@ import pytest
 from paths import REPOSITORY
 
 from scalebook.launch import JobState
-from scalebook.launch.diagnose import diagnose, useful_lines
+from scalebook.launch.diagnose import diagnose, own_line, useful_lines
 
 LOGS = REPOSITORY / "tests" / "recorded" / "logs"
 
@@ -100,6 +100,19 @@ def test_only_the_last_attempt_of_a_requeued_job_counts():
     assert "data set" in diagnose(text, JobState.FAILED).cause
     assert "EADDRINUSE" not in useful_lines(text, 50)
     assert "EADDRINUSE" in useful_lines(recorded("port-taken") + requeued, 50)
+
+
+def test_a_controller_that_is_away_as_ranks_start_is_the_cause():
+    text = (
+        "srun: error: Unable to confirm allocation for job 12: Unable to contact slurm controller"
+    )
+    found = diagnose(text, JobState.FAILED)
+    assert "did not answer" in found.cause and "--resume JOB" in found.advice
+
+
+def test_what_a_rank_says_itself_is_found():
+    assert own_line("x\n1: scalebook.train: no such file\nsrun: error: y") == "no such file"
+    assert own_line("srun: error: y") == ""
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "\x00\x1b[0m", "1: ", "srun: error: x: task 1: "])

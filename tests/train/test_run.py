@@ -309,6 +309,12 @@ def test_resume_refuses_other_settings_naming_the_key(root, monkeypatch, capsys)
     assert helpers.train(root, "--resume") == 0
 
 
+def test_resuming_a_job_whose_run_had_not_begun_begins_it(root, monkeypatch, capsys):
+    monkeypatch.setenv("SCALEBOOK_JOB_ID", "1")
+    assert helpers.train(root, "--resume") == 0
+    assert "run tiny_1_1cpu_1 had not begun" in capsys.readouterr().out
+
+
 def test_resume_of_nothing(root, monkeypatch, capsys):
     assert "name the run" in fails(root, capsys, "--resume")
     assert "there is no run tiny_1_1cpu_1" in fails(root, capsys, "--resume", "tiny_1_1cpu_1")

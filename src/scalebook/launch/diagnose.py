@@ -141,6 +141,12 @@ def _first_ended(lines: list[_Line]) -> tuple[int | None, _Line | None]:
     return None, None
 
 
+def own_line(text: str) -> str:
+    """The line in which a rank itself says why its last attempt ended; empty without one."""
+    found = re.findall(r"(?m)^(?: *\d+: )?scalebook\.train: (.+)$", _last_attempt(text))
+    return str(found[-1]) if found else ""
+
+
 # --------------------------------------------------------------------------- causes
 
 
