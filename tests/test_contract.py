@@ -72,9 +72,12 @@ def test_an_attempt_is_closed_once(tmp_path):
     path = tmp_path / "m.json"
     contract.write_json(path, {"attempts": [{"number": 1, "start": "x", "ended": None}]})
     assert contract.close_attempt(path, "killed", "killed by signal 9")
-    assert not contract.close_attempt(path, "completed")
+    assert not contract.close_attempt(path, "failed")
     attempt = contract.read_json(path)["attempts"][0]
     assert (attempt["ended"], attempt["reason"]) == ("killed", "killed by signal 9")
+    # A run that was given up and went on out of sight knows better.
+    assert contract.close_attempt(path, "completed")
+    assert not contract.close_attempt(path, "killed")
 
 
 def test_a_launcher_closes_a_manifest_with_the_end_it_can_tell():

@@ -437,12 +437,13 @@ def close_attempt(manifest: Path, ended: str, reason: str = "") -> bool:
     """Say in a manifest how its open attempt ended; False where there is none.
 
     Called by the run itself, or by its launcher where the run was killed and could not say it.
-    `ended` is one of `ENDED`, `reason` one line, empty for a completed run.
+    `ended` is one of `ENDED`, `reason` one line. A run that completes knows better than either.
     """
     assert ended in ENDED, ended
     document = read_json(manifest) if manifest.is_file() else {}
     attempts = attempts_of(document)
-    if not attempts or attempts[-1].get("ended"):
+    over = attempts[-1].get("ended") if attempts else "completed"
+    if over == "completed" or (over and ended != "completed"):
         return False
     attempts[-1].update(end=utc_now(), ended=ended, reason=reason)
     write_json(manifest, document)

@@ -148,6 +148,43 @@ def test_a_job_whose_cluster_is_gone_names_what_closes_it(job, slurm, clock, now
     job.close()
 
 
+def test_a_job_given_up_too_early_is_asked_about_again(job, slurm, clock):
+    slurm.queued("17", "RUNNING")
+    assert job.state() is JobState.RUNNING
+    clock.now += 100
+    slurm.gone = True
+    contract.write_json(job.folder / "progress.json", {"phase": "train"})
+    with pytest.raises(UsageError, match="reported progress 0 s ago"):
+        job.close()
+    (job.folder / "progress.json").unlink()
+    job.close()
+    assert job.state() is JobState.CANCELLED
+    slurm.gone = False
+    clock.now += 100
+    assert job.state() is JobState.RUNNING
+
+
+def test_a_run_that_went_on_out_of_sight_is_completed(job, slurm, clock):
+    path = manifest(job, None)
+    slurm.ended("17", "FAILED", "1:0")
+    assert job.state() is JobState.FAILED
+    assert contract.read_json(path)["attempts"][-1]["ended"] == "failed"
+    assert contract.close_attempt(path, "completed")
+    assert job.state() is JobState.COMPLETED
+    assert SlurmJob(job.id, job.root, job.poller, slurm).state() is JobState.COMPLETED
+
+
+def test_a_job_resumed_by_another_process_is_seen_as_resumed(job, slurm, clock):
+    slurm.ended("17", "FAILED", "1:0")
+    assert job.state() is JobState.FAILED
+    job.forget_end()
+    submission = Submission("17", "18", "fake", ["sbatch"], None)
+    SlurmJob.note(job.root, submission, job.resolved, None, ["17"])
+    slurm.queued("18", "RUNNING")
+    clock.now += 100
+    assert job.state() is JobState.RUNNING
+
+
 # --------------------------------------------------------------------------- polling
 
 

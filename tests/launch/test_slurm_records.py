@@ -283,6 +283,14 @@ def test_while_the_controller_is_away_the_last_state_stands():
     verdict = judged(view, last=Verdict(JobState.RUNNING))
     assert verdict.state is JobState.RUNNING
     assert "not answered since" in verdict.reason
+    # Another process that looks later does not take its own first question for the beginning.
+    later = View(Queued("1", "1", "RUNNING"), away_since=LATER + dt.timedelta(minutes=5))
+    assert judged(later, last=verdict).reason == verdict.reason
+    done = judged(later, COMPLETED, last=verdict)
+    assert (done.state, done.settled) == (JobState.COMPLETED, False)
+    assert done.reason.endswith("; the run completed")
+    # It may be queued again for this end.
+    assert judged(later, Run("timeout"), last=verdict).state is JobState.RUNNING
 
 
 def test_without_its_cluster_the_runs_own_record_decides():

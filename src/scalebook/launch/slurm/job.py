@@ -12,7 +12,7 @@ from typing import Any
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch.diagnose import diagnose
+from scalebook.launch.diagnose import diagnose, own_line
 from scalebook.launch.job import Choice, Job, JobState, job_folder
 from scalebook.launch.slurm import accounting, commands, states
 from scalebook.launch.slurm.commands import Ask
@@ -20,6 +20,11 @@ from scalebook.launch.slurm.poller import Poller, shared
 from scalebook.launch.slurm.states import Run, Verdict, View
 from scalebook.launch.slurm.submit import Submission, submit
 from scalebook.study import System
+
+#: Why a job that was closed by hand ended; should its cluster answer again, it is asked again.
+GONE = "its cluster is gone"
+#: A run that wrote its progress within so many seconds is alive, whoever answers.
+LIVELY_S = 60.0
 
 
 def system_of(systems: Mapping[str, System], cluster: str | None) -> str | None:
@@ -60,6 +65,7 @@ class SlurmJob(Job):
         self._poller = poller
         self._ask = ask
         self._verdict_before: Verdict | None = None
+        self._verdict_of = ""  # resuming in another process changes the number
         self._manifest_seen = 0
         if not self._last().settled:
             if not self.slurm_id.replace("_", "", 1).isdigit():  # Slurm would answer about none
@@ -185,8 +191,8 @@ class SlurmJob(Job):
 
     def _last(self) -> Verdict:
         """The answer of an earlier look, perhaps in another process."""
-        if self._verdict_before is None:
-            self._verdict_before = Verdict(JobState.PENDING)
+        if self._verdict_before is None or self._verdict_of != self.slurm_id:
+            self._verdict_before, self._verdict_of = Verdict(JobState.PENDING), self.slurm_id
             with contextlib.suppress(ScalebookError, KeyError):
                 kept = contract.read_json(self.folder / "state.json")
                 if kept["slurm_id"] == self.slurm_id:
@@ -246,7 +252,13 @@ class SlurmJob(Job):
         view = self.poller.look(self.slurm_id, self.cluster)
         if not (view.elsewhere or view.away_since):
             raise UsageError(f"--gone: its cluster answers: scalebook cancel {self.id}")
-        verdict = Verdict(JobState.CANCELLED, "its cluster is gone", settled=True)
+        silent_s = self.progress().silent_s
+        if silent_s is not None and silent_s < LIVELY_S:
+            raise UsageError(
+                f"--gone: its run reported progress {silent_s:.0f} s ago, so the cluster is only "
+                f"out of reach: cancel it from its login node"
+            )
+        verdict = Verdict(JobState.CANCELLED, GONE, settled=True)
         self._keep(self._settle(verdict, self._run(view)))
 
     def is_elsewhere(self) -> bool:
@@ -271,14 +283,21 @@ class SlurmJob(Job):
 
     def _verdict(self) -> Verdict:
         last = self._last()
-        if last.settled:
+        if last.settled and last.state is not JobState.COMPLETED:
+            attempt = self.last_attempt()
+            if attempt.get("ended") == "completed" and self._made(attempt, View()):
+                last = Verdict(JobState.COMPLETED, settled=True)  # it went on out of our sight
+                self._keep(last)
+        if last.settled and last.reason != GONE:
             return last
         self._hasten()
         view = self.poller.look(self.slurm_id, self.cluster)
+        if last.settled and (view.elsewhere or view.away_since):
+            return last
         if view.elsewhere:  # another process may have closed it
             self._verdict_before = None
             last = self._last()
-        run = Run() if states.alive(view) else self._run(view)
+        run = Run() if states.alive(view) and not view.away_since else self._run(view)
         verdict = states.judge(view, run, self.submitted, dt.datetime.now().astimezone(), last)
         if view.elsewhere and not verdict.state.finished:
             gone = f"if it is gone for good: scalebook cancel --gone {self.id}"
@@ -342,6 +361,8 @@ class SlurmJob(Job):
             except OSError:  # a full disk, perhaps: whoever looks next tries again
                 verdict = replace(verdict, settled=False)
         found = diagnose(self.printed(), verdict.state)
+        if found is None and run.ended is None and (line := own_line(self.printed())):
+            return replace(verdict, reason=f"{verdict.reason}; {line}")
         # The run's own line names what to do itself.
         if found is None or (run.reason and run.reason in verdict.reason):
             return verdict

@@ -30,6 +30,8 @@ ACCOUNTING_LAG_S = 15.0
 SUBMIT_LAG_S = 60.0
 #: An expected start that is further away is a guess of Slurm's that tells nobody anything.
 EXPECTED_WITHIN = dt.timedelta(days=60)
+#: How a reason begins while nobody answers.
+AWAY = "Slurm's controller has not answered since"
 #: How long after a job's end its files may still be on their way through a shared file system.
 FILES_LAG_S = 10.0
 
@@ -130,16 +132,22 @@ def judge(
     last = last or Verdict(JobState.PENDING)
     if view.elsewhere:
         return _elsewhere(view.elsewhere, run, last)
-    if view.away_since and last.state.finished:
-        return last
+    if view.away_since and (last.state.finished or last.reason.startswith(AWAY)):
+        # Another process may have noticed it earlier.
+        return _away(last.state, last.reason, run)
     if view.away_since:
         since = local_time(view.away_since, now)
-        return Verdict(
-            last.state, f"Slurm's controller has not answered since {since}; last known state"
-        )
+        return _away(last.state, f"{AWAY} {since}; last known state", run)
     if view.queued is not None and alive(view):
         return _alive(view.queued, view, now, last)
     return _against_run(_end(view, run, submitted, now, last), view, run, now)
+
+
+def _away(state: JobState, reason: str, run: Run) -> Verdict:
+    """While nobody answers, what the run wrote itself is news, if no other attempt follows it."""
+    if not state.finished and run.ended not in (None, "timeout"):
+        return Verdict(STATE_OF_END[run.ended], f"{reason.partition(';')[0]}; the run {run.ended}")
+    return Verdict(state, reason)
 
 
 def _elsewhere(why: str, run: Run, last: Verdict) -> Verdict:
