@@ -162,7 +162,7 @@ def shot(root, tmp_path_factory):
         ("stubborn", JobState.TIMEOUT, ["reached its time limit", "sbatch -t"]),
         ("eats", JobState.OUT_OF_MEMORY, ["more memory than the job was given", "--mem="]),
         ("hushed", JobState.FAILED, ["step 0 ended with exit status 9", "script ended with 0"]),
-        ("hung", JobState.FAILED, ["did not answer for 30 s", "--resume"]),
+        ("hung", JobState.FAILED, ["for 30 s", "--resume"]),
         ("absent", JobState.FAILED, ["a rank or its node did not start", "sinfo -R"]),
         ("unsaved", JobState.FAILED, ["the disk is full", "--resume"]),
         ("unwritten", JobState.FAILED, ["the disk is full", "free space"]),
