@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -605,6 +606,11 @@ def test_without_slurm_a_submission_says_what_to_do(study_root, monkeypatch):
     ("answer", "message"),
     [
         ("Unable to contact slurm controller (connect failure)", "does not answer (Unable to"),
+        (
+            "fetch_config: Unable to contact slurm controller (connect failure)\n"
+            "scontrol: fatal: Could not establish a configuration source",
+            "does not answer (Slurm finds no configuration",
+        ),
         ("SLURM_CONF", "does not answer (SLURM_CONF names no file)"),
         ("", "cluster fake answers here, and no system"),
     ],
@@ -623,7 +629,8 @@ def test_where_slurm_is_set_up_nothing_trains_here_unasked(
     elif answer:
         scontrol = study_root / "away" / "scontrol"
         scontrol.parent.mkdir()
-        scontrol.write_text(f"#!/bin/sh\necho 'scontrol: error: {answer}' >&2; exit 1\n")
+        line = shlex.quote(f"scontrol: error: {answer}")
+        scontrol.write_text(f"#!/bin/sh\necho {line} >&2; exit 1\n")
         scontrol.chmod(0o755)
         monkeypatch.setenv("PATH", f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(ScalebookError, match=re.escape(message)) as caught:

@@ -144,6 +144,8 @@ def _failure(command: str, output: str) -> ScalebookError:
     """Error of the right kind for what a command complained about."""
     kinds = (NotInstalled, NoSlurm, NoAccounting, UnknownJob, ControllerAway)
     kind = next((kind for kind in kinds if _is_about(kind, output)), SlurmError)
+    if kind is NotInstalled and _is_about(ControllerAway, output):
+        kind = NoSlurm  # a controller that hands out the configuration is known, and away
     if issubclass(kind, NoSlurm):
         # Slurm lists where it looked, name services included.
         return kind("Slurm finds no configuration of a cluster")
