@@ -42,15 +42,16 @@ def root(cluster, tmp_path):
         yield folder
 
 
-def test_sbatch_by_hand_needs_no_option(root, monkeypatch):
+def test_sbatch_by_hand_needs_no_option(root):
     shutil.copy(REPOSITORY / "study.yaml", root)
     shutil.copytree(REPOSITORY / "data" / "reported", root / "data" / "reported")
-    monkeypatch.delenv("SCALEBOOK_ROOT")
-    monkeypatch.setenv("PYTHON", sys.executable)
     settings = ["dataset=synthetic", "image_size=8", "train_images=64", "val_images=16",
                 "epochs=1", "global_batch=16", "untimed_steps=1", "threads_per_rank=1"]  # fmt: skip
     arguments = [word for pair in settings for word in ("--set", pair)]
-    number = slurm("sbatch", "--parsable", "slurm/ddp_2gpu.sbatch", *arguments)
+    with pytest.MonkeyPatch.context() as patch:  # which ends before `root` does
+        patch.delenv("SCALEBOOK_ROOT")
+        patch.setenv("PYTHON", sys.executable)
+        number = slurm("sbatch", "--parsable", "slurm/ddp_2gpu.sbatch", *arguments)
     given = slurm("scontrol", "-d", "show", "job", number)
     assert "NumNodes=2" in given and "gres/gpu=2" in given
     wait_until(lambda: launch.jobs(), "it is noted")
@@ -99,7 +100,9 @@ def test_a_notebook_submits_to_slurm_and_ends_with_the_figure(root):
     assert job.state() is JobState.COMPLETED and job.resolved["training"]["epochs"] == 3
     done = json.loads((root / "done.ipynb").read_text())
     outputs = [out for cell in done["cells"] for out in cell.get("outputs", [])]
-    assert not [out for out in outputs if out["output_type"] in ("error", "stream")]
+    assert not [out for out in outputs if out["output_type"] == "error"]
+    [said] = [out["text"] for out in outputs if out["output_type"] == "stream"]
+    assert "".join(said).endswith(f"as job {job.id} on system mini-open (as asked for)\n")
     drawn = [out["data"][MIME] for out in outputs if MIME in out.get("data", {})]
     titles = [json.dumps(figure["layout"]) for figure in drawn]
     assert any(str(job.stem) in title for title in titles), titles

@@ -229,12 +229,13 @@ def run(root: Path, script: str, **environment: str) -> str:
     if real := shutil.which("sbatch"):
         (shims / "sbatch").write_text(SBATCH.replace("{sbatch}", real))
         (shims / "sbatch").chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SCALEBOOK")}
+    given = {**os.environ, **environment}
+    kept = {name: value for name, value in given.items() if not name.startswith("SCALEBOOK")}
     path = f"{shims}:{Path(sys.executable).parent}:{kept['PATH']}"
     done = subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, text=True,
         timeout=3 * PATIENCE_S,  # a whole page of commands
-        env={**kept, **environment, "PATH": path, "PYTHONPATH": f"{root}/src"},
+        env={**kept, "PATH": path, "PYTHONPATH": f"{root}/src"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     print(done.stdout)
