@@ -289,8 +289,9 @@ def test_while_the_controller_is_away_the_last_state_stands():
     done = judged(later, COMPLETED, last=verdict)
     assert (done.state, done.settled) == (JobState.COMPLETED, False)
     assert done.reason.endswith("; the run completed")
-    # It may be queued again for this end.
-    assert judged(later, Run("timeout"), last=verdict).state is JobState.RUNNING
+    # It may be queued again for these ends.
+    for ended in ("timeout", "cancelled"):
+        assert judged(later, Run(ended), last=verdict).state is JobState.RUNNING
 
 
 def test_without_its_cluster_the_runs_own_record_decides():

@@ -144,8 +144,8 @@ def judge(
 
 
 def _away(state: JobState, reason: str, run: Run) -> Verdict:
-    """While nobody answers, what the run wrote itself is news, if no other attempt follows it."""
-    if not state.finished and run.ended not in (None, "timeout"):
+    """While nobody answers, what the run wrote itself is news, unless another attempt may follow."""
+    if not state.finished and run.ended in ("completed", "failed"):
         return Verdict(STATE_OF_END[run.ended], f"{reason.partition(';')[0]}; the run {run.ended}")
     return Verdict(state, reason)
 
