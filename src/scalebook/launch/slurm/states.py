@@ -144,7 +144,7 @@ def judge(
 
 
 def _away(state: JobState, reason: str, run: Run) -> Verdict:
-    """While nobody answers, what the run wrote itself is news, unless another attempt may follow."""
+    """While nobody answers, what the run wrote is news, unless another attempt may follow."""
     if not state.finished and run.ended in ("completed", "failed"):
         return Verdict(STATE_OF_END[run.ended], f"{reason.partition(';')[0]}; the run {run.ended}")
     return Verdict(state, reason)
