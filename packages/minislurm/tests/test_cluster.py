@@ -194,7 +194,7 @@ def test_its_nodes_have_names_on_the_host_while_it_is_up():
         )
         assert found.stdout.split()[0] == one.settings.address(12)
         assert subprocess.run(["getent", "hosts", "node2"], capture_output=True).returncode == 0
-    assert traces_of(one.settings) == []
+    wait_until(lambda: traces_of(one.settings) == [])
 
 
 def test_a_node_sees_its_own_interface_and_finds_the_others_by_name(cluster):
