@@ -8,7 +8,6 @@ that comes continues it; nothing is ever deleted, here or there.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import filecmp
 import hashlib
 import os
@@ -22,6 +21,7 @@ from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError
 from scalebook.launch import rsync
 from scalebook.launch.checking import check_file, check_run, run_of
+from scalebook.train import locking
 
 # A study that trains while it is copied needs another look; one that always changes is left.
 _LOOKS = 3
@@ -92,11 +92,9 @@ def fetch(
 
 @contextlib.contextmanager
 def _alone(stage: Path) -> Iterator[None]:
-    with open(f"{stage}.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ScalebookError("another fetch from there is at work: wait for it") from None
+    with open(f"{stage}.lock", "a") as lock:
+        if not locking.acquire(lock, wait=False):
+            raise ScalebookError("another fetch from there is at work: wait for it")
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
@@ -19,6 +18,7 @@ from scalebook.launch.job import Choice, Job, job_folder
 from scalebook.launch.local import LocalJob
 from scalebook.launch.slurm.job import SlurmJob
 from scalebook.launch.watch import in_notebook
+from scalebook.train import locking
 from scalebook.train.images import finding
 from scalebook.train.privacy import clean
 from scalebook.train.settings import deciding
@@ -240,9 +240,8 @@ def _alone(root: Path) -> Iterator[None]:
     """Hold off others that look for a job and then start one, where the file system has locks."""
     folder = root / ".scalebook"
     folder.mkdir(exist_ok=True)
-    with open(folder / "starting.lock", "w") as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with open(folder / "starting.lock", "a") as file:
+        locking.acquire(file, wait=True)
         yield
 
 
