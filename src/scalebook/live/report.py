@@ -87,7 +87,7 @@ class RunReport:
     def attempts(self) -> pd.DataFrame:
         """How each attempt began and ended."""
         keys = ("number", "start", "end", "ended", "reason", "first_epoch", "first_step")
-        rows = [[one.get(key) for key in keys] for one in self.manifest.get("attempts") or []]
+        rows = [[one.get(key) for key in keys] for one in contract.attempts_of(self.manifest)]
         return pd.DataFrame(rows, columns=["attempt", *keys[1:5], "first epoch", "first step"])
 
     @property

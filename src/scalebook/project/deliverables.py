@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from scalebook import results
-from scalebook.contract import EVIDENCE, RunFiles, ScalebookError, leads_out
+from scalebook.contract import EVIDENCE, RunFiles, ScalebookError, attempts_of, leads_out
 from scalebook.figures import build, plot_files, plots, rendering, theme
 from scalebook.project import pdf_facts, specification, typed
 from scalebook.study.document import read
@@ -244,7 +244,7 @@ def results_complete(root: Path) -> Iterator[Deliverable]:
         if not files.manifest.is_file():
             bare.append(stem)
             continue
-        attempts = results.manifest(stem).get("attempts") or []
+        attempts = attempts_of(results.manifest(stem))
         slurm = any((one.get("scheduler") or {}).get("name") == "slurm" for one in attempts)
         if slurm and not files.sacct.is_file():
             uncounted.append(stem)

@@ -149,9 +149,7 @@ def _attempts(path: Path) -> list[dict[str, Any]]:
         document = contract.read_json(path.parent.parent / "manifests" / f"{stem}.json")
     except ScalebookError:
         return []
-    attempts = document.get("attempts")
-    attempts = attempts if isinstance(attempts, list) else []
-    return [one for one in reversed(attempts) if isinstance(one, dict)]
+    return contract.attempts_of(document)[::-1]
 
 
 def _usable(value: Any) -> bool:

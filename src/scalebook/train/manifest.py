@@ -199,8 +199,8 @@ def refuse_changes(files: RunFiles, settings: Settings, dataset: Dataset, root: 
 
 def finished(files: RunFiles) -> bool:
     """Whether the last attempt completed the run."""
-    attempts = contract.read_json(files.manifest).get("attempts") or [{}]
-    return bool(attempts[-1].get("ended") == "completed")
+    attempts = contract.attempts_of(contract.read_json(files.manifest))
+    return bool(attempts and attempts[-1].get("ended") == "completed")
 
 
 def _submitted(root: Path) -> list[str] | None:
