@@ -247,6 +247,9 @@ def _alone(root: Path) -> Iterator[None]:
 
 def submit_once(resolved: dict[str, Any], root: Path) -> tuple[Job, bool]:
     """The unfinished job of the same settings, else a new one; and whether it is new."""
+    if found := under_way(resolved, root):
+        return found, False
+    resolved = with_images(resolved, root)  # a download keeps nobody waiting for the lock
     with _alone(root):
         if found := under_way(resolved, root):
             return found, False
