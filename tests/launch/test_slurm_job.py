@@ -158,6 +158,8 @@ def test_a_job_given_up_too_early_is_asked_about_again(job, slurm, clock):
     with pytest.raises(UsageError, match="reported progress 0 s ago"):
         job.close()
     (job.folder / "progress.json").unlink()
+    job.output.parent.mkdir(parents=True)
+    job.output.write_text("scalebook.train: lost contact\n")
     job.close()
     assert job.state() is JobState.CANCELLED
     slurm.gone = False

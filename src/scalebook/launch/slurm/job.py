@@ -256,7 +256,7 @@ class SlurmJob(Job):
         if silent_s is not None and silent_s < LIVELY_S:
             raise UsageError(
                 f"--gone: its run reported progress {silent_s:.0f} s ago, so the cluster is only "
-                f"out of reach: cancel it from its login node"
+                "out of reach: cancel it from its login node"
             )
         verdict = Verdict(JobState.CANCELLED, GONE, settled=True)
         self._keep(self._settle(verdict, self._run(view)))
@@ -361,7 +361,8 @@ class SlurmJob(Job):
             except OSError:  # a full disk, perhaps: whoever looks next tries again
                 verdict = replace(verdict, settled=False)
         found = diagnose(self.printed(), verdict.state)
-        if found is None and run.ended is None and (line := own_line(self.printed())):
+        failed = verdict.state is JobState.FAILED and run.ended is None
+        if found is None and failed and (line := own_line(self.printed())):
             return replace(verdict, reason=f"{verdict.reason}; {line}")
         # The run's own line names what to do itself.
         if found is None or (run.reason and run.reason in verdict.reason):
