@@ -267,26 +267,25 @@ def test_the_command_runs_it_for_real_and_then_has_nothing_to_do(root):
         assert contract.read_json(path)["seed"] == 4
 
 
-@pytest.mark.slow
-def test_a_failed_run_is_one_line_and_exit_status_1(root):
+def failures_with(setting):
+    """Lines in which a campaign with a setting that cannot work says so."""
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
-         "--system", "local", "--seed", "4", "--set", "model=alexnet", "--json"],
+         "--system", "local", "--seed", "4", "--set", setting, "--json"],
         capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 1
-    failures = [line for line in done.stderr.splitlines() if line.startswith("scalebook: ")]
+    return [line for line in done.stderr.splitlines() if line.startswith("scalebook: ")]
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_one_line_and_exit_status_1(root):
+    failures = failures_with("model=alexnet")
     assert len(failures) == 2
     assert "model alexnet" in failures[0]
 
 
 def test_a_run_without_its_images_is_one_line_before_any_starts(root):
-    done = subprocess.run(
-        [sys.executable, "-m", "scalebook.cli", "run", "--all", "--campaign", "tiny",
-         "--system", "local", "--seed", "4", "--set", "dataset=cifar10", "--json"],
-        capture_output=True, text=True, timeout=PATIENCE_S,
-    )  # fmt: skip
-    assert done.returncode == 1
-    failures = [line for line in done.stderr.splitlines() if line.startswith("scalebook: ")]
+    failures = failures_with("dataset=cifar10")
     assert len(failures) == 1 and "scalebook data get" in failures[0]
     assert not (root / ".scalebook/jobs").exists()
