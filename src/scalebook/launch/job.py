@@ -63,6 +63,11 @@ class JobState(enum.Enum):
 STATE_OF_END = {end: JobState[state.upper()] for end, state in contract.ENDED.items()}
 
 
+def after_completion(reason: str) -> str:
+    """Reason of a job that something ended when its run had completed."""
+    return f"{reason}, after its training had completed"
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a job has come.

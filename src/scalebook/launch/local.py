@@ -15,7 +15,14 @@ from typing import Any
 import psutil
 
 from scalebook import contract
-from scalebook.launch.job import STATE_OF_END, Choice, Job, JobState, environment_of_job
+from scalebook.launch.job import (
+    STATE_OF_END,
+    Choice,
+    Job,
+    JobState,
+    after_completion,
+    environment_of_job,
+)
 from scalebook.launch.waiting import looks
 from scalebook.study import System
 
@@ -119,7 +126,7 @@ class LocalJob(Job):
         """Note the job's end, in its folder and, where the run could not, in its manifest."""
         if self.last_attempt().get("ended") == "completed":
             state = JobState.COMPLETED
-            reason = f"{reason}, after its training had completed" if reason else ""
+            reason = after_completion(reason) if reason else ""
         end = {
             "state": state.name,
             "reason": reason,

@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass, replace
 
 from scalebook.contract import REQUEUE
-from scalebook.launch.job import STATE_OF_END, JobState
+from scalebook.launch.job import STATE_OF_END, JobState, after_completion
 from scalebook.launch.slurm.reasons import (
     ALIVE,
     ENDS,
@@ -291,7 +291,7 @@ def _against_run(verdict: Verdict, view: View, run: Run, now: dt.datetime) -> Ve
         return verdict
     if verdict.state is not JobState.COMPLETED:
         if run.ended == "completed":
-            reason = f"{verdict.reason or verdict.state.value}, after its training had completed"
+            reason = after_completion(verdict.reason or verdict.state.value)
             return replace(verdict, state=JobState.COMPLETED, reason=reason)
         if verdict.state is JobState.FAILED and run.ended:
             # The run's own line tells more than an exit status does.
