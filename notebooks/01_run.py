@@ -15,9 +15,10 @@
 #
 # **How does one training run go, from its first epoch to its last?**
 #
-# With `submit=True` this notebook starts a run and follows it to its end. Without, it shows
-# the newest finished run of the experiment, or of any experiment if that one has not been run
-# yet. A book build never starts a run.
+# With `submit=True` this notebook starts a run and follows it to its end, or follows the one of
+# the same settings that is under way. Without, it shows the newest finished run of the
+# experiment, or of any experiment if that one has not been run yet. A book build never starts
+# a run.
 
 # %% tags=["parameters"]
 study = None  # folder with study.yaml; None: found from here
@@ -26,7 +27,7 @@ system = "auto"  # one of study.yaml; auto: where a run can start, or any that r
 seed = None  # None: the first seed of the study, or any that ran
 overrides = {}  # settings that a run started here changes, as {"epochs": 3}
 submit = False
-job = None  # id of a job to follow; with submit, one under way of the same settings is found
+job = None  # id of a job to follow
 
 # %%
 from scalebook import figures, live
