@@ -93,7 +93,7 @@ def test_a_notebook_runs_by_nbconvert(study_root, tmp_path):
 
 
 def test_the_newest_matching_run_is_shown_and_nothing_is_started(runs_there, monkeypatch):
-    monkeypatch.setattr(launch, "submit", lambda *_: pytest.fail("started a run"))
+    monkeypatch.setattr(launch, "submit_once", lambda *_: pytest.fail("started a run"))
     view = live_run.run_or_attach("quick")
     assert view.stem == results.newest("quick") and "newest finished run of quick" in view.message
     assert len(view.epochs) == 3 and list(view.headers) == list(view.epochs)
@@ -128,7 +128,7 @@ def test_system_and_seed_choose_the_run(runs_there):
     ],
 )
 def test_a_wrong_parameter_is_named_before_anything_starts(runs_there, monkeypatch, wrong, said):
-    monkeypatch.setattr(launch, "submit", lambda *_: pytest.fail("started a run"))
+    monkeypatch.setattr(launch, "submit_once", lambda *_: pytest.fail("started a run"))
     with pytest.raises(UsageError, match=said):
         live_run.run_or_attach("baseline", **wrong)
 
@@ -197,9 +197,12 @@ def fake_launch(study_root, monkeypatch):
 
     def start(ends):
         job = FakeJob(study_root, ends)
-        monkeypatch.setattr(
-            launch, "submit", lambda resolved, root: submitted.append(resolved) or job
-        )
+
+        def submit_once(resolved, root):
+            submitted.append(resolved)
+            return job, True
+
+        monkeypatch.setattr(launch, "submit_once", submit_once)
         return submitted, drawn
 
     class Handle:
