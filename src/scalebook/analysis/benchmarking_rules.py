@@ -7,13 +7,14 @@ from the contents of the study; a rule about how numbers are formed names the fu
 them.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
-from scalebook import results
+from scalebook import contract, results
 from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import Configuration
 from scalebook.analysis.evidence import Evidence
@@ -21,7 +22,7 @@ from scalebook.analysis.reported_jobs import BASES, Job, reference_of
 from scalebook.analysis.scaling import Ratio
 from scalebook.analysis.statistics import CONFIDENCE
 from scalebook.analysis.text import abridged
-from scalebook.contract import ScalebookError
+from scalebook.contract import RunFiles, ScalebookError
 from scalebook.study.document import beside
 
 DOI = "10.1145/2807591.2807644"
@@ -308,30 +309,33 @@ def _percentiles(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdict:
 
 
 def _measured_setup(runs: pd.DataFrame) -> Verdict:
-    missing: Counter[str] = Counter()
-    records: dict[str, str] = _WORDING["records"]
-    bare = 0
-    for stem in runs["stem"]:
-        try:
-            record = results.manifest(stem)
-        except ScalebookError:
-            bare += 1
-            continue
-        missing.update(
-            title for name, title in records.items() if record.get(name) in (None, {}, [])
-        )
-        if record.get("world_size", 1) > 1 and not record.get("backend"):
-            missing["backend"] += 1
-        code = record.get("code") or {}
-        if not code.get("commit") or code.get("dirty"):
-            missing["clean commit"] += 1
-    if bare:
-        missing["manifest"] = bare
+    missing = Counter(itertools.chain.from_iterable(record_gaps(runs["stem"].tolist()).values()))
     if not missing:
-        kept = abridged(records.values(), 7)
+        kept = abridged(_WORDING["records"].values(), 7)
         return _measured_as("set-up told", runs=len(runs), records=kept)
     gaps = ", ".join(f"{gap} of {n}" for gap, n in missing.items())
     return _measured_as("set-up lacking", runs=len(runs), gaps=gaps)
+
+
+@results.query
+def record_gaps(stems: list[str]) -> dict[str, list[str]]:
+    """What the record of each of these runs does not hold of its set-up, by stem."""
+    return results.of_each(_gaps, stems, "manifest")
+
+
+def _gaps(now: results.Snapshot, run: RunFiles) -> list[str]:
+    try:
+        record = contract.read_json(now.root / run.manifest)
+    except ScalebookError:
+        return ["manifest"]
+    records: dict[str, str] = _WORDING["records"]
+    gaps = [title for name, title in records.items() if record.get(name) in (None, {}, [])]
+    if record.get("world_size", 1) > 1 and not record.get("backend"):
+        gaps.append("backend")
+    code = record.get("code") or {}
+    if not code.get("commit") or code.get("dirty"):
+        gaps.append("clean commit")
+    return gaps
 
 
 def _timing(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdict:

@@ -8,6 +8,7 @@ Computing Systems*, SC15, DOI 10.1145/2807591.2807644).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -82,9 +83,7 @@ def summarise(values: Iterable[float]) -> Summary:
     if n == 0:
         nan = math.nan
         return Summary(0, nan, nan, nan, nan, nan, nan, 0.0)
-    k, coverage = 1, _coverage(n, 1)
-    while k < n // 2 and _coverage(n, k + 1) >= CONFIDENCE:
-        k, coverage = k + 1, _coverage(n, k + 1)
+    k, coverage = _order(n)
     return Summary(
         n=n,
         median=float(np.median(clean)),
@@ -97,9 +96,25 @@ def summarise(values: Iterable[float]) -> Summary:
     )
 
 
-def _coverage(n: int, k: int) -> float:
-    """Probability that the k-th smallest and k-th largest of n enclose the median."""
-    return max(0.0, 1.0 - 2.0 * sum(math.comb(n, i) for i in range(k)) / 2.0**n)
+@functools.cache
+def _order(n: int) -> tuple[int, float]:
+    """Largest k whose interval holds the median often enough, 1 if none, and how often it does.
+
+    The k-th smallest and k-th largest of n enclose it with ``1 - 2 P(Binomial(n, 1/2) < k)``.
+    """
+    k, coverage = 1, max(0.0, 1.0 - 2.0 * _probability(n, 0))
+    while k < n // 2:
+        wider = coverage - 2.0 * _probability(n, k)
+        if wider < CONFIDENCE:
+            break
+        k, coverage = k + 1, wider
+    return k, coverage
+
+
+def _probability(n: int, i: int) -> float:
+    """That i of n values lie below the median: Binomial(n, 1/2), by logarithms for many values."""
+    ways = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
+    return math.exp(ways - n * math.log(2))
 
 
 #: Columns of `step_summary` and what they mean.

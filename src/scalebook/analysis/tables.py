@@ -7,7 +7,7 @@ import pandas as pd
 from scalebook import results
 from scalebook.analysis.comparable import COMPARABLE, METRICS, SETTINGS, configurations, documented
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
-from scalebook.contract import ScalebookError
+from scalebook.contract import RunFiles, ScalebookError
 
 
 def configuration_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -56,14 +56,23 @@ def step_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         Columns ``stem``, ``experiment``, ``system``, ``seed`` and those of `STEP_METRICS`.
     """
     runs = documented() if runs is None else runs
-    rows = []
-    for run in runs[runs["kind"] != "reported"].to_dict("records"):
-        try:
-            steps = results.steps(run["stem"])
-        except ScalebookError:
-            # No step file, or one that `results.problems()` names: the run has no step times.
-            continue
-        if not steps.empty:
-            about = {name: run[name] for name in ("stem", "experiment", "system", "seed")}
-            rows.append({**about, **step_summary(steps)})
-    return pd.DataFrame(rows, columns=["stem", "experiment", "system", "seed", *STEP_METRICS])
+    own = runs[runs["kind"] != "reported"][["stem", "experiment", "system", "seed"]]
+    return own.merge(step_summaries(own["stem"].tolist()), on="stem")
+
+
+@results.query
+def step_summaries(stems: list[str]) -> pd.DataFrame:
+    """Column ``stem`` and those of `STEP_METRICS` for each of these runs that recorded steps."""
+    found = results.of_each(_steps_summed, stems, "steps")
+    rows = [{"stem": stem, **summed} for stem, summed in found.items() if summed]
+    table = pd.DataFrame(rows, columns=["stem", *STEP_METRICS])
+    return table.astype({"stem": object} | dict.fromkeys(STEP_METRICS, float))
+
+
+def _steps_summed(now: results.Snapshot, run: RunFiles) -> dict[str, float] | None:
+    """None where there are no steps, or `results.problems()` says what is wrong with their file."""
+    try:
+        steps = results.read_steps(now.root / run.steps, run.steps.as_posix())
+    except ScalebookError:
+        return None
+    return None if steps.empty else step_summary(steps)

@@ -15,7 +15,14 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from scalebook import results
-from scalebook.contract import EVIDENCE, RunFiles, ScalebookError, attempts_of, leads_out
+from scalebook.contract import (
+    EVIDENCE,
+    RunFiles,
+    ScalebookError,
+    attempts_of,
+    leads_out,
+    read_json,
+)
 from scalebook.figures import build, plot_files, plots, rendering, theme
 from scalebook.project import pdf_facts, specification, typed
 from scalebook.study.document import read
@@ -239,14 +246,13 @@ def results_complete(root: Path) -> Iterator[Deliverable]:
     runs = results.runs(evidence=True)
     stems = list(runs.loc[runs["kind"] == "measured", "stem"])
     bare, uncounted = [], []
+    by_slurm = results.of_each(_ran_by_slurm, stems, "manifest")
     for stem in stems:
         files = RunFiles(root / EVIDENCE, stem)
         if not files.manifest.is_file():
             bare.append(stem)
             continue
-        attempts = attempts_of(results.manifest(stem))
-        slurm = any((one.get("scheduler") or {}).get("name") == "slurm" for one in attempts)
-        if slurm and not files.sacct.is_file():
+        if by_slurm.get(stem) and not files.sacct.is_file():
             uncounted.append(stem)
     yield about("runs behind the documents", [] if stems else ["none"], f"{len(stems)} runs",
                  "scalebook run --all", MISSING)  # fmt: skip
@@ -258,6 +264,14 @@ def results_complete(root: Path) -> Iterator[Deliverable]:
     wrong = [f"{one.file}: {one.problem}" for one in problems[problems["severity"] == "error"]
              .itertuples()]  # fmt: skip
     yield about("results are read without an error", wrong, "all", "mend or remove it", WRONG)
+
+
+def _ran_by_slurm(now: results.Snapshot, run: RunFiles) -> bool:
+    try:
+        attempts = attempts_of(read_json(now.root / run.manifest))
+    except ScalebookError:  # which `results.problems` tells
+        return False
+    return any((one.get("scheduler") or {}).get("name") == "slurm" for one in attempts)
 
 
 def personal(root: Path) -> Iterator[Deliverable]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -67,22 +68,28 @@ def volumes(plan: Plan) -> Iterator[Volume]:
 
 def measured_sizes() -> Sizes | None:
     """Sizes of the files behind the runs that are evidence; None where there are none."""
-    runs = results.runs(kind="measured", evidence=True)
+    evidence = contract.find_root() / contract.EVIDENCE
     rows, others, traces = [], [], []
-    for stem in runs["stem"].tolist():
-        files = RunFiles(contract.find_root() / contract.EVIDENCE, stem)
-        if not (files.steps.is_file() and files.csv.is_file()):
+    for run in results.runs(kind="measured", evidence=True).itertuples():
+        files = RunFiles(evidence, run.stem)
+        timed, epochs = _size(files.steps), _size(files.csv)
+        if not (timed and epochs):
             continue
-        about = results.manifest(stem)
-        images = (about.get("dataset") or {}).get("train_images")
-        batch, ranks = about.get("global_batch"), about.get("world_size")
-        if images and batch and ranks:
-            steps = (about.get("epochs") or 1) * math.ceil(images / batch)
-            rows.append(files.steps.stat().st_size / (steps * ranks))
-        small = (files.csv, files.manifest, files.log, files.sacct)
-        others.append(sum(path.stat().st_size for path in small if path.is_file()))
-        ranked = (files.trace(rank) for rank in range(ranks or 1))
-        traces += [path.stat().st_size for path in ranked if path.is_file()]
+        if run.train_images and run.global_batch:
+            steps = (run.epochs or 1) * math.ceil(run.train_images / run.global_batch)
+            rows.append(timed / (steps * run.world_size))
+        others.append(epochs + sum(map(_size, (files.manifest, files.log, files.sacct))))
+        if run.profiled:
+            sizes = [_size(files.trace(rank)) for rank in range(run.world_size)]
+            traces += [size for size in sizes if size]
     if not rows:
         return None
     return Sizes(len(others), median(rows), median(others), median(traces) if traces else 0.0)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

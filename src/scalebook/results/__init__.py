@@ -13,6 +13,7 @@ from scalebook.results.catalogue import (
     epochs,
     manifest,
     newest,
+    of_each,
     problems,
     reported,
     reported_files,
@@ -22,7 +23,8 @@ from scalebook.results.catalogue import (
 from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
 from scalebook.results.digests import canonical, digest
 from scalebook.results.queries import answer_digest, query
-from scalebook.results.snapshots import one_snapshot, remembered, snapshot
+from scalebook.results.schema import read_steps
+from scalebook.results.snapshots import Snapshot, one_snapshot, remembered, snapshot
 from scalebook.results.utilisation import COLUMNS as UTILISATION_COLUMNS
 from scalebook.results.utilisation import utilisation, utilisation_files
 
@@ -32,6 +34,7 @@ __all__ = [
     "REPORTED_COLUMNS",
     "RUN_COLUMNS",
     "UTILISATION_COLUMNS",
+    "Snapshot",
     "allreduce",
     "answer_digest",
     "canonical",
@@ -40,9 +43,11 @@ __all__ = [
     "epochs",
     "manifest",
     "newest",
+    "of_each",
     "one_snapshot",
     "problems",
     "query",
+    "read_steps",
     "remembered",
     "reported",
     "reported_files",

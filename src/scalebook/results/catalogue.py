@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -227,6 +227,21 @@ def reported_files() -> dict[str, list[str]]:
 def claims() -> pd.DataFrame:
     """List the typed claims of the reported files; columns `CLAIM_COLUMNS`."""
     return _table(reports.claim_rows, CLAIM_COLUMNS)
+
+
+# --------------------------------------------------------------------------- of many runs
+
+
+def of_each(
+    make: Callable[[Snapshot, RunFiles], Any], stems: Iterable[str], *kinds: str
+) -> dict[str, Any]:
+    """What `make` gives for each of these runs, by stem; see `Snapshot.of_each`.
+
+    It is no query: what asks it in behalf of a page is one.
+    """
+    now = snapshot()
+    runs = now.once(scan.catalogue).runs
+    return now.of_each(make, [runs[stem] for stem in stems if stem in runs], *kinds)
 
 
 # --------------------------------------------------------------------------- helpers

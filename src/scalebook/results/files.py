@@ -20,8 +20,8 @@ Model = TypeVar("Model", bound=BaseModel)
 MIB = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 
-#: Size, time of change and inode of a file.
-Stamp = tuple[int, int, int]
+#: Size, times of change of content and of anything, in ns, and inode of a file.
+Stamp = tuple[int, int, int, int]
 
 _cache: dict[tuple[Hashable, ...], tuple[Stamp, Any]] = {}
 
@@ -80,13 +80,13 @@ def relative(path: Path, root: Path) -> str:
 
 
 def stamp(path: Path) -> Stamp:
-    """Size, time of change and inode: equal for a file that was not touched."""
+    """Size, times and inode: equal for a file that was not touched."""
     return stamp_of(path.stat())
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """As `stamp`, of what the system said already."""
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def unchanged(path: Path, load: Callable[..., Value], *args: Hashable) -> Value:

@@ -39,15 +39,17 @@ def catalogue(snapshot: Snapshot) -> Catalogue:
     _read_reports(snapshot, found)
     _list_runs(snapshot, found)
     taken: dict[str, str] = {}
-    for run in found.runs.values():
-        try:
-            if snapshot.holds(run.manifest):
-                row = _measured(snapshot, run, found.problems)
-            else:
-                row = _imported(snapshot, run, found, taken)
-        except FileNotFoundError:  # replaced or removed meanwhile
-            continue
-        if row is not None:
+    summaries = snapshot.of_each(_summed, found.runs.values(), "manifest", "csv")
+    for stem, summed in summaries.items():
+        run = found.runs[stem]
+        found.problems.extend(Problem(*problem) for problem in summed["problems"])
+        row = summed["row"]
+        if row and row["kind"] == "measured":
+            admitted = any(_admits(rule, row) for rule in snapshot.study.evidence)
+            row = {**row, "evidence": _may_be_evidence(row) and admitted}
+        elif row:
+            row = _imported(run, row, found, taken)
+        if row:
             found.rows.append(row)
     for file in found.reports:
         found.rows.extend(reports.run_row(file, job) for job in file.report.jobs)
@@ -102,9 +104,21 @@ def _list_runs(snapshot: Snapshot, found: Catalogue) -> None:
                 found.runs[stem] = run
 
 
+def _summed(snapshot: Snapshot, run: RunFiles) -> dict[str, Any]:
+    """``row`` of a run by its own files alone, None where they are wrong; ``problems`` in them."""
+    problems: list[Problem] = []
+    if snapshot.holds(run.manifest):
+        row = _measured(snapshot, run, problems)
+    else:
+        table = epoch_table(snapshot, run)
+        problems.extend(table.problems)
+        row = {"kind": "imported", "note": "; ".join(table.notes), **_measures(table.frame)}
+    return {"row": row, "problems": problems}
+
+
 def _measured(snapshot: Snapshot, run: RunFiles, problems: list[Problem]) -> dict[str, Any] | None:
     try:
-        manifest, _ = snapshot.read(manifests.read, run.manifest)
+        manifest, _ = manifests.read(snapshot.root / run.manifest, run.manifest.as_posix())
     except ScalebookError as error:
         problems.append(Problem.of(error, run.manifest.as_posix()))
         return None
@@ -129,9 +143,6 @@ def _measured(snapshot: Snapshot, run: RunFiles, problems: list[Problem]) -> dic
             if not has_csv:
                 problem = "no such file, though the manifest says that the run completed"
             problems.append(Problem(run.csv.as_posix(), None, None, problem))
-    row["evidence"] = _may_be_evidence(row) and any(
-        _admits(rule, row) for rule in snapshot.study.evidence
-    )
     return row
 
 
@@ -148,12 +159,10 @@ def _admits(rule: EvidenceRule, row: dict[str, Any]) -> bool:
 
 
 def _imported(
-    snapshot: Snapshot, run: RunFiles, found: Catalogue, taken: dict[str, str]
+    run: RunFiles, own: dict[str, Any], found: Catalogue, taken: dict[str, str]
 ) -> dict[str, Any] | None:
     """Row of a CSV without manifest, joined to its reported job; None if there is none."""
     where = run.csv.as_posix()
-    table = epoch_table(snapshot, run)
-    found.problems.extend(table.problems)
     match = _reported_job(run.stem, found)
     if isinstance(match, str):
         found.problems.append(Problem(where, None, None, f"{match}; never aggregated"))
@@ -164,19 +173,18 @@ def _imported(
         found.problems.append(Problem(where, None, None, problem))
         return None
     taken[job.job_id] = where
+    notes = [f"imported: no manifest, configuration from {file.file}", own["note"]]
     row = {
         **reports.configuration_row(file.report, job),
-        **_measures(table.frame),
+        **own,
         "stem": run.stem,
-        "kind": "imported",
         "local": is_trial(run),
+        "note": "; ".join(filter(None, notes)),
     }
     done = row["epochs_done"]
     row["epochs"] = row["epochs"] or done
     row["status"] = "finished" if done and done >= row["epochs"] else "incomplete"
     row["evidence"] = _may_be_evidence(row)
-    notes = [f"imported: no manifest, configuration from {file.file}", *table.notes]
-    row["note"] = "; ".join(notes)
     return row
 
 

@@ -9,18 +9,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Hashable, Iterator
+import time
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from tqdm import tqdm
+
 from scalebook import contract, study
-from scalebook.contract import EVIDENCE, LEADS_OUT, TRIALS, leads_out
+from scalebook.contract import EVIDENCE, LEADS_OUT, TRIALS, RunFiles, leads_out
 from scalebook.results import files
+from scalebook.results.kept import Kept, code
 
 Value = TypeVar("Value")
 Given = ParamSpec("Given")
+
+#: Longest that two changes of a file can share one time, with room.
+_SETTLED_NS = 2_000_000_000
 
 #: Folders whose files numbers come from; folders within them do not count.
 FOLDERS = (
@@ -42,11 +49,14 @@ class Snapshot:
         What it declares.
     listing : dict
         Names of the files of each of `FOLDERS`, sorted, with their stamps.
+    taken_ns : int
+        When that was, in ns since 1970.
     """
 
     root: Path
     study: study.Study
     listing: dict[str, dict[str, files.Stamp]]
+    taken_ns: int = field(compare=False)
     _made: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
     def names(self, folder: str, *endings: str) -> list[str]:
@@ -61,12 +71,74 @@ class Snapshot:
         """``load(file, name, *args)``, read again only when the file has changed."""
         return files.unchanged(self.root / path, load, path.as_posix(), *args)
 
+    def of_each(
+        self, make: Callable[[Snapshot, RunFiles], Any], runs: Collection[RunFiles], *kinds: str
+    ) -> dict[str, Any]:
+        """What `make` gives for each run, made again only where one of its files has changed.
+
+        Parameters
+        ----------
+        make : callable
+            Takes this snapshot and the files of a run; gives what JSON can hold. It is kept on disk
+            for other processes too.
+        runs : collection of RunFiles
+            Relative to the root.
+        *kinds : str
+            Files that it is made from, as `RunFiles` names them.
+
+        Returns
+        -------
+        dict
+            By stem, without runs that vanished meanwhile.
+        """
+        kept = Kept(self.root, f"{make.__module__}.{make.__name__}", code())
+        found, changed = {}, []
+        for run in runs:
+            stamps = [self._stamp(getattr(run, kind)) for kind in kinds]
+            before = kept.get(_name(run))
+            if before is not None and before[0] == stamps:
+                found[run.stem] = before[1]
+            else:
+                changed.append((run, stamps))
+        for run, stamps in _with_a_bar(changed):
+            with contextlib.suppress(FileNotFoundError):
+                found[run.stem] = made = make(self, run)
+                # A file may change once more within a tick of its clock, and look the same.
+                changed_ns = max((stamp[2] for stamp in stamps if stamp), default=0)
+                if changed_ns < self.taken_ns - _SETTLED_NS:
+                    kept.put(_name(run), [stamps, made])
+        kept.save(self._holds_run)
+        return {run.stem: found[run.stem] for run in runs if run.stem in found}
+
+    def _stamp(self, path: Path) -> list[int] | None:
+        stamp = self.listing[path.parent.as_posix()].get(path.name)
+        return None if stamp is None else list(stamp)
+
+    def _holds_run(self, name: str) -> bool:
+        run = RunFiles(Path(name).parent, Path(name).name)
+        return self.holds(run.manifest) or self.holds(run.csv)
+
     def once(self, make: Callable[[Snapshot], Value]) -> Value:
         """``make(self)``, made once; what it gives is shared: do not alter it."""
         if make not in self._made:
             self._made[make] = make(self)
         made: Value = self._made[make]
         return made
+
+
+def _name(run: RunFiles) -> str:
+    return f"{run.results.as_posix()}/{run.stem}"
+
+
+#: From how many runs on reading them is worth a bar.
+_MANY = 200
+
+
+def _with_a_bar(runs: Sequence[Value]) -> Iterable[Value]:
+    """The same, with a bar in a terminal while they are gone through."""
+    if len(runs) < _MANY:
+        return runs
+    return tqdm(runs, "reading results", unit=" runs", leave=False, disable=None)
 
 
 _held: ContextVar[Snapshot | None] = ContextVar("snapshot", default=None)
@@ -80,7 +152,9 @@ def snapshot() -> Snapshot:
     held = _held.get()
     if held is not None and held.root == root:
         return held
-    now = Snapshot(root, study.load(root), {folder: _listing(root, folder) for folder in FOLDERS})
+    now_ns, loaded = time.time_ns(), study.load(root)
+    listing = {folder: _listing(root, folder) for folder in FOLDERS}
+    now = Snapshot(root, loaded, listing, now_ns)
     if _last is not None and _last.study is now.study and _last.listing == now.listing:
         return _last
     _last = now

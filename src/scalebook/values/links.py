@@ -49,8 +49,8 @@ def _of_check(check: LinkCheck) -> Iterator[Value]:
     runs = (*check.parts.stems, *check.link.stems)
     make = origin("step on a link", link_checks, runs, check=check, one=one, n=n)
     files = (
-        *result_files("steps", check.parts.stems),
-        *result_files("allreduce", check.link.stems),
+        *result_files("steps", tuple(check.parts.stems)),
+        *result_files("allreduce", tuple(check.link.stems)),
     )
     ends = {"low": check.step_ms_low, "high": check.step_ms_high}
     step = make(f"{prefix}.step_ms", check.step_ms, n=n, files=files, **ends)

@@ -25,11 +25,12 @@ SETTINGS = ("world_size", "nodes", "global_batch", "train_images", "epochs")
 
 def measured(inputs: Inputs) -> Iterator[Value]:
     """Every measured number; those of ambiguous configurations are left out."""
+    steps = inputs.steps.set_index("stem")
     clear = {
         prefix: group[0] for prefix, group in _groups(inputs.measured).items() if len(group) == 1
     }
     for prefix, one in clear.items():
-        yield from _of_configuration(prefix, one, inputs.steps)
+        yield from _of_configuration(prefix, one, steps)
     yield from _of_runs(inputs.runs)
     # Only where no side is ambiguous.
     rated = {prefix for prefix, one in clear.items() if one.summary("throughput").n}
@@ -81,8 +82,8 @@ def _of_configuration(prefix: str, one: Configuration, steps: pd.DataFrame) -> I
     for metric, (_, unit, column) in METRICS.items():
         make = origin("configuration", tables.configuration_table, runs, one=one, column=column)
         yield from _stats(f"{prefix}.{metric}", one.summary(metric), partial(make, unit=unit))
-    own = steps[steps["stem"].isin(runs)]
-    files = result_files("steps", [stem for stem in runs if stem in set(own["stem"])])
+    timed = [stem for stem in runs if stem in steps.index]
+    own, files = steps.loc[timed], result_files("steps", tuple(timed))
     for metric in STEP_METRICS:
         column = "data_wait_s" if metric == "data_wait_share" else "step_time_s"
         make = origin("steps", tables.step_table, runs, one=one, column=column)
@@ -106,7 +107,7 @@ def _stats(prefix: str, summary: Summary, make: partial[Value]) -> Iterator[Valu
 def _configured_in(one: Configuration) -> tuple[str, ...]:
     """Files that hold the settings: manifests; of an imported run, the report of its job."""
     imported = one.runs["kind"] == "imported"
-    manifests = result_files("manifest", one.runs[~imported]["stem"])
+    manifests = result_files("manifest", tuple(one.runs.loc[~imported, "stem"]))
     if not imported.any():
         return manifests
     table = results.reported()
@@ -149,7 +150,7 @@ def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
     if step.transfer_ms is not None:
         make = origin("transfer", step_parts.transfer_ms, stems, step=step)
         facts = f"data/systems/{step.one['system']}.yaml"
-        files = (facts, *result_files("manifest", stems[:1]))
+        files = (facts, *result_files("manifest", tuple(stems[:1])))
         yield make(f"modelled.{_prefix(step.one)}.transfer_ms", step.transfer_ms, files=files)
 
 

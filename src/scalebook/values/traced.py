@@ -17,7 +17,7 @@ that carries no run's name and joins a reported job (see `bottlenecks.belongs`) 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -41,7 +41,7 @@ Summary = Mapping[str, Any]
 def traced(inputs: Inputs) -> Iterator[Value]:
     """Numbers of every trace that may stand in a document; a damaged trace has none."""
     own = _own()
-    experiments = {run: _experiment(run) for run in own}
+    experiments = _experiments(own)
     often = Counter(experiments.values())
     given: set[str] = set()
     for run, summaries in own.items():
@@ -87,12 +87,13 @@ def _job(file: str, jobs: Mapping[str, Job]) -> str:
     return next((f"job-{name}" for name, job in jobs.items() if belongs(file, job, jobs)), "")
 
 
-def _experiment(run: str) -> str:
-    """``<experiment>.<system>`` of a run; empty where it has no manifest."""
-    rows = results.runs(kind="measured", stem=run)
-    if len(rows) != 1 or not plain(rows.iloc[0]["system"]):
-        return ""
-    return f"{rows.iloc[0]['experiment']}.{rows.iloc[0]['system']}"
+def _experiments(stems: Iterable[str]) -> dict[str, str]:
+    """``<experiment>.<system>`` of each run; empty where it has no manifest."""
+    found = dict.fromkeys(stems, "")
+    for run in results.runs(kind="measured", stem=list(found)).itertuples():
+        if plain(run.system):
+            found[run.stem] = f"{run.experiment}.{run.system}"
+    return found
 
 
 def _values(

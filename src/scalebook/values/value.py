@@ -1,5 +1,6 @@
 """One number with its provenance."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -69,8 +70,9 @@ class Value:
         return f"{shown} {self.unit}".strip()
 
 
+@functools.lru_cache(maxsize=128)
 def result_files(
-    kind: Literal["csv", "steps", "manifest", "allreduce"], stems: Iterable[str]
+    kind: Literal["csv", "steps", "manifest", "allreduce"], stems: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Files of runs that are evidence; a reported run without files, with a space, has none."""
     files = [RunFiles(Path(EVIDENCE), stem) for stem in stems if " " not in stem]

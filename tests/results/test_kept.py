@@ -1,0 +1,128 @@
+"""What is kept on disk between processes, and that nothing rests on it."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from fabricate import add_run
+
+from scalebook import results
+from scalebook.results import kept, scan, snapshots
+from scalebook.results.kept import Kept
+
+
+def test_values_are_there_for_the_next_process(tmp_path):
+    one = Kept(tmp_path, "sums", "state")
+    one.put("a", [1, 2.5, None, "ü"])
+    one.save()
+    assert Kept(tmp_path, "sums", "state").get("a") == [1, 2.5, None, "ü"]
+    assert Kept(tmp_path, "sums", "another").get("a") is None
+
+
+def test_two_that_write_keep_both(tmp_path):
+    one, other = Kept(tmp_path, "sums", "state"), Kept(tmp_path, "sums", "state")
+    one.get("a"), other.get("a")
+    one.put("a", 1)
+    other.put("b", 2)
+    one.save()
+    other.save(lambda name: name != "gone")
+    assert [Kept(tmp_path, "sums", "state").get(name) for name in "ab"] == [1, 2]
+
+
+@pytest.mark.parametrize("change", ["cut", "turned", "emptied", "garbage", "folder"])
+def test_a_damaged_file_counts_as_none(tmp_path, change):
+    one = Kept(tmp_path, "sums", "state")
+    one.put("a", 12345)
+    one.save()
+    path = tmp_path / kept.FOLDER / "sums"
+    content = path.read_bytes()
+    if change == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes({"cut": content[:-2], "turned": content.replace(b"12345", b"54321"),
+                          "emptied": b"", "garbage": b"\xff" * 50}[change])  # fmt: skip
+    again = Kept(tmp_path, "sums", "state")
+    assert again.get("a") is None
+    again.put("a", 1)
+    again.save()  # and where it cannot be written, nothing is said
+
+
+@pytest.mark.parametrize(
+    "value", [10**30, {1: 2}, "\udcff", object()], ids=lambda v: type(v).__name__
+)
+def test_what_json_cannot_hold_is_not_kept(tmp_path, value):
+    one = Kept(tmp_path, "sums", "state")
+    one.put("bad", value)
+    one.put("good", 1)
+    one.save()
+    again = Kept(tmp_path, "sums", "state")
+    assert again.get("bad") is None and again.get("good") == 1
+
+
+def settle(root: Path) -> None:
+    """Wait until the newest file is older than two changes can share one time."""
+    newest = max(path.stat().st_ctime_ns for path in (root / "results").rglob("*"))
+    time.sleep(max(0.0, (newest + snapshots._SETTLED_NS - time.time_ns()) / 1e9 + 0.05))
+
+
+def fresh_look(monkeypatch) -> None:
+    """As another process would look: nothing is remembered but what is on disk."""
+    monkeypatch.setattr(snapshots, "_last", None)
+
+
+def test_runs_are_summed_up_once(study_root, monkeypatch):
+    monkeypatch.setattr(snapshots, "_SETTLED_NS", 20_000_000)
+    stem = add_run(study_root, "quick", local=True)
+    other = add_run(study_root, "quick", local=True, seed=1)
+    settle(study_root)
+    before = results.runs()
+    read = []
+    reading = scan.manifests.read
+    monkeypatch.setattr(
+        scan.manifests, "read", lambda path, where: read.append(where) or reading(path, where)
+    )
+    fresh_look(monkeypatch)
+    assert results.runs().equals(before) and read == []
+    # Only the run whose file has changed is read again, even if it was as long before.
+    csv = study_root / f"results/local/csv/{stem}.csv"
+    status = csv.stat()
+    csv.write_text(csv.read_text().replace("\n", "\n"))
+    os.utime(csv, ns=(status.st_atime_ns, status.st_mtime_ns))
+    settle(study_root)
+    fresh_look(monkeypatch)
+    assert results.runs().equals(before)
+    assert read == [f"results/local/manifests/{stem}.json"]
+    assert other in set(before["stem"])
+
+
+def test_what_was_changed_just_now_is_not_kept(study_root, monkeypatch):
+    monkeypatch.setattr(snapshots, "_SETTLED_NS", 3600 * 10**9)
+    add_run(study_root, "quick", local=True)
+    assert len(results.runs(kind="measured")) == 1
+    assert not list((study_root / kept.FOLDER).glob("*_summed"))
+
+
+def test_without_a_store_the_answer_is_the_same(study_root, monkeypatch):
+    add_run(study_root, "quick", local=True)
+    before = results.runs()
+    (study_root / ".scalebook").mkdir(exist_ok=True)
+    (study_root / kept.FOLDER).write_text("a file where the folder should be")
+    fresh_look(monkeypatch)
+    assert results.runs().equals(before)
+
+
+def test_a_run_that_went_is_kept_no_longer(study_root, monkeypatch):
+    monkeypatch.setattr(snapshots, "_SETTLED_NS", 20_000_000)
+    gone = add_run(study_root, "quick", local=True)
+    settle(study_root)
+    results.runs()
+    for path in (study_root / "results/local").rglob(f"{gone}*"):
+        path.unlink()
+    add_run(study_root, "quick", local=True, seed=1)
+    settle(study_root)
+    fresh_look(monkeypatch)
+    results.runs()
+    text = next((study_root / kept.FOLDER).glob("*_summed")).read_text()
+    assert gone not in text and "quick_" in text
