@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from fabricate import add_run
 from paths import REPOSITORY
 
+from scalebook import results
 from scalebook.cli import main
 from scalebook.contract import ScalebookError
 from scalebook.publish import report
@@ -52,20 +53,20 @@ def page(root, stems) -> Path:
 
 
 def test_a_run_is_found_by_stem_by_job_and_by_how_it_begins(here, stems):
-    assert report.find(stems[0]) == stems[0]
-    assert report.find("t261123-050102-7f3a") == stems[0]
-    assert report.find("t261123-050102-8") == stems[1]
+    assert results.find(stems[0]) == stems[0]
+    assert results.find("t261123-050102-7f3a") == stems[0]
+    assert results.find("t261123-050102-8") == stems[1]
     with pytest.raises(ScalebookError, match="begins the names of 2 runs"):
-        report.find("baseline")
+        results.find("baseline")
     with pytest.raises(ScalebookError, match="list them with: scalebook runs"):
-        report.find("")
+        results.find("")
 
 
 def test_an_unknown_run_is_one_line(here):
     said = CliRunner().invoke(main, ["report", "nobody"])
     assert said.exit_code == 1
     assert said.output == (
-        "scalebook: report: no run is called 'nobody'; list them with: scalebook runs --all\n"
+        "scalebook: no run is called 'nobody'; list them with: scalebook runs --all\n"
     )
 
 

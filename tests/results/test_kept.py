@@ -8,6 +8,7 @@ import pytest
 from fabricate import add_run
 
 from scalebook import results
+from scalebook.contract import ScalebookError
 from scalebook.results import kept, scan, snapshots
 from scalebook.results.kept import Kept
 
@@ -126,3 +127,38 @@ def test_a_run_that_went_is_kept_no_longer(study_root, monkeypatch):
     results.runs()
     text = next((study_root / kept.FOLDER).glob("*_summed")).read_text()
     assert gone not in text and "quick_" in text
+
+
+def test_an_answer_is_worked_out_once_until_a_file_changes(study_root, monkeypatch):
+    monkeypatch.setattr(snapshots, "_SETTLED_NS", 20_000_000)
+    asked = []
+
+    def make():
+        asked.append(1)
+        return len(results.runs(kind="measured"))
+
+    add_run(study_root)
+    settle(study_root)
+    for _ in range(2):
+        fresh_look(monkeypatch)
+        assert results.answer("how many", make) == 1
+    assert len(asked) == 1
+    add_run(study_root, seed=1, local=True)
+    settle(study_root)
+    assert results.answer("how many", make) == 2 and len(asked) == 2
+    sentences = study_root / "book/sentences/parts/one.py"
+    sentences.parent.mkdir(parents=True)
+    sentences.write_text("")
+    fresh_look(monkeypatch)
+    results.answer("how many", make)
+    assert len(asked) == 3
+
+
+def test_an_error_is_no_answer_to_keep(study_root):
+    def fails():
+        raise ScalebookError("not yet")
+
+    for _ in range(2):
+        with pytest.raises(ScalebookError, match="not yet"):
+            results.answer("fails", fails)
+    assert results.answer("fails", lambda: 1) == 1

@@ -274,13 +274,6 @@ def _note(one: Configuration, reference: Configuration) -> str:
 
 def _processors(one: Configuration) -> int | None:
     """Processor threads of a CPU run over all ranks; None for a GPU run or where unknown."""
-    stem = plain(one.runs.iloc[0]["stem"])
-    if one["device"] != "cpu" or one.kind == "reported" or stem is None:
+    if one["device"] != "cpu" or one.kind == "reported" or one["nodes"] not in (1, None):
         return None
-    if one["nodes"] not in (1, None):
-        return None
-    try:
-        threads = results.manifest(stem).get("threads_per_rank")
-    except ScalebookError:
-        return None
-    return int(threads) * one["world_size"] if threads else None
+    return one["threads_per_rank"] * one["world_size"] if one["threads_per_rank"] else None

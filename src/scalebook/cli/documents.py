@@ -70,9 +70,12 @@ def specification() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of _build/reports/.")
 def report(run: str, out: Path | None) -> None:
     """Write RUN (stem, job id, or how it begins) as one HTML file to mail."""
+    from scalebook import results
+
+    stem = results.find(run)  # before the rest is loaded, which takes a while
     from scalebook.publish import report as reporting
 
-    echo(reporting.write(run, contract.find_root(), out))
+    echo(reporting.write(stem, contract.find_root(), out))
 
 
 @click.command()

@@ -18,7 +18,7 @@ from scalebook import contract, results
 from scalebook.contract import ScalebookError
 from scalebook.figures import rendering, theme
 from scalebook.figures.fitting import COLUMN, WIDE, Size, fit
-from scalebook.figures.registry import build, plots
+from scalebook.figures.registry import Registered, build, plots
 
 SUFFIXES = (".png", ".svg")
 #: Ends the name of a plot for one column of a paper, of which only the SVG is kept.
@@ -52,18 +52,31 @@ def stale(out: Path | None = None) -> list[str]:
     """
     out = out or folder()
     index = _index(out)
-    return [
-        name
-        for name in plots()
-        if any(_is_stale(stem, figure, out, index) for stem, figure in _drawings(name))
-    ]
+    with results.one_snapshot():
+        return [
+            name
+            for name, one in plots().items()
+            if any(_is_stale(stem, now, out, index) for stem, now in _digests(name, one).items())
+        ]
 
 
-def _is_stale(stem: str, figure: go.Figure, out: Path, index: Mapping[str, str]) -> bool:
+def _is_stale(stem: str, now: str, out: Path, index: Mapping[str, str]) -> bool:
     there = [(out / f"{stem}{suffix}").is_file() for suffix in _suffixes(stem)]
-    if theme.is_empty(figure):  # files are of a time when it showed something
+    if not now:  # files are of a time when it showed something
         return stem in index or any(there)
-    return index.get(stem) != digest(figure) or not all(there)
+    return index.get(stem) != now or not all(there)
+
+
+def _digests(name: str, one: Registered) -> dict[str, str]:
+    """Digest of each drawing of a plot by the name of its files; empty where it shows nothing."""
+
+    def make() -> dict[str, str]:
+        return {
+            stem: "" if theme.is_empty(figure) else digest(figure)
+            for stem, figure in _drawings(name)
+        }
+
+    return one.digest(f"plot {name}", make)
 
 
 def _drawings(name: str) -> Iterator[tuple[str, go.Figure]]:

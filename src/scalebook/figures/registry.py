@@ -12,17 +12,19 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import plotly.graph_objects as go
 
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.figures import theme
+from scalebook.results import answer, one_snapshot
 
 #: Group of entry points whose modules register figures.
 GROUP = "scalebook.figures"
 
 _Arguments = ParamSpec("_Arguments")
+Value = TypeVar("Value")
 _figures: dict[str, Registered] = {}
 
 
@@ -47,6 +49,14 @@ class Registered:
     plot: bool
     column: bool
 
+    def digest(self, name: str, make: Callable[[], Value]) -> Value:
+        """What `make` gives of this figure by the study's files, kept on disk under `name`.
+
+        Of a figure of another package nobody knows when its code changes: it is made each time.
+        """
+        own = self.draw.__module__.startswith("scalebook.")
+        return answer(name, make) if own else make()
+
 
 def figure(
     title: str, plot: bool = False, column: bool = False, lenient: bool = False
@@ -67,7 +77,8 @@ def figure(
         @functools.wraps(draw)
         def titled(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> go.Figure:
             try:
-                drawn = draw(*args, **kwargs)
+                with one_snapshot():
+                    drawn = draw(*args, **kwargs)
             except ScalebookError as error:
                 if not lenient:
                     raise

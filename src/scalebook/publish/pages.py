@@ -5,6 +5,7 @@ notebooks it shows come from results, so a digest of each is kept in the environ
 compared with the digest now.
 """
 
+import functools
 import os
 import sys
 from abc import abstractmethod
@@ -21,6 +22,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from scalebook.contract import LEADS_OUT, ScalebookError, leads_out
+from scalebook.results import answer, one_snapshot
 from scalebook.values import Value
 
 logger = logging.getLogger(__name__)
@@ -177,17 +179,20 @@ def _outdated(
     def is_new(kind: str, name: str, then: str) -> bool:
         if (kind, name) not in now:
             try:
-                now[kind, name] = DIGESTS[kind](app, name)
+                make = functools.partial(DIGESTS[kind], app, name)
+                of_the_study = kind in ("value", "table", "text", "ledger")
+                now[kind, name] = answer(f"{kind} {name}", make) if of_the_study else make()
             except ScalebookError:
                 now[kind, name] = ""
         return now[kind, name] != then
 
-    return [
-        docname
-        for docname, page in all_pages(env).items()
-        if docname not in added | changed | removed
-        and any(is_new(kind, name, then) for (kind, name), then in page.inputs.items())
-    ]
+    with one_snapshot():
+        return [
+            docname
+            for docname, page in all_pages(env).items()
+            if docname not in added | changed | removed
+            and any(is_new(kind, name, then) for (kind, name), then in page.inputs.items())
+        ]
 
 
 def _purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

@@ -142,6 +142,13 @@ def digest(figure: dict[str, Any]) -> str:
     return sha256(script_json(figure))
 
 
+def _digest_now(name: str) -> str:
+    registered = figures.registered().get(name)
+    if registered is None:
+        return digest(as_json(name))  # which says what there is
+    return registered.digest(f"figure {name}", lambda: digest(as_json(name)))
+
+
 class StudyFigure(pages.StudyDirective):
     """``{study-figure} NAME``: a figure of the study, numbered, with its caption.
 
@@ -174,4 +181,4 @@ def setup(app: Sphinx) -> None:
     """Register node and directive."""
     app.add_node(study_plot, html=(visit_html, None))
     app.add_directive("study-figure", StudyFigure)
-    pages.DIGESTS["figure"] = lambda app, name: digest(as_json(name))
+    pages.DIGESTS["figure"] = lambda app, name: _digest_now(name)

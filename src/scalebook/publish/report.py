@@ -29,39 +29,13 @@ TIMEOUT_S = 300.0
 _HERE = resources.files("scalebook.publish")
 
 
-def find(run: str) -> str:
-    """Stem of the run that `run` names: its stem, its job id, or how one of them begins.
-
-    Raises
-    ------
-    ScalebookError
-        If no run, or more than one, is called so.
-    """
-    known = results.runs()
-    known = known[known["kind"] != "reported"]
-    stems = list(dict.fromkeys(map(str, known["stem"])))
-    jobs = {stem: contract.Stem.parse(stem).job_id for stem in stems}
-    exact = [stem for stem in stems if run in (stem, jobs[stem])]
-    found = exact or [
-        stem for stem in stems if run and (stem.startswith(run) or jobs[stem].startswith(run))
-    ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise ScalebookError(
-            f"report: no run is called {run!r}; list them with: scalebook runs --all"
-        )
-    few = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
-    raise ScalebookError(f"report: {run!r} begins the names of {len(found)} runs: {few}")
-
-
 def write(run: str, root: Path, out: Path | None = None) -> Path:
     """Write the report of a run.
 
     Parameters
     ----------
     run : str
-        As `find` takes it.
+        As `results.find` takes it.
     root : Path
         Folder of the study.
     out : Path, optional
@@ -72,7 +46,7 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
     ScalebookError
         If there is no such run, or its files cannot be read.
     """
-    stem = find(run)
+    stem = results.find(run)
     with (
         resources.as_file(_HERE / "templates") as templates,
         tempfile.TemporaryDirectory(prefix="scalebook-") as scratch,

@@ -11,6 +11,7 @@ from scalebook.results.catalogue import (
     allreduce,
     claims,
     epochs,
+    find,
     manifest,
     newest,
     of_each,
@@ -24,7 +25,7 @@ from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
 from scalebook.results.digests import canonical, digest
 from scalebook.results.queries import answer_digest, query
 from scalebook.results.schema import read_steps
-from scalebook.results.snapshots import Snapshot, one_snapshot, remembered, snapshot
+from scalebook.results.snapshots import Snapshot, answer, one_snapshot, remembered, snapshot
 from scalebook.results.utilisation import COLUMNS as UTILISATION_COLUMNS
 from scalebook.results.utilisation import utilisation, utilisation_files
 
@@ -36,11 +37,13 @@ __all__ = [
     "UTILISATION_COLUMNS",
     "Snapshot",
     "allreduce",
+    "answer",
     "answer_digest",
     "canonical",
     "claims",
     "digest",
     "epochs",
+    "find",
     "manifest",
     "newest",
     "of_each",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, UsageError
+from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem, UsageError
 from scalebook.results import curves, manifests, reports, scan, schema, utilisation
 from scalebook.results.files import problem_frame
 from scalebook.results.queries import query
@@ -227,6 +227,30 @@ def reported_files() -> dict[str, list[str]]:
 def claims() -> pd.DataFrame:
     """List the typed claims of the reported files; columns `CLAIM_COLUMNS`."""
     return _table(reports.claim_rows, CLAIM_COLUMNS)
+
+
+def find(run: str) -> str:
+    """Stem of the run that `run` names: its stem, its job id, or how one of them begins.
+
+    Raises
+    ------
+    ScalebookError
+        If no run, or more than one, is called so.
+    """
+    known = runs()
+    known = known[known["kind"] != "reported"]
+    stems = list(dict.fromkeys(map(str, known["stem"])))
+    jobs = {stem: Stem.parse(stem).job_id for stem in stems}
+    exact = [stem for stem in stems if run in (stem, jobs[stem])]
+    found = exact or [
+        stem for stem in stems if run and (stem.startswith(run) or jobs[stem].startswith(run))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ScalebookError(f"no run is called {run!r}; list them with: scalebook runs --all")
+    few = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+    raise ScalebookError(f"{run!r} begins the names of {len(found)} runs: {few}")
 
 
 # --------------------------------------------------------------------------- of many runs

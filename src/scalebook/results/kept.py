@@ -25,6 +25,8 @@ from scalebook import contract
 
 #: Below the study's root.
 FOLDER = ".scalebook/kept"
+#: Libraries whose version may change an answer.
+LIBRARIES = ("numpy", "pandas", "plotly")
 
 
 class Kept:
@@ -91,7 +93,7 @@ def _seal(state: str, content: bytes) -> bytes:
 @functools.cache
 def code() -> str:
     """Digest of what works answers out: the files of this package, Python and its tables."""
-    found = [platform.python_version(), *(metadata.version(name) for name in ("numpy", "pandas"))]
+    found = [platform.python_version(), *(metadata.version(name) for name in LIBRARIES)]
     folder = Path(scalebook.__file__).parent
     for place, _, names in sorted(os.walk(folder)):
         for name in sorted(names):

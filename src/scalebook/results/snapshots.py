@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import orjson
 from tqdm import tqdm
 
 from scalebook import contract, study
@@ -166,7 +168,7 @@ def _listing(root: Path, folder: str) -> dict[str, files.Stamp]:
     for entry in _entries(root, folder):
         # A file that vanishes meanwhile was replaced or removed: the next look sees it.
         with contextlib.suppress(OSError):
-            if not (entry.is_symlink() and leads_out(root, entry.path)):
+            if entry.is_file() and not (entry.is_symlink() and leads_out(root, entry.path)):
                 stamps[entry.name] = files.stamp_of(entry.stat())
     return stamps
 
@@ -204,6 +206,36 @@ def one_snapshot() -> Iterator[Snapshot]:
         yield now
     finally:
         _held.reset(token)
+        if _held.get() is None and _answers in now._made:
+            now.once(_answers).save()
+
+
+def answer(name: str, make: Callable[[], Value]) -> Value:
+    """``make()``, kept on disk until a file of the study or of this package changes.
+
+    Parameters
+    ----------
+    name : str
+        By which it is kept.
+    make : callable
+        Works it out from the study's files alone; gives what JSON can hold, and not None.
+    """
+    with one_snapshot() as now:
+        kept = now.once(_answers)
+        found = kept.get(name)
+        if found is None:
+            found = make()
+            stamps = (stamp[2] for folder in now.listing.values() for stamp in folder.values())
+            if max(stamps, default=0) < now.taken_ns - _SETTLED_NS:
+                kept.put(name, found)
+        made: Value = found
+        return made
+
+
+def _answers(now: Snapshot) -> Kept:
+    declared = [now.root / "study.yaml", *sorted((now.root / "book/sentences").rglob("*.py"))]
+    found = [code(), *map(files.stamp, declared), now.listing]
+    return Kept(now.root, "answers", hashlib.sha256(orjson.dumps(found)).hexdigest())
 
 
 def remembered(function: Callable[Given, Value]) -> Callable[Given, Value]:

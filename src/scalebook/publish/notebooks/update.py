@@ -134,7 +134,9 @@ def fingerprint(notebook: Notebook) -> dict[str, Any]:
     return {
         "source": sha256(source),
         "parameters": notebook.parameters,
-        "modules": dependencies.module_hashes(source),
+        "modules": results.answer(
+            f"modules {sha256(source)}", lambda: dependencies.module_hashes(source)
+        ),
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("pandas", "plotly")},
@@ -227,7 +229,8 @@ def execute_stale(
         In the order of `notebooks`.
     """
     answers = Answers()
-    reasons = {notebook.name: why_stale(notebook, answers) for notebook in notebooks}
+    with results.one_snapshot():
+        reasons = {notebook.name: why_stale(notebook, answers) for notebook in notebooks}
 
     def one(notebook: Notebook) -> Outcome:
         reason = reasons[notebook.name]
