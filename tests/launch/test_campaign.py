@@ -35,13 +35,13 @@ def root(study_root):
     return study_root
 
 
-def finish(root, resolved, job, local=True, **changes):
+def finish(root, resolved, job, local=True, data="synthetic", **changes):
     """Put the files of a finished run of these settings into the results."""
     layout = resolved["layout"]
     return add_run(
         root, resolved["experiment"], resolved["seed"], local=local, world=layout["world_size"],
         accuracy=(40.0,) * resolved["training"]["epochs"], job_id=job, resolved=resolved,
-        system=resolved["system"], dataset={"name": "synthetic"}, **changes,
+        system=resolved["system"], dataset={"name": data}, **changes,
     )  # fmt: skip
 
 
@@ -132,6 +132,33 @@ def test_without_a_campaign_the_rules_of_evidence_say_what_runs(root):
         (root / "study.yaml").write_text(text[: text.index("evidence:")] + rules)
         here = {one.experiment: one for one in campaign.plan(root, "local")}
         assert here["fp16"].state == "cannot run here" and here["baseline"].state == "to run"
+
+
+def test_a_campaign_remembers_the_settings_of_its_evidence(root):
+    loaded = study.load(root)
+    for seed in (0, 1):
+        resolved = study.resolve(loaded, "baseline", "local", seed, {"epochs": 3, "lr": 0.05})
+        finish(root, resolved, f"t-{seed}", local=False, data="cifar10")
+    for ranks in (1, 2):
+        resolved = study.resolve(loaded, "profile", "local", 0, {"world_size": ranks})
+        finish(root, resolved, f"p-{ranks}", local=False, data="cifar10")
+    planned = [one for one in campaign.plan(root, "local") if one.experiment != "fp16"]
+    assert [one for one in names(planned) if one[0] != "ddp_2gpu"] == [
+        ("baseline", 0, "finished"), ("profile", 0, "finished"), ("profile", 0, "finished"),
+        ("baseline", 1, "finished"), ("baseline", 2, "to run"),
+    ]  # fmt: skip
+    third = next(one for one in planned if one.experiment == "baseline" and one.seed == 2)
+    assert third.resolved["overrides"] == {"epochs": 3, "lr": 0.05}
+    rows = campaign.as_rows(planned)
+    assert rows[0]["system"] == "local" and rows[0]["settings"] == "epochs=3 lr=0.05"
+    # Twice the epochs take twice the time; of what was never run nobody knows.
+    longer = campaign.plan(root, "local", seed=2, overrides={"epochs": 6})
+    seconds = {one.experiment: one.seconds for one in longer}
+    assert third.seconds and seconds["baseline"] == pytest.approx(2 * third.seconds)
+    assert seconds["ddp_2gpu"] is None
+    assert "minutes by the last runs like them; of 1 nothing like it" in campaign.time_left(
+        [one for one in longer if one.experiment in ("baseline", "ddp_2gpu")]
+    )
 
 
 def test_unknown_campaigns_and_empty_ones_are_one_line(root):

@@ -267,6 +267,7 @@ def _run_all(
     echo(f"{campaign or 'all'} on {choice}", err=True)
     if dry_run:
         print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
+        echo(campaigns.time_left(planned), err=True)
         return
     try:
         outcomes = campaigns.run(planned, root, arrays, report=lambda line: echo(line, err=True))

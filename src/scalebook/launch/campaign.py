@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from scalebook import results, study
-from scalebook.contract import ScalebookError, UsageError
+from scalebook.contract import RunFiles, ScalebookError, UsageError, attempts_of, read_json
 from scalebook.launch import registry
 from scalebook.launch.collecting import collect
 from scalebook.launch.job import Job, JobState
@@ -38,6 +39,8 @@ class Planned:
         Of the finished run that is this one.
     job : Job or None
         That is at work on it.
+    seconds : float or None
+        How long it may take, from the newest run like it on its system; None where there is none.
     note : str
         Why it cannot run.
     """
@@ -47,6 +50,7 @@ class Planned:
     resolved: dict[str, Any] = field(default_factory=dict)
     stem: str | None = None
     job: Job | None = None
+    seconds: float | None = None
     note: str = ""
 
     @property
@@ -94,7 +98,8 @@ def plan(
     """List the runs of a campaign, and what there is of each.
 
     A finished run counts if everything that decides its numbers is the same: experiment, system,
-    seed and all resolved settings.
+    seed and all resolved settings. Where no campaign is named, an experiment runs with the settings
+    that its evidence on this system was run with; one that is profiled runs once.
 
     Parameters
     ----------
@@ -108,7 +113,7 @@ def plan(
     seed : int, optional
         This one alone.
     overrides : dict, optional
-        Settings over the campaign's own.
+        Settings over those of the campaign, or of the evidence.
 
     Raises
     ------
@@ -119,19 +124,22 @@ def plan(
     named = loaded.campaign(campaign) if campaign else None
     seeds = [seed] if seed is not None else list((named and named.seeds) or loaded.seeds)
     planned = []
+    finished = _finished(system)
     for one in seeds:
         for name in named.experiments if named else loaded.experiments:
-            settings = merge(named.overrides(name) if named else {}, overrides or {})
-            try:
-                resolved = study.resolve(loaded, name, system, one, settings)
-            except ScalebookError as error:
-                if named:
-                    raise
-                if _is_evidence(loaded, name, system):
-                    planned.append(Planned(name, one, note=str(error)))
-                continue
-            if named or resolved["evidence_datasets"]:
-                planned.append(_looked_up(Planned(name, one, resolved), root))
+            for settings in [named.overrides(name)] if named else _of_evidence(name, finished):
+                try:
+                    merged = merge(settings, overrides or {})
+                    resolved = study.resolve(loaded, name, system, one, merged)
+                except ScalebookError as error:
+                    if named:
+                        raise
+                    if _is_evidence(loaded, name, system):
+                        planned.append(Planned(name, one, note=str(error)))
+                    continue
+                again = resolved["training"]["profile"] and one != seeds[0]
+                if named or (resolved["evidence_datasets"] and not again):
+                    planned.append(_looked_up(Planned(name, one, resolved), finished, root))
     if not planned:
         raise UsageError(
             f"run --all --system {system}: no evidence rule of study.yaml takes an experiment "
@@ -149,33 +157,100 @@ def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
     )
 
 
-def _looked_up(planned: Planned, root: Path) -> Planned:
-    """The run with what there is of it: its files, or the job at work on it."""
-    if stem := _finished(planned, registry.identity(planned.resolved, root), root):
-        return replace(planned, stem=stem)
-    return replace(planned, job=registry.under_way(planned.resolved, root))
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, and what decided its numbers.
+
+    Attributes
+    ----------
+    row
+        Of `results.runs`.
+    identity, overrides : dict
+        All its settings, see `registry.identity`, and those that were asked for.
+    generated : bool
+        Whether its images stood in for others: then it is not the run that was planned.
+    seconds : float or None
+        How long it took, all attempts together.
+    """
+
+    row: Any
+    identity: dict[str, Any]
+    overrides: dict[str, Any]
+    generated: bool
+    seconds: float | None
 
 
-def _finished(planned: Planned, wanted: dict[str, Any], root: Path) -> str | None:
-    """Stem of the newest finished run that is the planned one."""
-    table = results.runs(
-        status="finished",
-        kind="measured",
-        experiment=planned.experiment,
-        system=wanted["system"],
-        seed=planned.seed,
-    )
-    for row in reversed(list(table.itertuples())):
-        resolved = results.manifest(row.stem).get("resolved") or {}
-        # Generated images that stood in for others are not the run that was planned.
-        generated = (resolved.get("dataset") or {}).get("generated")
-        if generated or registry.identity(resolved, root) != wanted:
+def _finished(system: str) -> list[Finished]:
+    """Measured runs on a system that finished, the newest first."""
+    table = results.runs(status="finished", kind="measured", system=system)
+    settings = results.of_each(_settings, table["stem"].tolist(), "manifest")
+    rows = reversed(list(table.itertuples()))
+    return [Finished(row, **settings[row.stem]) for row in rows if settings.get(row.stem)]
+
+
+def _settings(now: results.Snapshot, run: RunFiles) -> dict[str, Any] | None:
+    """Settings of a run as its manifest keeps them; None where it keeps none."""
+    try:
+        manifest = read_json(now.root / run.manifest)
+        resolved = manifest["resolved"]
+        return {
+            "identity": registry.identity(resolved, now.root),
+            "overrides": resolved.get("overrides") or {},
+            "generated": bool(resolved["dataset"].get("generated")),
+            "seconds": _took(manifest),
+        }
+    except (ScalebookError, KeyError, TypeError, AttributeError):  # written by hand, or damaged
+        return None
+
+
+def _of_evidence(experiment: str, finished: list[Finished]) -> list[dict[str, Any]]:
+    """Each different set of settings that the evidence of an experiment was asked for with."""
+    found: list[dict[str, Any]] = []
+    for one in reversed(finished):
+        if one.row.experiment == experiment and one.row.evidence and one.overrides not in found:
+            found.append(one.overrides)
+    return found or [{}]
+
+
+def _looked_up(planned: Planned, finished: list[Finished], root: Path) -> Planned:
+    """The run with what there is of it: its files, or the job at work on it; and its time."""
+    wanted = registry.identity(planned.resolved, root)
+    for one in finished:
+        if one.identity != wanted or one.generated:
             continue
         # A trial of before a rule took it never becomes evidence: then it is run again.
-        names = {row.dataset, "*"} if row.dataset != "synthetic" else {"synthetic"}
-        if not (row.local and names & set(planned.resolved["evidence_datasets"])):
-            return str(row.stem)
+        data = one.row.dataset
+        names = {data, "*"} if data != "synthetic" else {"synthetic"}
+        if not (one.row.local and names & set(planned.resolved["evidence_datasets"])):
+            return replace(planned, stem=str(one.row.stem))
+    job = registry.under_way(planned.resolved, root)
+    return replace(planned, job=job, seconds=_seconds(planned, finished))
+
+
+def _seconds(planned: Planned, finished: list[Finished]) -> float | None:
+    """Time of the newest run of the same experiment and ranks, for as many images and epochs."""
+    wanted = (planned.experiment, planned.resolved["layout"]["world_size"])
+    asked = planned.resolved["dataset"]["train_images"]
+    epochs = planned.resolved["training"]["epochs"]
+    for one in finished:
+        row = one.row
+        images = asked or (None if row.subset else row.train_images)
+        done = row.epochs * (row.train_images or 0)
+        if (row.experiment, row.world_size) == wanted and one.seconds and images and done:
+            return one.seconds * float(epochs * images / done)
     return None
+
+
+def _took(manifest: dict[str, Any]) -> float | None:
+    """Seconds of all attempts; None where their times cannot be read."""
+    try:
+        times = [
+            [datetime.fromisoformat(one[end]) for end in ("start", "end")]
+            for one in attempts_of(manifest)
+        ]
+        return sum((end - start).total_seconds() for start, end in times)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 # --------------------------------------------------------------------------- running
@@ -289,8 +364,27 @@ def as_rows(planned: list[Planned]) -> list[dict[str, Any]]:
             "experiment": one.experiment,
             "seed": one.seed,
             "ranks": one.resolved["layout"]["world_size"] if one.resolved else None,
+            "system": one.resolved["system"] if one.resolved else None,
+            "settings": _as_text(one.resolved["overrides"]) if one.resolved else None,
             "state": one.state,
+            "minutes": round(one.seconds / 60, 1) if one.seconds else None,
             "run": one.stem or (one.job.id if one.job else one.note or None),
         }
         for one in planned
     ]
+
+
+def _as_text(settings: dict[str, Any]) -> str | None:
+    return " ".join(f"{name}={value}" for name, value in settings.items()) or None
+
+
+def time_left(planned: list[Planned]) -> str:
+    """What is still to run and how long it may take, in one line."""
+    todo = [one for one in planned if one.state == "to run"]
+    known = [one.seconds for one in todo if one.seconds is not None]
+    line = f"{len(todo)} of {len(planned)} to run"
+    if known:
+        line += f", about {sum(known) / 60:,.0f} minutes by the last runs like them"
+    if unknown := len(todo) - len(known):
+        line += f"; of {unknown} nothing like it has finished there, so their time is not known"
+    return line
