@@ -192,7 +192,7 @@ def test_exit_status_and_json(study_root, monkeypatch):
     assert said.exit_code == 1
     assert {"name", "status", "found", "mend"} == set(json.loads(said.output)[0])
     monkeypatch.setattr(
-        deliverables, "check", lambda root: [deliverables.Deliverable("a", "ok", "there")]
+        deliverables, "check", lambda *_: [deliverables.Deliverable("a", "ok", "there")]
     )
     said = CliRunner().invoke(main, ["check"])
     assert (said.exit_code, said.output) == (0, "ok       a  there\n")

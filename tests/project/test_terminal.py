@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from fabricate import add_run
 from paths import REPOSITORY
 
 from scalebook import contract, launch
+from scalebook.cli import parts
 from scalebook.cli.command import main
 from scalebook.launch.job import JobState, Progress
 from scalebook.launch.watch import describe
@@ -69,3 +71,18 @@ def test_a_file_that_cannot_be_written_is_named_and_not_the_one_beside_it(tmp_pa
         contract.write_whole(tmp_path / "there", "x")
     assert caught.value.filename == str(tmp_path / "there")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_what_takes_long_says_so_and_what_is_quick_does_not(monkeypatch, capsys):
+    monkeypatch.setattr(parts, "PATIENCE_S", 0.05)
+    said = []
+    with parts.working("reading results") as now:
+        while not said:
+            said = capsys.readouterr().err.splitlines()
+        now("drawing it \x1b[31m")
+        while len(said) < 2:
+            said += capsys.readouterr().err.splitlines()
+        now("nothing that lasts")
+    assert said == ["scalebook: reading results …", r"scalebook: drawing it \u001b[31m …"]
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from book_helpers import jb, put_back
 from paths import REPOSITORY
-from waiting import PATIENCE_S
 
 from scalebook.contract import ScalebookError
 from scalebook.publish import build
@@ -222,19 +220,3 @@ def test_scalebook_book_says_little_and_names_the_page(study):
     told = []
     assert build.build_book(study, told.append) == study / "_build" / "html" / "index.html"
     assert len(told) == 2
-
-
-def test_a_second_build_of_the_same_study_waits_for_the_first(tmp_path, capsys):
-    second_in = threading.Event()
-
-    def second():
-        with build.alone(tmp_path):
-            second_in.set()
-
-    with build.alone(tmp_path):
-        thread = threading.Thread(target=second)
-        thread.start()
-        assert not second_in.wait(0.3)
-    thread.join(PATIENCE_S)
-    assert second_in.is_set()
-    assert "waiting for it" in capsys.readouterr().err

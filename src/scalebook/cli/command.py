@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalebook import __version__, contract, study
 from scalebook.cli import documents, jobs
-from scalebook.cli.parts import echo, json_option, print_rows, shown
+from scalebook.cli.parts import echo, json_option, print_rows, shown, working
 from scalebook.contract import ScalebookError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
 
 
 class Cli(click.Group):
@@ -77,9 +82,11 @@ def get() -> None:
 @json_option
 def runs(everything: bool, as_json: bool) -> None:
     """List the runs in results/ and what is wrong with any file."""
-    from scalebook import results
+    with working("reading results"):
+        from scalebook import results
 
-    table = results.runs() if everything else results.runs(local=False)
+        table = results.runs() if everything else results.runs(local=False)
+        problems = results.problems()
     columns = [
         "stem",
         "kind",
@@ -93,7 +100,7 @@ def runs(everything: bool, as_json: bool) -> None:
     ]
     rows = json.loads(table[columns].to_json(orient="records"))
     print_rows(rows, as_json, "no run is in results/; start one with: scalebook run EXPERIMENT")
-    _tell_problems()
+    _tell(problems)
 
 
 @main.group()
@@ -107,10 +114,16 @@ def trace() -> None:
 @json_option
 def summary(files: tuple[Path, ...], measure_cpu: bool, as_json: bool) -> None:
     """Say where the time of a trace goes; several files are compared as ranks of one job."""
-    from scalebook import traces
+    with working(f"reading {_listed(files)}") as now:
+        from scalebook import traces
 
-    peak = traces.measured_cpu() if measure_cpu else None
-    answer = traces.summary(files[0], peak) if len(files) == 1 else traces.summaries(files, peak)
+        peak = None
+        if measure_cpu:
+            now("measuring this machine's CPU")
+            peak = traces.measured_cpu()
+            now(f"reading {_listed(files)}")
+        one = len(files) == 1
+        answer = traces.summary(files[0], peak) if one else traces.summaries(files, peak)
     if as_json:
         echo(json.dumps(answer, indent=2, allow_nan=False))
         return
@@ -134,9 +147,10 @@ def summary(files: tuple[Path, ...], measure_cpu: bool, as_json: bool) -> None:
 @json_option
 def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
     """Say what became faster or slower, appeared or vanished from BEFORE to AFTER, per step."""
-    from scalebook import traces
+    with working(f"reading {_listed([before, after])}"):
+        from scalebook import traces
 
-    answer = traces.diff(before, after, by)
+        answer = traces.diff(before, after, by)
     if as_json:
         echo(json.dumps(answer, indent=2, allow_nan=False))
     else:
@@ -147,14 +161,16 @@ def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of results/plots.")
 def figures(out: Path | None) -> None:
     """Render the study's figures that are not current, as PNG (300 dpi) and SVG."""
-    from scalebook.figures import plot_files
+    with working("looking which figures are current") as now:
+        from scalebook.figures import plot_files
 
-    out = out or plot_files.folder()
-    names = plot_files.stale(out)
+        out = out or plot_files.folder()
+        names = plot_files.stale(out)
+        now(f"drawing {', '.join(names)}")
+        paths = plot_files.update(names, out) if names else []
     if not names:
         echo(f"every figure in {shown(out)} is current")
-        return
-    for path in plot_files.update(names, out):
+    for path in paths:
         echo(shown(path))
 
 
@@ -163,15 +179,16 @@ def figures(out: Path | None) -> None:
 @json_option
 def claims(by_rule: bool, as_json: bool) -> None:
     """Hold what was reported against itself, the data and the machine's limits."""
-    from scalebook.analysis import CHECK_HEADERS, benchmarking_rules
-    from scalebook.values import check
+    with working("holding what was reported against the data"):
+        from scalebook.analysis import CHECK_HEADERS, benchmarking_rules
+        from scalebook.values import check
 
-    if by_rule:
-        table, empty = benchmarking_rules.rules(), "nothing is reported or measured"
-        columns = list(benchmarking_rules.COLUMNS)
-    else:
-        table, empty = check(), "nothing is reported in data/reported/"
-        columns = list(CHECK_HEADERS)
+        if by_rule:
+            table, empty = benchmarking_rules.rules(), "nothing is reported or measured"
+            columns = list(benchmarking_rules.COLUMNS)
+        else:
+            table, empty = check(), "nothing is reported in data/reported/"
+            columns = list(CHECK_HEADERS)
     table = table if as_json else table[columns]
     print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
 
@@ -189,19 +206,28 @@ def claims(by_rule: bool, as_json: bool) -> None:
 )
 def book(experiment: str | None) -> None:
     """Build the HTML book; notebooks that are not current are executed."""
-    from scalebook.figures import plot_files
     from scalebook.publish import build
-    from scalebook.publish.notebooks import first_run
+    from scalebook.train import locking
 
     root = contract.find_root()
-    with build.alone(root):
+    # Two at once would start the first run twice and write each other's pages.
+    with locking.alone(root / ".scalebook" / "book.lock", "building the book"):
         if experiment:
+            from scalebook.publish.notebooks import first_run
+
             loaded = study.load(root)
             chosen = first_run.chosen(loaded) if experiment == "auto" else experiment
             first_run.ensure(root, chosen)
-        echo(build.build_book(root))
-    _tell_problems()
-    if notice := plot_files.stale_notice():
+        with working("looking what of the book is current"):
+            page = build.build_book(root)
+        echo(page)
+    with working("looking which figures are current"):
+        from scalebook import results
+        from scalebook.figures import plot_files
+
+        problems, notice = results.problems(), plot_files.stale_notice()
+    _tell(problems)
+    if notice:
         echo(notice)
 
 
@@ -209,9 +235,10 @@ def book(experiment: str | None) -> None:
 @json_option
 def doctor(as_json: bool) -> None:
     """List what is here and what is missing, each with the command that mends it."""
-    from scalebook.project import doctor as checks
+    with working("looking what is here"):
+        from scalebook.project import doctor as checks
 
-    found = checks.examine()
+        found = checks.examine()
     if as_json:
         echo(json.dumps([check.__dict__ for check in found], indent=2))
         return
@@ -222,11 +249,13 @@ def doctor(as_json: bool) -> None:
             echo(f"     {'':<12} -> {check.mend}")
 
 
-def _tell_problems() -> None:
-    """Name every file of results that is left out or was mended, and why."""
-    from scalebook import results
+def _listed(files: Iterable[Path]) -> str:
+    return ", ".join(path.name for path in files)
 
-    for problem in results.problems().itertuples():
+
+def _tell(problems: pd.DataFrame) -> None:
+    """Name every file of results that is left out or was mended, and why."""
+    for problem in problems.itertuples():
         place = ", ".join(
             f"{what} {value}"
             for what, value in (("row", problem.row), ("column", problem.column))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from scalebook import contract
-from scalebook.cli.parts import echo, print_rows
+from scalebook.cli.parts import echo, print_rows, working
 
 
 @click.command()
@@ -25,12 +25,14 @@ def new(folder: Path, title: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def values(part: str, as_json: bool) -> None:
     """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
-    from scalebook.values import ledger
+    with working("working out the numbers"):
+        from scalebook.values import ledger
 
+        numbers = sorted(ledger().items())
     rows = [
         {"key": key, "value": one.value if as_json else one.text, "unit": one.unit,
          "kind": one.kind}
-        for key, one in sorted(ledger().items())
+        for key, one in numbers
         if part in key
     ]  # fmt: skip
     for row in [] if as_json else rows:
@@ -59,9 +61,10 @@ def pdf() -> None:
 @click.command()
 def specification() -> None:
     """Make the tables of docs/SYSTEM.md anew, from the facts about machines and the runs."""
-    from scalebook.project import specification as page
+    with working("making the tables"):
+        from scalebook.project import specification as page
 
-    changed = page.refresh(contract.find_root())
+        changed = page.refresh(contract.find_root())
     echo(f"{page.FILE}: {'written' if changed else 'current'}")
 
 
@@ -70,21 +73,25 @@ def specification() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of _build/reports/.")
 def report(run: str, out: Path | None) -> None:
     """Write RUN (stem, job id, or how it begins) as one HTML file to mail."""
-    from scalebook import results
+    with working("looking for the run") as now:
+        from scalebook import results
 
-    stem = results.find(run)  # before the rest is loaded, which takes a while
-    from scalebook.publish import report as reporting
+        stem = results.find(run)  # before the rest is loaded, which takes a while
+        now(f"writing the report of {stem}")
+        from scalebook.publish import report as reporting
 
-    echo(reporting.write(stem, contract.find_root(), out))
+        path = reporting.write(stem, contract.find_root(), out)
+    echo(path)
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def check(as_json: bool) -> None:
     """List what is to be handed over: there and current, or what to do about it."""
-    from scalebook.project import deliverables
+    with working("looking what is to be handed over") as now:
+        from scalebook.project import deliverables
 
-    found = deliverables.check(contract.find_root())
+        found = deliverables.check(contract.find_root(), now)
     if as_json:
         echo(json.dumps([one._asdict() for one in found], indent=2))
     else:

@@ -1,10 +1,13 @@
 """What the modules of the ``scalebook`` command share: options, and how rows are printed."""
 
+import contextlib
 import itertools
 import json
 import shutil
 import sys
 import textwrap
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,42 @@ set_option = click.option(
 def echo(text: object, err: bool = False) -> None:
     """Print what may hold names and lines of others, on standard error with `err`."""
     click.echo(printable(str(text)), err=err)
+
+
+#: Seconds after which it is said what takes so long.
+PATIENCE_S = 0.6
+
+
+@contextlib.contextmanager
+def working(first: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being done, if it takes longer than a moment.
+
+    Parameters
+    ----------
+    first : str
+        What is done first, as ``reading results``. What is given to the ``with`` block takes what
+        is done next.
+    """
+    timer = threading.Timer(0, str)
+
+    def now(what: str) -> None:
+        nonlocal timer
+        timer.cancel()
+        timer = threading.Timer(PATIENCE_S, _say, [f"scalebook: {what} …"])
+        timer.daemon = True
+        timer.start()
+
+    now(first)
+    try:
+        yield now
+    finally:
+        timer.cancel()
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(printable(line), file=sys.stderr)  # above a bar, where there is one
 
 
 def shown(path: Path) -> str:

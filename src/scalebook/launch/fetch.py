@@ -93,7 +93,7 @@ def fetch(
 @contextlib.contextmanager
 def _alone(stage: Path) -> Iterator[None]:
     with open(f"{stage}.lock", "a") as lock:
-        if not locking.acquire(lock, wait=False):
+        if not locking.acquire(lock):
             raise ScalebookError("another fetch from there is at work: wait for it")
         yield
 

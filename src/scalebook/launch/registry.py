@@ -238,10 +238,7 @@ def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Hold off others that look for a job and then start one, where the file system has locks."""
-    folder = root / ".scalebook"
-    folder.mkdir(exist_ok=True)
-    with open(folder / "starting.lock", "a") as file:
-        locking.acquire(file, wait=True)
+    with locking.alone(root / ".scalebook" / "starting.lock", "starting a job"):
         yield
 
 

@@ -7,7 +7,7 @@ import gzip
 import re
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,13 +80,15 @@ def load(root: Path) -> Wanted:
     return read(Wanted, root, FILE) if (root / FILE).is_file() else Wanted()
 
 
-def check(root: Path) -> list[Deliverable]:
+def check(root: Path, say: Callable[[str], object] = str) -> list[Deliverable]:
     """Look at every deliverable of the study around here.
 
     Parameters
     ----------
     root : Path
         Folder of the study.
+    say : callable
+        Takes what is looked at next, in a few words.
 
     Returns
     -------
@@ -99,16 +101,21 @@ def check(root: Path) -> list[Deliverable]:
         If `data/deliverables.yaml` is wrong.
     """
     wanted = load(root)
-    return [
-        *_files(root, wanted),
-        *results_complete(root),
-        *personal(root),
-        *_figures(wanted),
-        *_specification(root),
-        *_typed(root),
-        *_documents(root, wanted),
-        *budget(root, wanted.budget_mib),
-    ]
+    found: list[Deliverable] = []
+    for what, look in (
+        ("files", _files(root, wanted)),
+        ("results", results_complete(root)),
+        ("personal paths in results", personal(root)),
+        ("figures", _figures(wanted)),
+        (specification.FILE, _specification(root)),
+        ("numbers typed by hand", _typed(root)),
+        ("documents", _documents(root, wanted)),
+        ("size of committed files", budget(root, wanted.budget_mib)),
+    ):
+        say(f"looking at {what}")
+        with results.one_snapshot():
+            found += look
+    return found
 
 
 # --------------------------------------------------------------------------- files

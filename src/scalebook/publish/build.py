@@ -1,36 +1,19 @@
 """``scalebook book``: Jupyter Book run quietly, with the lines that matter."""
 
-import contextlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from scalebook.contract import ScalebookError
 from scalebook.publish.pages import PREFIX
-from scalebook.train import locking
 from scalebook.train.privacy import printable
 
 _MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
-
-
-@contextlib.contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Wait until no other `scalebook book` is at work on this study, and keep others waiting.
-
-    Two at once would start the first run twice and write each other's pages.
-    """
-    path = root / ".scalebook" / "book.lock"
-    path.parent.mkdir(exist_ok=True)
-    with open(path, "a") as file:
-        if not locking.acquire(file, wait=False):
-            print("scalebook: another build is at work here; waiting for it", file=sys.stderr)
-            locking.acquire(file, wait=True)
-        yield
 
 
 def build_book(root: Path, say: Callable[[str], None] = click.echo) -> Path:

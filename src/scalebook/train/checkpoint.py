@@ -50,7 +50,7 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.path / "lock", "wb")  # noqa: SIM115
-        if not locking.acquire(self._lock, wait=False):
+        if not locking.acquire(self._lock):
             raise ScalebookError(
                 f"run {self.path.name} is still going on: wait for it, or cancel it"
             )

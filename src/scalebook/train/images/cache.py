@@ -13,9 +13,8 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def load(source: Source, image_size: int | None, cache_dir: Path, report: Report
     name = source.name_of(sha256)
     decoded = _open(folder, name)
     if decoded is None:
-        with _locked(cache_dir / f"{key}.lock"):
+        with locking.alone(cache_dir / f"{key}.lock", "preparing the images", stop.check):
             decoded = _open(folder, name)  # another process may have built it meanwhile
             if decoded is None:
                 _build(source, image_size, folder, sha256, report)
@@ -166,17 +165,6 @@ def _crc32(path: Path) -> int:
         while chunk := file.read(1 << 22):
             value = zlib.crc32(chunk, value)
     return value
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; waiting for it can be stopped."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as lock:
-        while not locking.acquire(lock, wait=False):
-            stop.check()
-            time.sleep(0.1)
-        yield
 
 
 def _stoppable(what: str, report: Report) -> Any:

@@ -70,8 +70,7 @@ def get(data_dir: Path, progress: Progress | None = None) -> Path:
     target = data_dir / FOLDER
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with open(data_dir / ".cifar10.lock", "w") as lock:
-            locking.acquire(lock, wait=True)
+        with locking.alone(data_dir / ".cifar10.lock", "fetching CIFAR-10"):
             if not target.exists():
                 _fetch_and_unpack(data_dir, target, progress or (lambda done, total: None))
     except OSError as error:
