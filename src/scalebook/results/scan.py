@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
@@ -214,9 +216,10 @@ def _measures(epochs: pd.DataFrame) -> dict[str, Any]:
     """What the rows of a CSV say of the run."""
     row: dict[str, Any] = {"epochs_done": len(epochs)}
     if len(epochs):
-        row["final_val_acc"] = float(epochs["val_acc"].iloc[-1])
-        row["best_val_acc"] = float(epochs["val_acc"].max())
+        accuracy = epochs["val_acc"].to_numpy(dtype=float)
+        row["final_val_acc"], row["best_val_acc"] = float(accuracy[-1]), float(accuracy.max())
         for name in ("throughput", "epoch_time_s"):
             if name in epochs.columns:
-                row[name] = float(epochs[name].median())
+                known = epochs[name].dropna().to_numpy(dtype=float)
+                row[name] = float(np.median(known)) if len(known) else math.nan
     return row

@@ -251,38 +251,38 @@ def _understood(problems: _Problems, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _check(problems: _Problems, frame: pd.DataFrame, lines: list[int]) -> None:
     """Put each violation of the contract among the problems, with its line."""
+    names = [column.name for column in contract.EPOCHS if column.name in frame.columns]
+    values = {name: frame[name].to_numpy(dtype=float) for name in names}
 
     def wrong(column: str, rows: Any, rule: str) -> None:
         for index in np.flatnonzero(rows):
-            value = float(frame[column].iloc[index])
+            value = float(values[column][index])
             message = rule if np.isnan(value) else f"{value:g} {rule}"
             problems.error(message, lines[index], column)
 
     with np.errstate(divide="ignore", invalid="ignore"):
+        for name in REQUIRED:
+            wrong(name, np.isnan(values[name]), "must not be empty")
         for column in contract.EPOCHS:
-            if column.name not in frame.columns:
-                continue
-            values = frame[column.name].to_numpy(dtype=float)
-            if column.name in REQUIRED:
-                wrong(column.name, np.isnan(values), "must not be empty")
-            if column.check:
+            if column.check and column.name in values:
                 holds, rule = CHECKS[column.check]
-                wrong(column.name, ~np.isnan(values) & ~holds(values), rule)
-        epoch = frame["epoch"].to_numpy(dtype=float)
+                own = values[column.name]
+                wrong(column.name, ~np.isnan(own) & ~holds(own), rule)
+        epoch = values["epoch"]
         wrong("epoch", np.diff(epoch, prepend=0) < 1, "must increase from row to row")
         wrong("epoch", (epoch != 1) & (np.arange(len(epoch)) == 0), "must start from 1")
-        if {"throughput", *_PARTS} <= set(frame.columns):
+        if {"throughput", *_PARTS} <= set(values):
             rule = "is not (images - warmup_images) / (train_time_s - warmup_time_s)"
-            wrong("throughput", ~_throughput_follows(frame), rule)
+            wrong("throughput", ~_throughput_follows(values), rule)
 
 
 _PARTS = ("images", "warmup_images", "train_time_s", "warmup_time_s")
 
 
-def _throughput_follows(frame: pd.DataFrame) -> Any:
+def _throughput_follows(values: dict[str, Any]) -> Any:
     """Whether each row's throughput follows from its parts, where all are there."""
-    given = frame["throughput"].to_numpy(dtype=float)
-    all_images, warm_images, all_s, warm_s = (frame[n].to_numpy(dtype=float) for n in _PARTS)
+    given = values["throughput"]
+    all_images, warm_images, all_s, warm_s = (values[name] for name in _PARTS)
     images, seconds = all_images - warm_images, all_s - warm_s
     # An epoch of warm-up alone has no rate, and then none may be given.
     expected = np.where((images > 0) & (seconds > 0), images / seconds, np.nan)
