@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from fabricate import add_run
 from paths import REPOSITORY
+from waiting import PATIENCE_S
 
 from scalebook import contract, launch
 from scalebook.cli import parts
@@ -74,15 +76,17 @@ def test_a_file_that_cannot_be_written_is_named_and_not_the_one_beside_it(tmp_pa
 
 
 def test_what_takes_long_says_so_and_what_is_quick_does_not(monkeypatch, capsys):
-    monkeypatch.setattr(parts, "PATIENCE_S", 0.05)
-    said = []
+    said, say = threading.Event(), parts._say
+    monkeypatch.setattr(parts, "_say", lambda line: (say(line), said.set()))
+    monkeypatch.setattr(parts, "PATIENCE_S", 0.02)
     with parts.working("reading results") as now:
-        while not said:
-            said = capsys.readouterr().err.splitlines()
+        assert said.wait(PATIENCE_S)
+        said.clear()
         now("drawing it \x1b[31m")
-        while len(said) < 2:
-            said += capsys.readouterr().err.splitlines()
+        assert said.wait(PATIENCE_S)
+        monkeypatch.setattr(parts, "PATIENCE_S", 0.2)
         now("nothing that lasts")
-    assert said == ["scalebook: reading results …", r"scalebook: drawing it \u001b[31m …"]
-    time.sleep(0.1)
-    assert capsys.readouterr().err == ""
+    time.sleep(0.3)
+    assert capsys.readouterr().err.splitlines() == [
+        "scalebook: reading results …", r"scalebook: drawing it \u001b[31m …",
+    ]  # fmt: skip
