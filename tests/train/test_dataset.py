@@ -18,7 +18,7 @@ from PIL import Image
 from waiting import PATIENCE_S
 
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.train.images import cache, dataset, imagefolder, synthetic
+from scalebook.train.images import cache, dataset, finding, imagefolder, synthetic
 from scalebook.train.settings import DatasetSettings
 
 
@@ -111,6 +111,53 @@ def test_damaged_picture_is_named(tmp_path):
     assert "data/insects/test/bee/0.JPG: is damaged" in fails(tmp_path)
     picture.write_text("no picture")
     assert "data/insects/test/bee/0.JPG: is no picture" in fails(tmp_path)
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path):
+    folder = pictures(tmp_path / "data" / "insects")
+    levels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    Image.fromarray(levels).save(folder / "train" / "ant" / "1.png")
+    paths = sorted(str(p.relative_to(folder / "train")) for p in folder.glob("train/*/*.*"))
+    read = load(tmp_path).train.images[paths.index("ant/1.png")]
+    assert (read.numpy() == (levels // 256)[None]).all()
+    # As Pillow before 11 reads it.
+    one = imagefolder.ImageFolder(folder, "data/insects")
+    old = Image.fromarray(levels.astype(np.int32))
+    old.format = "PNG"
+    assert (np.asarray(one._in_8_bits(old, "")) == levels // 256).all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_numbers_without_a_scale_of_brightness_are_refused_by_name(tmp_path, kind):
+    folder = pictures(tmp_path / "data" / "insects")
+    picture = folder / "test" / "bee" / "1.png"
+    Image.fromarray(np.full((8, 8), 0.5).astype(kind)).save(picture, format="TIFF")
+    said = fails(tmp_path)
+    assert said.startswith("data/insects/test/bee/1.png: holds ") and "8 or 16 bits" in said
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    folder = pictures(tmp_path / "data" / "insects")
+    assert not load(tmp_path).left_out and "left_out" not in load(tmp_path).describe()
+    for split, kind in (("train", "ant"), ("train", "bee"), ("test", "ant")):
+        for number in range(2):
+            Image.new("RGB", (8, 8)).save(folder / split / kind / f"x{number}.webp")
+    (folder / "train" / "empty").mkdir()
+    (folder / "train" / "empty" / ".keep").touch()
+    (folder / "train" / "bee" / "more").mkdir()
+    data = load(tmp_path)
+    assert len(data.train) == 12 and data.classes == list(CLASSES)
+    assert data.describe()["left_out"] == {
+        "files": {".webp": 6}, "folders": ["train/bee/more", "train/empty"]
+    }  # fmt: skip
+    assert data.left_out.text.startswith(
+        "data/insects: left out 6 files (6 .webp; first test/ant/x0.webp) and 2 folders without "
+        "pictures of a class (train/bee/more, train/empty): "
+    )
+    document = {"dataset": vars(DatasetSettings("folder", "data", None, None, None))}
+    told: list[str] = []
+    finding.settle(document, tmp_path, told.append)
+    assert told == [data.left_out.text]
 
 
 def test_strange_class_is_named(tmp_path):

@@ -141,11 +141,13 @@ def with_images(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
         If it asks by name for images that are not there; says what helps where it is read.
     """
     generated = 'overrides = {"dataset": "synthetic"}' if in_notebook() else finding.FLAG
+    return finding.settle(resolved, root, _say, generated)
 
-    def say(text: str) -> None:
-        print(f"scalebook: {text}", file=sys.stderr, flush=True)
 
-    return finding.settle(resolved, root, say, generated)
+@functools.cache
+def _say(text: str) -> None:
+    """Say something of the images, once for all runs of a process."""
+    print(f"scalebook: {text}", file=sys.stderr, flush=True)
 
 
 def resume(job_id: str, root: Path | None = None) -> Job:

@@ -416,6 +416,7 @@ def _header(attempt: Attempt, data: dataset.Dataset, number: int) -> list[str]:
         f"dataset: {data.name} sha256={data.sha256[:12]} train={len(data.train)} "
         f"val={len(data.val)}{' (subset)' if data.subset else ''}"
         f"{f' (generated: {why})' if why else ''}",
+        *([f"note: {data.left_out.text}"] if data.left_out else []),
         f"ranks: {ranks.world_size} on {settings.layout.device}, {ranks.threads} threads each, "
         f"backend {ranks.backend or 'none'}",
         f"code: {code['commit'] or 'no commit known'}{dirty}",

@@ -26,7 +26,7 @@ from scalebook.contract import ScalebookError
 from scalebook.train import locking, stop
 from scalebook.train.images.source import Arrays, Source
 
-_VERSION = 1
+_VERSION = 2  # of how images are decoded
 _ARRAYS = ("train_images", "train_labels", "val_images", "val_labels")
 # Checksums of larger files would cost more than they save at each start; sizes still count.
 _CHECKSUM_UP_TO = 1 << 30

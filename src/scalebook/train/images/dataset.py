@@ -13,6 +13,7 @@ from torch import Tensor
 from scalebook.contract import UsageError
 from scalebook.train.images import cache, finding
 from scalebook.train.images.sampling import augment, hash_integers
+from scalebook.train.images.source import LeftOut
 from scalebook.train.settings import DatasetSettings
 
 # Share of a GPU's free memory that the images may take; larger sets stay on the host.
@@ -52,6 +53,8 @@ class Dataset:
         Whether fewer images are used than the source has.
     mean, std : list of float
         Of the source's training images, as fractions of 255.
+    left_out : LeftOut
+        What lies among the source's files and is not used.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Dataset:
     std: list[float]
     train: Split
     val: Split
+    left_out: LeftOut
 
     @property
     def image_size(self) -> int | list[int]:
@@ -71,10 +75,11 @@ class Dataset:
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest says of a dataset."""
+        left_out = {"files": self.left_out.files, "folders": self.left_out.folders}
         return {
             "name": self.name, "sha256": self.sha256, "train_images": len(self.train),
             "val_images": len(self.val), "subset": self.subset, "classes": len(self.classes),
-            "image_size": self.image_size,
+            "image_size": self.image_size, **({"left_out": left_out} if self.left_out else {}),
         }  # fmt: skip
 
 
@@ -110,7 +115,7 @@ def load(settings: DatasetSettings, root: Path, report: cache.Report) -> Dataset
         splits[split] = Split(torch.from_numpy(images), torch.from_numpy(np.asarray(labels)))
     return Dataset(
         decoded.name, decoded.sha256, subset, decoded.classes, decoded.mean, decoded.std,
-        splits["train"], splits["val"],
+        splits["train"], splits["val"], source.left_out,
     )  # fmt: skip
 
 

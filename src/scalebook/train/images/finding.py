@@ -39,7 +39,7 @@ def settle(
     root : Path
         The study's folder.
     say : callable
-        Told that CIFAR-10 is asked for.
+        Told what lies among the images and is left out, and that CIFAR-10 is asked for.
     generated : str
         How whoever reads an error asks for generated images.
 
@@ -55,7 +55,8 @@ def settle(
     """
     settings = DatasetSettings(**document["dataset"])
     try:
-        find(settings, root, generated)
+        if left_out := find(settings, root, generated).left_out:
+            say(left_out.text)
     except NoImages:
         if settings.source != "auto":
             raise

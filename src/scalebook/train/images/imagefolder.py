@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scalebook.contract import ScalebookError
-from scalebook.train.images.source import Arrays, Progress, Source, digest_files, entry
+from scalebook.train.images.source import Arrays, LeftOut, Progress, Source, digest_files, entry
 
 #: Digests of known image folders (see `ImageFolder.digest`) and their names.
 KNOWN_FOLDERS = {
@@ -28,7 +28,10 @@ class ImageFolder(Source):
     def __init__(self, folder: Path, shown: str) -> None:
         self.folder = folder
         self.shown = shown
-        self.splits = {"train": _pictures(folder, "train"), "val": _pictures(folder, "test")}
+        others: list[str] = []
+        self.splits = {
+            "train": _pictures(folder, "train", others), "val": _pictures(folder, "test", others)
+        }  # fmt: skip
         self.classes = sorted({path.split("/")[1] for path in self.splits["train"]})
         for split, paths in self.splits.items():
             if not paths:
@@ -41,6 +44,7 @@ class ImageFolder(Source):
             raise ScalebookError(
                 f"{shown}/test/{sorted(strange)[0]}: this class is not among the training images"
             )
+        self.left_out = LeftOut.of(shown, others)
 
     def _paths(self) -> list[str]:
         return sorted(self.splits["train"] + self.splits["val"])
@@ -90,7 +94,7 @@ class ImageFolder(Source):
 
         try:
             with Image.open(self.folder / path) as file:
-                picture = file.convert("RGB")
+                picture = self._in_8_bits(file, path).convert("RGB")
                 if image_size and picture.size != (image_size, image_size):
                     # Shorter side to size, centre cropped.
                     picture = ImageOps.fit(
@@ -101,24 +105,60 @@ class ImageFolder(Source):
             fault = "is no picture" if "cannot identify" in str(error) else f"is damaged ({error})"
             raise ScalebookError(f"{self.shown}/{path}: {fault}: remove or replace it") from None
 
+    def _in_8_bits(self, picture: Any, path: str) -> Any:
+        """Scale a picture of 16 bits to 8, where Pillow would clip it.
+
+        Raises
+        ------
+        ScalebookError
+            If its values have no highest one to scale by.
+        """
+        from PIL import Image
+
+        if picture.mode not in ("F", "I") and not picture.mode.startswith("I;"):
+            return picture
+        # Older versions of Pillow read the 16 bits of a PNG as 32; its whole numbers have no more.
+        if picture.mode == "F" or (picture.mode == "I" and picture.format != "PNG"):
+            kind = "floating-point numbers" if picture.mode == "F" else "numbers of 32 bits"
+            raise ScalebookError(
+                f"{self.shown}/{path}: holds {kind}, which have no scale of brightness: save it "
+                "as PNG of 8 or 16 bits"
+            )
+        # The high byte, as Pillow takes of colours of 16 bits.
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+
 
 def is_image_folder(folder: Path) -> bool:
     """Whether a folder is laid out as an image folder."""
     return (folder / "train").is_dir() and (folder / "test").is_dir()
 
 
-def _pictures(folder: Path, split: str) -> list[str]:
-    """Sorted paths, relative to the image folder, with ``/`` between their parts."""
-    found = []
-    with contextlib.suppress(FileNotFoundError):
-        for kind in os.scandir(folder / split):
-            if kind.is_dir() and kind.name[0] != ".":
-                found += [
-                    f"{split}/{kind.name}/{picture.name}"
-                    for picture in os.scandir(kind.path)
-                    if picture.name.lower().endswith(_SUFFIXES) and picture.name[0] != "."
-                ]
+def _pictures(folder: Path, split: str, others: list[str]) -> list[str]:
+    """Sorted paths, relative to the image folder, with ``/`` between their parts.
+
+    What else is there goes to `others`, a folder with ``/`` at its end; hidden files aside.
+    """
+    found: list[str] = []
+    for kind in _visible(folder / split):
+        if not kind.is_dir():
+            others.append(f"{split}/{kind.name}")
+            continue
+        before = len(found)
+        for one in _visible(folder / split / kind.name):
+            path = f"{split}/{kind.name}/{one.name}"
+            if one.name.lower().endswith(_SUFFIXES):
+                found.append(path)
+            else:
+                others.append(f"{path}/" if one.is_dir() else path)
+        if len(found) == before:
+            others.append(f"{split}/{kind.name}/")
     return sorted(found)
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    with contextlib.suppress(FileNotFoundError):
+        return [one for one in os.scandir(folder) if one.name[0] != "."]
+    return []
 
 
 def _by(shape: tuple[int, ...]) -> str:
