@@ -275,6 +275,53 @@ def test_common_ways_of_others_are_understood_and_said(study_root, text, expecte
         assert note in row["note"] and note in problems["problem"][0]
 
 
+LIGHTNING = (Path(__file__).parent.parent / "recorded/files/lightning.csv").read_text()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+def test_rows_of_training_and_of_validation_are_one_epoch(study_root, encoding):
+    drop(study_root, LIGHTNING.encode(encoding))
+    row = results.runs(kind="imported").iloc[0]
+    epochs = results.epochs(row["stem"])
+    assert epochs["epoch"].tolist() == [1, 2, 3] and epochs["step"].tolist() == [97, 195, 293]
+    assert epochs["val_acc"].tolist() == pytest.approx([41.23, 55.33, 61.01])
+    assert epochs["train_loss"].tolist() == [1.80, 1.31, 1.10]
+    assert "joined into one an epoch" in row["note"]
+    assert (results.problems()["severity"] == "note").all()
+
+
+def test_of_several_rows_of_training_the_last_counts_and_rows_without_epoch_are_left_out(
+    study_root,
+):
+    drop(
+        study_root,
+        "epoch,step,train_loss,val_acc\n,0,,\n0,5,1.2,\n0,7,1.1,\n0,9,,41\n1,12,1.0,\n1,19,,55\n",
+    )
+    epochs = results.epochs(results.runs(kind="imported")["stem"].item())
+    assert epochs["train_loss"].tolist() == [1.1, 1.0] and epochs["val_acc"].tolist() == [41, 55]
+    problems = results.problems()
+    told = problems["problem"].str.cat(sep=" ")
+    assert "the last is taken" in told and "1 row was left out" in told
+    assert set(problems["row"].dropna()) == {2} and (problems["severity"] == "note").all()
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "said"),
+    [
+        ("0,1,\n0,,50\n0,,51\n1,,52\n", 4, "0 has several rows with val_acc"),
+        ("0,1,\n1,1,\n1,,51\n", 4, "1 is the first with val_acc; expected all"),
+        ("0,1,50\n1,1,51\n1,1,52\n", 4, "1 must increase from row to row"),
+        ("0,1,50\n2,1,0.5\n1,1,52\n", 4, "1 must increase from row to row"),
+        ("0,1,0.5\n1,-1,0.5\n", 3, "-1 must be positive"),
+    ],
+)
+def test_an_error_quotes_the_line_and_the_epoch_of_the_file(study_root, text, row, said):
+    drop(study_root, f"epoch,epoch_time_s,val_acc\n{text}")
+    problems = results.problems()
+    error = problems[problems["severity"] == "error"].iloc[0]
+    assert (error["row"], said) == (row, error["problem"][: len(said)])
+
+
 def test_decimal_commas_are_read_where_they_can_be_nothing_else(study_root):
     drop(study_root, "epoch;val_acc;throughput\n1;55,2;4,460\n2;77,42;4,470\n")
     row = results.runs(kind="imported").iloc[0]

@@ -27,6 +27,7 @@ from scalebook.contract import (
 from scalebook.results import files
 from scalebook.results.files import Problem
 from scalebook.results.snapshots import Snapshot
+from scalebook.study.document import decoded
 
 LIMIT = 4 * files.MIB
 
@@ -106,7 +107,7 @@ def _read_about(path: Path, where: str) -> dict[str, Any]:
 
 
 def _read_curve(path: Path, where: str, ranks: int) -> list[dict[str, float]]:
-    text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig", errors="replace")
+    text = decoded(files.read_bytes(path, where, LIMIT), "replace")
     lines = csv.DictReader(io.StringIO(text))
     missing = [name for name in ALLREDUCE_COLUMNS if name not in (lines.fieldnames or ())]
     if missing:

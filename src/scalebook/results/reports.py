@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from scalebook.contract import ScalebookError
 from scalebook.results import files
-from scalebook.study.document import parsed
+from scalebook.study.document import decoded, parsed
 
 FOLDER = "data/reported"
 LIMIT = 4 * files.MIB
@@ -169,7 +169,7 @@ def read(path: Path, where: str) -> ReportFile:
         One line that names file, key and what is allowed.
     """
     try:
-        text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig")
+        text = decoded(files.read_bytes(path, where, LIMIT))
     except UnicodeDecodeError:
         raise ScalebookError(f"{where}: is not text in UTF-8") from None
     return ReportFile(where, parsed(Report, text, where))

@@ -22,6 +22,7 @@ from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.results import files
 from scalebook.results.files import Problem
+from scalebook.study.document import decoded
 
 CSV_LIMIT = 16 * files.MIB
 STEPS_LIMIT = 512 * files.MIB
@@ -105,7 +106,8 @@ def read_epochs(path: Path, where: str, foreign: bool = False) -> EpochTable:
         How problems name it.
     foreign : bool
         Whether another program wrote it: accuracies given as fractions are then turned into
-        percent, and epochs counted from 0 are counted from 1, each with a note.
+        percent, epochs counted from 0 are counted from 1, and an epoch's rows of training and of
+        validation are joined, each with a note.
 
     Returns
     -------
@@ -123,7 +125,7 @@ def read_epochs(path: Path, where: str, foreign: bool = False) -> EpochTable:
 
 def _read(path: Path, problems: _Problems, foreign: bool) -> pd.DataFrame:
     try:
-        text = files.read_bytes(path, problems.where, CSV_LIMIT).decode("utf-8-sig")
+        text = decoded(files.read_bytes(path, problems.where, CSV_LIMIT))
     except ScalebookError as error:
         problems.stop(str(error).removeprefix(f"{problems.where}: "))
     except UnicodeDecodeError:
@@ -138,11 +140,15 @@ def _read(path: Path, problems: _Problems, foreign: bool) -> pd.DataFrame:
     if foreign and not rows:
         problems.stop("has a header and no row below it; expected a row an epoch")
     frame = _typed(problems, header, lines, rows)
+    written = frame
     if foreign:
         frame = _understood(problems, frame)
     if not frame.empty:
-        _check(problems, frame, lines)
-    return frame
+        _check_values(problems, frame, written, lines)
+        if foreign:
+            frame = _joined(problems, frame, written, lines)
+        _check_rows(problems, frame, written, lines)
+    return frame.reset_index(drop=True) if foreign else frame
 
 
 def _split(problems: _Problems, text: str) -> tuple[list[str], list[int], list[list[str]]]:
@@ -230,13 +236,15 @@ def _number(cell: str) -> float | None:
 
 def _understood(problems: _Problems, frame: pd.DataFrame) -> pd.DataFrame:
     """Turn what other programs commonly write into what the contract says."""
-    if len(frame) and frame["epoch"].iloc[0] == 0:
+    frame = frame.copy()
+    given = frame["epoch"].dropna()
+    if len(given) and given.iloc[0] == 0:
         frame["epoch"] += 1
         problems.note("epochs are counted from 0; read as counted from 1", None, "epoch")
-    skipped = frame["epoch"].diff() > 1
+    skipped = given.diff() > 1
     if skipped.any():
-        first = int(skipped.idxmax())
-        between = f"{frame['epoch'][first - 1]:g} and {frame['epoch'][first]:g}"
+        first = int(np.flatnonzero(skipped)[0])
+        between = f"{given.iloc[first - 1]:g} and {given.iloc[first]:g}"
         problems.note(f"epochs between {between} are not there", None, "epoch")
     for column in contract.EPOCHS:
         if column.check != "percent" or column.name not in frame.columns:
@@ -249,25 +257,74 @@ def _understood(problems: _Problems, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _check(problems: _Problems, frame: pd.DataFrame, lines: list[int]) -> None:
-    """Put each violation of the contract among the problems, with its line."""
+def _joined(
+    problems: _Problems, frame: pd.DataFrame, written: pd.DataFrame, lines: list[int]
+) -> pd.DataFrame:
+    """One row an epoch, where training and validation have rows of their own.
+
+    PyTorch Lightning writes so: each row leaves the other's columns empty. A joined row keeps
+    the index of the one with ``val_acc``.
+    """
+    validated = frame["val_acc"].notna()
+    if validated.all() or not (frame["epoch"].dropna().diff() == 0).any():
+        return frame
+    problems.stop_if_any()
+    own = frame["epoch"].where(validated).dropna()  # epochs with val_acc, by row
+    for rows, problem in (
+        (own.index[own.duplicated()], "has several rows with val_acc; expected one an epoch"),
+        (own.index[:1][own[:1] != frame["epoch"].min()], "is the first with val_acc; expected all"),
+    ):
+        if len(rows):
+            epoch = f"{written['epoch'][rows[0]]:g}"
+            problems.stop(f"{epoch} {problem}", lines[int(rows[0])], "epoch")
+    problems.note("training and validation have rows of their own; joined into one an epoch")
+    by_epoch = frame.mask(frame == "").groupby("epoch", sort=False)
+    for name, several in by_epoch.nunique().gt(1).any().items():
+        if several and name in _CONTRACT:
+            problems.note("has several values in an epoch; the last is taken", None, str(name))
+    alone = np.flatnonzero(~frame["epoch"].isin(own))
+    if len(alone):
+        count = "1 row was" if len(alone) == 1 else f"{len(alone)} rows were"
+        problems.note(f"{count} left out, this one first: no val_acc of its epoch", lines[alone[0]])
+    # The last value that is there of each column.
+    joined = by_epoch.last().loc[own].reset_index().set_index(own.index)
+    return joined[list(frame.columns)].astype({"epoch": "int64"})
+
+
+_CONTRACT = frozenset(column.name for column in contract.EPOCHS)
+
+
+def _check_values(
+    problems: _Problems, frame: pd.DataFrame, written: pd.DataFrame, lines: list[int]
+) -> None:
+    """Put each value that its column forbids among the problems, with its line."""
+    for column in contract.EPOCHS:
+        if column.check and column.name in frame.columns:
+            holds, rule = CHECKS[column.check]
+            own = frame[column.name].to_numpy(dtype=float)
+            with np.errstate(invalid="ignore"):
+                wrong = ~np.isnan(own) & ~holds(own)
+            for index in np.flatnonzero(wrong):
+                value = f"{written[column.name][index]:g}"
+                problems.error(f"{value} {rule}", lines[index], column.name)
+
+
+def _check_rows(
+    problems: _Problems, frame: pd.DataFrame, written: pd.DataFrame, lines: list[int]
+) -> None:
+    """Put each row that does not follow from itself and the one before among the problems."""
     names = [column.name for column in contract.EPOCHS if column.name in frame.columns]
     values = {name: frame[name].to_numpy(dtype=float) for name in names}
 
     def wrong(column: str, rows: Any, rule: str) -> None:
-        for index in np.flatnonzero(rows):
-            value = float(values[column][index])
+        for index in frame.index[rows]:
+            value = float(written[column][index])
             message = rule if np.isnan(value) else f"{value:g} {rule}"
             problems.error(message, lines[index], column)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         for name in REQUIRED:
             wrong(name, np.isnan(values[name]), "must not be empty")
-        for column in contract.EPOCHS:
-            if column.check and column.name in values:
-                holds, rule = CHECKS[column.check]
-                own = values[column.name]
-                wrong(column.name, ~np.isnan(own) & ~holds(own), rule)
         epoch = values["epoch"]
         wrong("epoch", np.diff(epoch, prepend=0) < 1, "must increase from row to row")
         wrong("epoch", (epoch != 1) & (np.arange(len(epoch)) == 0), "must start from 1")

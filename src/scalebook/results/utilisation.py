@@ -21,6 +21,7 @@ from scalebook.results.device_lines import METRICS, parse
 from scalebook.results.files import Problem
 from scalebook.results.queries import query
 from scalebook.results.snapshots import Snapshot, snapshot
+from scalebook.study.document import decoded
 
 #: Columns of `utilisation`.
 COLUMNS = ("time_s", "node", "device", *METRICS)
@@ -117,7 +118,7 @@ def _paths(snapshot: Snapshot, job: str) -> list[Path]:
 
 def _read(path: Path, where: str) -> tuple[pd.DataFrame, list[Problem]]:
     """Lines of a file, with ``time_s`` on the file's own clock, and what is wrong with it."""
-    text = files.read_bytes(path, where, LIMIT).decode("utf-8-sig", errors="replace")
+    text = decoded(files.read_bytes(path, where, LIMIT), "replace")
     lines = parse(text)
     if not lines.rows:
         raise ScalebookError(f"{where}: {lines.why_empty()}")

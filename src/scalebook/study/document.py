@@ -3,6 +3,7 @@
 What all objects of ``study.yaml`` share stands here too: strictness, and types of names and counts.
 """
 
+import codecs
 import functools
 import re
 from pathlib import Path
@@ -81,18 +82,36 @@ def _parsed(model: type[BaseModel], text: str, where: str) -> BaseModel:
     return validated(model, parse_yaml(text, where), where)
 
 
+def decoded(data: bytes, errors: str = "strict") -> str:
+    """Text of a file: UTF-8, or UTF-16 as Excel and PowerShell write it.
+
+    Parameters
+    ----------
+    data : bytes
+        All of the file.
+    errors : str
+        As `bytes.decode` takes it.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors)
+    if len(data) > 3 and (data[1:4:2] == b"\0\0" or data[:3:2] == b"\0\0"):  # without its mark
+        return data.decode("utf-16-le" if data[0] else "utf-16-be", errors)
+    return data.decode("utf-8-sig", errors)
+
+
 def read_text(root: Path, where: str) -> str:
     """Read a text file of the study in `root`; `where` is its path there.
 
     Raises
     ------
     ScalebookError
-        One line, if the file lies elsewhere, cannot be read or is not UTF-8.
+        One line, if the file lies elsewhere, cannot be read or is no text.
     """
     if leads_out(root, where):
         raise ScalebookError(f"{where}: {LEADS_OUT}")
     try:
-        return (root / where).read_text(encoding="utf-8")
+        # Line ends as text files have them, whatever the machine that wrote them.
+        return decoded((root / where).read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ import yaml
 
 from scalebook import contract
 from scalebook.results import files
-from scalebook.study.document import nodes
+from scalebook.study.document import decoded, nodes
 
 #: Keys by which an entry of a list is known.
 NAMES = ("job_id", "id", "name")
@@ -33,7 +33,7 @@ def where(file: str, *keys: str) -> str:
 
 
 def _lines(path: Path) -> dict[tuple[str, ...], int]:
-    root = nodes(path.read_text(encoding="utf-8-sig"))
+    root = nodes(decoded(path.read_bytes()))
     return dict(_walk(root, ())) if root else {}
 
 
