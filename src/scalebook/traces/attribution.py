@@ -79,7 +79,9 @@ def _attributed(trace: Trace) -> Attribution:
     # Collectives show as annotations: their time counts, that of other annotations does not.
     counted = is_operator | (is_annotation & (own_family == "communication"))
     start, duration = host["start"].to_numpy(), host["dur"].to_numpy()
-    tree = nest(host["lane"].to_numpy(), start, duration, is_call, trace.resolution_us)
+    # Work that a collective's annotation spans goes on beside what its thread calls next.
+    beside = counted & is_annotation
+    tree = nest(host["lane"].to_numpy(), start, duration, is_call, trace.resolution_us, beside)
     everyone = np.arange(len(host))
     recognised = np.array([family is not None for family in own_family], dtype=bool)
     owner = tree.outermost(np.where(recognised, everyone, -1))

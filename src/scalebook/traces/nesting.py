@@ -1,11 +1,14 @@
 """Which event encloses which, on one thread after the other."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
 
 #: Events deeper than this enclose nothing: no thread calls so deep, only a made-up trace does.
 DEEPEST = 1000
+#: Writers round times: an event may end so much later than what encloses it.
+TOLERANCE_US = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,12 @@ def nest(
     duration: np.ndarray,
     leaf: np.ndarray,
     resolution: float = 0.0,
+    beside: np.ndarray | None = None,
 ) -> Nesting:
-    """Nest events by time.
+    """Nest events by time: the parent of each is the shortest of those that enclose it.
+
+    An event encloses what begins while it runs and ends no more than `TOLERANCE_US` after it,
+    most of it within. Events that merely intersect take nothing from each other.
 
     Parameters
     ----------
@@ -63,31 +70,53 @@ def nest(
     resolution : float
         Finest difference the times can show: an event that ends less than half of it
         after another began ended before it.
+    beside : ndarray of bool, optional
+        Events that may go on beside their thread: one that outlives the last to begin of those
+        that ran when it did encloses nothing.
     """
     size = len(start)
     # Outer before inner: earlier first, then longer first, then as written.
     order = np.lexsort((-duration, start, lane))
     parent, depth = [-1] * size, [0] * size
-    around, ends = [-1], [np.inf]
+    # What encloses an event: the thread itself, and what runs on it now. Those that end later
+    # come first; of two, one that began later, ends later and is shorter stands for both.
+    around, ends, lengths = [-1], [-np.inf], [np.inf]
     current = -1
+    end = start + duration
+    beside = np.zeros(size, dtype=bool) if beside is None else beside
     ordered = zip(
         order.tolist(),
         lane[order].tolist(),
-        start[order].tolist(),
-        (start + duration - resolution / 2)[order].tolist(),
-        leaf[order].tolist(),
+        (start + resolution / 2)[order].tolist(),
+        end[order].tolist(),
+        np.maximum(end - TOLERANCE_US, np.nextafter((start + end) / 2, np.inf))[order].tolist(),
+        duration[order].tolist(),
+        (leaf | (duration <= 0))[order].tolist(),
+        beside[order].tolist(),
     )
-    for index, thread, begin, end, is_leaf in ordered:
+    for index, thread, begin, over, least, length, is_leaf, is_beside in ordered:
         if thread != current:
-            current, around, ends = thread, [-1], [np.inf]
-        while ends[-1] <= begin:
+            current, around, ends, lengths = thread, [-1], [-np.inf], [np.inf]
+        while -ends[-1] <= begin:
             ends.pop()
             around.pop()
-        parent[index] = around[-1]
-        depth[index] = len(around)
-        if not is_leaf and len(around) <= DEEPEST:
-            around.append(index)
-            ends.append(end)
+            lengths.pop()
+        # Ends stand negated, in ascending order.
+        place = len(ends) if -ends[-1] >= least else bisect_right(ends, -least)
+        parent[index] = around[place - 1]
+        depth[index] = depth[parent[index]] + 1 if parent[index] >= 0 else 1
+        if is_leaf or len(around) > DEEPEST:
+            continue
+        if is_beside and place < len(ends):
+            opened = max(around[1:], key=lambda one: (start[one], -duration[one], one))
+            if end[opened] < least and end[opened] - begin > TOLERANCE_US:
+                continue
+        place = len(ends) if -ends[-1] >= over else bisect_right(ends, -over)
+        while place < len(ends) and lengths[place] >= length:
+            del ends[place], around[place], lengths[place]
+        ends.insert(place, -over)
+        around.insert(place, index)
+        lengths.insert(place, length)
     deep = np.array(depth, dtype=np.int32)
     by_depth = np.argsort(deep, kind="stable")
     borders = np.flatnonzero(np.diff(deep[by_depth])) + 1
