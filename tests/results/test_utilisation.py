@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from pathlib import Path
 
 import pytest
 
@@ -136,6 +138,48 @@ def test_query_names_gpus_by_bus_or_uuid_too():
     assert [row["device"] for row in rows(text)] == ["gpu0", "gpu1"]
     text = text.replace("pci.bus_id", "gpu_uuid")
     assert [row["time_s"] for row in rows(text)] == [0, 0]
+
+
+NAMELESS = (Path(__file__).parent.parent / "recorded/files/query_noindex.log").read_text()
+
+
+def medians(text):
+    found = {}
+    for row in rows(text):
+        found.setdefault(row["device"], []).append(row["utilisation_percent"])
+    return {device: statistics.median(values) for device, values in found.items()}
+
+
+def test_gpus_that_a_query_does_not_name_are_told_apart_by_their_turn():
+    expected = {"gpu0": 95, "gpu1": 90, "gpu2": 0, "gpu3": 5}
+    assert medians(NAMELESS) == expected
+    assert parse(NAMELESS).notes == ["lines name no GPU; told apart by their turn: 4 at a moment"]
+    header, *lines = NAMELESS.splitlines(keepends=True)
+    # The header each time, as a shell's loop writes it; and started anew after half a moment.
+    assert medians("".join(header + "".join(lines[n : n + 4]) for n in (0, 4, 8))) == expected
+    assert medians(header + "".join(lines[:6]) + header + "".join(lines[8:])) == expected
+    one = "".join([header, *lines[::4]])
+    assert medians(one) == {"gpu0": 95} and not parse(one).notes
+
+
+def test_lines_of_several_gpus_that_cannot_be_told_apart_are_called_so(study_root):
+    header, *lines = NAMELESS.splitlines(keepends=True)
+    text = "".join([header, *lines[:3], *lines[4:]])
+    found = parse(text)
+    assert not found.rows and "name no GPU" in found.why_empty()
+    both = parse(text + QUERY)
+    assert len(both.rows) == 2 and "11 lines were left out" in both.notes[0]
+    put(study_root, "gpu_util_17.log", text)
+    with pytest.raises(ScalebookError, match="cannot be told apart: record them with"):
+        results.utilisation("17")
+    assert "told apart" in results.problems()["problem"].item()
+    without = "utilization.gpu [%]\n95 %\n0 %\n"
+    assert "lines name no GPU; taken for one: of several, ask for index too" in parse(without).notes
+
+
+def test_utf_16_as_powershell_redirects_it(study_root):
+    put(study_root, "gpu_util_17.log", "").write_bytes(QUERY.encode("utf-16"))
+    assert results.utilisation("17")["utilisation_percent"].tolist() == [91, 95]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@
 - ``nvidia-smi --query-gpu=… --format=csv``: header ``utilization.gpu [%]``, values ``95 %``, or
   ``95`` with ``nounits``, ``[N/A]`` for what is not known.
 
-A file may hold all of them, since the same command may have been started several times.
+A file may hold all of them, since the same command may have been started several times. Where a
+query asked for no index, lines of several GPUs are told apart by their turn, or not at all.
 """
 
 from __future__ import annotations
@@ -58,6 +59,14 @@ _NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(%|MiB|GiB|W|MHz|C)?", re.ASCII)
 _UNKNOWN = re.compile(r"|-|\[.*\]|n/?a|err!|unknown error|not supported", re.IGNORECASE)
 
 
+_MIXED = (
+    "name no GPU, and those of several cannot be told apart: record them with "
+    "--query-gpu=timestamp,index,utilization.gpu,memory.used"
+)
+#: GPUs of one machine whose lines are told apart, and most seconds between those of one moment.
+_MOST_TURNS, _MOMENT_S = 16, 0.25
+
+
 class _BadLine(Exception):
     """A line that cannot be read."""
 
@@ -76,15 +85,20 @@ class Lines:
         What had to be assumed.
     has_header : bool
         Whether any line names columns.
+    mixed : int
+        How many lines were left out because they name no GPU and are of several.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     bad: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     has_header: bool = False
+    mixed: int = 0
 
     def why_empty(self) -> str:
         """Say why there are no rows."""
+        if self.mixed:
+            return f"its lines {_MIXED}"
         if self.has_header:
             return "holds no line of values that can be read"
         return (
@@ -100,6 +114,10 @@ class _Header:
     columns: tuple[str, ...]
     separator: re.Pattern[str]
 
+    @property
+    def names_device(self) -> bool:
+        return "device" in self.columns or "identity" in self.columns
+
     def cells(self, line: str) -> dict[str, str]:
         cells = self.separator.split(line)
         if len(line) > _LONGEST or len(cells) != len(self.columns):
@@ -112,6 +130,7 @@ def parse(text: str) -> Lines:
     found = Lines()
     clock = _Clock()
     header: _Header | None = None
+    nameless: list[list[dict[str, Any]]] = []  # rows below each header that names no device
     lines = text.splitlines()
     if lines and not text.endswith(("\n", "\r")) and lines[0].startswith(_OURS):
         lines[-1] += " (torn)"  # we end each line; a number may have lost digits
@@ -119,16 +138,58 @@ def parse(text: str) -> Lines:
         line = line[: _LONGEST + 1].strip()
         if (named := _header(line)) is not None:
             header, found.has_header = named, True
+            nameless.append([])
         elif line and not line.startswith("#"):  # else units, or a comment
             try:
                 if header is None:
                     raise _BadLine
                 found.rows.append(_row(header.cells(line), clock))
+                if not header.names_device:
+                    nameless[-1].append(found.rows[-1])
             except (_BadLine, ValueError, OverflowError):
                 found.bad.append(number)
     if found.rows and clock.assumed:
         found.notes.append("lines have no times; taken for one a second")
+    if blocks := [block for block in nameless if block]:
+        _tell_apart(found, blocks, clock)
     return found
+
+
+def _tell_apart(found: Lines, blocks: list[list[dict[str, Any]]], clock: _Clock) -> None:
+    """Name the devices of rows that name none: `blocks` of them, one below each header."""
+    if clock.assumed:
+        found.notes.append("lines name no GPU; taken for one: of several, ask for index too")
+        return
+    turns = _turns([[row["time_s"] for row in block] for block in blocks])
+    if not turns:
+        left_out = {id(row) for block in blocks for row in block}
+        found.rows = [row for row in found.rows if id(row) not in left_out]
+        found.mixed = len(left_out)
+        found.notes.append(f"{found.mixed} lines were left out: they {_MIXED}")
+        return
+    for block in blocks:
+        for position, row in enumerate(block):
+            row["device"] = f"gpu{position % turns}"
+    if turns > 1:
+        found.notes.append(f"lines name no GPU; told apart by their turn: {turns} at a moment")
+
+
+def _turns(blocks: list[list[float]]) -> int:
+    """How many devices take turns in lines of these times; 0 where that cannot be told.
+
+    Lines of one moment come close together, and the next moment some time later.
+    """
+    times = [time for block in blocks for time in block]
+    positions = [position for block in blocks for position in range(len(block))][1:]
+    gaps = [later - one for one, later in zip(times, times[1:])]
+    if not gaps or min(gaps) > min(_MOMENT_S, 0.3 * max(gaps)):
+        return 1
+    for turns in range(2, _MOST_TURNS + 1):
+        within = [gap for gap, position in zip(gaps, positions) if position % turns]
+        between = [gap for gap, position in zip(gaps, positions) if not position % turns]
+        if within and between and max(within) <= min(_MOMENT_S, min(between) / 3):
+            return turns
+    return 0
 
 
 def _header(line: str) -> _Header | None:
