@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trace_events import kernel, launch, operator, write
+
 from scalebook import traces
 
 CASES = Path(__file__).parent / "cases"
+
+
+def step(number: int, start: float, dur: float) -> dict:
+    return operator(f"ProfilerStep#{number}", start, dur, cat="user_annotation")
 
 
 def summary(name: str) -> dict:
@@ -29,3 +35,33 @@ def test_a_collective_goes_on_beside_what_its_thread_calls_next():
     answer = summary("async_ranges")
     assert answer["by_operator"]["gemm"] == 22500
     assert answer["time"]["span_us"] == 29015 and answer["time"]["busy_us"] == 27045
+
+
+# ------------------------------------------------------------------------- steps
+
+LEFT = "GPU activities whose launch was not recorded"
+
+
+def test_what_was_launched_before_the_recording_lengthens_no_step():
+    answer = summary("leftover_launches")
+    assert [one["span_us"] for one in answer["steps"]] == [1000, 1000]
+    assert answer["notices"] == {LEFT: 30}
+    assert f"30 {LEFT}" in traces.as_text(answer)
+
+
+def test_steps_of_ranks_without_what_was_launched_before():
+    answer = traces.summaries([CASES / f"left_rank{rank}.json" for rank in (0, 1)])
+    assert [one["step_us"] for one in answer["job"]["ranks"]] == [1000, 1000]
+    assert [one["notices"] for one in answer["files"]] == [{LEFT: 22}] * 2
+
+
+def test_an_activity_without_a_launch_takes_the_step_before_it_in_its_stream(tmp_path):
+    events = [step(1, 0, 100), step(2, 100, 100), launch(10, 1), launch(110, 2)]
+    events += [kernel("a", 20, 5, 1), kernel("lost", 130, 5, 77), kernel("b", 150, 5, 2),
+               kernel("lost", 160, 5, 78), kernel("early", 12, 5, 79)]  # fmt: skip
+    trace = traces.read(write(tmp_path / "t.json", events))
+    assert traces.get_attribution(trace)["step"].tolist() == [1, 1, 2, 2, -1]
+    # Where no launch was recorded at all, the device's own times say it.
+    trace = traces.read(write(tmp_path / "u.json", [step(1, 0, 100), kernel("a", 20, 5)]))
+    assert traces.get_attribution(trace)["step"].tolist() == [1]
+    assert traces.get_notices(trace) == {}

@@ -132,8 +132,7 @@ def _attributed(trace: Trace) -> Attribution:
                             "shape", "hierarchy"]).assign(
         by_kernel=by_kernel, by_operator=by_operator, operator=_looked_up(operator, launcher, ""),
         module=_looked_up(module, launcher, ""), phase=gpu_phase,
-        step=np.where(launcher >= 0, step[launcher], _step_at(steps, gpu["start"].to_numpy()))
-        if len(host) else -1,
+        step=_step_launched(gpu, steps, _numbers(step, launcher), launcher >= 0),
         launch_start=np.where(found, start[called], np.nan) if len(host) else np.nan,
         launch_dur=np.where(found, duration[called], np.nan) if len(host) else np.nan,
         owner=_numbers(taken, launcher),
@@ -242,6 +241,22 @@ def _step_at(steps: pd.DataFrame, time: np.ndarray) -> np.ndarray:
     place = np.searchsorted(start, time, side="right") - 1
     inside = (place >= 0) & (time < end[place])
     return np.where(inside, steps["step"].to_numpy()[place], -1)
+
+
+def _step_launched(
+    gpu: pd.DataFrame, steps: pd.DataFrame, step: np.ndarray, launched: np.ndarray
+) -> np.ndarray:
+    """Step of each activity: of its launch; else of the one before it in its stream, or none.
+
+    Where no launch was recorded at all it is the step that the activity began in.
+    """
+    if not launched.any():
+        return _step_at(steps, gpu["start"].to_numpy())
+    ordered = gpu[["device", "stream", "start"]].assign(step=np.where(launched, step, np.nan))
+    ordered = ordered.sort_values("start", kind="stable")
+    carried = ordered.groupby(["device", "stream"], sort=False)["step"].ffill().fillna(-1)
+    found: np.ndarray = carried.reindex(gpu.index).to_numpy(np.int64)
+    return found
 
 
 def _classified(

@@ -13,6 +13,7 @@ from scalebook.traces import (
     breakdown,
     launches,
     memory,
+    notices,
     ranks,
     reading,
     speed,
@@ -64,7 +65,8 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
         not recorded.
         ``ranks``: list of rank, world_size.
         ``profiler``: what recording cost the run, see `get_overhead`; None where it is not told.
-        ``dropped``: what was left out of the file, and how often. ``bound`` and ``verdict``: what
+        ``dropped``: what was left out of the file, and how often. ``notices``: what is odd in it,
+        see `get_notices`. ``bound`` and ``verdict``: what
         holds the run up, in a word and in a paragraph.
 
     Raises
@@ -116,6 +118,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
         **_speed(trace, peak),
         "ranks": [{"rank": ranks.rank_of(trace, Path(where).name), "world_size": trace.world_size}],
         "dropped": trace.dropped,
+        "notices": notices.get_notices(trace),
         "profiler": None,
     }
     answer["bound"] = verdict.bound(answer)
