@@ -40,7 +40,8 @@ BOOK = {"book": ["book"]}
 #: What a study needs besides its results.
 PARTS = (
     "book", "data", "docs", "env", "notebooks", "slurm", "_config.yml", "_toc.yml", "study.yaml",
-    "README.md", "CITATION.cff", "CHANGELOG.md", "LICENSE", "reproduce.md", "pyproject.toml",
+    "README.md", "requirements.lock", "CITATION.cff", "CHANGELOG.md", "LICENSE", "reproduce.md",
+    "pyproject.toml",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ figures.use_study(study)
 #
 # A configuration is one experiment on one system with one data set and one version of the
 # software. Runs that share all of these repeat each other and differ in their seed only. Each
-# bar is the median over such runs; the throughput of a run is its median over epochs. A
+# bar is the median over such runs; the throughput of a run counts all its epochs together. A
 # number that was only reported is hatched. Systems never share an axis.
 
 # %%

@@ -10,7 +10,7 @@ from fabricate import add_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalebook import results
+from scalebook import contract, results
 from scalebook.analysis import comparable, scaling, statistics, tables, text
 from scalebook.contract import ScalebookError
 from scalebook.values import ledger, lookup
@@ -181,11 +181,12 @@ def test_ratios_are_paired_by_seed(study_root):
         add_run(study_root, "ddp_2gpu", seed, 1.5 * rate, world=2, epoch_time=1e4 / rate / 1.25)
     rows = scaling.scaling_table().query("kind == 'measured'").set_index("basis")
     rate, epoch = rows.loc["throughput"], rows.loc["time per epoch"]
-    assert (rate["speedup"], rate["speedup_low"], rate["speedup_high"]) == (1.5, 1.5, 1.5)
+    ends = (rate["speedup"], rate["speedup_low"], rate["speedup_high"])
+    assert ends == pytest.approx((1.5, 1.5, 1.5))
     assert rate["pairing"] == "by seed" and rate["n"] == 3
     assert rate["efficiency"] == pytest.approx(75.0)
     assert epoch["efficiency"] == pytest.approx(62.5)
-    assert rate["reference_value"] == 200.0 and rate["scaling"] == "strong"
+    assert rate["reference_value"] == pytest.approx(200.0) and rate["scaling"] == "strong"
 
 
 def test_other_seeds_give_the_widest_ratio_the_intervals_allow(study_root):
@@ -258,8 +259,8 @@ def test_scaling_is_in_the_ledger_by_both_bases(study_root):
     add_run(study_root, rate=400, epoch_time=100.0)
     add_run(study_root, "ddp_2gpu", rate=600, world=2, epoch_time=80.0)
     known = ledger()
-    assert known["ddp_2gpu.local.speedup.median"].value == 1.5
-    assert known["ddp_2gpu.local.efficiency.median"].text == "75 %"
+    assert known["ddp_2gpu.local.speedup.median"].value == pytest.approx(1.5)
+    assert known["ddp_2gpu.local.efficiency.median"].text == "75.0 %"
     assert known["ddp_2gpu.local.speedup_by_epoch_time.median"].value == 1.25
 
 
@@ -304,3 +305,25 @@ def test_a_missing_key_names_near_ones(study_root):
 )  # fmt: skip
 def test_numbers_are_rounded_for_reading(number, shown):
     assert text.number(number) == shown
+
+
+def test_steps_must_add_up_to_their_epochs(study_root):
+    header = "epoch,val_acc,epoch_time_s,images,train_time_s,warmup_time_s,warmup_images"
+    rows = "1,40,9,8,5.0,1.0,4\n2,41,9,8,4.0,0.0,0"
+    steps = "\n".join([
+        ",".join(contract.STEP_COLUMNS),
+        "1,1,1,0,2,1.0,0,1", "1,1,1,1,2,0.9,0,1",  # warm-up
+        "1,1,2,0,2,3.5,0,0", "1,1,2,1,2,4.0,0,0",  # the second rank took longer
+        "1,2,1,0,4,4.0,0,0", "1,2,1,1,4,3.0,0,0", "",
+    ])  # fmt: skip
+    stem = add_run(study_root, accuracy=(40.0, 41.0))
+    files = contract.RunFiles(study_root / "results", stem)
+    contract.write_whole(files.csv, f"{header}\n{rows}\n")
+    contract.write_whole(files.steps, steps)
+    assert tables.steps_that_disagree([stem]) == {}
+    contract.write_whole(files.steps, steps.replace("1,2,1,0,4,4.0", "1,2,1,0,4,4.1"))
+    assert tables.steps_that_disagree([stem]) == {
+        stem: "epoch 2: its steps took 4.100 s for 8 images, the epoch 4.000 s for 8"
+    }
+    contract.write_whole(files.steps, steps.replace("1,1,2,1,2,4.0", "1,1,2,1,1,4.0"))
+    assert "for 3 images" in tables.steps_that_disagree([stem])[stem]

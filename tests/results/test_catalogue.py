@@ -70,12 +70,27 @@ def test_a_finished_run_is_a_row_with_its_measures(study_root):
     assert tuple(frame.columns) == results.RUN_COLUMNS
     (row,) = frame.to_dict("records")
     assert row["stem"] == stem and row["status"] == "finished" and row["evidence"]
-    assert row["throughput"] == 400.0 and row["epochs_done"] == 3
+    assert row["throughput"] == pytest.approx(400.0) and row["epochs_done"] == 3
     assert row["final_val_acc"] == 45.5 == row["best_val_acc"]
     assert row["device_name"] == "Some CPU" and row["seed"] == 0 and row["scaling"] is None
     assert list(results.epochs(stem)["epoch"]) == [1, 2, 3]
     assert results.manifest(stem)["run_uuid"] == "u-1"
     assert results.problems().empty
+
+
+def test_throughput_counts_all_epochs_together_without_warm_up(study_root):
+    columns = "epoch,val_acc,throughput,images,train_time_s,warmup_time_s,warmup_images"
+    slow_first = "1,40,50.0,1000,22,2,0\n2,41,100.0,1000,10,0,0\n3,42,100.0,1000,10,0,0\n"
+    add_run(study_root, text=f"{columns}\n{slow_first}")
+    assert measured()["throughput"].tolist() == [pytest.approx(3000 / 40)]  # no median: 100
+
+
+def test_of_a_file_that_counts_no_images_the_median_rate_is_taken():
+    table = pd.DataFrame({"epoch": [1, 2, 3], "throughput": [50.0, 100.0, 110.0]})
+    assert results.throughput(table) == 100.0
+    only_images = table.assign(images=1000, train_time_s=[20.0, 10.0, 10.0])
+    assert results.throughput(only_images) == 3000 / 40
+    assert np.isnan(results.throughput(table[["epoch"]]))
 
 
 @pytest.mark.parametrize(

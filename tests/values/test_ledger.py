@@ -166,7 +166,7 @@ def test_two_numbers_of_one_key_are_refused(study_root, monkeypatch):
 
 def test_the_ledger_follows_the_files(study_root):
     stem = add_run(study_root, rate=400.0)
-    assert ledger()["baseline.local.throughput.median"].value == 400.0
+    assert ledger()["baseline.local.throughput.median"].value == pytest.approx(400.0)
     first = ledger_digest()
     add_run(study_root, rate=410.0)
     assert (study_root / f"results/csv/{stem}.csv").is_file()

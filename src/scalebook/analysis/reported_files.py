@@ -17,8 +17,6 @@ slower           one pass, at another rate than the claimed one
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from scalebook import contract, results
 from scalebook.analysis.reported_jobs import Job, agree
 from scalebook.analysis.text import number
@@ -74,11 +72,10 @@ def counts(job: Job) -> Counts | None:
     folder = contract.TRIALS if job.measured.get("local") else contract.EVIDENCE
     medians = {name: float(epochs[name].median()) for name in _COLUMNS if name in epochs}
     medians = {name: value for name, value in medians.items() if value == value}
-    rates = _rates(epochs) if {"images", "train_time_s"} <= set(medians) else pd.Series(dtype=float)
-    counted = bool(rates.notna().any())
-    rate = float(rates.median()) if counted else medians.get("throughput")
-    if rate is None:
+    rate = results.throughput(epochs)
+    if rate != rate:
         return None
+    counted = {"images", "train_time_s"} <= set(medians)
     return Counts(
         contract.RunFiles(Path(folder), stem).csv.as_posix(),
         rate,
@@ -86,14 +83,6 @@ def counts(job: Job) -> Counts | None:
         medians["train_time_s"] if counted else None,
         medians.get("epoch_time_s"),
     )
-
-
-def _rates(epochs: pd.DataFrame) -> pd.Series:
-    images, seconds = epochs["images"], epochs["train_time_s"]
-    if {"warmup_images", "warmup_time_s"} <= set(epochs.columns):
-        images = images - epochs["warmup_images"].fillna(0)
-        seconds = seconds - epochs["warmup_time_s"].fillna(0)
-    return (images / seconds)[(images > 0) & (seconds > 0)]
 
 
 def finding(images: float, rate: float, claimed: float, in_set: float, ranks: float) -> str:

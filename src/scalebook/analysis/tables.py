@@ -63,16 +63,47 @@ def step_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
 @results.query
 def step_summaries(stems: list[str]) -> pd.DataFrame:
     """Column ``stem`` and those of `STEP_METRICS` for each of these runs that recorded steps."""
-    found = results.of_each(_steps_summed, stems, "steps")
-    rows = [{"stem": stem, **summed} for stem, summed in found.items() if summed]
+    found = results.of_each(_steps_summed, stems, "steps", "csv")
+    rows = [{"stem": stem, **summed} for stem, (summed, _) in found.items() if summed]
     table = pd.DataFrame(rows, columns=["stem", *STEP_METRICS])
     return table.astype({"stem": object} | dict.fromkeys(STEP_METRICS, float))
 
 
-def _steps_summed(now: results.Snapshot, run: RunFiles) -> dict[str, float] | None:
-    """None where there are no steps, or `results.problems()` says what is wrong with their file."""
+def steps_that_disagree(stems: list[str]) -> dict[str, str]:
+    """Runs whose steps add up to another time or other images than their epochs say, and where."""
+    found = results.of_each(_steps_summed, stems, "steps", "csv")
+    return {stem: problem for stem, (_, problem) in found.items() if problem}
+
+
+def _steps_summed(now: results.Snapshot, run: RunFiles) -> tuple[dict[str, float] | None, str]:
+    """Percentiles of a run's steps, None where there are none that can be read; `_disagreement`."""
     try:
         steps = results.read_steps(now.root / run.steps, run.steps.as_posix())
     except ScalebookError:
-        return None
-    return None if steps.empty else step_summary(steps)
+        return None, ""
+    if steps.empty:
+        return None, ""
+    epochs = results.read_epochs(now.root / run.csv, run.csv.as_posix()).frame
+    return step_summary(steps), _disagreement(steps, epochs)
+
+
+#: By how much the timed seconds of an epoch may differ from the sum of its steps: both are rounded.
+_TOLERANCE = 0.001
+
+
+def _disagreement(steps: pd.DataFrame, epochs: pd.DataFrame) -> str:
+    """First epoch whose timed images or seconds are not those of its steps; empty if none is.
+
+    An epoch lasts as long as its steps on the rank that took longest.
+    """
+    timed = steps[steps["warmup"] == 0]
+    images = timed.groupby("epoch")["images"].sum()
+    seconds = timed.groupby(["epoch", "rank"])["step_time_s"].sum().groupby("epoch").max()
+    for epoch, counted, lasted in zip(epochs["epoch"], *results.timed(epochs)):
+        own = (float(images.get(epoch, 0)), float(seconds.get(epoch, 0.0)))
+        if own[0] != counted or abs(own[1] - lasted) > _TOLERANCE * lasted + 0.001:
+            return (
+                f"epoch {epoch}: its steps took {own[1]:.3f} s for {own[0]:.0f} images, the epoch "
+                f"{lasted:.3f} s for {counted:.0f}"
+            )
+    return ""

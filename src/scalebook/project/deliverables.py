@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from scalebook import results
+from scalebook.analysis.tables import steps_that_disagree
 from scalebook.contract import (
     EVIDENCE,
     RunFiles,
@@ -267,6 +268,8 @@ def results_complete(root: Path) -> Iterator[Deliverable]:
                  "run them again: a run without its record is no evidence", MISSING)  # fmt: skip
     yield about("Slurm's accounting of each run", uncounted, "beside every run that Slurm ran",
                  "scalebook collect, on the cluster", MISSING)  # fmt: skip
+    unlike = [f"{stem}: {problem}" for stem, problem in steps_that_disagree(stems).items()]
+    yield about("steps add up to their epochs", unlike, "in every run", "run it again", WRONG)
     problems = results.problems()
     wrong = [f"{one.file}: {one.problem}" for one in problems[problems["severity"] == "error"]
              .itertuples()]  # fmt: skip

@@ -24,7 +24,7 @@ from scalebook.results.catalogue import (
 from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
 from scalebook.results.digests import canonical, digest
 from scalebook.results.queries import answer_digest, query
-from scalebook.results.schema import read_steps
+from scalebook.results.schema import read_epochs, read_steps, throughput, timed
 from scalebook.results.snapshots import Snapshot, answer, one_snapshot, remembered, snapshot
 from scalebook.results.utilisation import COLUMNS as UTILISATION_COLUMNS
 from scalebook.results.utilisation import utilisation, utilisation_files
@@ -50,6 +50,7 @@ __all__ = [
     "one_snapshot",
     "problems",
     "query",
+    "read_epochs",
     "read_steps",
     "remembered",
     "reported",
@@ -57,6 +58,8 @@ __all__ = [
     "runs",
     "snapshot",
     "steps",
+    "throughput",
+    "timed",
     "utilisation",
     "utilisation_files",
 ]

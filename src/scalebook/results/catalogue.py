@@ -51,9 +51,10 @@ def runs(evidence: bool | None = None, **equal: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `RUN_COLUMNS`. Throughput in images/s and epoch time in s are medians over the
-        epochs, accuracies are percent. What is not known is None or NaN. A job whose file turned
-        up has two rows: ``reported`` says what was claimed, ``imported`` what the file holds.
+        Columns `RUN_COLUMNS`. Throughput in images/s is that of all epochs together, see
+        `schema.throughput`; epoch time in s the median over them; accuracies are percent. What is
+        not known is None or NaN. A job whose file turned up has two rows: ``reported`` says what
+        was claimed, ``imported`` what the file holds.
 
     Raises
     ------

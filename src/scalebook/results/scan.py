@@ -218,8 +218,8 @@ def _measures(epochs: pd.DataFrame) -> dict[str, Any]:
     if len(epochs):
         accuracy = epochs["val_acc"].to_numpy(dtype=float)
         row["final_val_acc"], row["best_val_acc"] = float(accuracy[-1]), float(accuracy.max())
-        for name in ("throughput", "epoch_time_s"):
-            if name in epochs.columns:
-                known = epochs[name].dropna().to_numpy(dtype=float)
-                row[name] = float(np.median(known)) if len(known) else math.nan
+        row["throughput"] = schema.throughput(epochs)
+        if "epoch_time_s" in epochs.columns:
+            known = epochs["epoch_time_s"].dropna().to_numpy(dtype=float)
+            row["epoch_time_s"] = float(np.median(known)) if len(known) else math.nan
     return row

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -339,13 +339,34 @@ _PARTS = ("images", "warmup_images", "train_time_s", "warmup_time_s")
 def _throughput_follows(values: dict[str, Any]) -> Any:
     """Whether each row's throughput follows from its parts, where all are there."""
     given = values["throughput"]
-    all_images, warm_images, all_s, warm_s = (values[name] for name in _PARTS)
-    images, seconds = all_images - warm_images, all_s - warm_s
+    images, seconds = timed(values)
     # An epoch of warm-up alone has no rate, and then none may be given.
     expected = np.where((images > 0) & (seconds > 0), images / seconds, np.nan)
     known = ~np.isnan(images) & ~np.isnan(seconds)
     right = np.abs(given - expected) <= THROUGHPUT_TOLERANCE * np.abs(expected)
     return ~known | right | np.isnan(given)
+
+
+def timed(epochs: Mapping[str, Any] | pd.DataFrame) -> tuple[Any, Any]:
+    """Images and seconds of each epoch that count for a rate: those of warm-up steps do not."""
+    images, seconds = (np.asarray(epochs[name], dtype=float) for name in _PARTS[::2])
+    if all(name in epochs for name in _PARTS):
+        images = images - np.asarray(epochs["warmup_images"], dtype=float)
+        seconds = seconds - np.asarray(epochs["warmup_time_s"], dtype=float)
+    return images, seconds
+
+
+def throughput(epochs: pd.DataFrame) -> float:
+    """Images/s of a run: ``Σ(images - warmup_images) / Σ(train_time_s - warmup_time_s)``.
+
+    Of a file that does not tell them, the median of its own column; NaN where it has none.
+    """
+    if all(name in epochs for name in _PARTS[::2]):
+        images, seconds = timed(epochs)
+        known = (images > 0) & (seconds > 0)
+        if known.any():
+            return float(images[known].sum() / seconds[known].sum())
+    return float(epochs["throughput"].median()) if "throughput" in epochs else float("nan")
 
 
 def read_steps(path: Path, where: str) -> pd.DataFrame:
