@@ -29,7 +29,9 @@ def test_few_values_give_their_range_with_its_true_coverage(values_, coverage):
     summary = statistics.summarise(values_)
     assert (summary.low, summary.high) == (min(values_), max(values_))
     assert summary.coverage == coverage
-    assert summary.interval == f"range of {len(values_)} runs"
+    assert summary.interval == (
+        f"range of {len(values_)} runs, a {100 * coverage:.0f} % interval of the median"
+    )
 
 
 def test_six_values_are_the_first_with_a_95_percent_interval():
@@ -248,7 +250,8 @@ def test_a_measured_number_says_where_it_comes_from(study_root):
     assert (value.value, value.unit, value.kind, value.n) == (490.0, "images/s", "measured", 3)
     assert (value.low, value.high) == (480.0, 500.0)
     assert value.source == (
-        "3 runs of baseline on local (seeds 0–2), cifar10-jpeg, torch 2.13.0; range of 3 runs"
+        "3 runs of baseline on local (seeds 0–2), cifar10-jpeg, torch 2.13.0; range of 3 runs, "
+        "a 75 % interval of the median"
     )
     assert value.text == "490 images/s"
     assert set(value.runs) == set(stems)

@@ -132,7 +132,7 @@ def test_runs_without_steps_have_no_parts(study_root):
     for path in (study_root / "results/steps").iterdir():
         path.unlink()
     (row,) = rows_of(step_parts.overheads(), scaling="strong")
-    assert row["reason"].startswith("no seed has recorded steps of ddp_2gpu and baseline")
+    assert row["reason"].startswith("no block or seed has recorded steps of ddp_2gpu and baseline")
     assert math.isnan(row["step_ms"])
 
 

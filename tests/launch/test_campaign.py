@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -159,6 +160,58 @@ def test_a_campaign_remembers_the_settings_of_its_evidence(root):
     assert "minutes by the last runs like them; of 1 nothing like it" in campaign.time_left(
         [one for one in longer if one.experiment in ("baseline", "ddp_2gpu")]
     )
+
+
+BLOCKED = CAMPAIGN.replace("seeds: [4, 5]", "blocks: 6\n    order_seed: 3").replace(
+    "      baseline:\n", "      baseline:\n      ddp_1node:\n"
+)
+
+
+def blocked(root, text=BLOCKED):
+    path = root / "study.yaml"
+    path.write_text(path.read_text().replace(CAMPAIGN, text))
+    return campaign.plan(root, "local", "tiny")
+
+
+def test_blocks_hold_every_experiment_once_in_an_order_of_their_own(root):
+    planned = blocked(root)
+    assert len(planned) == 18
+    orders = [[one.experiment for one in planned[3 * k : 3 * k + 3]] for k in range(6)]
+    assert all(sorted(order) == ["baseline", "ddp_1node", "ddp_2gpu"] for order in orders)
+    assert len({tuple(order) for order in orders}) > 2  # drawn, and
+    again = [one.experiment for one in campaign.plan(root, "local", "tiny")]
+    assert again == [one.experiment for one in planned]  # the same each time
+    other = [one.experiment for one in campaign.plan(root, "mini-open", "tiny")]
+    assert other != again  # of another system another one
+    one = planned[4]
+    assert one.seed == 1 and one.resolved["block"] == {
+        "campaign": "tiny", "number": 1, "place": 2, "order": orders[1], "drawn_from": 3,
+    }  # fmt: skip
+    rows = campaign.as_rows(planned)
+    assert [row["block"] for row in rows] == [k for k in range(6) for _ in range(3)]
+
+
+def test_a_block_changes_no_number_so_its_run_stands_for_one_without(root):
+    plain = campaign.plan(root, "local", "tiny", seed=4)[0]
+    finish(root, plain.resolved, "t-4")
+    blocks = {(one.experiment, one.seed): one.state for one in blocked(root)}
+    assert blocks["baseline", 4] == "finished" and blocks["baseline", 5] == "to run"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("blocks: 5", "blocks: 5 is not allowed"), ("blocks: 6\n    seeds: [1]", "seeds or blocks")],
+)
+def test_blocks_that_tell_too_little_or_two_things_are_refused(root, change, message):
+    with pytest.raises(UsageError if "two" in message else Exception, match=message):
+        blocked(root, BLOCKED.replace("blocks: 6", change))
+
+
+def test_a_campaign_in_blocks_is_no_array(root, queue):
+    planned = [replace(one, resolved={**one.resolved, "system": "magic-castle"})
+               for one in blocked(root)]  # fmt: skip
+    with pytest.raises(UsageError, match="one block after the other"):
+        campaign.run(planned, root, arrays=True, report=quiet, follow=FakeJob.end)
 
 
 def test_unknown_campaigns_and_empty_ones_are_one_line(root):

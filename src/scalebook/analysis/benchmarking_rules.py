@@ -265,8 +265,8 @@ def _part_of_the_data(runs: pd.DataFrame) -> Verdict:
 def _measured_ratios(ratios: Sequence[Ratio]) -> Verdict:
     if not ratios:
         return _measured_as("no ratio")
-    by_seed = any(one.pairing == "by seed" for one in ratios)
-    return _measured_as("paired ratios" if by_seed else "ratios of medians")
+    paired = any(one.pairing != "of medians" for one in ratios)
+    return _measured_as("paired ratios" if paired else "ratios of medians")
 
 
 def _intervals(found: Sequence[Configuration]) -> Verdict:

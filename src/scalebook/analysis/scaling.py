@@ -51,7 +51,7 @@ class Ratio:
     ----------
     basis : str
         Key of `BASES`.
-    pairing : {"by seed", "of medians"}
+    pairing : {"by block", "by seed", "of medians"}
         How the repetitions of the two went together.
     speedup : Summary
         Without unit.
@@ -234,12 +234,10 @@ def _ratios(one: Configuration, reference: Configuration) -> Iterator[Ratio]:
 def _paired(
     one: Configuration, reference: Configuration, metric: str, more: bool, work: float
 ) -> tuple[Summary, str]:
-    """Speed-up over repetitions: paired by seed where both sides ran the same seeds."""
-    ours, theirs = (by_seed(side.runs, metric) for side in (one, reference))
-    shared = sorted(set(ours) & set(theirs))
-    if shared:
-        ratios = [work * speedup(ours[seed], theirs[seed], more) for seed in shared]
-        return summarise(ratios), "by seed"
+    """Speed-up over repetitions that belong together, else of the medians of both sides."""
+    pairing, pairs = together([one.runs, reference.runs], metric)
+    if pairs:
+        return summarise(work * speedup(ours, theirs, more) for ours, theirs in pairs), pairing
     value, base = one.summary(metric), reference.summary(metric)
     middle = work * speedup(value.median, base.median, more)
     # The widest the ratio can be while both sides stay in their intervals.
@@ -251,14 +249,32 @@ def _paired(
     return bounds, "of medians"
 
 
-def by_seed(runs: pd.DataFrame, metric: str) -> dict[int, float]:
-    """Median of a metric over the runs of each seed; runs without one are left out."""
-    found: dict[int, list[float]] = {}
-    for seed, value in zip(runs["seed"], runs[metric]):
-        if plain(seed) is not None and plain(value) is not None:
-            found.setdefault(int(seed), []).append(float(value))
-    medians = {seed: median(values) for seed, values in found.items()}
-    return {seed: value for seed, value in medians.items() if value}
+def together(sides: Sequence[pd.DataFrame], metric: str) -> tuple[str, list[tuple[float, ...]]]:
+    """Values of a metric that were measured together, one tuple of all sides for each time.
+
+    Runs of one block ran one after the other, so that drift touches all of them alike. Where no
+    block was noted, runs of one seed stand in for it, as rounds of a campaign.
+
+    Returns
+    -------
+    str, list of tuple
+        ``"by block"``, ``"by seed"``, or ``"of medians"`` and no tuple.
+    """
+    for name in ("block", "seed"):
+        found = [_medians(side, name, metric) for side in sides]
+        if shared := sorted(set.intersection(*map(set, found))):
+            return f"by {name}", [tuple(side[key] for side in found) for key in shared]
+    return "of medians", []
+
+
+def _medians(runs: pd.DataFrame, name: str, metric: str) -> dict[Any, float]:
+    """Median of a metric over the runs of each block or seed; those without one are left out."""
+    found: dict[Any, list[float]] = {}
+    for key, value in zip(runs[name], runs[metric]):
+        if plain(key) is not None and plain(value) is not None:
+            found.setdefault(plain(key), []).append(float(value))
+    medians = {key: median(values) for key, values in found.items()}
+    return {key: value for key, value in medians.items() if value}
 
 
 def _note(one: Configuration, reference: Configuration) -> str:

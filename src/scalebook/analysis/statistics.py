@@ -61,7 +61,7 @@ class Summary:
             return "one run, no interval"
         if self.coverage >= CONFIDENCE:
             return f"{100 * self.coverage:.1f} % interval of the median, n = {self.n}"
-        return f"range of {self.n} runs"
+        return f"range of {self.n} runs, a {100 * self.coverage:.0f} % interval of the median"
 
 
 def summarise(values: Iterable[float]) -> Summary:

@@ -29,7 +29,7 @@ import pandas as pd
 from scalebook import results
 from scalebook.analysis import study_queries, text
 from scalebook.analysis.comparable import Configuration, configurations, documented
-from scalebook.analysis.scaling import by_seed, pair_differences
+from scalebook.analysis.scaling import pair_differences, together
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.analysis.tables import step_table
 from scalebook.contract import ScalebookError
@@ -55,7 +55,7 @@ class StepParts:
     control : Configuration or None
         As many ranks with the same batch on the nodes of the reference.
     parts : dict of str to Summary
-        Each of `PARTS`, in ms, over the seeds; empty summaries of what cannot be formed.
+        Each of `PARTS`, in ms, over blocks or seeds; empty summaries of what cannot be formed.
     parameters : int or None
         Of the model, where a manifest counts them.
     link_gbit_s : float or None
@@ -202,31 +202,28 @@ def _taken_apart(
             f"global batch of {one['global_batch']}; one on another system is not comparable"
         )
     sides = [one, reference, *([control] if control else [])]
-    times = [by_seed(steps[steps["stem"].isin(side.stems)], STEP) for side in sides]
-    seeds = sorted(set.intersection(*(set(values) for values in times)))
-    if not seeds and not reason:
+    own = [steps[steps["stem"].isin(side.stems)] for side in sides]
+    _, times = together(own, STEP)
+    if not times and not reason:
         names = " and ".join(side["experiment"] for side in sides)
-        reason = f"no seed has recorded steps of {names}"
-    parts = _parts(one, reference, times, [] if unlike else seeds)
+        reason = f"no block or seed has recorded steps of {names}"
+    if unlike or not times:
+        parts = {part: summarise([]) for part in PARTS} | {"step": summarise(own[0][STEP])}
+    else:
+        parts = _parts(one, reference, times)
     link = study_queries.facts(one["system"]).link_gbit_s
     return StepParts(one, reference, control, parts, _parameters(one), link, reason)
 
 
 def _parts(
-    one: Configuration,
-    reference: Configuration,
-    times: Sequence[Mapping[int, float]],
-    seeds: Sequence[int],
+    one: Configuration, reference: Configuration, times: Sequence[tuple[float, ...]]
 ) -> dict[str, Summary]:
-    """Form each part over the seeds; without any, the step alone, over its own seeds."""
+    """Form each part from the steps of both, and of the control where there is one."""
     values: dict[str, list[float]] = {part: [] for part in PARTS}
-    if not seeds:
-        values["step"] = list(times[0].values())
-    for seed in seeds:
+    for step, before, *control in times:
         share = (one["global_batch"] / one["world_size"]) / (
             reference["global_batch"] / reference["world_size"]
         )
-        step, before, *control = (side[seed] for side in times)
         compute = share * before
         values["step"].append(step)
         values["compute"].append(compute)

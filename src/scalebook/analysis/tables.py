@@ -53,10 +53,11 @@ def step_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``stem``, ``experiment``, ``system``, ``seed`` and those of `STEP_METRICS`.
+        Columns ``stem``, ``experiment``, ``system``, ``seed``, ``block`` and those of
+        `STEP_METRICS`.
     """
     runs = documented() if runs is None else runs
-    own = runs[runs["kind"] != "reported"][["stem", "experiment", "system", "seed"]]
+    own = runs[runs["kind"] != "reported"][["stem", "experiment", "system", "seed", "block"]]
     return own.merge(step_summaries(own["stem"].tolist()), on="stem")
 
 

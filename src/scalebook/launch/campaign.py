@@ -2,7 +2,9 @@
 
 Runs go in rounds: all experiments with the first seed, then all with the next. What changes
 slowly while they run (a machine that warms up, neighbours on the network) then touches every
-experiment alike and not one of them.
+experiment alike and not one of them. Where a campaign declares ``blocks`` the order within each
+round is drawn too, and each manifest says its block: times are compared within it, see
+`analysis.scaling`.
 """
 
 from __future__ import annotations
@@ -122,11 +124,13 @@ def plan(
     """
     loaded = study.load(root)
     named = loaded.campaign(campaign) if campaign else None
-    seeds = [seed] if seed is not None else list((named and named.seeds) or loaded.seeds)
+    rounds = named.rounds(loaded.seeds) if named else list(loaded.seeds)
+    seeds = [seed] if seed is not None else rounds
     planned = []
     finished = _finished(system)
     for one in seeds:
-        for name in named.experiments if named else loaded.experiments:
+        order = named.order(system, one) if named else list(loaded.experiments)
+        for name in order:
             for settings in [named.overrides(name)] if named else _of_evidence(name, finished):
                 try:
                     merged = merge(settings, overrides or {})
@@ -137,6 +141,11 @@ def plan(
                     if _is_evidence(loaded, name, system):
                         planned.append(Planned(name, one, note=str(error)))
                     continue
+                if named and named.blocks:
+                    resolved["block"] = {
+                        "campaign": campaign, "number": one, "place": order.index(name) + 1,
+                        "order": order, "drawn_from": named.order_seed,
+                    }  # fmt: skip
                 again = resolved["training"]["profile"] and one != seeds[0]
                 if named or (resolved["evidence_datasets"] and not again):
                     planned.append(_looked_up(Planned(name, one, resolved), finished, root))
@@ -341,6 +350,8 @@ def _started(todo: list[Planned], root: Path, arrays: bool) -> Iterator[tuple[Pl
             yield one, registry.submit(one.resolved, root)
         return
     groups = [[one] for one in waiting]
+    if arrays and any("block" in one.resolved for one in waiting):
+        raise UsageError("--arrays: a campaign in blocks runs one block after the other")
     if arrays:
         names = dict.fromkeys(one.experiment for one in waiting)
         groups = [[one for one in waiting if one.experiment == name] for name in names]
@@ -363,6 +374,7 @@ def as_rows(planned: list[Planned]) -> list[dict[str, Any]]:
         {
             "experiment": one.experiment,
             "seed": one.seed,
+            "block": one.resolved.get("block", {}).get("number"),
             "ranks": one.resolved["layout"]["world_size"] if one.resolved else None,
             "system": one.resolved["system"] if one.resolved else None,
             "settings": _as_text(one.resolved["overrides"]) if one.resolved else None,

@@ -17,10 +17,11 @@ from scalebook.results.snapshots import Snapshot, links, snapshot
 #: Columns of `runs`.
 RUN_COLUMNS = (
     "stem", "run_uuid", "kind", "experiment", "system", "job_id", "world_size", "device", "nodes",
-    "seed", "status", "evidence", "local", "dataset", "dataset_sha256", "subset", "train_images",
-    "model", "model_stem", "epochs", "epochs_done", "precision", "scaling", "reference",
-    "global_batch", "batch_per_rank", "threads_per_rank", "profiled", "torch", "device_name",
-    "started", "ended", "throughput", "epoch_time_s", "final_val_acc", "best_val_acc", "note",
+    "seed", "block", "status", "evidence", "local", "dataset", "dataset_sha256", "subset",
+    "train_images", "model", "model_stem", "epochs", "epochs_done", "precision", "scaling",
+    "reference", "global_batch", "batch_per_rank", "threads_per_rank", "profiled", "torch",
+    "device_name", "started", "ended", "throughput", "epoch_time_s", "final_val_acc",
+    "best_val_acc", "note",
 )  # fmt: skip
 _FLAGS = ("evidence", "local", "profiled")
 _WHOLE = ("world_size", "epochs_done")

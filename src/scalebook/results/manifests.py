@@ -105,6 +105,13 @@ _AS_WRITTEN = (
 )  # fmt: skip
 
 
+def _block(written: Any) -> str | None:
+    """Name of the block a run belongs to, ``<campaign> <number>``; None where it has none."""
+    if not isinstance(written, dict) or not {"campaign", "number"} <= set(written):
+        return None
+    return f"{written['campaign']} {written['number']}"
+
+
 def row(manifest: Manifest) -> dict[str, Any]:
     """Columns of the catalogue that a manifest alone can fill."""
     dataset = manifest.dataset or Dataset()
@@ -117,6 +124,7 @@ def row(manifest: Manifest) -> dict[str, Any]:
     return {
         **{name: getattr(manifest, name) for name in _AS_WRITTEN},
         "kind": "measured",
+        "block": _block(resolved.get("block")),
         "device": Stem.parse(manifest.stem).device,
         "nodes": len(manifest.nodes) or (resolved.get("layout") or {}).get("nodes"),
         "dataset": dataset.name,

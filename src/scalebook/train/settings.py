@@ -116,6 +116,8 @@ class Settings:
         Images a step over all ranks.
     evidence_datasets : list of str
         Names of datasets with which the run becomes evidence; ``*`` is any real one.
+    block : dict or None
+        Of a campaign, that the run belongs to: its number, and the run's place in its order.
     document : dict
         The JSON document itself.
     """
@@ -133,6 +135,7 @@ class Settings:
     training: TrainingSettings
     evidence_datasets: list[str]
     overrides: dict[str, Any]
+    block: dict[str, Any] | None = None
     document: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
@@ -218,8 +221,8 @@ def _in_range(name: str, value: float) -> bool:
 
 
 #: Settings of a resolved experiment that change neither its numbers nor what they mean.
-IDLE_SETTINGS = ("overrides", "evidence_datasets", "dataset.generated", "training.timeout_s",
-                 "training.sample_s")  # fmt: skip
+IDLE_SETTINGS = ("overrides", "evidence_datasets", "block", "dataset.generated",
+                 "training.timeout_s", "training.sample_s")  # fmt: skip
 
 
 def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:

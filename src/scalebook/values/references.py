@@ -195,7 +195,7 @@ def _settings(loaded: study.Study) -> Iterator[Value]:
             yield _setting(f"study.{name}.{field}", value, unit, source, where)
     for name, campaign in loaded.campaigns.items():
         prefix, where = f"study.campaign.{name}", f"campaigns.{name}"
-        seeds = len(campaign.seeds or loaded.seeds)
+        seeds = len(campaign.rounds(loaded.seeds))
         yield _setting(f"{prefix}.seeds", seeds, "", f"seeds of campaign {name}", where)
         for field, value in campaign.set.items():
             if _is_number(value):
