@@ -87,20 +87,23 @@ def _bound(job: Job, jobs: Mapping[str, Job]) -> list[str]:
     bounds = {one.metric: one.value for one in network_bounds(jobs) if one.job_id == job.id}
     if not bounds:
         return []
-    reasons = [
-        f"by throughput {bounds['gap_us_per_image']:.3g} µs an image are lost, "
-        f"{bounds['gradient_mb']:.1f} MB of gradients a step are exchanged"
-    ]
-    matching = [
-        f"{bounds[name]:,.0f} images at {rate} Gbit/s"
-        for rate in LINKS
-        if (name := f"matching_batch_{rate}gbit") in bounds
-    ]
-    if matching:
-        reasons.append(
-            f"exchanging them takes as long as the loss at a global batch of "
-            f"{', '.join(matching)}; at a larger one the link cannot be all of it"
-        )
+    reasons = [f"{bounds['gradient_mb']:.1f} MB of gradients are exchanged a step"]
+    two = "sharded_gap_us_per_image" in bounds
+    for prefix, reading in (("", "unsharded"), ("sharded_", "sharded")):
+        if f"{prefix}gap_us_per_image" not in bounds:
+            continue
+        reason = f"read as {reading}, " if two else ""
+        reason += f"{bounds[f'{prefix}gap_us_per_image']:.3g} µs an image are lost"
+        matching = [
+            f"{bounds[name]:,.0f} images at {rate} Gbit/s"
+            for rate in LINKS
+            if (name := f"{prefix}matching_batch_{rate}gbit") in bounds
+        ]
+        if matching:
+            reason += f", what the exchange takes at a global batch of {', '.join(matching)}"
+        reasons.append(reason)
+    if any("matching" in name for name in bounds):
+        reasons.append("at a larger batch the link cannot be all of it")
     return reasons
 
 

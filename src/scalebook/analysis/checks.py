@@ -12,7 +12,16 @@ from typing import NamedTuple
 from scalebook.analysis import reported_files
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.reported_files import Counts
-from scalebook.analysis.reported_jobs import BASES, TOLERANCE, Job, agree, ratio_of, reference_of
+from scalebook.analysis.reported_jobs import (
+    BASES,
+    SHARDED,
+    TOLERANCE,
+    Job,
+    agree,
+    ratio_of,
+    readings,
+    reference_of,
+)
 from scalebook.analysis.text import number
 
 HOLDS, CONTRADICTED, UNDETERMINED = "holds", "contradicted", "undetermined"
@@ -113,12 +122,30 @@ def _epoch_images(job: Job) -> Iterator[Check]:
         computation += f". The file {counted.text}: {reason}"
         yield Check.of(job, statement, verdict, computation, counted.file)
         return
-    if job.ranks > 1 and agree(factor, job.ranks):
-        computation += (
-            f". Both could hold if each of {job.ranks} ranks trained on all images, if a rate was "
-            f"multiplied by {job.ranks}, or if part of the epoch was not timed"
-        )
     yield Check.of(job, statement, CONTRADICTED, computation, columns_of(job))
+    if SHARDED in readings(job):
+        yield from _two_readings(job, images)
+
+
+def _two_readings(job: Job, images: int) -> Iterator[Check]:
+    """What each reading fits and fails of a rate and a time that count the set once a rank."""
+    ranks, rate, epoch = job.ranks, job.values["throughput"], job.values["epoch_time_s"]
+    yield Check.of(
+        job, f"read as sharded: {ranks} ranks share the {images:,} images", UNDETERMINED,
+        f"{images:,} / {epoch:g} s = {images / epoch:,.6g} images/s: fits {epoch:g} s an epoch, "
+        f"fails {job.written('throughput')}, which would be {rate * epoch / images:.2g} times the "
+        "rate, or that of a part of the epoch", columns_of(job),
+    )  # fmt: skip
+    computation = (
+        f"{ranks} × {images:,} / {epoch:g} s = {ranks * images / epoch:,.6g} images/s: fits both, "
+        f"and an epoch does {ranks} times the work"
+    )
+    if job.values.get("speedup"):
+        computation += f"; fails speed-up {job.written('speedup')} for an epoch over the images"
+    yield Check.of(
+        job, f"read as unsharded: each of {ranks} ranks trains on all {images:,} images",
+        UNDETERMINED, computation, columns_of(job),
+    )  # fmt: skip
 
 
 def columns_of(job: Job) -> str:

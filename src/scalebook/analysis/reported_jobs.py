@@ -14,7 +14,8 @@ matching batch                   exchange / gap
 A step of B images loses B times the gap. At the matching batch, an exchange at the full rate of
 the link, none of it hidden, is exactly that loss. A larger batch needs a link that delivers less
 than its rate, or another cause; a smaller one needs an exchange that hides in part behind the
-backward pass. All of this takes the reported throughput at its word.
+backward pass. This takes the reported throughput at its word. Where that and the reported time per
+epoch count p times the training set, the time may be the true one: see `readings`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -225,6 +226,24 @@ def _derived(job: Job, jobs: Mapping[str, Job]) -> Iterator[tuple[str, float, st
             yield f"peak_share_{stem}", share, "%", f"{formula}, / {job.peak:g} TFLOP/s a device"
 
 
+#: Two readings of a rate and a time per epoch of p ranks that count p times the training set.
+UNSHARDED, SHARDED = "unsharded", "sharded"
+
+
+def readings(job: Job) -> dict[str, float]:
+    """Images/s of all ranks by each reading; one alone where they do not differ.
+
+    Unsharded, each rank trained on all images, and both reported numbers hold. Sharded, the ranks
+    shared the images: then the time per epoch gives the rate, and the reported one is wrong.
+    """
+    rate, epoch = job.values.get("throughput"), job.values.get("epoch_time_s")
+    found = {UNSHARDED: rate} if rate else {}
+    images = job.dataset[0]
+    if rate and epoch and images and job.ranks > 1 and agree(rate * epoch, job.ranks * images):
+        found[SHARDED] = images / epoch
+    return found
+
+
 def network_bounds(jobs: Mapping[str, Job]) -> Iterator[Derived]:
     """What the network could explain of the gap of every job with more ranks than its reference.
 
@@ -232,7 +251,8 @@ def network_bounds(jobs: Mapping[str, Job]) -> Iterator[Derived]:
     ------
     Derived
         ``gradient_mb``, ``gap_us_per_image``, ``exchange_ms_<rate>gbit`` and
-        ``matching_batch_<rate>gbit``.
+        ``matching_batch_<rate>gbit``; ``sharded_gap_us_per_image`` and
+        ``sharded_matching_batch_<rate>gbit`` where there is that reading too.
     """
     for job in jobs.values():
         reference = reference_of(job, jobs)
@@ -243,8 +263,8 @@ def network_bounds(jobs: Mapping[str, Job]) -> Iterator[Derived]:
 
 def _network_bounds(job: Job, reference: Job) -> Iterator[tuple[str, float, str, str]]:
     ranks, before = job.setting("world_size") or 0, reference.setting("world_size") or 0
-    rate, rate_1 = job.values.get("throughput"), reference.values.get("throughput")
-    if not (rate and rate_1 and before and ranks > before):
+    rates, rate_1 = readings(job), reference.values.get("throughput")
+    if not (rates and rate_1 and before and ranks > before):
         return
     stem, parameters = _parameters(job.setting("model"))
     if not parameters:
@@ -252,16 +272,19 @@ def _network_bounds(job: Job, reference: Job) -> Iterator[tuple[str, float, str,
     megabytes = parameters * BYTES_PER_PARAMETER / 1e6
     counted = f"{parameters:,} parameters, as counted in {stem}"
     yield "gradient_mb", megabytes, "MB", f"4 bytes × {counted}"
-    gap = 1e6 * (1 / rate - before / ranks / rate_1)
-    formula = f"1 / {rate:,.6g} images/s - {before} / ({ranks} × {rate_1:,.6g} images/s)"
-    yield "gap_us_per_image", gap, "µs", formula
-    for link in LINKS:
-        exchange = transfer_ms(parameters, ranks, link)
-        ring = f"ring all-reduce of {megabytes:.1f} MB among {ranks} ranks at {link} Gbit/s"
-        yield f"exchange_ms_{link}gbit", exchange, "ms", ring
-        if gap > 0:
-            formula = f"{exchange:.3g} ms / {gap:.3g} µs an image; {ring}, none of it hidden"
-            yield f"matching_batch_{link}gbit", 1e3 * exchange / gap, "images", formula
+    exchanges = {link: transfer_ms(parameters, ranks, link) for link in LINKS}
+    ring = f"ring all-reduce of {megabytes:.1f} MB among {ranks} ranks at"
+    for link, exchange in exchanges.items():
+        yield f"exchange_ms_{link}gbit", exchange, "ms", f"{ring} {link} Gbit/s"
+    for reading, rate in rates.items():
+        prefix = "sharded_" if reading == SHARDED else ""
+        gap = 1e6 * (1 / rate - before / ranks / rate_1)
+        formula = f"1 / {rate:,.6g} images/s - {before} / ({ranks} × {rate_1:,.6g} images/s)"
+        yield f"{prefix}gap_us_per_image", gap, "µs", formula
+        for link, exchange in exchanges.items() if gap > 0 else ():
+            formula = f"{exchange:.3g} ms / {gap:.3g} µs an image; {ring} {link} Gbit/s"
+            batch = 1e3 * exchange / gap
+            yield f"{prefix}matching_batch_{link}gbit", batch, "images", f"{formula}, none hidden"
 
 
 def _parameters(model: str | None) -> tuple[str, int]:
