@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from book_helpers import jb
@@ -19,7 +20,7 @@ from sphinx_external_toc.parsing import parse_toc_data
 from scalebook.contract import ScalebookError
 from scalebook.figures import rendering
 from scalebook.publish import pdf
-from scalebook.publish.latex import documents, tables, tex
+from scalebook.publish.latex import documents, tables, tex, writer
 
 NAMES = ("paper", "proposal", "book", "letter")
 #: A document more, as somebody would add it.
@@ -330,18 +331,39 @@ def test_a_picture_drawn_twice_has_the_same_names():
     assert b"#abcdef" in settled and settled.count(b"000001") == 3
 
 
+def test_a_figure_at_a_side_is_a_float_that_cannot_run_off_the_page():
+    one = SimpleNamespace(
+        table=None, in_minipage=0, no_latex_floats=0, columns=SimpleNamespace(count=1),
+        body=[], context=[], _is_wide=lambda figure: False,
+    )  # fmt: skip
+    figure = nodes.figure("", nodes.image(uri="tall.png"), align="right")
+    writer.Translator.visit_figure(one, figure)
+    assert "\\begin{figure}[!htbp]" in one.body[0] and "align" not in figure
+
+
 def test_complaints_name_what_sticks_out(tmp_path):
     path = tmp_path / "paper.log"
     path.write_text(
         "Overfull \\hbox (0.9pt too wide) in paragraph at lines 1--2\n"
         "Overfull \\hbox (12.5pt too wide) in paragraph at lines 3--4\n[]\\TU/x/m/n/10 some words\n"
         "Missing character: There is no ✗ (U+2717) in font texgyretermes:mapping=x!\n"
+        "Missing character: There is no 漢 (U+6F22) in font [FreeSerif.otf]/OT:script=latn!\n"
+        "File: tall.png Graphic file (type bmp)\n [1\n\n]\n"
+        "Overfull \\vbox (464.2pt too high) has occurred while \\output is active []\n"
+        "! Dimension too large.\nl.84 \\sphinxincludegraphics{{huge}.png}\n"
         "LaTeX Warning: Reference `a' on page 1 undefined on input line 3.\n"
         "Package hyperref Warning: Token not allowed\n"
     )
     assert tex.complaints(path) == [
         "paper: line overfull by 12.5 pt in paragraph at lines 3--4, near 'some words'",
-        "paper: no character ✗ in texgyretermes",
+        "paper: no character ✗ in texgyretermes: write it outside formulas and addresses, where "
+        "other fonts are tried, or leave it out",
+        "paper: no character 漢 in FreeSerif: leave it out, or name an installed font that has it "
+        "(`fc-list :charset=6f22`) in _config.yml: sphinx: config: latex_elements: {preamble: "
+        "'\\sbotherfont{NAME}'}",
+        "paper: page 2 (with tall.png) overfull by 464.2 pt: give what is there less height",
+        "paper: error: Dimension too large. l.84 \\sphinxincludegraphics{{huge}.png}: the picture "
+        "is larger than TeX can measure (5.7 m): scale it down",
         "paper: Reference `a' on page 1 undefined on input line 3.",
     ]
 

@@ -158,6 +158,30 @@ def test_the_deck_opens_offline_and_nothing_is_cut_off(built, browser):
 
 
 @pytest.mark.browser
+def test_a_tall_picture_is_fitted_to_the_slide(built, browser):
+    tab = browser.new_page(viewport={"width": 1280, "height": 720})
+    tab.goto(built[0].as_uri(), wait_until="load")
+    for inside in ("p", "figure"):
+        height, bottom = tab.evaluate(
+            """async inside => {
+              const canvas = document.createElement("canvas");
+              [canvas.width, canvas.height] = [40, 6000];
+              const picture = new Image();
+              picture.src = canvas.toDataURL();
+              await picture.decode();
+              const around = document.createElement(inside);
+              around.append(picture);
+              const slide = document.querySelector(".slides section");
+              slide.replaceChildren(slide.querySelector("h2"), around);
+              return [picture.clientHeight, around.getBoundingClientRect().bottom];
+            }""",
+            inside,
+        )
+        assert height > 400 and bottom <= 720
+    tab.close()
+
+
+@pytest.mark.browser
 def test_the_speaker_view_shows_the_notes(built, browser):
     page, _ = built
     context = browser.new_context(viewport={"width": 1280, "height": 720})

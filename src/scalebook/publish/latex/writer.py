@@ -93,9 +93,13 @@ class Translator(LaTeXTranslator):
     # ----------------------------------------------------------------------- floats
 
     def visit_figure(self, node: nodes.Element) -> None:
-        """Write a float, across both columns where its class is ``wide``."""
-        placed = node.get("align", "") in ("left", "right")
-        if self.table or placed or self.in_minipage or self.no_latex_floats:
+        """Write a float, across both columns where its class is ``wide``.
+
+        Also where it asks for a side: what words flow around runs off the page at its foot.
+        """
+        if node.get("align", "") in ("left", "right"):
+            del node["align"]
+        if self.table or self.in_minipage or self.no_latex_floats:
             return super().visit_figure(node)
         star = "*" if self._is_wide(node) else ""
         where = {2: "tbp", 1: "!htbp"}[self.columns.count]
