@@ -377,6 +377,51 @@ def test_work_that_shapes_do_not_tell_is_unknown():
     assert (half.flops, half.bytes, half.precision) == (60, 2 * (6 + 15 + 10), "fp16")
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_work_of_attention_agrees_with_counting_pairs(causal):
+    for rows, columns in ((5, 5), (3, 7), (7, 3)):
+        dims = [[2, 4, rows, 8], [2, 4, columns, 8], [2, 4, columns, 6], [], [], []]
+        shape = dims, ["c10::Half"] * 3 + [""] * 3, ["", "", "", "", "0.", str(causal)]
+        done = work.of("aten::scaled_dot_product_attention", shape)
+        pairs = sum(not causal or column <= row for row in range(rows) for column in range(columns))
+        assert done.flops == 2 * 8 * pairs * (8 + 6) and done.precision == "fp16"
+        assert done.bytes == 2 * 8 * (8 * rows + (8 + 6) * columns + 6 * rows)
+
+
+def test_attention_made_of_products_counts_once(tmp_path):
+    query = {"Input Dims": [[2, 8, 16, 4]] * 3, "Input type": ["float"] * 3}
+    product = {"Input Dims": [[16, 16, 4], [16, 4, 16]], "Input type": ["float"] * 2}
+    events = [
+        operator("aten::scaled_dot_product_attention", 0, 50, args=query),
+        operator("aten::bmm", 5, 10, args=product), launch(6, 1), kernel("gemm", 60, 5, 1),
+    ]  # fmt: skip
+    table = traces.get_speed(read(tmp_path, events))
+    assert table["operator"].tolist() == ["aten::bmm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "dims", "types", "moved"),
+    [
+        # An out argument is written, not read: DDP's copy into a bucket.
+        ("aten::mul", [[1000], [], [1000]], ["float", "double", "float"], 8000),
+        ("aten::mul", [[1000], [1000]], ["float", "float"], 12_000),
+        ("aten::mul_", [[512, 64], [512, 1]], ["c10::BFloat16", "float"], 2 * 65536 + 2048),
+        # What is written is of the greater type, and as large as both are stretched to.
+        ("aten::mul", [[512, 4096], [512, 1]], ["c10::BFloat16", "float"], 12_584_960),
+        ("aten::add", [[8, 1], [1, 8]], ["c10::Half", "c10::BFloat16"], 2 * 16 + 4 * 64),
+        ("aten::add", [[8], [8]], ["long int", "c10::Half"], 64 + 16 + 16),
+        ("aten::eq", [[8], [8]], ["float", "float"], 32 + 32 + 8),
+        ("aten::copy_", [[8], [8]], ["c10::Float8_e4m3fn", "c10::BFloat16"], 8 + 16),
+    ],
+)
+def test_bytes_by_what_is_read_and_written(name, dims, types, moved):
+    assert work.of(name, (dims, types, [])).bytes == moved
+
+
+def test_a_type_that_is_not_known_has_no_size():
+    assert work.of("aten::add", ([[8], [8]], ["c10::Mystery", "float"], [])) is None
+
+
 def space_evenly(path):
     """Put 1 µs between any two moments of a trace, so that nothing depends on how fast it ran."""
     trace = json.loads(path.read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from trace_events import kernel, launch, operator, write
 
 from scalebook import traces
@@ -65,3 +66,42 @@ def test_an_activity_without_a_launch_takes_the_step_before_it_in_its_stream(tmp
     trace = traces.read(write(tmp_path / "u.json", [step(1, 0, 100), kernel("a", 20, 5)]))
     assert traces.get_attribution(trace)["step"].tolist() == [1]
     assert traces.get_notices(trace) == {}
+
+
+# ------------------------------------------------------------------------- families
+
+
+def test_kernels_of_a_replayed_graph_go_by_their_names():
+    answer = summary("graph_replay_gemm")
+    assert answer["bound"] == "compute" and answer["by_operator"] == {"gemm": 4470}
+    assert "For 100.0 % of GPU time no operator is known" in answer["verdict"]
+
+
+def test_other_is_no_work_of_memory(tmp_path):
+    events = [launch(10 * i, i) for i in range(9)]
+    events += [kernel("mystery", 100 + 10 * i, 10, i) for i in range(9)]
+    answer = traces.summary(write(tmp_path / "t.json", events))
+    assert answer["bound"] == "unknown" and "is not known" in answer["verdict"]
+
+
+def test_what_took_no_time_has_no_verdict(tmp_path):
+    answer = traces.summary(write(tmp_path / "t.json", [kernel("gemm", 1, 0)]))
+    assert answer["bound"] == "unknown" and "took any time" in answer["verdict"]
+
+
+@pytest.mark.parametrize("name", ["allreduce_custom", "allreduce_symmetric_memory"])
+def test_a_collective_is_one_without_nccl(name):
+    answer = summary(name)
+    assert answer["time"]["communication_us"] == answer["by_kernel"]["communication"] == 1840
+    assert answer["bound"] == "communication"
+
+
+def test_attention_is_a_family_with_its_work():
+    answer = summary("attention")
+    assert answer["by_operator"] == {"attention": 300, "normalisation": 30}
+    row = answer["roofline"][0]
+    elements = 2 * 8 * 128 * 64
+    assert row["kind"] == "attention" and row["flops"] == 4 * elements * 128
+    assert row["bytes"] == 2 * 4 * elements
+    norm = answer["roofline"][1]
+    assert norm["kind"] == "normalisation" and norm["bytes"] == 2 * 4 * 8 * 1024

@@ -32,7 +32,8 @@ class Attribution:
     ----------
     gpu : DataFrame
         Columns name, device, stream, start, dur, kind, bytes, by_kernel and by_operator
-        (families), operator (name of the one taken, else of the one around, untrusted; empty
+        (families), by_name (bool: no operator says the family, the kernel's name does), operator
+        (name of the one taken, else of the one around, untrusted; empty
         for none), module (path of the modules around, untrusted), phase (of `families.PHASES`),
         step (-1: none), launch_start and launch_dur (µs, of the runtime call; NaN: none), owner
         (position in `host` of the operator taken; -1: none), launcher (position in `host` of what
@@ -75,7 +76,11 @@ def _attributed(trace: Trace) -> Attribution:
         kind == KINDS.index(name) for name in ("operator", "annotation", "runtime", "module")
     )
     named = is_operator | is_annotation
-    own_family = _classified(host["name"], named, families.operator, None)
+    own_family = np.where(
+        is_annotation,
+        _classified(host["name"], is_annotation, families.annotation, None),
+        _classified(host["name"], is_operator, families.operator, None),
+    )
     # Collectives show as annotations: their time counts, that of other annotations does not.
     counted = is_operator | (is_annotation & (own_family == "communication"))
     start, duration = host["start"].to_numpy(), host["dur"].to_numpy()
@@ -118,11 +123,11 @@ def _attributed(trace: Trace) -> Attribution:
     by_kernel = _classified(gpu["name"], np.ones(len(gpu), dtype=bool), families.kernel, "other")
     by_kernel[gpu["kind"].isin(["copy", "set"]).to_numpy()] = "memory"
     by_operator = _looked_up(family, launcher, "other")
-    fused = _classified(gpu["name"], by_operator == "other", families.fused, None)
-    by_operator = np.where([one is not None for one in fused], fused, by_operator)
-    # A collective is communication whoever asked for it.
+    # Where no operator says it, as in replayed graphs and compiled regions, the name has to; and a
+    # collective is communication whoever asked for it.
     collective = by_kernel == "communication"
-    by_operator[collective] = "communication"
+    unsaid = (by_operator == "other") & ~collective
+    by_operator = np.where(unsaid | collective, by_kernel, by_operator)
     gpu_phase = _looked_up(phase, launcher, "other")
     to_device = _classified(gpu["name"], gpu_phase != "data", _to_device, False).astype(bool)
     gpu_phase[to_device & np.isin(gpu_phase, ("other", "forward"))] = "data"
@@ -130,7 +135,9 @@ def _attributed(trace: Trace) -> Attribution:
     found = called >= 0
     gpu = gpu.drop(columns=["lane", "correlation", "external", "sequence", "forward_thread",
                             "shape", "hierarchy"]).assign(
-        by_kernel=by_kernel, by_operator=by_operator, operator=_looked_up(operator, launcher, ""),
+        by_kernel=by_kernel, by_operator=by_operator,
+        by_name=unsaid & (gpu["kind"] == "kernel").to_numpy(),
+        operator=_looked_up(operator, launcher, ""),
         module=_looked_up(module, launcher, ""), phase=gpu_phase,
         step=_step_launched(gpu, steps, _numbers(step, launcher), launcher >= 0),
         launch_start=np.where(found, start[called], np.nan) if len(host) else np.nan,

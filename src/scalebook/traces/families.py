@@ -10,59 +10,89 @@ import re
 from scalebook.study.document import beside
 
 FAMILIES = (
-    "convolution", "gemm", "batch_norm", "elementwise", "reduction", "pooling", "optimizer",
-    "communication", "memory", "layout", "other",
+    "convolution", "gemm", "attention", "batch_norm", "normalisation", "elementwise", "reduction",
+    "pooling", "optimizer", "communication", "memory", "layout", "other",
 )  # fmt: skip
 
 _DATA = beside(__file__)
 
+#: Longest part of a name that is looked at, and templates within each other.
+_LONGEST, _DEEPEST = 2000, 4
 
-def _patterns(group: str) -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(pattern), family) for family, pattern in _DATA[group].items()]
+
+def _patterns(groups: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns by family, each between two borders of words; a folded line's spaces are none."""
+    joined = {family: pattern.replace(" |", "|") for family, pattern in groups.items()}
+    return [(re.compile(rf"\b(?:{one})\b"), family) for family, one in joined.items()]
 
 
-_WHOLE_PATTERNS, _FUNCTION_PATTERNS, _FUSED_OPERATORS, _MARKS = map(
-    _patterns, ("whole_name", "function", "fused_operators", "phases")
-)
+_KERNELS, _WORDS = _patterns(_DATA["kernels"]), _patterns(_DATA["words"])
+_FUSED_OPERATORS = {kind: _patterns(one) for kind, one in _DATA["fused_operators"].items()}
+_MARKS = [(re.compile(pattern), phase) for phase, pattern in _DATA["phases"].items()]
+_WRAPPER, _COPY = re.compile(_DATA["wrappers"]), re.compile(_DATA["copies"])
 _OPERATORS = {
     name: family for family, names in _DATA["operators"].items() for name in names.split()
 }
-_FUSED = re.compile(r"^triton_(poi|red|per|tem|for|mm)_fused_(\w+)")
+_FUSED = re.compile(r"^triton_(poi|red|per|tem|for|mm)_(\w+)")
 
 _ENGINE = "autograd::engine::evaluate_function: "
-_BACKWARD = re.compile(r"(_?backward(_input|_weight|_bias)?\d*|backward\d+)$")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_BACKWARD = re.compile(r"(_?backwards?(_input|_weight|_bias)?\d*|backward\d+)$")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD = re.compile(r"[a-z]+|\d+")
+_TEMPLATE = re.compile(r"<[^<>]*>")
+
+
+def words(name: str) -> str:
+    """Words of a name in lower case, with single spaces between."""
+    return " ".join(_WORD.findall(_CAMEL.sub(" ", name).lower()))
+
+
+def _first(patterns: list[tuple[re.Pattern[str], str]], text: str) -> str | None:
+    return next((family for pattern, family in patterns if pattern.search(text)), None)
 
 
 def kernel(name: str) -> str:
-    """Family of a GPU activity by its own name."""
-    name = name[:2000].lower().replace("(anonymous namespace)::", "")
-    # Argument lists hold types only.
-    whole = name.partition("(")[0] or name
-    for pattern, family in _WHOLE_PATTERNS:
-        if pattern.search(whole):
-            return family
-    function = whole.partition("<")[0]
-    for pattern, family in _FUNCTION_PATTERNS:
-        if pattern.search(function):
-            return family
-    return "other"
+    """Family of a GPU activity by its own name; its template arguments and tiles say nothing."""
+    name = name[:_LONGEST].replace("(anonymous namespace)::", "")
+    return fused(name) or _function(name, _DEEPEST) or "other"
+
+
+def _function(name: str, deepest: int) -> str | None:
+    """Family of a function by its name without templates and arguments."""
+    head, opened, inner = name.partition("<")
+    head = head.partition("(")[0] or head
+    if _COPY.search(name):
+        return "layout"
+    if opened and deepest and _WRAPPER.search(head.lower().strip()):
+        return _argument(inner, deepest) or _first(_KERNELS, words(head))
+    plain = name
+    while (shorter := _TEMPLATE.sub("", plain)) != plain:
+        plain = shorter
+    # What a name that was cut short leaves open.
+    plain = plain.partition("<")[0]
+    return _first(_KERNELS, words(plain.partition("(")[0] or plain))
+
+
+def _argument(name: str, deepest: int) -> str | None:
+    """Family of a template's first argument, or of the first one within it."""
+    head, _, inner = name.partition("<")
+    head = re.split(r"[,>(]", head)[0]
+    # A library's own namespace says nothing yet.
+    found = _first(_KERNELS, words(re.sub(r"\bcutlass::", "", head)))
+    return found or (_argument(inner, deepest - 1) if inner and deepest else None)
 
 
 def fused(name: str) -> str | None:
-    """Family of a Triton kernel by the operators that Inductor fused in it; None for others."""
+    """Family of a kernel that Inductor made by what kind it is; None for others."""
     match = _FUSED.match(name[:500])
     if match is None:
         return None
-    for pattern, family in _FUSED_OPERATORS:
-        if pattern.search(match[2]):
-            return family
     kind: str = _DATA["fused_kinds"][match[1]]
-    return kind
+    return _first(_FUSED_OPERATORS.get(kind, []), words(match[2])) or kind
 
 
 def operator(name: str) -> str | None:
-    """Family of an operator or annotation; None where the name alone does not say.
+    """Family of an operator; None where the name alone does not say.
 
     Forward (``aten::conv2d``), backward (``ConvolutionBackward0``,
     ``aten::convolution_backward``) and the autograd engine's frame around it are
@@ -70,23 +100,26 @@ def operator(name: str) -> str | None:
     """
     name = name[:500].removeprefix(_ENGINE)
     lower = name.lower()
-    if lower.startswith("optimizer.") or "_fused_adam" in lower or "_fused_sgd" in lower:
+    if "_fused_adam" in lower or "_fused_sgd" in lower:
         return "optimizer"
-    if lower.startswith(tuple(_DATA["communication"])):
-        return "communication"
     if lower.startswith("triton_"):
         return fused(name)
+    if "cpp_fused_" in lower:
+        return "elementwise"
     base = name.rpartition("::")[2]
     plain = _BACKWARD.sub("", _CAMEL.sub("_", base).lower()).strip("_")
-    if re.search(r"conv(?!ert|ersion)", plain):
-        return "convolution"
-    if "batch_norm" in plain or "batchnorm" in plain:
-        return "batch_norm"
-    if re.search(r"(max|avg|average|lp|fractional)_?pool", plain):
-        return "pooling"
-    if plain.startswith("foreach_"):
-        return "elementwise"
-    return _OPERATORS.get(plain)
+    said = words(plain)
+    family = annotation(name) or _OPERATORS.get(plain) or _first(_WORDS, said)
+    # A product that sends as it goes: the operators within say which is which.
+    return None if family == "communication" and re.search(r"\b(mm|matmul)\b", said) else family
+
+
+def annotation(name: str) -> str | None:
+    """Family of an annotation: optimizer, communication; None where it may be around anything."""
+    lower = name[:500].lower()
+    if lower.startswith("optimizer."):
+        return "optimizer"
+    return "communication" if lower.startswith(tuple(_DATA["communication"])) else None
 
 
 # --------------------------------------------------------------------------- phases

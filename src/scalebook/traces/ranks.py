@@ -19,8 +19,8 @@ _RANK = re.compile(r"(?:^|[_.-])rank[_-]?(\d{1,6})(?!\d)")
 
 #: Names of collectives in kernels, annotations and messages; the first found decides.
 _KINDS = (
-    (r"all_?reduce", "all_reduce"), (r"reduce_?scatter", "reduce_scatter"),
-    (r"all_?gather", "all_gather"), (r"all_?to_?all|sendrecv", "all_to_all"),
+    (r"all_?reduce|cross_device_reduce", "all_reduce"), (r"reduce_?scatter", "reduce_scatter"),
+    (r"all_?gather", "all_gather"), (r"all_?to_?all|sendrecv|deep_ep", "all_to_all"),
     (r"broadcast", "broadcast"), (r"barrier", "barrier"), (r"reduce", "reduce"),
     (r"gather", "gather"), (r"scatter", "scatter"), (r"send", "send"), (r"recv", "recv"),
 )  # fmt: skip
@@ -30,7 +30,7 @@ _BUS: dict[str, Callable[[int], float]] = {
     "all_gather": lambda n: (n - 1) / n, "all_to_all": lambda n: (n - 1) / n,
     "broadcast": lambda n: 1.0, "reduce": lambda n: 1.0,
 }  # fmt: skip
-_CALL = re.compile(r"^(nccl|rccl|gloo|mpi|ucc):")
+_CALL = re.compile(r"^(nccl|rccl|hccl|xccl|gloo|mpi|ucc):")
 
 
 def rank_of(trace: Trace, name: str) -> int | None:

@@ -162,11 +162,15 @@ def _works(trace: Trace, host: pd.DataFrame) -> np.ndarray:
 
 
 def _counted(host: pd.DataFrame, known: np.ndarray, works: np.ndarray, tree: Nesting) -> np.ndarray:
-    """Which calls count: of calls of one kind within each other only the innermost."""
+    """Which calls count: of calls of one kind within each other only the innermost.
+
+    Attention that is made of products is counted as these.
+    """
     around = tree.above(tree.innermost(np.where(known, np.arange(len(host)), -1)))
     counted = known.copy()
     for index in np.flatnonzero(known & (around >= 0)):
-        if works[around[index]].kind == works[index].kind:
+        kinds = works[around[index]].kind, works[index].kind
+        if kinds[0] == kinds[1] or kinds == ("attention", "gemm"):
             counted[around[index]] = False
     return counted
 

@@ -53,6 +53,7 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
         ``idle``: ``host_us``, ``gap_us``, ``rest_us``, ``input_us``, see `get_time`.
         ``by_operator``: summed duration by the family of the launching operator (on a CPU: the
         operators' own time). ``by_kernel``: by the family of the kernel's name; empty on a CPU.
+        Where no operator says it the kernel's name does, for ``by_name_us`` in all.
         ``by_both``: of each family of operators, the families of its kernels' names.
         ``by_phase``, ``by_module`` (the longest): the same by phase and module.
         ``top_kernels``, ``top_operators``: lists of name, family, calls, total_us, mean_us, share.
@@ -105,6 +106,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
         "idle": {key: round(float(whole[key]), 3) for key in times.IDLE},
         "by_operator": _sums(trace, "family"),
         "by_kernel": _sums(trace, "kernel_family"),
+        "by_name_us": round(float(parts.gpu["dur"][parts.gpu["by_name"]].sum()), 3),
         "by_both": _both(parts.gpu),
         "by_phase": _sums(trace, "phase"),
         "by_module": _sums(trace, "module", TOP),

@@ -8,13 +8,17 @@ from scalebook.study.document import beside
 INPUT, EXPOSED, IDLE = 0.15, 0.2, 0.3
 #: Operators that run at less of their roofline are far from what the device can do.
 FAR = 0.1
+#: Share of the time in which kernel names stand for operators, from which it is worth a sentence.
+BY_NAME = 0.05
+#: Share of the time in families that are known, below which nothing follows from them.
+KNOWN = 0.5
 
-_ARITHMETIC = ("convolution", "gemm")
+_ARITHMETIC = ("convolution", "gemm", "attention")
 _TEXTS = beside(__file__)
 
 
 def bound(document: dict[str, Any]) -> str:
-    """What holds the run up: input, launch, communication, idle, memory or compute.
+    """What holds the run up: input, launch, communication, idle, memory, compute or unknown.
 
     Parameters
     ----------
@@ -22,6 +26,8 @@ def bound(document: dict[str, Any]) -> str:
         The answer of `scalebook.traces.summary` without its verdict.
     """
     share = _shares(document)
+    if _nothing_known(document) is not None:
+        return "unknown"
     if share["input"] >= INPUT:
         return "input"
     if share["exposed"] >= EXPOSED and share["exposed"] >= share["idle"] - share["input"]:
@@ -36,12 +42,23 @@ def bound(document: dict[str, Any]) -> str:
     if speed and speed["memory_bound_share"] is not None:
         return "memory" if speed["memory_bound_share"] > 0.5 else "compute"
     arithmetic = sum(document["by_operator"].get(family, 0.0) for family in _ARITHMETIC)
-    return "compute" if arithmetic >= 0.5 * (document["total_us"] or 1.0) else "memory"
+    known = document["total_us"] - document["by_operator"].get("other", 0.0)
+    if known < KNOWN * document["total_us"]:
+        return "unknown"
+    return "compute" if arithmetic >= 0.5 * known else "memory"
+
+
+def _nothing_known(document: dict[str, Any]) -> str | None:
+    """Which of the reasons there is that the figures tell nothing; None where they do."""
+    return None if document["total_us"] > 0 else "no time"
 
 
 def verdict(document: dict[str, Any]) -> str:
     """One paragraph: what holds the run up, the figures that say so, and what to try."""
     held, speed = document["bound"], document["speed"]
+    nothing = _nothing_known(document)
+    if nothing is not None:
+        return str(_TEXTS["nothing"][nothing])
     rated = speed and speed["memory_bound_share"] is not None
     opening = _TEXTS["held"][held]
     if held in ("memory", "compute") and not rated:
@@ -49,6 +66,9 @@ def verdict(document: dict[str, Any]) -> str:
     elif held in ("memory", "compute") and speed["efficiency"] < FAR:
         opening = _TEXTS["far"].format(limit="arithmetic" if held == "compute" else "memory")
     sentences = [f"{opening}: {_evidence(document, held)}.", f"{_leader(document)}."]
+    by_name = document["by_name_us"] / document["total_us"]
+    if by_name >= BY_NAME:
+        sentences.append(_TEXTS["by name"].format(share=100 * by_name))
     if speed and speed["mfu"] is not None:
         numbers = {
             "gflop": speed["flops"] / 1e9, "mfu": 100 * speed["mfu"], "device": speed["device"],
@@ -87,7 +107,7 @@ def _evidence(document: dict[str, Any], held: str) -> str:
     numbers["host"] = 100 * share["host"] / (share["idle"] or 1)
     numbers["hidden"] = 100 * time["overlap_us"] / (time["communication_us"] or 1.0)
     case = f"{held} on a CPU" if held == "idle" and document["device"] == "cpu" else held
-    if held in ("memory", "compute"):
+    if held in ("memory", "compute", "unknown"):
         case = "exposed" if share["exposed"] > 0.005 else ""
     cases = [case] if case else []
     if held == "launch":

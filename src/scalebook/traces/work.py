@@ -5,6 +5,7 @@ multiplication and an addition are two operations. What is not known is None, ne
 """
 
 import ast
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +18,17 @@ Dims = list[Any]
 Amount = tuple[float, float]
 
 _DATA = beside(__file__)
-_SIZES: dict[str, int] = _DATA["sizes"]
+_SIZES: dict[str, int] = {
+    name: size for kind in _DATA["sizes"].values() for name, size in kind.items()
+}
+#: What a type holds, and how much of it: of two types the greater is that of the result.
+_GREATNESS = {
+    name: (place, size)
+    for place, kind in enumerate(_DATA["sizes"].values())
+    for name, size in kind.items()
+}
+_READ = {name: count for count, names in _DATA["read"].items() for name in names.split()}
+_CAUSAL: dict[str, int] = _DATA["causal"]
 _PRECISIONS = {"half": "fp16", "bfloat16": "bf16", "double": "fp64"}
 
 
@@ -41,11 +52,19 @@ class Work(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """Arguments: dimensions, bytes an element, and values as text."""
+    """Name without what says that it works in place; dimensions, types and values as text."""
 
+    name: str
+    in_place: bool
     dims: Dims
-    sizes: list[int]
+    types: list[str]
     values: list[Any]
+
+    def size(self, index: int) -> int:
+        """Bytes of an element of an argument."""
+        if self.types[index] not in _SIZES:
+            raise _Unknown
+        return _SIZES[self.types[index]]
 
     def count(self, index: int) -> int:
         """Elements of an argument; of a list of tensors those of all."""
@@ -53,7 +72,7 @@ class _Call(NamedTuple):
 
     def moved(self, *indices: int) -> int:
         """Bytes of some arguments."""
-        return sum(self.count(index) * self.sizes[index] for index in indices)
+        return sum(count * self.size(index) for index in indices if (count := self.count(index)))
 
     def all_moved(self) -> int:
         """Bytes of all tensors among the arguments."""
@@ -71,13 +90,14 @@ class _Call(NamedTuple):
 
 def of(name: str, shape: Shape) -> Work | None:
     """Work of an operator; None where its formula or its shapes are not known."""
-    formula = _FORMULAS.get(name.removeprefix("aten::").rstrip("_"))
+    plain = name.removeprefix("aten::").rstrip("_")
+    formula = _FORMULAS.get(plain)
     dims, types, values = shape
     if formula is None or not dims or not name.startswith("aten::"):
         return None
     short = [str(one).rpartition("::")[2].lower() for one in types]
     short += ["float"] * (len(dims) - len(short))
-    call = _Call(dims, [_SIZES.get(one, 4) for one in short], values)
+    call = _Call(plain, name.endswith("_"), dims, short, values)
     try:
         flops, moved = formula[1](call)
     except (_Unknown, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError):
@@ -134,7 +154,7 @@ def _convolution(call: _Call, first: int, groups: int, transposed: int | None) -
         ]
         channels = weight[0]
         flops = 2 * data[0] * math.prod(out) * math.prod(weight)
-    written = data[0] * channels * math.prod(out) * call.sizes[0]
+    written = data[0] * channels * math.prod(out) * call.size(0)
     return flops, call.moved(0, 1, 2) + written
 
 
@@ -158,7 +178,7 @@ def _product(call: _Call, left: int, right: int, bias: int | None) -> Amount:
         raise _Unknown
     out = math.prod(a[:-1]) * b[-1]
     read = call.moved(left, right) + (call.moved(bias) if bias is not None else 0)
-    return 2 * out * a[-1], read + out * call.sizes[left]
+    return 2 * out * a[-1], read + out * call.size(left)
 
 
 def _linear(call: _Call) -> Amount:
@@ -166,13 +186,56 @@ def _linear(call: _Call) -> Amount:
     if not data or len(weight) != 2 or data[-1] != weight[1]:
         raise _Unknown
     out = math.prod(data[:-1]) * weight[0]
-    return 2 * out * data[-1], call.all_moved() + out * call.sizes[0]
+    return 2 * out * data[-1], call.all_moved() + out * call.size(0)
+
+
+def _attention(call: _Call, first: int, forward: bool) -> Amount:
+    """``(…, query, key, value, …)`` of shapes (batch, heads, elements, width)."""
+    query, key, value = call.dims[first : first + 3]
+    if not len(query) == len(key) == len(value) == 4 or query[3] != key[3] or key[2] != value[2]:
+        raise _Unknown
+    rows, columns = query[2], key[2]
+    pairs = rows * columns
+    if call.value(_CAUSAL[call.name]) is True:
+        whole = min(rows, columns)
+        pairs = whole * (whole + 1) // 2 + (rows - whole) * columns
+    heads, wide, out = query[0] * query[1], query[3], value[3]
+    written = heads * rows * out * call.size(first)
+    if forward:
+        return 2 * heads * pairs * (wide + out), call.moved(first, first + 1, first + 2) + written
+    # The scores once more, then a product each for them and the three gradients; outputs and their
+    # gradient are read, too.
+    read = call.moved(first, first + 1, first + 2)
+    return 2 * heads * pairs * (3 * wide + 2 * out), 2 * read + 2 * written
 
 
 def _elementwise(call: _Call) -> Amount:
-    largest = max(range(len(call.dims)), key=call.count)
-    count = call.count(largest)
-    return count, call.all_moved() + count * call.sizes[largest]
+    tensors = [index for index in range(len(call.dims)) if call.count(index)]
+    read = [index for index in tensors if index < _READ[call.name]]
+    count = _broadcast([call.dims[index] for index in read])
+    given = [index for index in tensors if index not in read]
+    if given or call.in_place:
+        written = call.moved(*(given or [0]))
+    elif call.name in _DATA["truths"].split():
+        written = count
+    else:
+        written = count * _promoted([call.types[index] for index in read])
+    return count, call.moved(*read) + written
+
+
+def _broadcast(dims: list[Dims]) -> int:
+    """Elements of what tensors of these dimensions are stretched to."""
+    reversed_ = [one[::-1] for one in dims]
+    return math.prod(map(max, itertools.zip_longest(*reversed_, fillvalue=1)))
+
+
+def _promoted(types: list[str]) -> int:
+    """Bytes of an element of what comes of tensors of these types."""
+    if any(one not in _GREATNESS for one in types):
+        raise _Unknown
+    halves = {"half", "bfloat16"} <= set(types)
+    size: int = max(_GREATNESS[one] for one in types)[1]
+    return max(size, _SIZES["float"]) if halves else size
 
 
 def _copy(call: _Call) -> Amount:
@@ -184,7 +247,7 @@ def _pass(flops: float, passes: float, *read: int) -> Callable[[_Call], Amount]:
 
     def formula(call: _Call) -> Amount:
         count = call.count(0)
-        return flops * count, call.moved(*(read or (0,))) + passes * count * call.sizes[0]
+        return flops * count, call.moved(*(read or (0,))) + passes * count * call.size(0)
 
     return formula
 
@@ -194,7 +257,7 @@ def _pool(call: _Call) -> Amount:
     if not window:
         raise _Unknown
     shrunk = call.count(0) / math.prod(stride or window)
-    return shrunk * math.prod(window), call.moved(0) + shrunk * call.sizes[0]
+    return shrunk * math.prod(window), call.moved(0) + shrunk * call.size(0)
 
 
 def _pool_backward(call: _Call) -> Amount:
@@ -218,6 +281,8 @@ _BY_FORMULA: dict[str, Callable[[_Call], Amount]] = {
     "product": lambda call: _product(call, 0, 1, None),
     "product and sum": lambda call: _product(call, 1, 2, 0),
     "linear": _linear,
+    "attention": lambda call: _attention(call, 0, True),
+    "backward attention": lambda call: _attention(call, 1, False),
     "normalise": _pass(5, 1),
     "backward normalise": _pass(8, 1, 0, 1),
     "elementwise": _elementwise,

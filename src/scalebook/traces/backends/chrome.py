@@ -40,6 +40,8 @@ _INTEGERS: dict[str, list[str]] = _WORDS["integers"]
 _SMALL = {"device": np.int32, "stream": np.int32, "forward_thread": np.int32}
 _MESSAGE: dict[str, str] = _WORDS["message"]
 _GROUP = ("Process Group Name", "Process Group ID", "Process Group Ranks")
+#: Parts of the names of operators whose arguments' values decide their work.
+_VALUED = ("conv", "pool", "dot_product_attention")
 _NOTHING: dict[str, Any] = {}
 
 
@@ -47,6 +49,7 @@ class ChromeTrace(TraceFormat):
     """JSON of torch.profiler: an object with ``traceEvents``, or a bare list of events."""
 
     name = "chrome"
+    version = 2
 
     def recognises(self, head: bytes) -> bool:
         """Whether it may be JSON."""
@@ -220,9 +223,8 @@ class Builder:
         )
 
     def _shape(self, event: dict[str, Any], args: dict[str, Any]) -> int:
-        # Values matter where strides and groups decide the work.
         name = event.get("name")
-        valued = type(name) is str and ("conv" in name or "pool" in name)
+        valued = type(name) is str and any(one in name for one in _VALUED)
         parts = [
             args["Input Dims"],
             args.get("Input type", args.get("Input types")),
