@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 from book_helpers import jb, put_back
 from paths import REPOSITORY
@@ -151,6 +152,60 @@ def test_a_changed_answer_executes_one_notebook_and_renews_the_page(study):
     assert "the answer of reported() changed" in done.stdout
     assert re.search(r"drawn +current", done.stdout)
     assert "4,461" in page(study, "book/index")
+
+
+CELLS = """\
+---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {name: python3, display_name: Python 3, language: python}
+---
+# Cells
+
+```{code-cell} python
+6 * 7
+```
+
+```{code-cell} python
+:tags: [skip-execution]
+6 * 7
+```
+"""
+
+
+def test_cells_that_nothing_executes_and_widgets_without_a_picture_are_warned_about(study, capsys):
+    widget = {
+        "application/vnd.jupyter.widget-view+json": {"model_id": "a", "version_major": 2},
+        "text/plain": "IntSlider(value=3)",
+    }
+    picture = {**widget, "image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"}
+    cells = [
+        nbformat.v4.new_code_cell(
+            "slider", outputs=[nbformat.v4.new_output("display_data", data=data)]
+        )
+        for data in (widget, picture)
+    ]
+    title = nbformat.v4.new_markdown_cell("# Saved")
+    notebook = nbformat.v4.new_notebook(cells=[title, *cells])
+    notebook.metadata["language_info"] = {"name": "python"}
+    made = {
+        "book/cells.md": CELLS,
+        "book/plain.md": CELLS.partition("---\n#")[2].replace(" Cells", "# Plain", 1),
+        "book/saved.ipynb": nbformat.writes(notebook),
+    }
+    for name, text in made.items():
+        (study / name).write_text(text)
+    toc = study / "_toc.yml"
+    toc.write_text(TOC + "".join(f"  - file: {Path(name).with_suffix('')}\n" for name in made))
+    for _ in range(2):  # said again until it is mended
+        with pytest.raises(ScalebookError, match="was not built"):
+            build.build_book(study)
+        told = capsys.readouterr().err
+        assert told.count("nothing executes this code cell: move it into a notebook") == 3
+        assert re.search(r"book/cells.md:\d+: WARNING", told) and "book/plain.md:3: WARNING" in told
+        assert told.count("is a widget without a picture") == 1
+        assert "book/saved.ipynb: WARNING: output of cell 2 is a widget" in told
+    for name in made:
+        (study / name).unlink()
 
 
 def test_an_ipynb_beside_its_source_is_no_second_page(study):

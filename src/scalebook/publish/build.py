@@ -59,7 +59,13 @@ def run_jupyter_book(root: Path, builder: str, say: Callable[[str], None]) -> No
     # Jupyter Book has no __main__, and its script's first line breaks where paths hold spaces.
     start = "import sys; from jupyter_book.cli.main import main; sys.argv[0] = 'jb'; main()"
     command = ["-c", start, "build", "-W", "--keep-going", "--builder", builder, "."]
-    run_quietly(command, root, "book", "build.log" if builder == "html" else f"{builder}.log", say)
+    log = "build.log" if builder == "html" else f"{builder}.log"
+    try:
+        run_quietly(command, root, "book", log, say)
+    except ScalebookError:
+        # Sphinx warns of a page only when it reads it: the next build reads all anew.
+        (root / "_build" / ".doctrees" / "environment.pickle").unlink(missing_ok=True)
+        raise
 
 
 def run_quietly(

@@ -25,6 +25,7 @@ from sphinx.writers.html5 import HTML5Translator
 from scalebook import __version__
 from scalebook.contract import LEADS_OUT, ScalebookError, leads_out
 from scalebook.publish import (
+    cells,
     downloads,
     latex,
     maths,
@@ -44,6 +45,7 @@ from scalebook.publish.notebooks.dependencies import sha256
 
 #: What each adds to Sphinx is in its own `setup`.
 PARTS = (
+    cells,
     downloads,
     latex,
     maths,
