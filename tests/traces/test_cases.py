@@ -105,3 +105,50 @@ def test_attention_is_a_family_with_its_work():
     assert row["bytes"] == 2 * 4 * elements
     norm = answer["roofline"][1]
     assert norm["kind"] == "normalisation" and norm["bytes"] == 2 * 4 * 8 * 1024
+
+
+# ------------------------------------------------------------------------- times and launches
+
+
+def test_a_kernel_at_time_zero_is_dropped_and_counted():
+    answer = summary("kernel_at_time_zero")
+    assert answer["time"]["span_us"] == 3840 and answer["dropped"] == {"no usable time": 1}
+
+
+def test_whole_numbers_keep_their_digits_beyond_those_of_a_float():
+    answer = summary("times_above_2_53")
+    assert answer["time"]["span_us"] == 16 and answer["time"]["busy_us"] == 12
+
+
+def test_times_written_as_text_are_read():
+    answer = summary("times_as_text")
+    assert answer["time"]["span_us"] == 3840 and answer["total_us"] == 2400
+    assert answer["events"] == 64 and answer["dropped"] == {}
+
+
+def test_calls_of_another_runtime_launch_as_well():
+    answer = summary("xpu_runtime")
+    assert answer["launch"][0]["launched"] == 20 and answer["idle"]["host_us"] == 3800
+
+
+def test_a_kernel_that_only_copies_is_a_copy(tmp_path):
+    events = [kernel("__amd_rocclr_copyBuffer", 0, 30), kernel("volta_sgemm", 40, 10)]
+    answer = traces.summary(write(tmp_path / "t.json", events))
+    assert answer["time"]["memory_us"] == 30 and answer["time"]["compute_us"] == 10
+
+
+def test_two_processes_with_equal_correlations_launch_their_own(tmp_path):
+    events = []
+    for number in range(5):
+        for process, name, device in ((5, "aten::mm", 0), (6, "aten::relu", 1)):
+            at = 100 * number + device
+            one = [operator(name, at, 20), launch(at + 2, number)]
+            events += [{**event, "pid": process} for event in one]
+            events += [kernel("k", at + 30, 10 + device, number, device)]
+    events += [{**operator("aten::mm", 900, 20), "pid": 5}, {**launch(905, 77), "pid": 5}]
+    events += [kernel("k", 930, 10, 77, 0)]
+    trace = traces.read(write(tmp_path / "t.json", events))
+    table = traces.get_attribution(trace)
+    assert table.groupby("device")["operator"].unique().map(list).to_dict() == {
+        0: ["aten::mm"], 1: ["aten::relu"],
+    }  # fmt: skip

@@ -3,16 +3,15 @@
 ``reading`` makes a ``trace`` of a file, by the format in ``backends``; ``attribution`` (with
 ``families``, ``nesting``) says what launched each activity, ``intervals`` adds up time. On these
 stand the analyses, each a DataFrame: ``breakdown``, ``times``, ``launches``, ``memory``,
-``speed`` (with ``work``, ``peaks``), ``ranks``, ``timeline``, ``notices``. ``summary`` gives
+``speed`` (with ``work``, ``peaks``), ``ranks``, ``timeline``. ``summary`` gives
 all of them, ``verdict`` says what they come to, ``text`` lays that out; ``queries`` is what
 notebooks ask.
 Names in an answer are untrusted text.
 """
 
 from scalebook.traces.breakdown import get_attribution, get_breakdown, get_diff, get_diff_times
-from scalebook.traces.launches import get_launch_summary, get_launches
+from scalebook.traces.launches import get_launch_summary, get_launches, get_notices
 from scalebook.traces.memory import get_memory, get_memory_peak
-from scalebook.traces.notices import get_notices
 from scalebook.traces.peaks import Peak, get_overhead, get_run_peak, measured_cpu
 from scalebook.traces.queries import (
     trace_analysis,

@@ -18,7 +18,7 @@ import pandas as pd
 
 from scalebook.traces import families
 from scalebook.traces.nesting import Nesting, nest
-from scalebook.traces.trace import KINDS, MODULE, WIDEST_NAME, Trace
+from scalebook.traces.trace import DEVICE_KINDS, KINDS, MODULE, WIDEST_NAME, Trace
 
 _TO_DEVICE = re.compile(r"HtoD|HostToDevice", re.IGNORECASE)
 _STEP = re.compile(r"ProfilerStep#(\d{1,9})")
@@ -118,8 +118,8 @@ def _attributed(trace: Trace) -> Attribution:
             "position": everyone,
         }
     )[counted].reset_index(drop=True)  # fmt: skip
-    gpu = trace.of("kernel", "copy", "set").reset_index(drop=True)
-    launcher, called = _launcher(gpu, host, is_call, is_operator)
+    gpu = trace.of(*DEVICE_KINDS).reset_index(drop=True)
+    launcher, called = _launcher(gpu, host, is_call, is_operator, trace.lanes)
     by_kernel = _classified(gpu["name"], np.ones(len(gpu), dtype=bool), families.kernel, "other")
     by_kernel[gpu["kind"].isin(["copy", "set"]).to_numpy()] = "memory"
     by_operator = _looked_up(family, launcher, "other")
@@ -293,13 +293,48 @@ def _numbers(values: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def _launcher(
-    gpu: pd.DataFrame, host: pd.DataFrame, is_call: np.ndarray, is_operator: np.ndarray
+    gpu: pd.DataFrame,
+    host: pd.DataFrame,
+    is_call: np.ndarray,
+    is_operator: np.ndarray,
+    lanes: tuple[tuple[str, str], ...],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Position in `host` of what launched each activity, and of the runtime call alone."""
     called = _matched(gpu["correlation"], host["correlation"].where(is_call, -1))
+    processes = pd.Series([process for process, _ in lanes], dtype=object)
+    calls = host.loc[is_call & (host["correlation"] >= 0).to_numpy(), ["correlation", "start"]]
+    calls = calls.assign(process=processes.reindex(host["lane"][calls.index]).to_numpy())
+    calls = calls.drop_duplicates(["correlation", "process"])
+    if calls["correlation"].duplicated().any():
+        called = _by_process(gpu, processes, calls, called)
     # Several writers put the correlation into the external id too: it comes second.
     second = _matched(gpu["external"], host["external"].where(is_operator, -1))
     return np.where(called >= 0, called, second), called
+
+
+def _by_process(
+    gpu: pd.DataFrame, processes: pd.Series, calls: pd.DataFrame, called: np.ndarray
+) -> np.ndarray:
+    """As `called`, where several processes count their correlations alike.
+
+    Of calls with one correlation the first belongs to the device that worked first on it; each
+    device's launches are those of the process for which most of these speak.
+    """
+    keys = ["correlation", "place"]
+    group = processes.reindex(gpu["lane"]).to_numpy() + " " + gpu["device"].astype(str).to_numpy()
+    works = gpu[["correlation", "start"]].assign(group=group).sort_values("start", kind="stable")
+    first = works.drop_duplicates(["correlation", "group"])
+    first = first.assign(place=first.groupby("correlation").cumcount())
+    begun = calls.sort_values("start", kind="stable")
+    begun = begun.assign(place=begun.groupby("correlation").cumcount())
+    votes = first.merge(begun, on=keys).groupby(["group", "process"]).size()
+    chosen = {one: process for one, process in votes.groupby(level=0).idxmax()}
+    wanted = pd.MultiIndex.from_arrays([gpu["correlation"], pd.Series(group).map(chosen)])
+    found = pd.Series(
+        calls.index, index=pd.MultiIndex.from_frame(calls[["correlation", "process"]])
+    )
+    position = found.reindex(wanted).fillna(-1).to_numpy(np.int64)
+    return np.where(position >= 0, position, called)
 
 
 def _matched(wanted: pd.Series, keys: pd.Series) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How kernels are launched: how long they take against what it costs to start them."""
+"""How kernels are launched, what that costs, and what is odd about it."""
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ SHORT_US = 10.0
 #: A run is launch-bound when the device waits this share of its time for the host to launch,
 #: and this share of its kernels is short.
 WAITING, SHORT = 0.2, 0.5
+#: Kernels overlap where one begins so long, in µs, before the one before it ends: writers round.
+OVERLAP_US = 1.0
 
 
 def get_launches(trace: Trace) -> pd.DataFrame:
@@ -85,3 +87,29 @@ def get_launch_summary(trace: Trace) -> pd.DataFrame:
         "median_queue", "short_share", "short_time_share", "waiting_share", "launch_bound",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def get_notices(trace: Trace) -> dict[str, int]:
+    """Count what is odd, by what it is; empty where nothing is.
+
+    GPU activities without the call that launched them, as those are that were launched before
+    the recording, take the step of the activity before them in their stream, or none. Of kernels
+    that overlap on one stream, the sum is more than the time.
+    """
+    gpu = attribute(trace).gpu
+    left = gpu["launcher"].to_numpy() < 0
+    counts = {
+        "GPU activities whose launch was not recorded": int(left.sum()) if not left.all() else 0,
+        "kernels that overlap on one stream": _overlapping(trace),
+    }
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _overlapping(trace: Trace) -> int:
+    """Kernels that begin before an earlier one of their stream has ended."""
+    gpu = attribute(trace).gpu
+    gpu = gpu[(gpu["kind"] == "kernel") & (gpu["stream"] >= 0)]
+    gpu = gpu.sort_values("start", kind="stable")
+    reach = (gpu["start"] + gpu["dur"]).groupby([gpu["device"], gpu["stream"]]).cummax()
+    before = reach.groupby([gpu["device"], gpu["stream"]]).shift()
+    return int(np.count_nonzero(before - gpu["start"] > OVERLAP_US))

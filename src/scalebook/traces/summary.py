@@ -13,7 +13,6 @@ from scalebook.traces import (
     breakdown,
     launches,
     memory,
-    notices,
     ranks,
     reading,
     speed,
@@ -120,7 +119,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
         **_speed(trace, peak),
         "ranks": [{"rank": ranks.rank_of(trace, Path(where).name), "world_size": trace.world_size}],
         "dropped": trace.dropped,
-        "notices": notices.get_notices(trace),
+        "notices": launches.get_notices(trace),
         "profiler": None,
     }
     answer["bound"] = verdict.bound(answer)

@@ -46,8 +46,9 @@ def get_time(trace: Trace) -> pd.DataFrame:
     on_gpu = not parts.gpu.empty
     frame = parts.gpu if on_gpu else parts.cpu[parts.cpu["outermost"]].assign(device=-1)
     family = frame["by_kernel" if on_gpu else "family"].to_numpy()
-    copies = frame["kind"].isin(["copy", "set"]).to_numpy() if on_gpu else family == "memory"
-    collective = (family == "communication") & ~copies
+    # Copies by the device's own engine, and by kernels that do nothing else.
+    copies = family == "memory"
+    collective = family == "communication"
     steps = parts.steps
     low, high = windows(frame, steps) if on_gpu else _marks(steps)
     data = _data(parts.host)

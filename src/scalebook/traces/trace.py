@@ -24,6 +24,8 @@ from scalebook.contract import ScalebookError
 
 #: What an event may be.
 KINDS = ("annotation", "copy", "kernel", "module", "operator", "runtime", "set")
+#: What a device does.
+DEVICE_KINDS = ("kernel", "copy", "set")
 #: Longest name kept.
 WIDEST_NAME = 2000
 

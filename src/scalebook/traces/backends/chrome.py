@@ -24,11 +24,14 @@ from scalebook.traces.backends.untrusted import (
     count,
     devices,
     identifiers,
+    moments,
     numbers,
+    origin_of,
 )
-from scalebook.traces.trace import KINDS, MODULE, Shape, Trace
+from scalebook.traces.trace import DEVICE_KINDS, KINDS, MODULE, Shape, Trace
 
-#: Longest duration and largest time believed, in µs: 11 days, and about the year 33658.
+#: Longest duration and largest time believed, in µs: 11 days, which is also how far events may lie
+#: from most others, and about the year 33658.
 LONGEST_US = 1e12
 LATEST_US = 1e18
 #: Times beyond this are nanoseconds: as microseconds they would lie after the year 5000.
@@ -98,6 +101,10 @@ class Builder:
         self._dropped: Counter[str] = Counter()
         self._parts: dict[str, list[np.ndarray]] = {}
         self._memory: dict[str, list[np.ndarray]] = {}
+        # Times are kept as differences from the first one: a time of day as a float has few digits
+        # left for fractions of a µs.
+        self._origin: int | None = None
+        self._rounded = False
 
     def add(self, events: list[Any]) -> None:
         """Add what can be used of `events`."""
@@ -125,7 +132,7 @@ class Builder:
             "kind": np.array([code for code in codes if code >= 0], dtype=np.int8),
             "name": self._named([event.get("name") for event in whole]),
             "lane": self._laned(whole),
-            "start": numbers([event.get("ts") for event in whole]),
+            "start": self._timed(whole),
             "dur": numbers([event.get("dur") for event in whole], missing=-np.inf),
             "shape": self._interned(whole, details, "Input Dims", self._shape),
             "message": self._interned(whole, details, "Collective name", self._message),
@@ -145,17 +152,19 @@ class Builder:
             empty.add([{"ph": "X", "cat": "kernel"}])
             columns = {name: parts[0][:0] for name, parts in empty._parts.items()}
         start, duration = columns["start"], columns["dur"]
+        origin, scale = self._origin or 0, 1.0
         usable = start[np.isfinite(start)]
-        scale = 1.0
-        if len(usable) and np.median(np.abs(usable)) > NANOSECONDS_FROM:
+        if len(usable) and np.median(np.abs(usable + float(origin))) > NANOSECONDS_FROM:
             scale = 1e-3
             start, duration = start * scale, duration * scale
             columns["start"], columns["dur"] = start, duration
-        keep = self._believed(start, duration, columns["name"])
+        whole = start + origin * scale
+        keep = self._believed(columns, whole)
         if not keep.all():
             columns = {name: values[keep] for name, values in columns.items()}
-        first = float(columns["start"].min()) if len(columns["start"]) else 0.0
-        last = float(np.abs(columns["start"]).max()) if len(columns["start"]) else 0.0
+            whole = whole[keep]
+        first = float(columns["start"].min()) if len(whole) else 0.0
+        last = float(np.abs(whole).max()) if len(whole) and self._rounded else 0.0
         columns["start"] = columns["start"] - first
         names = [clean(name) for name in self._names]
         columns["name"] = _categories(columns["name"], names)
@@ -174,27 +183,41 @@ class Builder:
             devices=devices(header.get("deviceProperties")),
             rank=count(distributed.get("rank")),
             world_size=count(distributed.get("world_size")),
-            origin_ns=base_time(header) + round(first * 1e3),
-            resolution_us=float(np.spacing(last)),
+            origin_ns=base_time(header) + round(1e3 * scale) * origin + round(first * 1e3),
+            resolution_us=float(np.spacing(last)) if last else 0.0,
             dropped={reason: count for reason, count in sorted(self._dropped.items()) if count},
         )
 
-    def _believed(self, start: np.ndarray, duration: np.ndarray, name: np.ndarray) -> np.ndarray:
+    def _believed(self, columns: dict[str, np.ndarray], whole: np.ndarray) -> np.ndarray:
         """Which events are kept; the others are counted, each for its first fault."""
+        start, duration = columns["start"], columns["dur"]
         keep = np.ones(len(start), dtype=bool)
+        # A device that did not tell when it worked leaves zeros.
+        on_device = np.isin(columns["kind"], [KINDS.index(one) for one in DEVICE_KINDS])
         with np.errstate(invalid="ignore"):
+            usable = start[np.abs(whole) <= LATEST_US]
+            middle = np.median(usable) if len(usable) else 0.0
             faults = (
                 ("no duration", duration == -np.inf),
-                ("no usable time", ~(np.abs(start) <= LATEST_US) | np.isnan(duration)),
+                ("no usable time", ~(np.abs(whole) <= LATEST_US) | np.isnan(duration)),
+                ("no usable time", on_device & (whole == 0) & (duration == 0)),
+                ("no usable time", np.abs(start - middle) > LONGEST_US),
                 ("negative duration", duration < 0),
                 ("duration over 11 days", duration > LONGEST_US),
-                ("no name", name < 0),
+                ("no name", columns["name"] < 0),
             )
         for reason, fault in faults:
             fault &= keep
             self._dropped[reason] += int(np.count_nonzero(fault))
             keep &= ~fault
         return keep
+
+    def _timed(self, events: list[dict[str, Any]]) -> np.ndarray:
+        values = [event.get("ts") for event in events]
+        if self._origin is None:
+            self._origin = origin_of(values)
+        self._rounded |= float in set(map(type, values))
+        return moments(values, self._origin or 0)
 
     def _named(self, names: list[Any]) -> np.ndarray:
         intern, known = self._names.setdefault, self._names
@@ -250,7 +273,7 @@ class Builder:
         whole, details = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         columns = {
             "lane": self._laned(whole),
-            "start": numbers([event.get("ts") for event in whole]),
+            "start": self._timed(whole),
             "bytes": numbers([args.get("Bytes") for args in details]),
             "allocated": numbers([args.get("Total Allocated") for args in details]),
             "reserved": numbers([args.get("Total Reserved") for args in details]),

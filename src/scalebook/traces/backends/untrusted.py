@@ -1,10 +1,55 @@
 """Values of a trace that nobody vouches for: numbers, names and devices, checked one by one."""
 
+import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from scalebook.traces.trace import WIDEST_NAME
+
+#: Numbers that a writer put in quotation marks.
+_DECIMAL = re.compile(r"-?\d{1,25}(\.\d{1,12})?")
+#: From here on a float has no digits behind the point, and not all before it.
+_EXACT_BELOW = 1 << 53
+_LARGEST = 1 << 62
+
+
+def moments(values: list[Any], origin: int) -> np.ndarray:
+    """Times less `origin`; whole numbers and text keep all their digits. NaN for what is no time.
+
+    `origin` has to be a number that a float can hold.
+    """
+    kinds = set(map(type, values))
+    try:
+        if kinds == {int} and abs(origin) < _LARGEST:
+            whole = np.array(values, dtype=np.int64)
+            if (np.abs(whole) < _LARGEST).all():
+                return (whole - origin).astype(np.float64)
+        elif kinds == {float} or (kinds <= {int, float} and abs(origin) < _EXACT_BELOW):
+            found = np.array(values, dtype=np.float64)
+            found[~np.isfinite(found)] = np.nan
+            return found - float(origin)
+    except OverflowError:
+        pass
+    return np.array([_moment(value, origin) for value in values], dtype=np.float64)
+
+
+def _moment(value: Any, origin: int) -> float:
+    if type(value) is str and _DECIMAL.fullmatch(value):
+        return float(Decimal(value) - origin)
+    if type(value) is int and abs(value) < 1 << 100:
+        return float(value - origin)
+    return value - float(origin) if type(value) is float and abs(value) < np.inf else np.nan
+
+
+def origin_of(values: list[Any]) -> int | None:
+    """The first time that is not 0, as a whole number that a float can hold; None for none."""
+    for value in values:
+        moment = _moment(value, 0)
+        if 1 <= abs(moment) < float(1 << 100):
+            return int(moment)
+    return None
 
 
 def numbers(values: list[Any], missing: float = np.nan) -> np.ndarray:
@@ -20,6 +65,8 @@ def numbers(values: list[Any], missing: float = np.nan) -> np.ndarray:
 def _number(value: Any, missing: float) -> float:
     if value is None:
         return missing
+    if type(value) is str and _DECIMAL.fullmatch(value):
+        return float(value)
     if type(value) is float or (type(value) is int and abs(value) < 1 << 100):
         return value if abs(value) < np.inf else np.nan
     return np.nan
