@@ -23,6 +23,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 #: Size, times of change of content and of anything, in ns, and inode of a file.
 Stamp = tuple[int, int, int, int]
 
+#: Most files whose content is remembered: those read longest ago are read again.
+MOST_REMEMBERED = 1000
+
 _cache: dict[tuple[Hashable, ...], tuple[Stamp, Any]] = {}
 
 
@@ -98,7 +101,10 @@ def unchanged(path: Path, load: Callable[..., Value], *args: Hashable) -> Value:
     now = stamp(path)
     kept = _cache.get(key)
     if kept is None or kept[0] != now:
+        _cache.pop(key, None)
         _cache[key] = kept = (now, load(path, *args))
+        if len(_cache) > MOST_REMEMBERED:
+            _cache.pop(next(iter(_cache)), None)
     value: Value = kept[1]
     return value
 
