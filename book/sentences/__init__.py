@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from scalebook.values.sentences import Ledger, Sentence, below, has, measured, spread, value
+from scalebook.values.sentences import Ledger, Sentence, below, differ, has, measured, spread, value
 
 from . import captions, proposal
 from . import reports as theirs
 from . import runs as ours
 from .captions import BY_KERNEL, BY_OPERATOR
 from .reports import TWO
-from .runs import CONTROL, RATE, RUN
+from .runs import CONTROL, RATE, RUN, SPREAD
 
 
 def _link(numbers: Ledger) -> str:
     """What the link experiment shows, as far as the abstract and the conclusion need it."""
     if not measured(numbers, RUN, CONTROL):
         return "not run"
-    return "link" if below(numbers, RUN, CONTROL) else "not shown"
+    slower = below(numbers, RUN, CONTROL) and differ(numbers, RUN, CONTROL, SPREAD)
+    return "link" if slower else "not shown"
 
 
 def abstract_results(numbers: Ledger) -> Sentence:
@@ -44,8 +45,8 @@ def abstract_results(numbers: Ledger) -> Sentence:
         text += (
             f" In our experiment, two ranks in one node keep an efficiency of "
             f"{spread(CONTROL, '.0f')}, and the same ranks on two nodes at {RATE} Gbit/s "
-            f"{spread(RUN, '.0f')} (medians and ranges, $n$ = "
-            f"{value(f'{RUN}.n', '.0f', False)}): "
+            f"{spread(RUN, '.0f')} (medians with their intervals, $n$ = "
+            f"{value(f'{CONTROL}.n', '.0f', False)} and {value(f'{RUN}.n', '.0f', False)}): "
         )
         text += (
             "a slow link alone is enough to undo the scaling of so small a model."

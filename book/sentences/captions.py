@@ -6,6 +6,7 @@ from scalebook.values.sentences import (
     Ledger,
     Sentence,
     apart,
+    differ,
     has,
     measured,
     number,
@@ -13,7 +14,7 @@ from scalebook.values.sentences import (
     value,
 )
 
-from .runs import CONTROL, MIDDLE, RATE, RUN
+from .runs import CONTROL, MIDDLE, RATE, RUN, SPREAD
 
 #: Shares of convolution in a public trace.
 BY_KERNEL, BY_OPERATOR = (
@@ -45,7 +46,7 @@ def throughput(numbers: Ledger) -> Sentence:
 def scaling(numbers: Ledger) -> Sentence:
     """Of `scaling_efficiency`."""
     case, text = "plain", "Parallel efficiency against the ideal"
-    if measured(numbers, RUN, CONTROL) and apart(numbers, RUN, CONTROL):
+    if measured(numbers, RUN, CONTROL) and differ(numbers, RUN, CONTROL, SPREAD):
         case, text = "other limit", "The link is not what limits the efficiency"
         if number(numbers, f"{RUN}.median") < number(numbers, f"{CONTROL}.median"):
             case = "link limits"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from scalebook.values.sentences import (
     Ledger,
     Sentence,
-    apart,
+    differ,
     has,
     listed,
     measured,
@@ -18,7 +18,7 @@ from scalebook.values.sentences import (
 
 from . import reports as theirs
 from .reports import CLUSTER, ONE, TWO
-from .runs import CONTROL, MIDDLE, OPEN, SLOW
+from .runs import CONTROL, MIDDLE, OPEN, SLOW, SPREAD
 
 #: The machine that is asked for, and those that could take its place.
 TARGET, OTHERS = "lumi-g", ("leonardo", "meluxina")
@@ -60,7 +60,7 @@ def measured_scaling(numbers: Ledger) -> Sentence:
     text += f"Efficiency {'falls with' if falls else 'does not follow'} the rate of the link"
     cases = ["falls" if falls else "does not follow"]
     if MIDDLE in there and measured(numbers, CONTROL):
-        separate = apart(numbers, CONTROL, strong[MIDDLE])
+        separate = differ(numbers, CONTROL, strong[MIDDLE], SPREAD)
         cases.append("network" if separate else "overlap")
         text += (
             f"; on `{MIDDLE}` the control, the same two ranks in one node, keeps "
@@ -69,7 +69,7 @@ def measured_scaling(numbers: Ledger) -> Sentence:
         text += (
             "so that the difference is the network's"
             if separate
-            else "which does not differ by more than the spread"
+            else "which does not differ by more than the control does from itself"
         )
     text += ". "
     weak = f"ddp_weak.{MIDDLE}.efficiency"

@@ -40,9 +40,13 @@ def reported(throughput: float = 5000.0, by_epoch: float = 2500.0) -> dict[str, 
     )
 
 
+#: By how much the control differs from itself.
+SPREAD = {"control.ddp_1node.spread": 1.28}
+
+
 def link(run: tuple, control: tuple, **more) -> dict[str, Value]:
-    names = {"ddp_2gpu.mini-1gbit.efficiency": run, "ddp_1node.mini-1gbit.efficiency": control}
-    return known(**names, **more)
+    names = {"ddp_2gpu.mini-1gbit.efficiency": run, "control.ddp_1node.efficiency": control}
+    return known(**names, **SPREAD, **more)
 
 
 # --------------------------------------------------------------------------- reported
@@ -158,6 +162,20 @@ def test_the_loss_is_the_network_s_only_where_the_ranges_are_apart():
     assert ours.link_effect(link((23, 25, 60), (57, 62, 74))).case == "overlap"
     assert ours.link_effect(link((80, 85, 90), (57, 62, 74))).case == "control slower"
     assert ours.link_effect({}).case == "not run"
+    # Apart, but by less than the control differs from itself; or nobody knows by how much it does.
+    assert ours.link_effect(link((50, 51, 52), (58, 62, 74))).case == "overlap"
+    alone = link((23, 25, 26), (57, 62, 74))
+    del alone["control.ddp_1node.spread"]
+    assert ours.link_effect(alone).case == "overlap"
+
+
+def test_an_open_link_costs_only_what_is_beyond_the_control():
+    def case(run):
+        names = {"ddp_2gpu.mini-open.efficiency": run}
+        return ours.open_link(link((23, 25, 26), (59, 64, 72)) | known(**names)).case
+
+    assert case((54, 60, 66)) == "overlap" and case((53, 55, 57)) == "overlap"
+    assert case((38, 40, 42)) == "not free"
 
 
 def test_a_speed_up_below_one_is_said_only_where_the_whole_range_is():
@@ -172,7 +190,8 @@ def test_a_speed_up_below_one_is_said_only_where_the_whole_range_is():
 def test_weak_scaling_helps_does_not_or_is_not_shown_to():
     def ledger(weak, strong):
         return known(
-            **{"ddp_weak.mini-1gbit.efficiency": weak, "ddp_2gpu.mini-1gbit.efficiency": strong}
+            **{"ddp_weak.mini-1gbit.efficiency": weak, "ddp_2gpu.mini-1gbit.efficiency": strong},
+            **SPREAD,
         )
 
     assert ours.weak_effect(ledger((44, 47, 48), (23, 25, 26))).case == "helps"
@@ -184,7 +203,7 @@ def test_a_weak_speed_up_below_one_is_not_passed_over():
     ledger = known(
         **{"ddp_weak.mini-1gbit.efficiency": (44, 47, 48),
            "ddp_2gpu.mini-1gbit.efficiency": (23, 25, 26),
-           "ddp_weak.mini-1gbit.speedup": (0.87, 0.94, 0.95)}
+           "ddp_weak.mini-1gbit.speedup": (0.87, 0.94, 0.95), **SPREAD}
     )  # fmt: skip
     assert ours.weak_effect(ledger).case == "helps, no faster than one"
     faster = ledger | known(**{"ddp_weak.mini-1gbit.speedup": (0.9, 1.1, 1.2)})

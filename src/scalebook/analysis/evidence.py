@@ -4,7 +4,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from scalebook.analysis import link_model, reported_jobs, scaling, step_parts, tables
+from scalebook.analysis import controls, link_model, reported_jobs, scaling, step_parts, tables
 from scalebook.analysis.comparable import Configuration, configurations, documented
 
 
@@ -39,6 +39,11 @@ class Evidence:
     def ratios(self) -> list[scaling.Ratio]:
         """Configurations over their references."""
         return list(scaling.ratios(self.configurations))
+
+    @cached_property
+    def controls(self) -> list[controls.Pooled]:
+        """Controls over all their systems."""
+        return controls.pooled(self.ratios)
 
     @cached_property
     def step_parts(self) -> list[step_parts.StepParts]:

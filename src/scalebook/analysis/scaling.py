@@ -57,6 +57,8 @@ class Ratio:
         Without unit.
     efficiency : Summary
         In percent; without values where the experiment does not change the number of ranks.
+    values : tuple of float
+        The speed-ups behind it, one a block or seed; none where it is of medians.
     """
 
     one: Configuration
@@ -65,6 +67,7 @@ class Ratio:
     pairing: str
     speedup: Summary
     efficiency: Summary
+    values: tuple[float, ...]
 
     @property
     def sides(self) -> list[Configuration]:
@@ -224,20 +227,19 @@ def _ratios(one: Configuration, reference: Configuration) -> Iterator[Ratio]:
         work = 1.0
         if metric == "epoch_time_s" and one["train_images"] and reference["train_images"]:
             work = one["train_images"] / reference["train_images"]
-        ratio, pairing = _paired(one, reference, metric, more, work)
+        pairing, pairs = together([one.runs, reference.runs], metric)
+        values = tuple(work * speedup(ours, theirs, more) for ours, theirs in pairs)
+        ratio = summarise(values) if values else _of_medians(one, reference, metric, more, work)
         share = summarise([])
         if ranks and ranks_1 and ranks != ranks_1:
             share = ratio.times(efficiency(1.0, ranks, ranks_1))
-        yield Ratio(one, reference, basis, pairing, ratio, share)
+        yield Ratio(one, reference, basis, pairing, ratio, share, values)
 
 
-def _paired(
+def _of_medians(
     one: Configuration, reference: Configuration, metric: str, more: bool, work: float
-) -> tuple[Summary, str]:
-    """Speed-up over repetitions that belong together, else of the medians of both sides."""
-    pairing, pairs = together([one.runs, reference.runs], metric)
-    if pairs:
-        return summarise(work * speedup(ours, theirs, more) for ours, theirs in pairs), pairing
+) -> Summary:
+    """Speed-up of the medians of both sides, where no runs of them belong together."""
     value, base = one.summary(metric), reference.summary(metric)
     middle = work * speedup(value.median, base.median, more)
     # The widest the ratio can be while both sides stay in their intervals.
@@ -245,8 +247,7 @@ def _paired(
         work * speedup(a, b, more) for a in (value.low, value.high) for b in (base.low, base.high)
     ]
     n = min(value.n, base.n)
-    bounds = Summary(n, middle, min(corners), max(corners), middle, min(corners), max(corners), 0)
-    return bounds, "of medians"
+    return Summary(n, middle, min(corners), max(corners), middle, min(corners), max(corners), 0)
 
 
 def together(sides: Sequence[pd.DataFrame], metric: str) -> tuple[str, list[tuple[float, ...]]]:

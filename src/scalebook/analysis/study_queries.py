@@ -6,7 +6,7 @@ machines is stale when those change, as it is when a result does.
 
 from scalebook.contract import ScalebookError
 from scalebook.results import query, snapshot
-from scalebook.study import Campaign, Facts, Plan
+from scalebook.study import Campaign, Control, Facts, Plan
 
 
 @query
@@ -26,6 +26,12 @@ def systems() -> list[str]:
 def campaigns() -> dict[str, Campaign]:
     """Campaigns of ``study.yaml`` by name."""
     return dict(snapshot().study.campaigns)
+
+
+@query
+def controls() -> list[Control]:
+    """Experiments that are one and the same on several systems."""
+    return list(snapshot().study.controls)
 
 
 @query

@@ -7,9 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis import study_queries
+from scalebook.analysis import controls, study_queries
 from scalebook.analysis.comparable import configurations, documented, plain
-from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.scaling import ratios, scaling_table
 from scalebook.analysis.text import number
 from scalebook.figures import captions, registry, theme
 
@@ -162,6 +162,9 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         rows = rows.loc[[name for name in systems if name in rows.index]]
         _draw_bars(figure, kind, hue, rows, [labels[name] for name in rows.index])
     theme.add_level(figure, 100)
+    yardsticks = controls.pooled(list(ratios(configurations(runs))))
+    for one in yardsticks:
+        _draw_control(figure, one, list(labels.values()))
     figure.update_yaxes(title_text="efficiency (%)", range=[0, 112], dtick=25, zeroline=False)
     figure.update_xaxes(
         showgrid=False, ticks="", tickangle=0, categoryorder="array",
@@ -180,13 +183,38 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         alt=f"Bars of parallel efficiency by throughput, ideal 100 %. {each}.",
         caption=(
             f"{captions.synthetic_warning(taken)}Parallel efficiency by throughput: {each}. Lines "
-            f"are the range or 95 % interval over seeds. {captions.machines(systems)}"
+            f"are the range or 95 % interval over blocks or seeds. "
+            f"{''.join(map(_control_said, yardsticks))}{captions.machines(systems)}"
             f"{captions.origin(taken)}"
         ),
         sources=sorted({stem for column in ("stems", "reference_stems")
                         for stems in table[column] for stem in stems}),
         min_width=290,
     )  # fmt: skip
+
+
+def _draw_control(figure: go.Figure, control: controls.Pooled, labels: list[str]) -> None:
+    """The control as a band: where no two systems can differ."""
+    values = control.efficiency
+    figure.add_hrect(y0=values.min, y1=values.max, fillcolor=theme.GREY, opacity=0.18, line_width=0)
+    figure.add_scatter(
+        x=labels,
+        y=[values.median] * len(labels),
+        name=f"control: {control.experiment}",
+        mode="lines",
+        line={"color": theme.GREY, "dash": "dash", "width": 2},
+        hovertemplate=f"{control.experiment}: {values.median:.1f} %, {values.min:.1f} to "
+        f"{values.max:.1f} %, n = {values.n}<extra></extra>",
+    )
+
+
+def _control_said(control: controls.Pooled) -> str:
+    values = control.efficiency
+    return (
+        f"The band is the control, {control.experiment} on all of these systems, where "
+        f"{control.because}: {values.median:.1f} % ({values.min:.1f} to {values.max:.1f}, n = "
+        f"{values.n}); smaller differences than its own count as none. "
+    )
 
 
 def _draw_bars(

@@ -4,7 +4,7 @@ A study names experiments and systems. One of each, with a seed, resolves into
 one JSON document that `scalebook.train` reads on any machine.
 """
 
-from scalebook.study.model import Campaign, EvidenceRule, Experiment, Study, load
+from scalebook.study.model import Campaign, Control, EvidenceRule, Experiment, Study, load
 from scalebook.study.plan import Plan
 from scalebook.study.resolving import check_seed, detect_device, parse_overrides, resolve
 from scalebook.study.systems import Accelerator, Accounting, Facts, Slurm, System
@@ -13,6 +13,7 @@ __all__ = [
     "Accelerator",
     "Accounting",
     "Campaign",
+    "Control",
     "EvidenceRule",
     "Experiment",
     "Facts",

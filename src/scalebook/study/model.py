@@ -164,6 +164,22 @@ class Campaign(Frozen):
         return merge(self.set, self.experiments[experiment])
 
 
+class Control(Frozen):
+    """An experiment that is the same on several systems, since it uses nothing they differ in.
+
+    What it differs there is what machine and hour do, see `analysis.controls`.
+
+    Attributes
+    ----------
+    because : str
+        Why it cannot depend on what the systems differ in.
+    """
+
+    experiment: Name
+    systems: Annotated[list[Name], Field(min_length=2)]
+    because: Annotated[str, Field(min_length=1)]
+
+
 class EvidenceRule(Frozen):
     """Takes a finished run if every list holds its value; an empty list takes any.
 
@@ -216,6 +232,7 @@ class Study(Frozen):
     systems: dict[Name, System]
     seeds: Seeds = Field([0])
     campaigns: dict[Name, Campaign] = Field({})
+    controls: list[Control] = Field([])
     evidence: list[EvidenceRule] = Field([])
     notebooks: dict[str, dict[str, Any]] = Field({})
 
@@ -231,6 +248,12 @@ class Study(Frozen):
                 raise ValueError(f"experiments.{name}: a scaling experiment names its reference")
         for name, campaign in self.campaigns.items():
             self._check_campaign(f"campaigns.{name}", campaign)
+        for control in self.controls:
+            where = f"controls: {control.experiment}"
+            if control.experiment not in self.experiments:
+                raise ValueError(f"{where}: there is no such experiment")
+            if unknown := [name for name in control.systems if name not in self.systems]:
+                raise ValueError(f"{where}: there is no system {unknown[0]!r}")
         return self
 
     def _check_campaign(self, where: str, campaign: Campaign) -> None:

@@ -6,6 +6,8 @@ key                                                value
 ``<experiment>.<system>.<metric>.<stat>``          over the repetitions that are evidence
 ``<experiment>.<system>.<setting>``                what all these repetitions share
 ``run.<stem>.<metric>``                            of one of them
+``control.<experiment>.efficiency.<stat>``         over all systems on which it is the same
+``control.<experiment>.spread``                    largest over smallest of these
 ``allreduce.<system>.<metric>.<stat>``             over the message sizes of an all-reduce curve
 ``reported.<job>.<metric>``                        as a file in ``data/reported`` says it
 ``recorded.<job>.<metric>``                        as the job's own file counts it

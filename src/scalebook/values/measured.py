@@ -10,7 +10,15 @@ from functools import partial
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis import Summary, configurations, scaling, step_parts, summarise, tables
+from scalebook.analysis import (
+    Summary,
+    configurations,
+    controls,
+    scaling,
+    step_parts,
+    summarise,
+    tables,
+)
 from scalebook.analysis.comparable import METRICS, Configuration, differences, plain
 from scalebook.analysis.statistics import STEP_METRICS
 from scalebook.values.inputs import Inputs
@@ -37,6 +45,8 @@ def measured(inputs: Inputs) -> Iterator[Value]:
     for ratio in inputs.ratios:
         if ratio.one.kind == "measured" and rated.issuperset(map(_prefix, ratio.sides)):
             yield from _of_ratio(ratio)
+    for control in inputs.controls:
+        yield from _of_control(control)
     for step in inputs.step_parts:
         if rated.issuperset(map(_prefix, step.sides)):
             yield from _of_step(step)
@@ -138,6 +148,15 @@ def _of_ratio(ratio: scaling.Ratio) -> Iterator[Value]:
     for name, unit in (("speedup", ""), ("efficiency", "%")):
         prefix = f"{_prefix(ratio.one)}.{name}{suffix}"
         yield from statistics(prefix, getattr(ratio, name), partial(make, unit=unit), stats)
+
+
+def _of_control(control: controls.Pooled) -> Iterator[Value]:
+    make = origin("control", controls.pooled, control.stems, control=control)
+    prefix = f"control.{control.experiment}"
+    yield from statistics(
+        f"{prefix}.efficiency", control.efficiency, partial(make, unit="%"), STATS
+    )
+    yield make(f"{prefix}.spread", control.factor, unit="", n=control.efficiency.n)
 
 
 def _of_step(step: step_parts.StepParts) -> Iterator[Value]:

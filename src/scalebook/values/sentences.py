@@ -157,6 +157,24 @@ def apart(numbers: Ledger, one: str, other: str) -> bool:
     return below(numbers, one, other) or below(numbers, other, one)
 
 
+def differ(numbers: Ledger, one: str, other: str, spread: str) -> bool:
+    """Whether two quantities differ, and by more than a control differs from itself.
+
+    Parameters
+    ----------
+    numbers : mapping
+        The ledger.
+    one, other : str
+        Prefixes of keys that end in ``.median``, ``.low`` and ``.high``.
+    spread : str
+        Key of the control's largest over its smallest value, such as
+        ``control.ddp_1node.spread``; without it nothing is said to differ.
+    """
+    medians = sorted(number(numbers, f"{prefix}.median") for prefix in (one, other))
+    beyond = has(numbers, spread) and medians[1] > number(numbers, spread) * medians[0]
+    return beyond and apart(numbers, one, other)
+
+
 def measured(numbers: Ledger, *prefixes: str) -> bool:
     """Whether each quantity has a median with an interval in the ledger."""
     ends = ("median", "low", "high")

@@ -1,0 +1,47 @@
+"""A control that is one experiment on several systems is the yardstick of their differences."""
+
+import pytest
+from fabricate import add_campaign, add_run
+
+from scalebook import figures, study
+from scalebook.analysis.evidence import Evidence
+from scalebook.contract import ScalebookError
+from scalebook.values import ledger
+
+
+def test_a_control_is_pooled_over_its_systems(study_root):
+    for system, ms in (("mini-open", 180.0), ("mini-1gbit", 200.0)):
+        steps = {"baseline": 300.0, "ddp_1node": ms, "ddp_2gpu": 2 * ms}
+        add_campaign(study_root, system, steps)
+    (one,) = Evidence().controls
+    assert (one.experiment, one.systems) == ("ddp_1node", ["mini-open", "mini-1gbit"])
+    assert one.efficiency.n == 6
+    numbers = ledger()
+    ends = [numbers[f"control.ddp_1node.efficiency.{end}"].value for end in ("min", "max")]
+    assert numbers["control.ddp_1node.spread"].value == pytest.approx(ends[1] / ends[0])
+    assert "never use the link" in numbers["control.ddp_1node.spread"].source
+    drawn = figures.build("link_efficiency")
+    assert [shape.fillcolor for shape in drawn.layout.shapes if shape.type == "rect"]
+    assert "The band is the control, ddp_1node" in drawn.layout.meta["caption"]
+
+
+def test_on_one_system_there_is_nothing_to_hold_against(study_root):
+    add_campaign(study_root, "mini-open")
+    assert Evidence().controls == []
+    assert not [key for key in ledger() if key.startswith("control.")]
+
+
+def test_a_control_names_what_the_study_has(study_root):
+    add_run(study_root)
+    path = study_root / "study.yaml"
+    text = path.read_text()
+    for before, after, message in (
+        ("- experiment: ddp_1node", "- experiment: nobody", "no such experiment"),
+        ("systems: [mini-open, mini-1gbit, mini-200mbit]\n    because",
+         "systems: [mini-open, elsewhere]\n    because", "no system 'elsewhere'"),
+        ("    because: both ranks sit on one node and never use the link\n", "", "because"),
+    ):  # fmt: skip
+        assert before in text
+        path.write_text(text.replace(before, after))
+        with pytest.raises(ScalebookError, match=message):
+            study.load()
