@@ -208,6 +208,16 @@ def test_cells_that_nothing_executes_and_widgets_without_a_picture_are_warned_ab
         (study / name).unlink()
 
 
+@pytest.mark.parametrize("name", ["_config.yml", "_toc.yml", "book/index.md", "notebooks/asked.py"])
+def test_a_page_in_another_encoding_is_named(study, capsys, name):
+    path = study / name
+    path.write_text(path.read_text(), encoding="utf-16")
+    with pytest.raises(ScalebookError) as raised:
+        build.build_book(study)
+    said = f"{raised.value} {capsys.readouterr().err}"
+    assert f"{name}: is in UTF-16: save it as UTF-8" in said and "Decode" not in said
+
+
 def test_an_ipynb_beside_its_source_is_no_second_page(study):
     beside = study / "notebooks" / "drawn.ipynb"
     beside.write_text("{}")

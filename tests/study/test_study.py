@@ -119,6 +119,15 @@ def test_a_file_that_is_not_utf8_is_one_line(write, relative):
         study.load(root).plan  # noqa: B018
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_other_editors_encodings_are_read(write, encoding):
+    root = write()
+    path = root / "study.yaml"
+    expected = study.load(root)
+    path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    assert study.load(root) == expected
+
+
 def test_numbers_may_have_an_exponent_and_no_point(write):
     loaded = study.load(write(old="one: {", new="one: {lr: 1e-3, description: 1e-x, "))
     assert loaded.experiments["one"].lr == 0.001

@@ -11,6 +11,7 @@ import click
 
 from scalebook.contract import ScalebookError
 from scalebook.publish.pages import PREFIX
+from scalebook.study.document import not_utf8
 from scalebook.train.privacy import printable
 
 _MATTERS = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^(\w+\.)*\w+(Error|Exception): \S")
@@ -56,6 +57,8 @@ def run_jupyter_book(root: Path, builder: str, say: Callable[[str], None]) -> No
             raise ScalebookError(
                 f"{name}: not there, so there is no book to build: copy it from Scalebook"
             )
+        if problem := not_utf8((root / name).read_bytes()):
+            raise ScalebookError(f"{name}: {problem}")
     # Jupyter Book has no __main__, and its script's first line breaks where paths hold spaces.
     start = "import sys; from jupyter_book.cli.main import main; sys.argv[0] = 'jb'; main()"
     command = ["-c", start, "build", "-W", "--keep-going", "--builder", builder, "."]

@@ -42,6 +42,7 @@ from scalebook.publish import (
 )
 from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
+from scalebook.study.document import not_utf8
 
 #: What each adds to Sphinx is in its own `setup`.
 PARTS = (
@@ -75,6 +76,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("scalebook_code", "", "env")
     app.connect("config-inited", _configure, priority=300)  # before myst-nb reads its formats
     app.connect("config-inited", _read_only_the_toc, priority=950)  # after the toc is read
+    app.connect("builder-inited", _refuse_other_encodings, priority=100)
     app.connect("builder-inited", _bring_static_files)
     app.connect("builder-inited", _execute_notebooks, priority=900)
     app.connect("source-read", _show_executed)
@@ -117,6 +119,21 @@ def _read_only_the_toc(app: Sphinx, config: Config) -> None:
     config.exclude_patterns = config.exclude_patterns + [
         glob.escape(name) for name in sorted(folders) if name not in named
     ]
+
+
+def _refuse_other_encodings(app: Sphinx) -> None:
+    """End the build where Sphinx would end in a traceback: it reads UTF-8 alone."""
+    root = Path(app.srcdir)
+    named = getattr(app.config, "external_site_map", None) or ()
+    names = [f"{docname}{ending}" for docname in named for ending in (".md", ".py", ".ipynb")]
+    names += getattr(app.config, "bibtex_bibfiles", [])
+    if problems := [
+        f"{name}: {problem}"
+        for name in names
+        if not leads_out(root, name) and (root / name).is_file()
+        if (problem := not_utf8((root / name).read_bytes()))
+    ]:
+        pages.end(problems)
 
 
 def _bring_static_files(app: Sphinx) -> None:

@@ -99,6 +99,17 @@ def decoded(data: bytes, errors: str = "strict") -> str:
     return data.decode("utf-8-sig", errors)
 
 
+def not_utf8(data: bytes) -> str:
+    """What hinders a program that reads UTF-8 alone, and what to do; empty for nothing."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        where = "UTF-16" if utf16 else f"not UTF-8 (byte {error.start + 1})"
+        return f"is {'in ' * utf16}{where}: save it as UTF-8"
+    return ""
+
+
 def read_text(root: Path, where: str) -> str:
     """Read a text file of the study in `root`; `where` is its path there.
 
@@ -109,15 +120,15 @@ def read_text(root: Path, where: str) -> str:
     """
     if leads_out(root, where):
         raise ScalebookError(f"{where}: {LEADS_OUT}")
+    data = b""
     try:
+        data = (root / where).read_bytes()
         # Line ends as text files have them, whatever the machine that wrote them.
-        return decoded((root / where).read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
+        return decoded(data).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise ScalebookError(
-            f"{where}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8"
-        ) from None
+    except UnicodeDecodeError:
+        raise ScalebookError(f"{where}: {not_utf8(data)}") from None
 
 
 def parse_yaml(text: str, where: str) -> dict[Any, Any]:
