@@ -43,19 +43,21 @@ def values(part: str, as_json: bool) -> None:
 @click.command()
 def slides() -> None:
     """Build the slides: a deck for a browser, and a PDF of it."""
-    from scalebook.publish.slides import deck
+    with working("building the deck"):
+        from scalebook.publish.slides import deck
 
-    root = contract.find_root()
-    for path in deck.build(root, lambda line: echo(line, err=True)):
+        paths = deck.build(contract.find_root(), lambda line: echo(line, err=True))
+    for path in paths:
         echo(path)
 
 
 @click.command()
 def pdf() -> None:
     """Typeset the documents as PDFs, and copy those to release to docs/."""
-    from scalebook.publish import pdf as typesetting
+    with working("typesetting the documents"):
+        from scalebook.publish import pdf as typesetting
 
-    typesetting.build_pdfs(contract.find_root())
+        typesetting.build_pdfs(contract.find_root())
 
 
 @click.command()

@@ -18,6 +18,7 @@ from scalebook.cli.parts import (
     set_option,
     shown,
     system_option,
+    working,
 )
 from scalebook.contract import ScalebookError, UsageError
 
@@ -60,8 +61,9 @@ def run(
     if campaign or dry_run or arrays:
         raise UsageError("run: --campaign, --dry-run and --arrays go with --all")
     if experiment:
-        resolved, choice = _resolve(experiment, system, seed, overrides)
-        job = launch.submit(resolved)
+        with working(f"submitting {experiment}"):
+            resolved, choice = _resolve(experiment, system, seed, overrides)
+            job = launch.submit(resolved)
         echo(f"job {job.id} on {choice}", err=True)
     else:
         job = launch.resume(str(resume_job))
@@ -111,8 +113,9 @@ def submit(
     """Submit EXPERIMENT and return at once."""
     from scalebook import launch
 
-    resolved, choice = _resolve(experiment, system, seed, overrides)
-    job = launch.submit(resolved)
+    with working(f"submitting {experiment}"):
+        resolved, choice = _resolve(experiment, system, seed, overrides)
+        job = launch.submit(resolved)
     echo(f"{experiment} on {choice}", err=True)
     if as_json:
         echo(json.dumps({"job": job.id, "stem": str(job.stem)}))
@@ -138,22 +141,23 @@ def watch(job: str) -> None:
 @json_option
 def status(job: str | None, as_json: bool) -> None:
     """State of JOB, or of every job submitted from this study."""
-    from scalebook import launch
-    from scalebook.launch.watch import describe
+    with working("asking for the states of the jobs"):
+        from scalebook import launch
+        from scalebook.launch.watch import describe
 
-    damaged: list[str] = []
-    found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
-    rows = [
-        {
-            "job": one.id,
-            "experiment": one.resolved["experiment"],
-            "system": one.resolved["system"],
-            "state": one.state().value,
-            "progress": describe(one.progress(), one.state()),
-            "reason": one.reason(),
-        }
-        for one in found
-    ]
+        damaged: list[str] = []
+        found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
+        rows = [
+            {
+                "job": one.id,
+                "experiment": one.resolved["experiment"],
+                "system": one.resolved["system"],
+                "state": one.state().value,
+                "progress": describe(one.progress(), one.state()),
+                "reason": one.reason(),
+            }
+            for one in found
+        ]
     print_rows(rows, as_json, "no job was submitted from this study")
     for line in damaged:
         echo(f"error: {line}", err=True)
@@ -262,8 +266,9 @@ def _run_all(
 
     root = contract.find_root()
     settings = study.parse_overrides(overrides)
-    choice = launch.pick_system(study.load(root), system)
-    planned = campaigns.plan(root, choice.system, campaign, seed, settings)
+    with working("looking what has been run"):
+        choice = launch.pick_system(study.load(root), system)
+        planned = campaigns.plan(root, choice.system, campaign, seed, settings)
     echo(f"{campaign or 'all'} on {choice}", err=True)
     if dry_run:
         print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
