@@ -120,6 +120,8 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path):
     paths = sorted(str(p.relative_to(folder / "train")) for p in folder.glob("train/*/*.*"))
     read = load(tmp_path).train.images[paths.index("ant/1.png")]
     assert (read.numpy() == (levels // 256)[None]).all()
+    Image.fromarray(levels // 16).save(folder / "train" / "ant" / "1.png")
+    assert "no value above 3937 of 65535, and 8 bits would keep little" in fails(tmp_path)
     # As Pillow before 11 reads it.
     one = imagefolder.ImageFolder(folder, "data/insects")
     old = Image.fromarray(levels.astype(np.int32))

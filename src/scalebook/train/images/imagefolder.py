@@ -17,6 +17,9 @@ KNOWN_FOLDERS = {
     "78086fc20c1b1c15a635979bf92b1d16ebc3ca6a8a061ac1b650bc528adcbf13": "cifar10-jpeg",
 }
 
+#: Below this, pictures of 16 bits would keep at most 16 of 256 levels.
+_TWELVE_BITS = 1 << 12
+
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -45,6 +48,7 @@ class ImageFolder(Source):
                 f"{shown}/test/{sorted(strange)[0]}: this class is not among the training images"
             )
         self.left_out = LeftOut.of(shown, others)
+        self._brightest = -1  # of the pictures of 16 bits that were decoded
 
     def _paths(self) -> list[str]:
         return sorted(self.splits["train"] + self.splits["val"])
@@ -87,6 +91,11 @@ class ImageFolder(Source):
                     progress(done, total)
             arrays[f"{split}_images"] = images
             arrays[f"{split}_labels"] = labels
+        if 0 <= self._brightest < _TWELVE_BITS:
+            raise ScalebookError(
+                f"{self.shown}: its pictures of 16 bits hold no value above {self._brightest} of "
+                "65535, and 8 bits would keep little of that: spread their values, or save 8 bits"
+            )
         return arrays, self.classes
 
     def _decode_one(self, path: str, image_size: int | None) -> np.ndarray[Any, Any]:
@@ -113,7 +122,7 @@ class ImageFolder(Source):
         ScalebookError
             If its values have no highest one to scale by.
         """
-        from PIL import Image
+        from PIL import Image  # as above
 
         if picture.mode not in ("F", "I") and not picture.mode.startswith("I;"):
             return picture
@@ -124,8 +133,10 @@ class ImageFolder(Source):
                 f"{self.shown}/{path}: holds {kind}, which have no scale of brightness: save it "
                 "as PNG of 8 or 16 bits"
             )
+        pixels = np.asarray(picture)
+        self._brightest = max(self._brightest, int(pixels.max()))
         # The high byte, as Pillow takes of colours of 16 bits.
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def is_image_folder(folder: Path) -> bool:
