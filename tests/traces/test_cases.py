@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from trace_events import kernel, launch, operator, write
 
 from scalebook import traces
+from scalebook.contract import ScalebookError
+from scalebook.traces.backends import splitting
 
+#: Invalid JSON by what is wrong with it, with the line.
+INVALID = {
+    "invalid_backslash": "line 19 is not valid JSON: a backslash is not escaped",
+    "invalid_quote": "line 19 is not valid JSON: a quotation mark is not escaped",
+    "invalid_na": "line 75 is not valid JSON: what stands there is no value",
+    "invalid_control": "line 34 is not valid JSON: a line break, tab",
+}
 CASES = Path(__file__).parent / "cases"
 
 
@@ -152,3 +162,63 @@ def test_two_processes_with_equal_correlations_launch_their_own(tmp_path):
     assert table.groupby("device")["operator"].unique().map(list).to_dict() == {
         0: ["aten::mm"], 1: ["aten::relu"],
     }  # fmt: skip
+
+
+# ------------------------------------------------------------------------- what is not read
+
+
+@pytest.mark.parametrize(("name", "said"), INVALID.items())
+def test_the_line_of_invalid_json_is_named_with_its_cause(name, said):
+    with pytest.raises(ScalebookError, match=said):
+        summary(name)
+
+
+def test_invalid_json_far_inside_a_large_trace_is_no_torn_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(splitting, "CHUNK", 256)
+    monkeypatch.setattr(splitting, "SUSPICIOUS", 1024)
+    lines = [json.dumps(kernel("gemm", 10 * at, 5, at)) for at in range(100)]
+    lines[60] = lines[60].replace('"stream": 7', '"stream": N/A')
+    path = write(tmp_path / "t.json", ("[" + ",\n".join(lines) + "]").encode())
+    with pytest.raises(ScalebookError, match="line 61 is not valid JSON: what stands there"):
+        traces.summary(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_category", r"left out: 50 without a category \(cat\)\. Is it a trace"),
+        ("jax_chrome", r"left out: 21 without a category \(cat\), as XLA \(JAX"),
+        ("begin_end_pairs", r"left out: 2 begin or end alone \(ph B, E\)"),
+        ("list_of_strings", "left out: 2 not an event"),
+    ],
+)
+def test_a_file_without_anything_to_sum_up_says_what_it_holds(name, said):
+    with pytest.raises(ScalebookError, match=said):
+        summary(name)
+
+
+def test_launches_without_what_they_launched_are_no_run_of_a_cpu():
+    answer = summary("launches_without_kernels")
+    assert answer["bound"] == "unknown"
+    assert "20 launch calls were recorded and no GPU activity" in answer["verdict"]
+
+
+def test_events_of_a_device_that_is_not_known_are_counted():
+    answer = summary("unknown_device")
+    assert answer["bound"] == "unknown" and "40 events of categories" in answer["verdict"]
+    assert answer["not_read"] == {"mtia_runtime": 20, "mtia_ccp_events": 20}
+    assert "20 mtia_runtime" in traces.as_text(answer)
+
+
+def test_categories_that_are_known_and_not_needed_leave_the_verdict(tmp_path):
+    events = [operator("aten::mm", 0, 50), operator("sum.py(3): f", 0, 60, cat="python_function"),
+              operator("x", 0, 9, cat="overhead")]  # fmt: skip
+    answer = traces.summary(write(tmp_path / "t.json", events))
+    assert answer["not_read"] == {"python_function": 1, "overhead": 1}
+    assert answer["notices"] == {} and answer["bound"] == "compute"
+
+
+def test_kernels_that_overlap_on_a_stream_are_counted(tmp_path):
+    events = [kernel("gemm", 0, 10, 1), kernel("gemm", 5, 10, 2), kernel("gemm", 14.5, 10, 3)]
+    answer = traces.summary(write(tmp_path / "t.json", events))
+    assert answer["notices"] == {"kernels that overlap on one stream": 1}

@@ -38,16 +38,31 @@ def test_objects_and_lists_plain_and_packed_are_the_same(tmp_path, name, wrap):
     ("content", "said"),
     [
         (b"", "is empty"),
-        (b'{"traceEvents": [{"ph": "X"', "cut short, or no JSON"),
+        (b'{"traceEvents": [{"ph": "X"', "cut short within the last 27"),
         (b'{"traceEvents": {}}', "holds no list of traceEvents"),
         (b"[" * 100_000, "no JSON|nested too deeply"),
         (b"\x00\x01\x02", "no JSON"),
+        (b"<html>", "no JSON"),
+        ('{"traceEvents": []}'.encode("utf-16"), "is UTF-16 text; write it as UTF-8"),
+        ("[]".encode("utf-16-be"), "is UTF-16 text"),
         (b"[]", "holds no GPU activity and no operator"),
         (gzip.compress(b"[" + b" " * 10_000)[:-20], "cut short"),
         (b"\x1f\x8b\x08" + b"\x00" * 40, "damaged gzip"),
     ],
     # Named by hand: the header of a gzip holds the second it was made in.
-    ids=["empty", "torn", "no list", "deep", "binary", "nothing in it", "torn gzip", "no gzip"],
+    ids=[
+        "empty",
+        "torn",
+        "no list",
+        "deep",
+        "binary",
+        "page",
+        "UTF-16",
+        "UTF-16 unmarked",
+        "nothing in it",
+        "torn gzip",
+        "no gzip",
+    ],
 )
 def test_damaged_files_end_in_one_line(tmp_path, content, said):
     path = tmp_path / "t.json"
@@ -82,7 +97,7 @@ def test_what_cannot_be_believed_is_dropped_and_counted(tmp_path):
     summary = traces.summary(write(tmp_path / "t.json", EVENTS + bad))
     assert summary["dropped"] == {
         "duration over 11 days": 1, "negative duration": 1, "no duration": 1, "no name": 1,
-        "no usable time": 2, "not an event": 3,
+        "no usable time": 2, "not an event": 3, "without a category (cat)": 1,
     }  # fmt: skip
     assert summary["total_us"] == 22.5
 

@@ -1,5 +1,7 @@
 """How kernels are launched, what that costs, and what is odd about it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -89,18 +91,29 @@ def get_launch_summary(trace: Trace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+#: Notices that leave the verdict open where nothing of a device was read.
+LAUNCHES_ALONE = "launch calls and no GPU activity"
+UNKNOWN = "events of unknown categories, not read"
+_LAUNCH = re.compile(r"launch|memcpy|memset", re.IGNORECASE)
+
+
 def get_notices(trace: Trace) -> dict[str, int]:
     """Count what is odd, by what it is; empty where nothing is.
 
     GPU activities without the call that launched them, as those are that were launched before
     the recording, take the step of the activity before them in their stream, or none. Of kernels
-    that overlap on one stream, the sum is more than the time.
+    that overlap on one stream, the sum is more than the time. Where calls were recorded that launch
+    something, and nothing of the device, or events of categories that nothing is known of, the
+    figures are of the host alone.
     """
-    gpu = attribute(trace).gpu
+    parts = attribute(trace)
+    gpu = parts.gpu
     left = gpu["launcher"].to_numpy() < 0
     counts = {
         "GPU activities whose launch was not recorded": int(left.sum()) if not left.all() else 0,
         "kernels that overlap on one stream": _overlapping(trace),
+        LAUNCHES_ALONE: _launches(parts.host) if gpu.empty else 0,
+        UNKNOWN: trace.unknown,
     }
     return {reason: count for reason, count in counts.items() if count}
 
@@ -113,3 +126,9 @@ def _overlapping(trace: Trace) -> int:
     reach = (gpu["start"] + gpu["dur"]).groupby([gpu["device"], gpu["stream"]]).cummax()
     before = reach.groupby([gpu["device"], gpu["stream"]]).shift()
     return int(np.count_nonzero(before - gpu["start"] > OVERLAP_US))
+
+
+def _launches(host: pd.DataFrame) -> int:
+    """Runtime calls that make a device do something."""
+    calls = host["name"][host["kind"] == "runtime"].astype(str)
+    return int(calls.str.contains(_LAUNCH).sum())

@@ -65,7 +65,8 @@ def summary(path: Path | str, peak: Peak | None = None) -> dict[str, Any]:
         not recorded.
         ``ranks``: list of rank, world_size.
         ``profiler``: what recording cost the run, see `get_overhead`; None where it is not told.
-        ``dropped``: what was left out of the file, and how often. ``notices``: what is odd in it,
+        ``dropped``: what was left out of the file, and how often; ``not_read``: events
+        of other categories, by category (untrusted text). ``notices``: what is odd in it,
         see `get_notices`. ``bound`` and ``verdict``: what
         holds the run up, in a word and in a paragraph.
 
@@ -88,9 +89,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
     parts = attribute(trace)
     gpu = not parts.gpu.empty
     if not gpu and parts.cpu.empty:
-        raise ScalebookError(
-            f"{where}: holds no GPU activity and no operator; was the profiler started?"
-        )
+        raise ScalebookError(f"{where}: holds no GPU activity and no operator{_instead(trace)}")
     table = times.get_time(trace)
     whole = table.iloc[-1]
     frame = parts.gpu if gpu else parts.cpu
@@ -119,6 +118,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
         **_speed(trace, peak),
         "ranks": [{"rank": ranks.rank_of(trace, Path(where).name), "world_size": trace.world_size}],
         "dropped": trace.dropped,
+        "not_read": trace.not_read,
         "notices": launches.get_notices(trace),
         "profiler": None,
     }
@@ -211,6 +211,15 @@ def _plain(value: Any) -> Any:
             return None
         return round(value, 3) if abs(value) >= 1 else float(f"{value:.6g}")
     return value
+
+
+def _instead(trace: Trace) -> str:
+    """What a trace without anything to sum up holds instead."""
+    known = {f"of category {name!r}"[:80]: count for name, count in trace.not_read.items()}
+    left = [f"{count:,} {reason}" for reason, count in (trace.dropped | known).items()]
+    if not left:
+        return "; was the profiler started?"
+    return f"; left out: {'; '.join(left[:5])}. Is it a trace of torch.profiler?"
 
 
 def _speed(trace: Trace, peak: Peak | None) -> dict[str, Any]:

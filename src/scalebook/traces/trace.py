@@ -70,6 +70,10 @@ class Trace:
         Finest difference its times can show.
     dropped : dict of str to int
         What was left out, and how many.
+    not_read : dict of str to int
+        Events by categories that are not read; untrusted text.
+    unknown : int
+        Of these, those whose categories nothing is known of: they may be of a device.
     """
 
     events: pd.DataFrame
@@ -84,6 +88,8 @@ class Trace:
     origin_ns: int
     resolution_us: float
     dropped: dict[str, int]
+    not_read: dict[str, int] = dataclasses.field(default_factory=dict)
+    unknown: int = 0
 
     def of(self, *kinds: str) -> pd.DataFrame:
         """Events of these kinds."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from scalebook.study.document import beside
+from scalebook.traces.launches import LAUNCHES_ALONE, UNKNOWN
 
 #: Shares of the device's time from which something holds the run up.
 INPUT, EXPOSED, IDLE = 0.15, 0.2, 0.3
@@ -50,7 +51,11 @@ def bound(document: dict[str, Any]) -> str:
 
 def _nothing_known(document: dict[str, Any]) -> str | None:
     """Which of the reasons there is that the figures tell nothing; None where they do."""
-    return None if document["total_us"] > 0 else "no time"
+    if not document["total_us"] > 0:
+        return "no time"
+    if document["device"] == "gpu":
+        return None
+    return next((one for one in (LAUNCHES_ALONE, UNKNOWN) if one in document["notices"]), None)
 
 
 def verdict(document: dict[str, Any]) -> str:
@@ -58,7 +63,7 @@ def verdict(document: dict[str, Any]) -> str:
     held, speed = document["bound"], document["speed"]
     nothing = _nothing_known(document)
     if nothing is not None:
-        return str(_TEXTS["nothing"][nothing])
+        return str(_TEXTS["nothing"][nothing]).format(count=document["notices"].get(nothing))
     rated = speed and speed["memory_bound_share"] is not None
     opening = _TEXTS["held"][held]
     if held in ("memory", "compute") and not rated:

@@ -39,12 +39,17 @@ NANOSECONDS_FROM = 1e17
 
 _WORDS = beside(__file__)
 CATEGORIES = {one: kind for kind, all_ in _WORDS["categories"].items() for one in all_.split()}
+_UNNEEDED = frozenset(_WORDS["unneeded"].split())
+#: Most categories told by name, and letters of each.
+_MOST_CATEGORIES, _WIDEST_CATEGORY = 50, 60
 _INTEGERS: dict[str, list[str]] = _WORDS["integers"]
 _SMALL = {"device": np.int32, "stream": np.int32, "forward_thread": np.int32}
 _MESSAGE: dict[str, str] = _WORDS["message"]
 _GROUP = ("Process Group Name", "Process Group ID", "Process Group Ranks")
 #: Parts of the names of operators whose arguments' values decide their work.
 _VALUED = ("conv", "pool", "dot_product_attention")
+#: What XLA notes of an operation of its own.
+_XLA = frozenset(("hlo_op", "hlo_module"))
 _NOTHING: dict[str, Any] = {}
 
 
@@ -99,6 +104,9 @@ class Builder:
         self._messages: dict[bytes, int] = {}
         self._hierarchies: dict[str, int] = {}
         self._dropped: Counter[str] = Counter()
+        self._not_read: Counter[str] = Counter()
+        # Events without a category, and whether XLA wrote one of them.
+        self._bare, self._xla = 0, False
         self._parts: dict[str, list[np.ndarray]] = {}
         self._memory: dict[str, list[np.ndarray]] = {}
         # Times are kept as differences from the first one: a time of day as a float has few digits
@@ -117,13 +125,16 @@ class Builder:
             else -1
             for event in found
         ]
+        self._pass_over([event for event, code in zip(found, codes) if code < 0])
         self._add_memory([event for event in found if event.get("name") == "[memory]"])
         module = KINDS.index("module")
         if module in codes:
-            codes = [
+            called = [
                 -1 if code == module and not _calls_module(event) else code
                 for code, event in zip(codes, found)
             ]
+            self._not_read["python_function"] += called.count(-1) - codes.count(-1)
+            codes = called
         whole = [event for event, code in zip(found, codes) if code >= 0]
         if not whole:
             return
@@ -142,6 +153,34 @@ class Builder:
             columns[column] = identifiers(details, *keys).astype(_SMALL.get(column, np.int64))
         for column, values in columns.items():
             self._parts.setdefault(column, []).append(values)
+
+    def _pass_over(self, events: list[dict[str, Any]]) -> None:
+        """Count events that are not read, by category; what is no event of some time is none."""
+        phases = [event.get("ph") for event in events]
+        whole = [event for event, phase in zip(events, phases) if phase == "X"]
+        pairs = phases.count("B") + phases.count("E")
+        self._dropped["begin or end alone (ph B, E): only whole events (ph X) are read"] += pairs
+        named = [category for event in whole if type(category := event.get("cat")) is str]
+        self._not_read.update(named)
+        bare = [event for event in whole if type(event.get("cat")) is not str]
+        self._bare += len(bare)
+        self._xla |= any(
+            type(args := event.get("args")) is dict and not _XLA.isdisjoint(args) for event in bare
+        )
+
+    def _categories_not_read(self) -> tuple[dict[str, int], int]:
+        """Events not read by category, most first; and how many are of unknown categories."""
+        unknown = sum(
+            count for name, count in self._not_read.items() if name.lower() not in _UNNEEDED
+        )
+        most = self._not_read.most_common(_MOST_CATEGORIES)
+        named: Counter[str] = Counter()
+        for name, events in most:
+            named[clean(name[:_WIDEST_CATEGORY])] += events
+        rest = self._not_read.total() - named.total()
+        if rest:
+            named["other categories"] += rest
+        return dict(+named), unknown
 
     def trace(self, header: dict[str, Any]) -> Trace:
         """All that was added, with what the document says beside its events."""
@@ -171,6 +210,9 @@ class Builder:
         columns["kind"] = pd.Categorical.from_codes(columns["kind"], categories=list(KINDS))
         order = ("kind", "name", "lane", "start", "dur", *_INTEGERS, "shape", "message",
                  "hierarchy")  # fmt: skip
+        whose = ", as XLA (JAX, TensorFlow) writes them" if self._xla else ""
+        self._dropped[f"without a category (cat){whose}"] += self._bare
+        not_read, unknown = self._categories_not_read()
         distributed = header.get("distributedInfo")
         distributed = distributed if isinstance(distributed, dict) else {}
         return Trace(
@@ -186,6 +228,8 @@ class Builder:
             origin_ns=base_time(header) + round(1e3 * scale) * origin + round(first * 1e3),
             resolution_us=float(np.spacing(last)) if last else 0.0,
             dropped={reason: count for reason, count in sorted(self._dropped.items()) if count},
+            not_read=not_read,
+            unknown=unknown,
         )
 
     def _believed(self, columns: dict[str, np.ndarray], whole: np.ndarray) -> np.ndarray:

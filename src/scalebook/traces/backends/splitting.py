@@ -22,6 +22,19 @@ LONGEST = 256 << 20
 
 _OPENING = re.compile(rb'"traceEvents"\s*:\s*\[')
 _BETWEEN = re.compile(rb"\}\s*,\s*(?=\{)")
+#: Bytes without a place to cut, from which on it is asked whether they are JSON at all.
+SUSPICIOUS = 4 << 20
+#: What a parser says of a file that was cut short, it says within so many characters of its end.
+_END = 16
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"[\0", b"\0{", b"\0[")
+_UTF_8_MARK = b"\xef\xbb\xbf"
+#: What is wrong where a parser says this.
+_CAUSES = {
+    "Invalid \\": "a backslash is not escaped",
+    "Invalid control": "a line break, tab or other control character stands in a text",
+    "Expecting value": "what stands there is no value",
+    "Expecting ',' delimiter": "a quotation mark is not escaped, or a comma is missing",
+}
 #: Places to cut that are tried before more bytes are awaited.
 _TRIES = 6
 
@@ -52,9 +65,12 @@ class Events:
         self._pieces = iter(pieces)
         self._where = where
         self._read = 0
+        #: Line breaks before what is parsed next.
+        self._lines = 0
 
     def __iter__(self) -> Iterator[list[Any]]:
         head, buffer = self._opened()
+        self._lines = head.count(b"\n")
         awaited = CHUNK
         for piece in self._pieces:
             self._read += len(piece)
@@ -62,6 +78,8 @@ class Events:
             while len(buffer) >= awaited:
                 found = _first_events(buffer)
                 if found is None:
+                    if len(buffer) >= SUSPICIOUS:
+                        self._doubt(buffer)
                     awaited = 2 * len(buffer)
                     if awaited > LONGEST:
                         raise ScalebookError(
@@ -70,8 +88,10 @@ class Events:
                     break
                 events, end = found
                 yield events
+                self._lines += buffer.count(b"\n", 0, end)
                 del buffer[:end]
                 awaited = CHUNK
+        self._lines -= head.count(b"\n")
         document = self._last(head + buffer)
         if isinstance(document, dict):
             self.header = document
@@ -86,8 +106,10 @@ class Events:
         """Bytes up to the bracket before the first event, and those read behind it."""
         buffer, searched, tried = bytearray(), 0, 0
         for piece in self._pieces:
+            if not buffer and piece.startswith(_UTF_16):
+                raise ScalebookError(f"{self._where}: is UTF-16 text; write it as UTF-8")
             self._read += len(piece)
-            buffer += piece
+            buffer += piece.removeprefix(_UTF_8_MARK) if not buffer else piece
             if len(buffer) > LONGEST:
                 raise ScalebookError(
                     f"{self._where}: is not a profiler trace: {LONGEST >> 20} MiB without an event"
@@ -105,16 +127,45 @@ class Events:
     def _last(self, data: bytes) -> Any:
         if not data.strip():
             raise ScalebookError(f"{self._where}: is empty; expected a profiler trace")
+        if data.lstrip()[:1] not in (b"{", b"["):
+            raise ScalebookError(f"{self._where}: is no JSON; expected a profiler trace")
         try:
             return _loads(data)
         except RecursionError:
             raise ScalebookError(f"{self._where}: nested too deeply for a profiler trace") from None
         except ValueError as error:
-            raise ScalebookError(
-                f"{self._where}: cut short, or no JSON, within the last "
-                f"{min(len(data), self._read):,} of {self._read:,} bytes "
-                f"({getattr(error, 'msg', 'no JSON')}); copy it again"
-            ) from None
+            raise self._broken(error, data) from None
+
+    def _doubt(self, buffer: bytearray) -> None:
+        """Raise where what was read has a fault that no further bytes can mend."""
+        try:
+            _loads(b"[" + buffer)
+        except RecursionError:
+            pass
+        except ValueError as error:
+            if not _at_end(error):
+                raise self._broken(error, buffer) from None
+
+    def _broken(self, error: ValueError, data: bytes | bytearray) -> ScalebookError:
+        message = getattr(error, "msg", "no JSON")
+        if _at_end(error):
+            return ScalebookError(
+                f"{self._where}: cut short within the last {min(len(data), self._read):,} of "
+                f"{self._read:,} bytes ({message}); copy or write it again"
+            )
+        cause = next((text for said, text in _CAUSES.items() if message.startswith(said)), message)
+        line = getattr(error, "lineno", 1) + self._lines
+        return ScalebookError(
+            f"{self._where}: line {line:,} is not valid JSON: {cause}; its writer is at fault: "
+            "mend the line, or export the trace with another version"
+        )
+
+
+def _at_end(error: ValueError) -> bool:
+    """Whether a parser found a fault at the end only: more would have to follow."""
+    text, place = getattr(error, "doc", ""), getattr(error, "pos", 0)
+    unfinished = str(getattr(error, "msg", "")).startswith("Unterminated string")
+    return unfinished or place >= len(text.rstrip()) - _END
 
 
 def _opens(head: bytes | bytearray) -> bool:
