@@ -120,6 +120,24 @@ def test_evidence_goes_to_results(root, datasets, source, place):
     assert len(list((root / "results" / place / "csv").glob("*.csv"))) == 1
 
 
+def test_what_is_left_out_of_an_image_folder_stands_in_log_and_manifest(root, capfd):
+    from image_folders import pictures
+
+    folder = pictures(root / "data" / "insects", train=8, test=2)
+    (folder / "train" / "ant" / "more.webp").touch()
+    helpers.study(
+        root, source="folder", epochs=1, global_batch=4, train_images=8, val_images=4
+    )  # fmt: skip
+    assert helpers.train(root) == 0
+    (path,) = (root / "results" / "local" / "manifests").glob("*.json")
+    assert contract.read_json(path)["dataset"]["left_out"] == {"files": {".webp": 1}, "folders": []}
+    note = "note: data/insects: left out 1 file (1 .webp; first train/ant/more.webp): only "
+    printed = capfd.readouterr().out
+    assert note in printed and printed.index(note) < printed.index("epoch   1/1")
+    (log,) = (root / "results" / "local" / "logs").glob("*.log")
+    assert note in log.read_text()
+
+
 @pytest.mark.slow
 def test_nothing_tells_who_or_where(root, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "node17.example.org")
