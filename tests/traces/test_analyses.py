@@ -294,7 +294,9 @@ def test_peaks_are_found_by_the_names_drivers_give():
         "NVIDIA A100-PCIE-40GB": (19.5, 1555),
         "NVIDIA H100 80GB HBM3": (67, 3350), "NVIDIA H100 PCIe": (51, 2000),
         "NVIDIA H100 NVL": (60, 3900), "NVIDIA H200": (67, 4800), "NVIDIA H200 NVL": (60, 4800),
-        "AMD Instinct MI250X": (47.85, 1638.4),
+        "AMD Instinct MI250X": (47.85, 1638.4), "AMD Instinct MI210": (45.3, 1638.4),
+        "AMD Instinct MI300X": (163.4, 5300), "AMD Instinct MI325X": (163.4, 6000),
+        "NVIDIA B200": (80, 8000), "NVIDIA L40S": (91.6, 864), "NVIDIA A10": (31.2, 600),
     }  # fmt: skip
     for name, (flops, bandwidth) in names.items():
         peak = peaks.known(name)
@@ -302,7 +304,8 @@ def test_peaks_are_found_by_the_names_drivers_give():
         assert peak.source and peak.date
     # What was made for one machine, or is another model, is not taken for one of these.
     for name in ("NVIDIA GeForce GT 1030", "NVIDIA A100-SXM-64GB", "NVIDIA GH200 480GB",
-                 "NVIDIA T400", "Tesla V100-FHHL-16GB", "AMD Instinct MI250"):  # fmt: skip
+                 "NVIDIA T400", "Tesla V100-FHHL-16GB", "AMD Instinct MI250",
+                 "NVIDIA A10G", "NVIDIA L40", "NVIDIA GB200"):  # fmt: skip
         assert peaks.known(name) is None
     assert peaks.known("Tesla T4").of("bf16") == 8.1
 
@@ -320,7 +323,11 @@ CLOCKED = {
     "NVIDIA H100 PCIe": (14592 * 2, 456 * 1024, 1.755, 1.62, 5120, 3.186),
     "NVIDIA H100 SXM5": (16896 * 2, 528 * 1024, 1.98, 1.83, 5120, 5.2),
     "NVIDIA H200 SXM": (16896 * 2, 528 * 1024, 1.98, 1.83, 6144, 6.25),
+    "NVIDIA L40S": (18176 * 2, 568 * 256, 2.52, 2.52, 384, 18.0),
+    "NVIDIA A10": (9216 * 2, 288 * 256, 1.695, 1.695, 384, 12.5),
     "AMD Instinct MI250X (one of its two dies)": (110 * 256, 110 * 1024, 1.7, 1.7, 4096, 3.2),
+    "AMD Instinct MI210": (104 * 256, 104 * 1024, 1.7, 1.7, 4096, 3.2),
+    "AMD Instinct MI300X": (304 * 256, 304 * 2048, 2.1, 2.1, 8192, 5.2),
 }  # fmt: skip
 
 
@@ -332,10 +339,24 @@ def test_peaks_are_what_units_and_clocks_come_to():
         assert peak.of("fp16") == pytest.approx(matrix * matrix_clock / 1e3, rel=0.015), device
         assert peak.memory_gb_s == pytest.approx(bits * pace / 8, rel=0.02), device
         if "tf32" in peak.tflops:
-            assert peak.of("tf32") == pytest.approx(peak.of("fp16") / 2, rel=1e-3)
+            assert peak.of("tf32") == pytest.approx(peak.of("fp16") / 2, rel=0.015)
             assert peak.of("bf16") == peak.of("fp16")
-    # Two variants are known by their data sheets only.
-    assert known.keys() - CLOCKED.keys() == {"NVIDIA H100 NVL", "NVIDIA H200 NVL"}
+        if "fp8" in peak.tflops:
+            assert peak.of("fp8") == pytest.approx(2 * peak.of("fp16"), rel=0.015)
+    # Some variants are known by their data sheets only.
+    assert known.keys() - CLOCKED.keys() == {
+        "NVIDIA H100 NVL", "NVIDIA H200 NVL", "NVIDIA B200 SXM", "AMD Instinct MI325X",
+    }  # fmt: skip
+
+
+def test_what_is_no_product_runs_at_the_rate_of_the_vector_units(tmp_path):
+    assert peaks.known("AMD Instinct MI210").of("fp32", product=False) == 22.6
+    assert peaks.known("Tesla T4").of("fp16", product=False) == 8.1
+    shapes = {"Input Dims": [[1024], [1024]], "Input type": ["c10::Half"] * 2}
+    events = [operator("aten::add", 0, 10, args=shapes), launch(1, 1), kernel("add", 20, 9, 1)]
+    peak = traces.Peak("test", {"fp32": 4.0, "fp16": 64.0}, 1e9, "made up", "today", 2.0)
+    row = traces.get_speed(read(tmp_path, events), peak).iloc[0]
+    assert row["best_us"] == pytest.approx(1024 / 2e6)
 
 
 @pytest.mark.slow

@@ -1,13 +1,14 @@
 """What a device could do at best: arithmetic and memory.
 
-``peaks.csv`` holds what makers state, with source and date: TFLOP/s of dense matrix
-products by precision, and GB/s of memory. Where ``tf32`` is empty the device has no such mode:
-NVIDIA's matrix units have it from Ampere (A100) on, AMD's from CDNA 3 on, MI250X is CDNA 2.
-Turing and Volta (T4, V100) have no ``bf16`` either. For AMD ``fp32`` is the rate of the matrix
-units, which products in fp32 use; its vector units reach half of it. A pattern fits the names that
-drivers give to exactly these models; others, like those made for one machine (A100 with 64 GB), are
-unknown rather than taken for one of them. A CPU's peak is measured: by the run that was profiled,
-or on the spot.
+``peaks.csv`` holds what makers state, with source and date: TFLOP/s of dense matrix products by
+precision, and GB/s of memory. Where ``tf32`` is empty the device has no such mode: NVIDIA's matrix
+units have it from Ampere (A100) on, AMD's from CDNA 3 on, MI250X and MI210 are CDNA 2. Turing and
+Volta (T4, V100) have no ``bf16`` either, ``fp8`` began with Hopper, Ada and CDNA 3. For AMD
+``fp32`` is the rate of the matrix units, which products in fp32 use. ``vector`` is the rate in
+fp32 of everything else, which has no matrix unit to run on; where it is empty it is that of
+``fp32``. A pattern fits the names that drivers give to exactly these models; others, like those
+made for one machine (A100 with 64 GB), are unknown rather than taken for one of them. A CPU's peak
+is measured: by the run that was profiled, or on the spot.
 """
 
 import csv
@@ -24,6 +25,8 @@ from typing import Any
 from scalebook import contract
 from scalebook.contract import ScalebookError
 
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8")
+
 
 @dataclass(frozen=True)
 class Peak:
@@ -34,11 +37,13 @@ class Peak:
     device : str
         Its name here.
     tflops : dict of str to float
-        TFLOP/s by precision: fp32, and tf32, fp16, bf16 where the device has them.
+        TFLOP/s of products by precision: fp32, and tf32, fp16, bf16, fp8 where the device has them.
     memory_gb_s : float
         Bandwidth of its memory.
     source, date : str
         Who says so, and when; begins with "measured" for a measurement.
+    vector : float or None
+        TFLOP/s of all that is no product; None where it is that of products in fp32.
     """
 
     device: str
@@ -46,9 +51,12 @@ class Peak:
     memory_gb_s: float
     source: str
     date: str
+    vector: float | None = None
 
-    def of(self, precision: str) -> float:
-        """TFLOP/s in a precision; that of fp32 where no other is stated."""
+    def of(self, precision: str, product: bool = True) -> float:
+        """TFLOP/s of products in a precision, else in fp32; or of what is no product."""
+        if not product:
+            return self.vector or self.tflops["fp32"]
         return self.tflops.get(precision, self.tflops["fp32"])
 
 
@@ -58,8 +66,10 @@ def table() -> tuple[tuple[re.Pattern[str], Peak], ...]:
     text = resources.files(__package__).joinpath("peaks.csv").read_text(encoding="utf-8")
     rows = []
     for row in csv.DictReader(text.splitlines()):
-        rates = {name: float(row[name]) for name in ("fp32", "tf32", "fp16", "bf16") if row[name]}
-        peak = Peak(row["device"], rates, float(row["memory_gb_s"]), row["source"], row["date"])
+        rates = {name: float(row[name]) for name in PRECISIONS if row[name]}
+        vector = float(row["vector"]) if row["vector"] else None
+        memory = float(row["memory_gb_s"])
+        peak = Peak(row["device"], rates, memory, row["source"], row["date"], vector)
         rows.append((re.compile(row["pattern"], re.IGNORECASE), peak))
     return tuple(rows)
 

@@ -16,6 +16,9 @@ from scalebook.traces.trace import Trace
 # Kernels that round fp32 to tf32 for the matrix units.
 _TF32 = re.compile(r"tf32|s1688|s161616", re.IGNORECASE)
 
+#: Kinds of work that matrix units do; the others run at the rate of the vector units.
+PRODUCTS = ("convolution", "gemm", "attention")
+
 COLUMNS = [
     "operator", "shapes", "kind", "phase", "precision", "calls", "time_us", "flops", "bytes",
     "intensity", "tflops", "gb_s", "best_us", "bound", "efficiency",
@@ -109,7 +112,7 @@ def get_speed_summary(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
     DataFrame
         Columns device, source, steps; step_us (mean, without warm-up), flops and bytes a step,
         known_share (of the time in operators whose work is known), tflops, mfu (share of the
-        peak of each operation's precision, over the whole step), best_us (the step if each
+        peak of each operation's kind and precision, over the whole step), best_us (the step if each
         known operator ran at its roofline, the others as they did, without waiting). NaN for
         what is not known; no row where no shapes were recorded.
     """
@@ -140,7 +143,7 @@ def get_speed_summary(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
         "best_us": np.nan,
     }
     if peak and step_us > 0:
-        at_peak = sum(one.flops / (peak.of(one.precision) * 1e6) for one in known.itertuples())
+        at_peak = float((known["flops"] / _rates(known, peak)).sum())
         row["mfu"] = at_peak / count / step_us
         row["best_us"] = (float(known["best_us"].clip(upper=known["time_us"]).sum()) + rest) / count
     return pd.DataFrame([row], columns=columns)
@@ -181,12 +184,19 @@ def _placed(table: pd.DataFrame, peak: Peak | None) -> pd.DataFrame:
     table["gb_s"] = table["bytes"] / table["time_us"] / 1e3
     if peak is None:
         return table.assign(best_us=np.nan, bound="", efficiency=np.nan)
-    arithmetic = table["flops"] / (table["precision"].map(peak.of) * 1e6)
+    arithmetic = table["flops"] / _rates(table, peak)
     traffic = table["bytes"] / (peak.memory_gb_s * 1e3)
     table["best_us"] = np.maximum(arithmetic, traffic)
     table["bound"] = np.where(arithmetic > traffic, "compute", "memory")
     table["efficiency"] = table["best_us"] / table["time_us"]
     return table
+
+
+def _rates(table: pd.DataFrame, peak: Peak) -> np.ndarray:
+    """Operations a µs that the device could do of each row's kind and precision."""
+    products = table["kind"].isin(PRODUCTS)
+    rates = [peak.of(*row) for row in zip(table["precision"], products)]
+    return np.array(rates, dtype=float) * 1e6
 
 
 def _precision(precision: str, tensor: bool) -> str:

@@ -29,7 +29,9 @@ _GREATNESS = {
 }
 _READ = {name: count for count, names in _DATA["read"].items() for name in names.split()}
 _CAUSAL: dict[str, int] = _DATA["causal"]
-_PRECISIONS = {"half": "fp16", "bfloat16": "bf16", "double": "fp64"}
+_PRECISIONS = {"half": "fp16", "bfloat16": "bf16", "double": "fp64"} | {
+    name: "fp8" for name in _SIZES if name.startswith("float8_")
+}
 
 
 class Work(NamedTuple):
@@ -42,7 +44,7 @@ class Work(NamedTuple):
     flops, bytes : float
         Operations, and least traffic.
     precision : str
-        fp32, fp16, bf16 or fp64.
+        fp32, fp16, bf16, fp8 or fp64.
     """
 
     kind: str
