@@ -75,7 +75,7 @@ class Dataset:
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest says of a dataset."""
-        left_out = {"files": self.left_out.files, "folders": self.left_out.folders}
+        left_out = {key: value for key, value in vars(self.left_out).items() if key != "text"}
         return {
             "name": self.name, "sha256": self.sha256, "train_images": len(self.train),
             "val_images": len(self.val), "subset": self.subset, "classes": len(self.classes),

@@ -31,39 +31,51 @@ class LeftOut:
     ----------
     files : dict of str to int
         How many, by suffix in small letters.
+    classes : list of str
+        Those that hold no image.
     folders : list of str
-        Classes that hold no image, and folders inside classes.
+        Those inside classes.
     text : str
         All of it in one line, with what to do; empty where nothing is left out.
     """
 
     files: dict[str, int]
+    classes: list[str]
     folders: list[str]
     text: str
 
     @classmethod
     def of(cls, shown: str, paths: list[str]) -> LeftOut:
         """Count paths below the folder that is `shown` so; folders end with ``/``."""
-        files = sorted(path for path in paths if path[-1] != "/")
-        folders = sorted(path[:-1] for path in paths if path[-1] == "/")
+        paths = sorted(paths)
+        files = [path for path in paths if path[-1] != "/"]
+        classes = [path[:-1] for path in paths if path[-1] == "/" and path.count("/") == 2]
+        folders = [path[:-1] for path in paths if path[-1] == "/" and path.count("/") > 2]
         by_suffix = Counter(os.path.splitext(path)[1].lower() or "no suffix" for path in files)
-        parts = []
-        if files:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in by_suffix.most_common(5))
-            number = "1 file" if len(files) == 1 else f"{len(files)} files"
-            parts.append(f"{number} ({kinds}; first {files[0]})")
-        if folders:
-            few = ", ".join(folders[:5]) + (", ..." if len(folders) > 5 else "")
-            number = "1 folder" if len(folders) == 1 else f"{len(folders)} folders"
-            parts.append(f"{number} without pictures of a class ({few})")
-        text = (
-            f"{shown}: left out {' and '.join(parts)}: only <train|test>/<class>/*.jpg|png counts"
-        )
+        kinds = ", ".join(f"{count} {kind}" for kind, count in by_suffix.most_common(5))
+        parts = [
+            f"{count} ({few})"
+            for count, few in (
+                (_count(files, "file", "files"), f"{kinds}; first {files[0] if files else ''}"),
+                (_count(classes, "class", "classes") + " without a picture", _few(classes)),
+                (_count(folders, "folder", "folders") + " inside classes", _few(folders)),
+            )
+            if not count.startswith("0 ")
+        ]
+        text = f"{shown}: left out {', '.join(parts)}: only <train|test>/<class>/*.jpg|png counts"
         text = printable(f"{text}; convert, move or remove them") if parts else ""
-        return cls(dict(by_suffix), folders, text)
+        return cls(dict(by_suffix), classes, folders, text)
 
     def __bool__(self) -> bool:
         return bool(self.text)
+
+
+def _count(paths: list[str], one: str, several: str) -> str:
+    return f"{len(paths)} {one if len(paths) == 1 else several}"
+
+
+def _few(paths: list[str]) -> str:
+    return ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
 
 
 class Source(ABC):
@@ -78,7 +90,7 @@ class Source(ABC):
     """
 
     folder: Path | None = None
-    left_out: LeftOut = LeftOut({}, [], "")
+    left_out: LeftOut = LeftOut({}, [], [], "")
 
     @abstractmethod
     def listing(self) -> list[list[Any]]:
