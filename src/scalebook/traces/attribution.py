@@ -76,11 +76,9 @@ def _attributed(trace: Trace) -> Attribution:
         kind == KINDS.index(name) for name in ("operator", "annotation", "runtime", "module")
     )
     named = is_operator | is_annotation
-    own_family = np.where(
-        is_annotation,
-        _classified(host["name"], is_annotation, families.annotation, None),
-        _classified(host["name"], is_operator, families.operator, None),
-    )
+    own_family = _classified(host["name"], is_operator, families.operator, None)
+    annotated = _classified(host["name"], is_annotation, families.annotation, None)
+    own_family[is_annotation] = annotated[is_annotation]
     # Collectives show as annotations: their time counts, that of other annotations does not.
     counted = is_operator | (is_annotation & (own_family == "communication"))
     start, duration = host["start"].to_numpy(), host["dur"].to_numpy()
@@ -259,6 +257,8 @@ def _step_launched(
     """
     if not launched.any():
         return _step_at(steps, gpu["start"].to_numpy())
+    if launched.all():
+        return step
     ordered = gpu[["device", "stream", "start"]].assign(step=np.where(launched, step, np.nan))
     ordered = ordered.sort_values("start", kind="stable")
     carried = ordered.groupby(["device", "stream"], sort=False)["step"].ffill().fillna(-1)
@@ -301,11 +301,11 @@ def _launcher(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Position in `host` of what launched each activity, and of the runtime call alone."""
     called = _matched(gpu["correlation"], host["correlation"].where(is_call, -1))
-    processes = pd.Series([process for process, _ in lanes], dtype=object)
     calls = host.loc[is_call & (host["correlation"] >= 0).to_numpy(), ["correlation", "start"]]
-    calls = calls.assign(process=processes.reindex(host["lane"][calls.index]).to_numpy())
-    calls = calls.drop_duplicates(["correlation", "process"])
     if calls["correlation"].duplicated().any():
+        processes = pd.Series([process for process, _ in lanes], dtype=object)
+        calls = calls.assign(process=processes.reindex(host["lane"][calls.index]).to_numpy())
+        calls = calls.drop_duplicates(["correlation", "process"])
         called = _by_process(gpu, processes, calls, called)
     # Several writers put the correlation into the external id too: it comes second.
     second = _matched(gpu["external"], host["external"].where(is_operator, -1))

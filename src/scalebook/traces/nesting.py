@@ -84,39 +84,45 @@ def nest(
     current = -1
     end = start + duration
     beside = np.zeros(size, dtype=bool) if beside is None else beside
+    least = np.maximum(end - TOLERANCE_US, np.nextafter((start + end) / 2, np.inf))
     ordered = zip(
         order.tolist(),
         lane[order].tolist(),
-        (start + resolution / 2)[order].tolist(),
-        end[order].tolist(),
-        np.maximum(end - TOLERANCE_US, np.nextafter((start + end) / 2, np.inf))[order].tolist(),
+        # Negated: ends that descend can then be searched as numbers that ascend.
+        (-(start + resolution / 2))[order].tolist(),
+        (-end)[order].tolist(),
+        (-least)[order].tolist(),
         duration[order].tolist(),
         (leaf | (duration <= 0))[order].tolist(),
         beside[order].tolist(),
     )
-    for index, thread, begin, over, least, length, is_leaf, is_beside in ordered:
+    for index, thread, begin, over, enough, length, is_leaf, is_beside in ordered:
         if thread != current:
             current, around, ends, lengths = thread, [-1], [-np.inf], [np.inf]
-        while -ends[-1] <= begin:
+        while ends[-1] >= begin:
             ends.pop()
             around.pop()
             lengths.pop()
-        # Ends stand negated, in ascending order.
-        place = len(ends) if -ends[-1] >= least else bisect_right(ends, -least)
-        parent[index] = around[place - 1]
-        depth[index] = depth[parent[index]] + 1 if parent[index] >= 0 else 1
+        place = len(ends) if ends[-1] <= enough else bisect_right(ends, enough)
+        above = parent[index] = around[place - 1]
+        depth[index] = depth[above] + 1 if above >= 0 else 1
         if is_leaf or len(around) > DEEPEST:
             continue
         if is_beside and place < len(ends):
             opened = max(around[1:], key=lambda one: (start[one], -duration[one], one))
-            if end[opened] < least and end[opened] - begin > TOLERANCE_US:
+            if end[opened] < least[index] and end[opened] + begin > TOLERANCE_US:
                 continue
-        place = len(ends) if -ends[-1] >= over else bisect_right(ends, -over)
-        while place < len(ends) and lengths[place] >= length:
-            del ends[place], around[place], lengths[place]
-        ends.insert(place, -over)
-        around.insert(place, index)
-        lengths.insert(place, length)
+        if ends[-1] > over:
+            place = bisect_right(ends, over)
+            while place < len(ends) and lengths[place] >= length:
+                del ends[place], around[place], lengths[place]
+            ends.insert(place, over)
+            around.insert(place, index)
+            lengths.insert(place, length)
+        else:
+            ends.append(over)
+            around.append(index)
+            lengths.append(length)
     deep = np.array(depth, dtype=np.int32)
     by_depth = np.argsort(deep, kind="stable")
     borders = np.flatnonzero(np.diff(deep[by_depth])) + 1

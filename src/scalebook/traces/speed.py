@@ -116,10 +116,14 @@ def get_speed_summary(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
         known operator ran at its roofline, the others as they did, without waiting). NaN for
         what is not known; no row where no shapes were recorded.
     """
+    peak = peak or get_peak(trace)
+    return summed(trace, peak, get_speed(trace, peak))
+
+
+def summed(trace: Trace, peak: Peak | None, table: pd.DataFrame) -> pd.DataFrame:
+    """`get_speed_summary` from what `get_speed` answered."""
     columns = ["device", "source", "steps", "step_us", "flops", "bytes", "known_share", "tflops",
                "mfu", "best_us"]  # fmt: skip
-    peak = peak or get_peak(trace)
-    table = get_speed(trace, peak)
     known = table[table["flops"].notna()]
     if known.empty:
         return pd.DataFrame(columns=columns)
@@ -155,11 +159,11 @@ def _works(trace: Trace, host: pd.DataFrame) -> np.ndarray:
     shaped = np.flatnonzero((host["shape"] >= 0).to_numpy() & (host["kind"] == "operator"))
     codes = host["name"].cat.codes.to_numpy()[shaped].astype(np.int64)
     pairs = codes * max(1, len(trace.shapes)) + host["shape"].to_numpy()[shaped]
-    distinct, first, place = np.unique(pairs, return_index=True, return_inverse=True)
+    distinct, place = np.unique(pairs, return_inverse=True)
     answers = np.full(len(distinct), None, dtype=object)
-    for index, example in enumerate(shaped[first].tolist()):
-        one = host["name"].iat[example], trace.shapes[host["shape"].iat[example]]
-        answers[index] = work.of(*one)
+    names, shapes = host["name"].cat.categories, max(1, len(trace.shapes))
+    for index, pair in enumerate(distinct.tolist()):
+        answers[index] = work.of(names[pair // shapes], trace.shapes[pair % shapes])
     works[shaped] = answers[place]
     return works
 

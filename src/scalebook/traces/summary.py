@@ -231,7 +231,7 @@ def _speed(trace: Trace, peak: Peak | None) -> dict[str, Any]:
         return {"speed": None, "roofline": [], "peak": None}
     best = known["best_us"].sum()
     limited = known["best_us"][known["bound"] == "memory"].sum()
-    row = records(speed.get_speed_summary(trace, peak))[0]
+    row = records(speed.summed(trace, peak, table))[0]
     row["efficiency"] = _plain(float(best / known["time_us"].sum())) if best > 0 else None
     row["memory_bound_share"] = _plain(float(limited / best)) if best > 0 else None
     ability = dataclasses.asdict(peak) if peak else None

@@ -4,6 +4,8 @@ Times are unions of intervals: what runs on several streams at once counts once,
 the times of several GPUs are added up.
 """
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import pandas as pd
 
@@ -21,6 +23,9 @@ TIMES = (
     "span_us", "busy_us", "compute_us", "communication_us", "memory_us", "overlap_us", "idle_us",
 )  # fmt: skip
 IDLE = ("host_us", "gap_us", "rest_us", "input_us")
+
+
+_known: WeakKeyDictionary[Trace, pd.DataFrame] = WeakKeyDictionary()
 
 
 def get_time(trace: Trace) -> pd.DataFrame:
@@ -42,6 +47,13 @@ def get_time(trace: Trace) -> pd.DataFrame:
         ``rest_us``. ``input_us``: the part of idle in which the host waited for data.
         On a CPU operators count as activities, and idle is not split.
     """
+    known = _known.get(trace)
+    if known is None:
+        known = _known[trace] = _timed(trace)
+    return known.copy()
+
+
+def _timed(trace: Trace) -> pd.DataFrame:
     parts = attribute(trace)
     on_gpu = not parts.gpu.empty
     frame = parts.gpu if on_gpu else parts.cpu[parts.cpu["outermost"]].assign(device=-1)

@@ -157,9 +157,11 @@ class Builder:
     def _pass_over(self, events: list[dict[str, Any]]) -> None:
         """Count events that are not read, by category; what is no event of some time is none."""
         phases = [event.get("ph") for event in events]
-        whole = [event for event, phase in zip(events, phases) if phase == "X"]
         pairs = phases.count("B") + phases.count("E")
         self._dropped["begin or end alone (ph B, E): only whole events (ph X) are read"] += pairs
+        if "X" not in phases:
+            return
+        whole = [event for event, phase in zip(events, phases) if phase == "X"]
         named = [category for event in whole if type(category := event.get("cat")) is str]
         self._not_read.update(named)
         bare = [event for event in whole if type(event.get("cat")) is not str]
