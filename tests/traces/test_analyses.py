@@ -171,6 +171,15 @@ def test_launch_delay_and_queue(tmp_path):
     assert row["short_share"] == 0.75 and row["short_time_share"] == pytest.approx(14 / 34)
 
 
+def test_queue_over_time(tmp_path):
+    events = [launch(0, 1), launch(2, 2), launch(4, 3), launch(90, 4), kernel("a", 5, 20, 1),
+              kernel("b", 30, 4, 2), kernel("c", 40, 5, 3), kernel("d", 90, 5, 4)]  # fmt: skip
+    table = traces.get_queue(read(tmp_path, events))
+    rows = [[0, 1], [2, 2], [4, 3], [5, 2], [30, 1], [40, 0], [90, 0]]
+    assert table[["start_us", "queue"]].values.tolist() == rows
+    assert traces.get_queue(read(tmp_path, [operator("aten::mm", 0, 5)])).empty
+
+
 def test_many_short_kernels_with_a_late_host_are_launch_bound(tmp_path):
     events = []
     for i in range(50):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -118,6 +119,57 @@ def test_files_that_are_no_job_are_refused(tmp_path):
         traces.read_job([one, again])
     with pytest.raises(ScalebookError, match="jobs with 2 and 4 ranks"):
         traces.read_job([rank(tmp_path, 0, [], []), rank(tmp_path, 1, [], [], world=4)])
+
+
+# ------------------------------------------------------------------------- one file of all
+
+
+@pytest.mark.parametrize("name", ["all.json", "all.json.gz"])
+def test_ranks_are_merged_into_one_file_on_one_clock(tmp_path, name):
+    ends = [1000, 2000, 3000.0]
+    one = rank(tmp_path, 0, [900, 1900, 2900], ends, clock=1.7e15)
+    other = rank(tmp_path, 1, [600, 1950, 2990], ends, clock=1.7e15 + 5e6)
+    # The second counts nanoseconds from a time of its own.
+    document = json.loads(other.read_text())
+    for event in document["traceEvents"]:
+        event |= {"ts": (event["ts"] - 5e14) * 1e3, "dur": event["dur"] * 1e3}
+    document["traceEvents"].append({"ph": "s", "id": 3, "ts": 1.2e18 + 5e9, "pid": 5, "tid": 1})
+    write(other, document | {"baseTimeNanoseconds": 5 * 10**17})
+    shown = CliRunner().invoke(
+        main, ["trace", "merge", str(one), str(other), "--out", str(tmp_path / name)]
+    )
+    assert shown.exit_code == 0 and "31 events of 2 ranks" in shown.output
+    data = (tmp_path / name).read_bytes()
+    events = json.loads(gzip.decompress(data) if name.endswith("gz") else data)["traceEvents"]
+    whole = [event for event in events if event["ph"] == "X"]
+    assert min(event["ts"] for event in whole) == pytest.approx(0, abs=0.3)
+    reduced = [event for event in whole if event["name"].startswith("nccl")]
+    ended = {
+        process: [e["ts"] + e["dur"] for e in reduced if e["pid"] == process]
+        for process in {event["pid"] for event in reduced}
+    }
+    # To within what a float of so many nanoseconds can show.
+    assert np.allclose(list(ended.values()), [[1000, 2000, 3000]] * 2, rtol=0, atol=0.3)
+    names = {event["args"]["name"] for event in events if event["ph"] == "M"}
+    assert names == {"rank 0: 0", "rank 0: 5", "rank 1: 0", "rank 1: 5"}
+    assert [event["id"] for event in events if "id" in event] == ["1.3"]
+    # It is a trace again.
+    kernels = traces.summary(tmp_path / name)["by_kernel"]
+    assert kernels == pytest.approx({"gemm": 420, "communication": 760})
+    with pytest.raises(ScalebookError, match="is one of the traces to merge"):
+        traces.merge([one, other], one)
+
+
+def test_the_tables_behind_a_summary_are_written(tmp_path):
+    files = [rank(tmp_path, number, [900], [1000]) for number in (0, 1)]
+    shown = CliRunner().invoke(
+        main, ["trace", "summary", *map(str, files), "--csv", str(tmp_path / "tables")]
+    )
+    assert shown.exit_code == 0
+    found = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert {"r0_time.csv", "r1_by_operator.csv", "r0_queue.csv", "job_ranks.csv"} <= found
+    table = pd.read_csv(tmp_path / "tables/job_collectives.csv")
+    assert table["rank"].tolist() == [0, 1]
 
 
 # ------------------------------------------------------------------------- two real ranks

@@ -111,8 +111,11 @@ def trace() -> None:
 @trace.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--measure-cpu", is_flag=True, help="Hold the trace against this machine's CPU.")
+@click.option(
+    "--csv", "folder", type=click.Path(path_type=Path), help="Write the tables there, too."
+)
 @json_option
-def summary(files: tuple[Path, ...], measure_cpu: bool, as_json: bool) -> None:
+def summary(files: tuple[Path, ...], measure_cpu: bool, folder: Path | None, as_json: bool) -> None:
     """Say where the time of a trace goes; several files are compared as ranks of one job."""
     with working(f"reading {_listed(files)}") as now:
         from scalebook import traces
@@ -124,6 +127,8 @@ def summary(files: tuple[Path, ...], measure_cpu: bool, as_json: bool) -> None:
             now(f"reading {_listed(files)}")
         one = len(files) == 1
         answer = traces.summary(files[0], peak) if one else traces.summaries(files, peak)
+        if folder is not None:
+            traces.write_tables(files, folder)
     if as_json:
         echo(json.dumps(answer, indent=2, allow_nan=False))
         return
@@ -132,6 +137,25 @@ def summary(files: tuple[Path, ...], measure_cpu: bool, as_json: bool) -> None:
     if len(files) > 1:
         job = answer["job"]
         echo(traces.job_as_text(job) if job else f"no ranks: {answer['job_problem']}")
+
+
+@trace.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Packed where it ends in .gz."
+)
+@json_option
+def merge(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Write the traces of a job's ranks into one file on one clock, for Perfetto."""
+    with working(f"merging {_listed(files)}"):
+        from scalebook import traces
+
+        answer = traces.merge(list(files), out)
+    if as_json:
+        echo(json.dumps(answer, indent=2))
+    else:
+        count = f"{answer['events']:,} events of {len(answer['ranks'])} ranks"
+        echo(f"{answer['file']}: {count}; open it in https://ui.perfetto.dev")
 
 
 @trace.command()

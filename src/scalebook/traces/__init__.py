@@ -9,8 +9,9 @@ notebooks ask.
 Names in an answer are untrusted text.
 """
 
+from scalebook.traces.backends.merging import merge
 from scalebook.traces.breakdown import get_attribution, get_breakdown, get_diff, get_diff_times
-from scalebook.traces.launches import get_launch_summary, get_launches, get_notices
+from scalebook.traces.launches import get_launch_summary, get_launches, get_notices, get_queue
 from scalebook.traces.memory import get_memory, get_memory_peak
 from scalebook.traces.peaks import Peak, get_overhead, get_run_peak, measured_cpu
 from scalebook.traces.queries import (
@@ -29,7 +30,7 @@ from scalebook.traces.ranks import (
 )
 from scalebook.traces.reading import read
 from scalebook.traces.speed import get_peak, get_speed, get_speed_summary
-from scalebook.traces.summary import diff, summaries, summary
+from scalebook.traces.summary import diff, summaries, summary, write_tables
 from scalebook.traces.text import as_text, diff_as_text, job_as_text
 from scalebook.traces.timeline import get_timeline
 from scalebook.traces.times import get_time
@@ -55,6 +56,7 @@ __all__ = [
     "get_notices",
     "get_overhead",
     "get_peak",
+    "get_queue",
     "get_ranks",
     "get_run_peak",
     "get_speed",
@@ -63,6 +65,7 @@ __all__ = [
     "get_timeline",
     "job_as_text",
     "measured_cpu",
+    "merge",
     "read",
     "read_job",
     "summaries",
@@ -72,4 +75,5 @@ __all__ = [
     "trace_files",
     "trace_job",
     "trace_summary",
+    "write_tables",
 ]

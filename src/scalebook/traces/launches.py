@@ -48,6 +48,31 @@ def get_launches(trace: Trace) -> pd.DataFrame:
     ).reset_index(drop=True)  # fmt: skip
 
 
+def get_queue(trace: Trace) -> pd.DataFrame:
+    """How many activities wait in each stream, over time.
+
+    Returns
+    -------
+    DataFrame
+        One row a change, in time within each stream: columns device, stream, start_us, queue
+        (activities launched and not yet begun). Of activities whose call was recorded.
+    """
+    gpu = attribute(trace).gpu
+    gpu = gpu[gpu["launch_start"].notna()]
+    here = gpu[["device", "stream"]]
+    begun = np.maximum(gpu["start"], gpu["launch_start"])
+    changes = pd.concat(
+        [
+            here.assign(start_us=gpu["launch_start"], change=1),
+            here.assign(start_us=begun, change=-1),
+        ]
+    )
+    keys = ["device", "stream"]
+    summed = changes.groupby([*keys, "start_us"], as_index=False)["change"].sum()
+    summed["queue"] = summed.groupby(keys)["change"].cumsum()
+    return summed[[*keys, "start_us", "queue"]]
+
+
 def get_launch_summary(trace: Trace) -> pd.DataFrame:
     """Whether launching holds the device up: one row a device.
 

@@ -38,6 +38,7 @@ ANALYSES: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "time": times.get_time,
     "launches": launches.get_launches,
     "launch_summary": launches.get_launch_summary,
+    "queue": launches.get_queue,
     "memory": memory.get_memory,
     "memory_peak": memory.get_memory_peak,
     "timeline": timeline.get_timeline,

@@ -66,6 +66,12 @@ def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
 
 
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """Bytes of a trace's file, unpacked, some at a time."""
+    with open(path, "rb") as file:
+        yield from _pieces(file, path.name)
+
+
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.traces import (
     breakdown,
@@ -158,6 +159,46 @@ def summaries(paths: Sequence[Path | str], peak: Peak | None = None) -> dict[str
     except ScalebookError as error:
         answer["job_problem"] = str(error)
     return answer
+
+
+def write_tables(paths: Sequence[Path | str], folder: Path) -> list[str]:
+    """Write the tables behind a summary as CSV: those of each trace, and of the job they are.
+
+    Returns
+    -------
+    list of str
+        Names of the files, ``<trace>_<table>.csv`` and ``job_<table>.csv``. Names in them are
+        untrusted text.
+
+    Raises
+    ------
+    ScalebookError
+        If a trace cannot be read, or a file not be written.
+    """
+    found = [Path(path) for path in paths]
+    traces = [reading.read(path) for path in found]
+    tables: dict[str, pd.DataFrame] = {}
+    for path, trace in zip(found, traces):
+        peak = get_run_peak(path)
+        stem = path.name.removesuffix(".gz").removesuffix(".json").removesuffix(".pt.trace")
+        tables |= {
+            f"{stem}_time": times.get_time(trace),
+            **{f"{stem}_by_{one}": breakdown.get_breakdown(trace, one) for one in breakdown.GROUPS},
+            f"{stem}_roofline": speed.get_speed(trace, peak),
+            f"{stem}_launches": launches.get_launches(trace),
+            f"{stem}_queue": launches.get_queue(trace),
+            f"{stem}_memory": memory.get_memory(trace),
+        }
+    if len(found) > 1:
+        members = ranks.as_job([(path.name, trace) for path, trace in zip(found, traces)])
+        tables["job_ranks"] = ranks.get_ranks(members)
+        tables["job_collectives"] = ranks.get_collectives(members)
+    try:
+        for name, table in tables.items():
+            contract.write_whole(folder / f"{name}.csv", table.to_csv(index=False))
+    except OSError as error:
+        raise ScalebookError(f"{folder.name}: cannot be written ({error.strerror})") from None
+    return [f"{name}.csv" for name in tables]
 
 
 def job(members: dict[int, Trace]) -> dict[str, Any]:

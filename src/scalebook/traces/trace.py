@@ -74,6 +74,10 @@ class Trace:
         Events by categories that are not read; untrusted text.
     unknown : int
         Of these, those whose categories nothing is known of: they may be of a device.
+    base_ns : int
+        From when on the file counts its times, on the writer's clock.
+    unit_us : float
+        What one is of the file's times.
     """
 
     events: pd.DataFrame
@@ -90,6 +94,8 @@ class Trace:
     dropped: dict[str, int]
     not_read: dict[str, int] = dataclasses.field(default_factory=dict)
     unknown: int = 0
+    base_ns: int = 0
+    unit_us: float = 1.0
 
     def of(self, *kinds: str) -> pd.DataFrame:
         """Events of these kinds."""

@@ -232,6 +232,8 @@ class Builder:
             dropped={reason: count for reason, count in sorted(self._dropped.items()) if count},
             not_read=not_read,
             unknown=unknown,
+            base_ns=base_time(header),
+            unit_us=scale,
         )
 
     def _believed(self, columns: dict[str, np.ndarray], whole: np.ndarray) -> np.ndarray:
