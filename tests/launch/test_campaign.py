@@ -13,6 +13,7 @@ from scalebook import contract, study
 from scalebook.contract import RunFiles, Stem, UsageError
 from scalebook.launch import JobState, campaign, registry
 from scalebook.launch.slurm import job as slurm_job
+from scalebook.launch.slurm import submit
 from scalebook.launch.slurm.job import SlurmJob
 
 CAMPAIGN = """
@@ -145,8 +146,8 @@ def test_a_campaign_remembers_the_settings_of_its_evidence(root):
         finish(root, resolved, f"p-{ranks}", local=False, data="cifar10")
     planned = [one for one in campaign.plan(root, "local") if one.experiment != "fp16"]
     assert [one for one in names(planned) if one[0] != "ddp_2gpu"] == [
-        ("baseline", 0, "finished"), ("profile", 0, "finished"), ("profile", 0, "finished"),
-        ("baseline", 1, "finished"), ("baseline", 2, "to run"),
+        ("baseline", 0, "finished"), ("baseline", 1, "finished"), ("baseline", 2, "to run"),
+        ("profile", 0, "finished"), ("profile", 0, "finished"),
     ]  # fmt: skip
     third = next(one for one in planned if one.experiment == "baseline" and one.seed == 2)
     assert third.resolved["overrides"] == {"epochs": 3, "lr": 0.05}
@@ -212,6 +213,49 @@ def test_a_campaign_in_blocks_is_no_array(root, queue):
                for one in blocked(root)]  # fmt: skip
     with pytest.raises(UsageError, match="one block after the other"):
         campaign.run(planned, root, arrays=True, report=quiet, follow=FakeJob.end)
+
+
+LADDER = """
+campaigns:
+  tiny:
+    blocks: 6
+    gpu_hours: 4
+    set: {train_images: 256, epochs: 1, untimed_steps: 1, global_batch: 128}
+    optional: [fp16, ddp_2gpu]
+    experiments:
+      baseline:
+      fp16:
+      ddp_2gpu: [{world_size: 1}, {world_size: 2}, {world_size: 64, nodes: 64}]
+      profile: {threads_per_rank: 1}
+"""
+
+
+def test_a_ladder_runs_its_rungs_within_its_hours(root):
+    planned = blocked(root, LADDER)
+    here = [one for one in planned if one.resolved]
+    assert {one.experiment for one in planned if not one.resolved} == {"fp16", "ddp_2gpu"}
+    assert any("64 nodes" in one.note for one in planned if one.experiment == "ddp_2gpu")
+    blocks = [one for one in here if "block" in one.resolved]
+    assert len(blocks) == 18 and len(here) == 19
+    # What is profiled runs once, after them, and belongs to none.
+    assert here[-1].experiment == "profile" and here[-1].seed == 0
+    order = blocks[0].resolved["block"]["order"]
+    assert set(order) == {
+        "baseline", "fp16", *(f"ddp_2gpu world_size={n}" for n in ("1", "2", "64 nodes=64"))
+    }  # fmt: skip
+    # 6 blocks of 1 + 1 + 2 ranks and the profile: 25 shares of four hours, in whole minutes.
+    assert {one.resolved["time_limit_min"] for one in here} == {9}
+    with pytest.raises(UsageError, match="gpu_hours: 0.1 leaves 0.2 minutes for each of 19 runs"):
+        path = root / "study.yaml"
+        path.write_text(path.read_text().replace("gpu_hours: 4", "gpu_hours: 0.1"))
+        campaign.plan(root, "local", "tiny")
+
+
+def test_the_limit_of_a_campaign_is_that_of_its_jobs(root):
+    loaded = study.load(root)
+    resolved = study.resolve(loaded, "baseline", "mini-open", 0)
+    assert not [one for one in submit._options(resolved, root) if one.startswith("--time")]
+    assert "--time=9" in submit._options({**resolved, "time_limit_min": 9}, root)
 
 
 def test_unknown_campaigns_and_empty_ones_are_one_line(root):

@@ -76,9 +76,12 @@ def test_a_mistake_is_one_line_that_names_file_and_key(planned, changes, said):
 
 
 def test_facts_of_a_machine_that_is_no_system(study_root):
+    facts = study_root / "data/systems"
+    text = (facts / "lumi-g.yaml").read_text()
+    (facts / "elsewhere.yaml").write_text(text.replace("name: lumi-g", "name: elsewhere"))
     loaded = study.load()
-    assert "lumi-g" not in loaded.systems
-    assert loaded.facts("lumi-g").gpus_per_node == 8
+    assert "elsewhere" not in loaded.systems
+    assert loaded.facts("elsewhere").gpus_per_node == 8
     for name in ("nowhere", "../reported/magic-castle-2025", ""):
         with pytest.raises(UsageError, match="no system"):
             loaded.facts(name)

@@ -252,8 +252,9 @@ def test_a_campaign_puts_its_settings_over_the_experiments(write):
     loaded = study.load(write())
     campaign = loaded.campaign("ladder")
     assert list(campaign.experiments) == ["one", "two"] and campaign.seeds is None
-    assert campaign.overrides("one") == {"epochs": 1, "global_batch": 8}
-    resolved = study.resolve(loaded, "two", "local", overrides=campaign.overrides("two"))
+    (_, one), (_, two) = campaign.runs
+    assert one == {"epochs": 1, "global_batch": 8}
+    resolved = study.resolve(loaded, "two", "local", overrides=two)
     assert (resolved["training"]["epochs"], resolved["global_batch"]) == (2, 8)
     with pytest.raises(UsageError, match="no campaign 'x' in study.yaml; there are ladder"):
         loaded.campaign("x")

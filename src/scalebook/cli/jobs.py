@@ -271,7 +271,11 @@ def _run_all(
         planned = campaigns.plan(root, choice.system, campaign, seed, settings)
     echo(f"{campaign or 'all'} on {choice}", err=True)
     if dry_run:
-        print_rows(campaigns.as_rows(planned), as_json, "nothing to run")
+        rows = campaigns.as_rows(planned)
+        if not as_json:  # without columns that say nothing of any run
+            told = {name for row in rows for name, value in row.items() if value is not None}
+            rows = [{n: value for n, value in row.items() if n in told} for row in rows]
+        print_rows(rows, as_json, "nothing to run")
         echo(campaigns.time_left(planned), err=True)
         return
     try:

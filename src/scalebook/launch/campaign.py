@@ -126,35 +126,84 @@ def plan(
     named = loaded.campaign(campaign) if campaign else None
     rounds = named.rounds(loaded.seeds) if named else list(loaded.seeds)
     seeds = [seed] if seed is not None else rounds
-    planned = []
     finished = _finished(system)
+    planned = []
     for one in seeds:
-        order = named.order(system, one) if named else list(loaded.experiments)
-        for name in order:
-            for settings in [named.overrides(name)] if named else _of_evidence(name, finished):
-                try:
-                    merged = merge(settings, overrides or {})
-                    resolved = study.resolve(loaded, name, system, one, merged)
-                except ScalebookError as error:
-                    if named:
-                        raise
-                    if _is_evidence(loaded, name, system):
-                        planned.append(Planned(name, one, note=str(error)))
-                    continue
-                if named and named.blocks:
-                    resolved["block"] = {
-                        "campaign": campaign, "number": one, "place": order.index(name) + 1,
-                        "order": order, "drawn_from": named.order_seed,
-                    }  # fmt: skip
-                again = resolved["training"]["profile"] and one != seeds[0]
-                if named or (resolved["evidence_datasets"] and not again):
-                    planned.append(_looked_up(Planned(name, one, resolved), finished, root))
+        if named:
+            runs = named.order(system, one)
+        else:
+            runs = [(n, own) for n in loaded.experiments for own in _of_evidence(n, finished)]
+        timed = [run for run in runs if not _is_profiled(loaded, *run)]
+        for place, (name, settings) in enumerate(timed, 1):
+            run = _resolved(loaded, named, system, Planned(name, one), settings, overrides)
+            if named and named.blocks and run and run.resolved:
+                run.resolved["block"] = {
+                    "campaign": campaign, "number": one, "place": place,
+                    "order": [_label(named, *run) for run in timed], "drawn_from": named.order_seed,
+                }  # fmt: skip
+            planned += [run] if run else []
+        if one == seeds[-1]:  # a profile shows where time goes, and is made once
+            for name, settings in [run for run in runs if run not in timed]:
+                first = Planned(name, seeds[0])
+                run = _resolved(loaded, named, system, first, settings, overrides)
+                planned += [run] if run else []
     if not planned:
         raise UsageError(
             f"run --all --system {system}: no evidence rule of study.yaml takes an experiment "
             f"there; name a campaign ({', '.join(loaded.campaigns) or 'there is none'})"
         )
-    return planned
+    if named and named.gpu_hours:
+        _limit(planned, named.gpu_hours, f"campaigns.{campaign}.gpu_hours")
+    return [_looked_up(one, finished, root) if one.resolved else one for one in planned]
+
+
+def _is_profiled(loaded: study.Study, experiment: str, settings: dict[str, Any]) -> bool:
+    return bool(settings.get("profile", loaded.experiments[experiment].profile))
+
+
+def _label(named: study.Campaign, experiment: str, settings: dict[str, Any]) -> str:
+    """Name of a run within a block; where its experiment runs in several ways, with its own."""
+    ways = named.experiments[experiment]
+    own = {key: value for key, value in settings.items() if any(key in way for way in ways)}
+    return f"{experiment} {_as_text(own)}" if len(ways) > 1 else experiment
+
+
+def _resolved(
+    loaded: study.Study,
+    named: study.Campaign | None,
+    system: str,
+    run: Planned,
+    settings: dict[str, Any],
+    overrides: dict[str, Any] | None,
+) -> Planned | None:
+    """A run with all its settings, or why it cannot run here; None where nobody asked for it."""
+    try:
+        merged = merge(settings, overrides or {})
+        resolved = study.resolve(loaded, run.experiment, system, run.seed, merged)
+    except ScalebookError as error:
+        if named and run.experiment not in named.optional:
+            raise
+        told = named or _is_evidence(loaded, run.experiment, system)
+        return replace(run, note=str(error)) if told else None
+    return replace(run, resolved=resolved) if named or resolved["evidence_datasets"] else None
+
+
+#: Least minutes of a time limit in which a job can do anything.
+LEAST_MINUTES = 2
+
+
+def _limit(planned: list[Planned], gpu_hours: float, where: str) -> None:
+    """Give every run the time limit with which all together keep within these hours."""
+    runs = [one for one in planned if one.resolved]
+    ranks = sum(one.resolved["layout"]["world_size"] for one in runs)
+    minutes = int(60 * gpu_hours / ranks)
+    if minutes < LEAST_MINUTES:
+        raise UsageError(
+            f"study.yaml: {where}: {gpu_hours:g} leaves {60 * gpu_hours / ranks:.1f} minutes for "
+            f"each of {len(runs)} runs; {ranks * LEAST_MINUTES / 60:.1f} are the least"
+        )
+    for one in runs:
+        one.resolved["time_limit_min"] = minutes
 
 
 def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
@@ -380,6 +429,7 @@ def as_rows(planned: list[Planned]) -> list[dict[str, Any]]:
             "settings": _as_text(one.resolved["overrides"]) if one.resolved else None,
             "state": one.state,
             "minutes": round(one.seconds / 60, 1) if one.seconds else None,
+            "limit": one.resolved.get("time_limit_min"),
             "run": one.stem or (one.job.id if one.job else one.note or None),
         }
         for one in planned

@@ -113,8 +113,9 @@ class Campaign(Frozen):
 
     Attributes
     ----------
-    experiments : dict of str to dict
-        Settings of this campaign over each experiment's own.
+    experiments : dict of str to list of dict
+        Settings of this campaign over each experiment's own; one dict, or a list of them where it
+        runs in several ways.
     seeds : list of int or None
         The study's seeds where None.
     blocks : int or None
@@ -125,21 +126,31 @@ class Campaign(Frozen):
         What the orders are drawn from.
     set : dict
         Settings over those of every experiment; an experiment's entry above beats them.
+    optional : list of str
+        Experiments that are left out where a system cannot run them.
+    gpu_hours : float or None
+        What all runs together may take, of a processor's share where there are no GPUs: each job's
+        time limit follows from it.
     """
 
     description: str = ""
-    experiments: dict[Name, dict[str, Any]] = Field(min_length=1)
+    experiments: dict[Name, list[dict[str, Any]]] = Field(min_length=1)
     seeds: Seeds | None = None
     blocks: Annotated[int, Field(ge=6, le=1000)] | None = None
     order_seed: Seed = 0
     set: dict[str, Any] = Field({})
+    optional: list[Name] = Field([])
+    gpu_hours: float | None = Field(None, gt=0)
 
     @field_validator("experiments", mode="before")
     @classmethod
-    def _none_is_no_settings(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: {} if own is None else own for name, own in value.items()}
-        return value
+    def _as_lists(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: own if isinstance(own, list) and own else [{} if own is None else own]
+            for name, own in value.items()
+        }
 
     @model_validator(mode="after")
     def _seeds_or_blocks(self) -> Campaign:
@@ -151,17 +162,20 @@ class Campaign(Frozen):
         """Seed of each round or block, `seeds` being the study's."""
         return list(range(self.blocks)) if self.blocks else list(self.seeds or seeds)
 
-    def order(self, system: str, block: int) -> list[str]:
-        """Experiments of a round; in a block as drawn for it and its system, the same each time."""
-        names = list(self.experiments)
+    @property
+    def runs(self) -> list[tuple[str, dict[str, Any]]]:
+        """Experiments of a round and the settings to resolve each with, in the order written."""
+        return [
+            (name, merge(self.set, own)) for name, ways in self.experiments.items() for own in ways
+        ]
+
+    def order(self, system: str, block: int) -> list[tuple[str, dict[str, Any]]]:
+        """The runs of a round; in a block as drawn for it and its system, the same each time."""
+        runs = self.runs
         if self.blocks:
             # Of text it is the same in every version of Python.
-            random.Random(f"{self.order_seed} {system} {block}").shuffle(names)
-        return names
-
-    def overrides(self, experiment: str) -> dict[str, Any]:
-        """Settings to resolve one of its experiments with, as `parse_overrides` gives them."""
-        return merge(self.set, self.experiments[experiment])
+            random.Random(f"{self.order_seed} {system} {block}").shuffle(runs)
+        return runs
 
 
 class Control(Frozen):
@@ -257,14 +271,14 @@ class Study(Frozen):
         return self
 
     def _check_campaign(self, where: str, campaign: Campaign) -> None:
-        for name in campaign.experiments:
+        for name, settings in campaign.runs:
             if name not in self.experiments:
                 raise ValueError(
                     f"{where}.experiments: no experiment {name!r}; "
                     f"there are {', '.join(self.experiments)}"
                 )
             try:
-                self.experiment(name, campaign.overrides(name))
+                self.experiment(name, settings)
             except ScalebookError as error:
                 raise ValueError(f"{where}: experiment {name}: {error}") from None
 

@@ -118,6 +118,8 @@ class Settings:
         Names of datasets with which the run becomes evidence; ``*`` is any real one.
     block : dict or None
         Of a campaign, that the run belongs to: its number, and the run's place in its order.
+    time_limit_min : int or None
+        Minutes that its job may take on a cluster.
     document : dict
         The JSON document itself.
     """
@@ -136,6 +138,7 @@ class Settings:
     evidence_datasets: list[str]
     overrides: dict[str, Any]
     block: dict[str, Any] | None = None
+    time_limit_min: int | None = None
     document: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
@@ -221,8 +224,8 @@ def _in_range(name: str, value: float) -> bool:
 
 
 #: Settings of a resolved experiment that change neither its numbers nor what they mean.
-IDLE_SETTINGS = ("overrides", "evidence_datasets", "block", "dataset.generated",
-                 "training.timeout_s", "training.sample_s")  # fmt: skip
+IDLE_SETTINGS = ("overrides", "evidence_datasets", "block", "time_limit_min",
+                 "dataset.generated", "training.timeout_s", "training.sample_s")  # fmt: skip
 
 
 def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:

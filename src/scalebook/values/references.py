@@ -201,8 +201,10 @@ def _settings(loaded: study.Study) -> Iterator[Value]:
             if _is_number(value):
                 source, own = f"setting of campaign {name}", f"{where}.set.{field}"
                 yield _setting(f"{prefix}.{field}", value, _unit(field), source, own)
-        for member in campaign.experiments:
-            there = loaded.experiment(member, campaign.overrides(member))
+        for member, settings in campaign.runs:
+            if len(campaign.experiments[member]) > 1:  # no one number is meant by its name
+                continue
+            there = loaded.experiment(member, settings)
             for field, value, unit in (*_fields(there), *_steps(there)):
                 key, own = f"{prefix}.{member}.{field}", f"{where}: {member}, {field}"
                 yield _setting(key, value, unit, f"{member} in campaign {name}", own)

@@ -174,7 +174,7 @@ def _options(resolved: dict[str, Any], root: Path) -> list[str]:
         "partition": asked.partition,
         "account": asked.account,
         "qos": asked.qos,
-        "time": asked.time,
+        "time": resolved.get("time_limit_min") or asked.time,
         "mem": asked.memory,
     }
     return [f"--{name}={value}" for name, value in options.items() if value is not None]
