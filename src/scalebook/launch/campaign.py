@@ -153,7 +153,8 @@ def plan(
             f"there; name a campaign ({', '.join(loaded.campaigns) or 'there is none'})"
         )
     if named and named.gpu_hours:
-        _limit(planned, named.gpu_hours, f"campaigns.{campaign}.gpu_hours")
+        share = named.gpu_hours * len(seeds) / len(rounds)
+        _limit(planned, share, f"campaigns.{campaign}.gpu_hours")
     return [_looked_up(one, finished, root) if one.resolved else one for one in planned]
 
 
@@ -165,7 +166,7 @@ def _label(named: study.Campaign, experiment: str, settings: dict[str, Any]) -> 
     """Name of a run within a block; where its experiment runs in several ways, with its own."""
     ways = named.experiments[experiment]
     own = {key: value for key, value in settings.items() if any(key in way for way in ways)}
-    return f"{experiment} {_as_text(own)}" if len(ways) > 1 else experiment
+    return " ".join(filter(None, (experiment, _as_text(own) if len(ways) > 1 else None)))
 
 
 def _resolved(
