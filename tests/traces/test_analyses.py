@@ -418,6 +418,24 @@ def test_work_of_attention_agrees_with_counting_pairs(causal):
         assert done.bytes == 2 * 8 * (8 * rows + (8 + 6) * columns + 6 * rows)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "place"),
+    [
+        ("_scaled_dot_product_flash_attention_backward", 14, 11),
+        ("_scaled_dot_product_efficient_attention_backward", 14, 11),
+        ("_scaled_dot_product_flash_attention_for_cpu_backward", 9, 7),
+    ],
+)
+def test_work_of_attention_backward(name, arguments, place):
+    tensors = [[2, 4, 5, 8]] * 5
+    dims = tensors + [[]] * (arguments - 5)
+    values = ["True" if one == place else "" for one in range(arguments)]
+    done = work.of(f"aten::{name}", (dims, ["float"] * 5 + [""] * (arguments - 5), values))
+    # The scores once more, and four products.
+    assert done.flops == 5 * 2 * 8 * (5 * 6 // 2) * 8
+    assert done.bytes == 4 * 8 * 2 * 4 * 5 * 8
+
+
 def test_attention_made_of_products_counts_once(tmp_path):
     query = {"Input Dims": [[2, 8, 16, 4]] * 3, "Input type": ["float"] * 3}
     product = {"Input Dims": [[16, 16, 4], [16, 4, 16]], "Input type": ["float"] * 2}

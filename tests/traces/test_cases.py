@@ -94,6 +94,17 @@ def test_other_is_no_work_of_memory(tmp_path):
     assert answer["bound"] == "unknown" and "is not known" in answer["verdict"]
 
 
+def test_a_roofline_of_the_lesser_part_decides_nothing(tmp_path):
+    shapes = {"Input Dims": [[4096], [4096]], "Input type": ["float"] * 2}
+    events = [
+        operator("aten::add", 0, 9, args=shapes), launch(1, 1), kernel("add", 20, 10, 1),
+        operator("aten::mm", 10, 9), launch(11, 2), kernel("volta_sgemm", 30, 90, 2),
+    ]  # fmt: skip
+    document = {"traceEvents": events, "deviceProperties": [{"id": 0, "name": "Tesla T4"}]}
+    answer = traces.summary(write(tmp_path / "t.json", document))
+    assert answer["speed"]["memory_bound_share"] == 1 and answer["bound"] == "compute"
+
+
 def test_what_took_no_time_has_no_verdict(tmp_path):
     answer = traces.summary(write(tmp_path / "t.json", [kernel("gemm", 1, 0)]))
     assert answer["bound"] == "unknown" and "took any time" in answer["verdict"]

@@ -40,13 +40,20 @@ def bound(document: dict[str, Any]) -> str:
     if share["exposed"] >= EXPOSED:
         return "communication"
     speed = document["speed"]
-    if speed and speed["memory_bound_share"] is not None:
+    if _rated(document):
         return "memory" if speed["memory_bound_share"] > 0.5 else "compute"
     arithmetic = sum(document["by_operator"].get(family, 0.0) for family in _ARITHMETIC)
     known = document["total_us"] - document["by_operator"].get("other", 0.0)
     if known < KNOWN * document["total_us"]:
         return "unknown"
     return "compute" if arithmetic >= 0.5 * known else "memory"
+
+
+def _rated(document: dict[str, Any]) -> bool:
+    """Whether the roofline says it: of most of the time it is known what is done in it."""
+    speed = document["speed"]
+    known = speed is not None and speed["memory_bound_share"] is not None
+    return known and speed["known_share"] >= KNOWN
 
 
 def _nothing_known(document: dict[str, Any]) -> str | None:
@@ -64,7 +71,7 @@ def verdict(document: dict[str, Any]) -> str:
     nothing = _nothing_known(document)
     if nothing is not None:
         return str(_TEXTS["nothing"][nothing]).format(count=document["notices"].get(nothing))
-    rated = speed and speed["memory_bound_share"] is not None
+    rated = _rated(document)
     opening = _TEXTS["held"][held]
     if held in ("memory", "compute") and not rated:
         opening = _TEXTS["by kind"].format(held=held)
@@ -119,7 +126,7 @@ def _evidence(document: dict[str, Any], held: str) -> str:
         one = document["launch"][0]
         numbers |= {name: 100 * one[f"{name}_share"] for name in ("waiting", "short")}
         numbers |= {"kernels": one["kernels"], "median": one["median_dur_us"]}
-    if held in ("memory", "compute") and speed and speed["memory_bound_share"] is not None:
+    if held in ("memory", "compute") and _rated(document):
         cases.append("limited")
         numbers["limited"] = 100 * speed["memory_bound_share"]
     device, span = document["device"].upper(), time["span_us"] / 1e6

@@ -47,7 +47,7 @@ _SMALL = {"device": np.int32, "stream": np.int32, "forward_thread": np.int32}
 _MESSAGE: dict[str, str] = _WORDS["message"]
 _GROUP = ("Process Group Name", "Process Group ID", "Process Group Ranks")
 #: Parts of the names of operators whose arguments' values decide their work.
-_VALUED = ("conv", "pool", "dot_product_attention")
+_VALUED = ("conv", "pool", "scaled_dot_product")
 #: What XLA notes of an operation of its own.
 _XLA = frozenset(("hlo_op", "hlo_module"))
 _NOTHING: dict[str, Any] = {}
