@@ -235,8 +235,17 @@ def exchange(numbers: Ledger) -> Sentence:
     gap, batch = f"modelled.{TWO}.gap_us_per_image", f"modelled.{TWO}.matching_batch_10gbit"
     if not has(numbers, gap, batch):
         return Sentence("no loss", "The report leaves no loss for the network to explain.")
+    shared = f"modelled.{TWO}.sharded_"
+    also, case = "", "possible"
+    if has(numbers, f"{shared}gap_us_per_image", f"{shared}matching_batch_10gbit"):
+        case = "possible, by both readings"
+        also = (
+            "If the time per epoch is right instead, "
+            f"{value(f'{shared}gap_us_per_image', '.0f')} an image are lost, which that exchange "
+            f"takes at a global batch of {value(f'{shared}matching_batch_10gbit', ',.0f', False)}. "
+        )
     return Sentence(
-        "possible",
+        case,
         "The report calls the run network-limited. "
         f"Taken at its word, the reported throughput of two GPUs loses {value(gap, '.0f')} an "
         f"image against a perfect division of labour. The gradients of the model are "
@@ -245,6 +254,6 @@ def exchange(numbers: Ledger) -> Sentence:
         f"is that loss at a global batch of {value(batch, ',.0f', False)}; on gigabit Ethernet, at "
         f"{value(f'modelled.{TWO}.matching_batch_1gbit', ',.0f', False)}. A larger batch needs "
         "another cause besides, a smaller one an exchange that hides behind the backward pass. "
-        "Neither the batch nor the rate of the link was reported, so the network is a possible "
-        "cause, not a shown one.",
+        f"{also}Neither the batch nor the rate of the link was reported, so the network is a "
+        "possible cause, not a shown one.",
     )

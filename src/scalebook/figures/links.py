@@ -164,7 +164,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     theme.add_level(figure, 100)
     yardsticks = controls.pooled(list(ratios(configurations(runs))))
     for one in yardsticks:
-        _draw_control(figure, one, list(labels.values()))
+        _draw_control(figure, one)
     figure.update_yaxes(title_text="efficiency (%)", range=[0, 112], dtick=25, zeroline=False)
     figure.update_xaxes(
         showgrid=False, ticks="", tickangle=0, categoryorder="array",
@@ -193,18 +193,15 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     )  # fmt: skip
 
 
-def _draw_control(figure: go.Figure, control: controls.Pooled, labels: list[str]) -> None:
+def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
     """The control as a band: where no two systems can differ."""
     values = control.efficiency
-    figure.add_hrect(y0=values.min, y1=values.max, fillcolor=theme.GREY, opacity=0.18, line_width=0)
-    figure.add_scatter(
-        x=labels,
-        y=[values.median] * len(labels),
-        name=f"control: {control.experiment}",
-        mode="lines",
-        line={"color": theme.GREY, "dash": "dash", "width": 2},
-        hovertemplate=f"{control.experiment}: {values.median:.1f} %, {values.min:.1f} to "
-        f"{values.max:.1f} %, n = {values.n}<extra></extra>",
+    figure.add_hrect(
+        y0=values.min, y1=values.max, fillcolor=theme.GREY, opacity=0.25, line_width=0,
+        layer="below", name=f"control: {control.experiment}", showlegend=True,
+    )  # fmt: skip
+    figure.add_hline(
+        y=values.median, line={"color": theme.GREY, "dash": "dash", "width": 2}, layer="below"
     )
 
 
