@@ -281,6 +281,15 @@ def test_builders_that_print_get_no_warning(study):
     assert "4,460\u00a0images/s" in tex.read_text() or "4,460~images/s" in tex.read_text()
 
 
+def test_what_another_builder_has_read_is_still_written(study):
+    assert jb(study).returncode == 0
+    path = study / "data/reported/magic-castle-2025.yaml"
+    path.write_text(path.read_text().replace("value: 4460,", "value: 4461,"))
+    assert jb(study, "--builder", "latex").returncode == 0
+    assert jb(study).returncode == 0
+    assert "4461" in page(study, "notebooks/asked") and "4,461" in page(study, "book/index")
+
+
 def test_scalebook_book_says_little_and_names_the_page(study):
     told = []
     assert build.build_book(study, told.append) == study / "_build" / "html" / "index.html"

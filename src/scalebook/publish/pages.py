@@ -21,8 +21,9 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from scalebook.contract import LEADS_OUT, ScalebookError, leads_out
+from scalebook.contract import LEADS_OUT, ScalebookError, leads_out, read_json, write_json
 from scalebook.results import answer, one_snapshot
+from scalebook.results import digest as digest_of
 from scalebook.values import Value
 
 logger = logging.getLogger(__name__)
@@ -173,7 +174,12 @@ def end(messages: list[str]) -> NoReturn:
 def _outdated(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> list[str]:
-    """Pages that show something whose digest is no longer what it was."""
+    """Pages that show something whose digest is no longer what it was, here or in this builder.
+
+    Builders share what was read: a page that the PDFs were made of anew is still to be written as
+    HTML, which Sphinx sees by the date of its source alone.
+    """
+    written = _written(app)
     now: dict[tuple[str, str], str] = {}
 
     def is_new(kind: str, name: str, then: str) -> bool:
@@ -191,8 +197,34 @@ def _outdated(
             docname
             for docname, page in all_pages(env).items()
             if docname not in added | changed | removed
-            and any(is_new(kind, name, then) for (kind, name), then in page.inputs.items())
+            and (
+                written.get(docname) != _shown_digest(page)
+                or any(is_new(kind, name, then) for (kind, name), then in page.inputs.items())
+            )
         ]
+
+
+def _written(app: Sphinx) -> dict[str, str]:
+    """Digest of what each page showed when this builder wrote it last."""
+    try:
+        return read_json(_record(app))
+    except ScalebookError:
+        return {}
+
+
+def _record(app: Sphinx) -> Path:
+    return Path(app.doctreedir) / f"scalebook-{app.builder.name}.json"
+
+
+def _shown_digest(page: Page) -> str:
+    return digest_of(sorted(f"{kind} {name} {one}" for (kind, name), one in page.inputs.items()))
+
+
+def _note_written(app: Sphinx, exception: Exception | None) -> None:
+    """Keep what each page shows, once all are written."""
+    if exception is None:
+        shown = {name: _shown_digest(page) for name, page in all_pages(app.env).items()}
+        write_json(_record(app), shown)
 
 
 def _purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -245,3 +277,4 @@ def setup(app: Sphinx) -> None:
     app.connect("env-purge-doc", _purge)
     app.connect("env-merge-info", _merge)
     app.connect("env-updated", _stop_on_problems)
+    app.connect("build-finished", _note_written)
