@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scalebook import results, study
-from scalebook.contract import RunFiles, ScalebookError, UsageError, attempts_of, read_json
+from scalebook import study
+from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import registry
 from scalebook.launch.collecting import collect
+from scalebook.launch.finished import Finished, finished_on, of_evidence
 from scalebook.launch.job import Job, JobState
 from scalebook.launch.watch import watch
 from scalebook.study.model import merge
@@ -126,13 +126,13 @@ def plan(
     named = loaded.campaign(campaign) if campaign else None
     rounds = named.rounds(loaded.seeds) if named else list(loaded.seeds)
     seeds = [seed] if seed is not None else rounds
-    finished = _finished(system)
+    finished = finished_on(system)
     planned = []
     for one in seeds:
         if named:
             runs = named.order(system, one)
         else:
-            runs = [(n, own) for n in loaded.experiments for own in _of_evidence(n, finished)]
+            runs = [(n, own) for n in loaded.experiments for own in of_evidence(n, finished)]
         timed = [run for run in runs if not _is_profiled(loaded, *run)]
         for place, (name, settings) in enumerate(timed, 1):
             run = _resolved(loaded, named, system, Planned(name, one), settings, overrides)
@@ -216,61 +216,6 @@ def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A finished run, and what decided its numbers.
-
-    Attributes
-    ----------
-    row
-        Of `results.runs`.
-    identity, overrides : dict
-        All its settings, see `registry.identity`, and those that were asked for.
-    generated : bool
-        Whether its images stood in for others: then it is not the run that was planned.
-    seconds : float or None
-        How long it took, all attempts together.
-    """
-
-    row: Any
-    identity: dict[str, Any]
-    overrides: dict[str, Any]
-    generated: bool
-    seconds: float | None
-
-
-def _finished(system: str) -> list[Finished]:
-    """Measured runs on a system that finished, the newest first."""
-    table = results.runs(status="finished", kind="measured", system=system)
-    settings = results.of_each(_settings, table["stem"].tolist(), "manifest")
-    rows = reversed(list(table.itertuples()))
-    return [Finished(row, **settings[row.stem]) for row in rows if settings.get(row.stem)]
-
-
-def _settings(now: results.Snapshot, run: RunFiles) -> dict[str, Any] | None:
-    """Settings of a run as its manifest keeps them; None where it keeps none."""
-    try:
-        manifest = read_json(now.root / run.manifest)
-        resolved = manifest["resolved"]
-        return {
-            "identity": registry.identity(resolved, now.root),
-            "overrides": resolved.get("overrides") or {},
-            "generated": bool(resolved["dataset"].get("generated")),
-            "seconds": _took(manifest),
-        }
-    except (ScalebookError, KeyError, TypeError, AttributeError):  # written by hand, or damaged
-        return None
-
-
-def _of_evidence(experiment: str, finished: list[Finished]) -> list[dict[str, Any]]:
-    """Each different set of settings that the evidence of an experiment was asked for with."""
-    found: list[dict[str, Any]] = []
-    for one in reversed(finished):
-        if one.row.experiment == experiment and one.row.evidence and one.overrides not in found:
-            found.append(one.overrides)
-    return found or [{}]
-
-
 def _looked_up(planned: Planned, finished: list[Finished], root: Path) -> Planned:
     """The run with what there is of it: its files, or the job at work on it; and its time."""
     wanted = registry.identity(planned.resolved, root)
@@ -298,18 +243,6 @@ def _seconds(planned: Planned, finished: list[Finished]) -> float | None:
         if (row.experiment, row.world_size) == wanted and one.seconds and images and done:
             return one.seconds * float(epochs * images / done)
     return None
-
-
-def _took(manifest: dict[str, Any]) -> float | None:
-    """Seconds of all attempts; None where their times cannot be read."""
-    try:
-        times = [
-            [datetime.fromisoformat(one[end]) for end in ("start", "end")]
-            for one in attempts_of(manifest)
-        ]
-        return sum((end - start).total_seconds() for start, end in times)
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 # --------------------------------------------------------------------------- running
