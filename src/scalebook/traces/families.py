@@ -39,7 +39,7 @@ _ENGINE = "autograd::engine::evaluate_function: "
 _BACKWARD = re.compile(r"(_?backwards?(_input|_weight|_bias)?\d*|backward\d+)$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[a-z]+|\d+")
-_TEMPLATE = re.compile(r"<[^<>]*>")
+_BRACKET = re.compile(r"([<>])")
 
 
 def words(name: str) -> str:
@@ -65,12 +65,21 @@ def _function(name: str, deepest: int) -> str | None:
         return "layout"
     if opened and deepest and _WRAPPER.search(head.lower().strip()):
         return _argument(inner, deepest) or _first(_KERNELS, words(head))
-    plain = name
-    while (shorter := _TEMPLATE.sub("", plain)) != plain:
-        plain = shorter
-    # What a name that was cut short leaves open.
-    plain = plain.partition("<")[0]
+    plain = _without_templates(name)
     return _first(_KERNELS, words(plain.partition("(")[0] or plain))
+
+
+def _without_templates(name: str) -> str:
+    """A name without what stands in angle brackets, and what a cut leaves open."""
+    depth, kept = 0, []
+    for part in _BRACKET.split(name):
+        if part == "<":
+            depth += 1
+        elif part == ">":
+            depth = max(0, depth - 1)
+        elif not depth:
+            kept.append(part)
+    return "".join(kept)
 
 
 def _argument(name: str, deepest: int) -> str | None:
