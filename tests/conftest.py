@@ -12,7 +12,6 @@ from paths import REPOSITORY, SHARED
 from slurm_cluster import cluster, slurm_conf  # noqa: F401
 from waiting import PATIENCE_S
 
-from scalebook.cli import parts
 from scalebook.train.images import download
 
 # Neither chance nor speed decides about a property.
@@ -27,8 +26,6 @@ settings.load_profile("everywhere alike")
 
 #: Nothing answers there: no test downloads what a run without images asks for.
 NOWHERE = "http://127.0.0.1:9"
-# A busy machine adds no lines to what commands print.
-parts.PATIENCE_S = 3600
 #: Marks of tests that may take minutes.
 LONG = ("slow", "slurm", "tex", "browser")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -79,6 +80,9 @@ def test_what_takes_long_says_so_and_what_is_quick_does_not(monkeypatch, capsys)
     said, say = threading.Event(), parts._say
     monkeypatch.setattr(parts, "_say", lambda line: (say(line), said.set()))
     monkeypatch.setattr(parts, "PATIENCE_S", 0.02)
+    with parts.working("writing to a file"):
+        assert not said.wait(0.2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with parts.working("reading results") as now:
         assert said.wait(PATIENCE_S)
         said.clear()

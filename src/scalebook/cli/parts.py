@@ -39,7 +39,7 @@ PATIENCE_S = 0.6
 
 @contextlib.contextmanager
 def working(first: str) -> Iterator[Callable[[str], None]]:
-    """Say on standard error what is being done, if it takes longer than a moment.
+    """Say in a terminal what is being done, if it takes longer than a moment.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ def working(first: str) -> Iterator[Callable[[str], None]]:
     def now(what: str) -> None:
         nonlocal timer
         timer.cancel()
+        if not sys.stderr.isatty():  # nobody waits at a file or a pipe
+            return
         timer = threading.Timer(PATIENCE_S, _say, [f"scalebook: {what} …"])
         timer.daemon = True
         timer.start()
