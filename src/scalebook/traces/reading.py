@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tqdm import tqdm
+
 from scalebook.contract import ScalebookError
 from scalebook.results import files
 from scalebook.traces import backends
 from scalebook.traces.backends.chrome import ChromeTrace
 from scalebook.traces.trace import Trace, load, save, store_folder
+from scalebook.train.privacy import printable
 
 #: Most bytes of a trace, packed and unpacked.
 PACKED_LIMIT = 512 * files.MIB
@@ -81,15 +84,20 @@ def _digest(path: Path) -> str:
 
 
 def _pieces(file: BinaryIO, where: str) -> Iterator[bytes]:
-    """Bytes of a file, unpacked, never more than one piece ahead."""
+    """Bytes of a file, unpacked, never more than one piece ahead; with a bar in a terminal."""
     packed = file.read(2) == files.GZIP_MAGIC
     file.seek(0)
     limit, over = UNPACKED_LIMIT, "unpacks to more than" if packed else "larger than"
     if packed and os.fstat(file.fileno()).st_size > PACKED_LIMIT:
         raise ScalebookError(f"{where}: larger than {PACKED_LIMIT // files.MIB} MiB, refused")
     source = gzip.GzipFile(fileobj=file) if packed else file
+    bar = tqdm(
+        total=os.fstat(file.fileno()).st_size, desc=printable(where), unit="B", unit_scale=True,
+        leave=False, delay=1, disable=None,
+    )  # fmt: skip
     try:
         while piece := source.read(PIECE):
+            bar.update(file.tell() - bar.n)
             limit -= len(piece)
             if limit < 0:
                 mib = UNPACKED_LIMIT // files.MIB
@@ -99,3 +107,5 @@ def _pieces(file: BinaryIO, where: str) -> Iterator[bytes]:
         raise ScalebookError(f"{where}: cut short; copy or write it again") from None
     except (zlib.error, gzip.BadGzipFile):
         raise ScalebookError(f"{where}: damaged gzip data") from None
+    finally:
+        bar.close()
