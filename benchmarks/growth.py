@@ -10,6 +10,10 @@ as trials, and each command runs there in a process of its own:
 CPU seconds of the process and those it started; memory is the largest of them. One after the other,
 on a machine that does nothing else: the seconds are this machine's, how they grow is not.
 
+Measured so, a hundred times the runs (10,000 for 100) cost ``runs --all`` 2.0 times the CPU warm
+and 19 times once, ``values`` 4.5 and 17 times; memory 3.3 and 3.1 times. ``book`` after one more
+trial costs 1.3 times as much among 1,000 trials as among 50.
+
 Usage: python benchmarks/growth.py [--runs 100 1000 10000] [--as evidence|trials] [--book]
 """
 

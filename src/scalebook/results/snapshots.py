@@ -35,7 +35,7 @@ _SETTLED_NS = 2_000_000_000
 FOLDERS = (
     "data", "data/reported", "data/systems", "data/cited", "data/examples", "book",
     *(f"{results}/{kind}" for results in (EVIDENCE, TRIALS)
-      for kind in ("csv", "steps", "manifests", "allreduce", "profiling")),
+      for kind in ("csv", "steps", "manifests", "logs", "allreduce", "profiling")),
 )  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def _entries(root: Path, folder: str) -> list[os.DirEntry[str]]:
 def links(snapshot: Snapshot) -> list[files.Problem]:
     """Name the links of data and results that lead out of the study, so that nothing reads them."""
     found = []
-    for folder in (*FOLDERS, *(f"{results}/logs" for results in (EVIDENCE, TRIALS))):
+    for folder in FOLDERS:
         if leads_out(snapshot.root, f"{folder}/file"):
             found.append(folder)
         elif "/" in folder:  # a set of images in data/ may lie on another disk
