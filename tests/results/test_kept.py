@@ -1,6 +1,8 @@
 """What is kept on disk between processes, and that nothing rests on it."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -162,3 +164,49 @@ def test_an_error_is_no_answer_to_keep(study_root):
         with pytest.raises(ScalebookError, match="not yet"):
             results.answer("fails", fails)
     assert results.answer("fails", lambda: 1) == 1
+
+
+def test_an_answer_is_of_the_study_as_it_was_loaded(study_root, monkeypatch):
+    """Edited between the first look and the first answer: the next look works it out again."""
+    monkeypatch.setattr(snapshots, "_SETTLED_NS", 0)
+    path = study_root / "study.yaml"
+
+    def make():
+        return snapshots.snapshot().study.title
+
+    with results.one_snapshot() as now:
+        title = now.study.title
+        path.write_text(path.read_text().replace(title, "Another title"))
+        assert results.answer("title", make) == title
+    fresh_look(monkeypatch)
+    assert results.answer("title", make) == "Another title"
+
+
+def test_facts_that_lie_elsewhere_count(study_root):
+    path = study_root / "machines/here.yaml"
+    path.parent.mkdir()
+    path.write_text("source: none\n")
+    study_yaml = study_root / "study.yaml"
+    text = study_yaml.read_text()
+    assert "\n  local: " in text
+    study_yaml.write_text(text.replace("\n  local: {", "\n  local: {facts: machines/here.yaml, "))
+    before = snapshots.snapshot()
+    assert snapshots.snapshot() is before
+    path.write_text("source: another\n")
+    assert snapshots.snapshot() is not before
+
+
+def test_an_answer_whatever_the_files_are_called(study_root):
+    """A name that is not UTF-8, and an editor's lock: a link that leads nowhere."""
+    (study_root / "data" / os.fsdecode(b"\xff.txt")).write_text("")
+    sentences = study_root / "book/sentences"
+    sentences.mkdir(parents=True, exist_ok=True)
+    (sentences / ".#mine.py").symlink_to("nobody@nowhere.1234")
+    assert results.answer("one", lambda: 1) == 1
+
+
+def test_code_is_that_which_was_imported():
+    """A kernel that lives on while files are edited works with what it has."""
+    program = "from scalebook.results import kept; print(kept.code.cache_info().currsize)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "1", done.stderr

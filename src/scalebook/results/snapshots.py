@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
@@ -17,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import orjson
 from tqdm import tqdm
 
 from scalebook import contract, study
@@ -51,6 +51,9 @@ class Snapshot:
         What it declares.
     listing : dict
         Names of the files of each of `FOLDERS`, sorted, with their stamps.
+    declared : dict
+        Stamps of the files that declare the rest, by place: ``study.yaml``, facts that lie
+        elsewhere and the study's own sentences.
     taken_ns : int
         When that was, in ns since 1970.
     """
@@ -58,6 +61,7 @@ class Snapshot:
     root: Path
     study: study.Study
     listing: dict[str, dict[str, files.Stamp]]
+    declared: dict[str, files.Stamp]
     taken_ns: int = field(compare=False)
     _made: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
@@ -154,13 +158,26 @@ def snapshot() -> Snapshot:
     held = _held.get()
     if held is not None and held.root == root:
         return held
-    now_ns, loaded = time.time_ns(), study.load(root)
+    # Before anything is read: what changes meanwhile is then seen by the next look.
+    now_ns = time.time_ns()
     listing = {folder: _listing(root, folder) for folder in FOLDERS}
-    now = Snapshot(root, loaded, listing, now_ns)
-    if _last is not None and _last.study is now.study and _last.listing == now.listing:
+    declared = _stamps(root / "study.yaml", *(root / "book/sentences").rglob("*.py"))
+    loaded = study.load(root)
+    declared |= _stamps(*(root / one.facts for one in loaded.systems.values() if one.facts))
+    now = Snapshot(root, loaded, listing, declared, now_ns)
+    if _last is not None and _last.study is now.study and _last == now:
         return _last
     _last = now
     return now
+
+
+def _stamps(*paths: Path) -> dict[str, files.Stamp]:
+    """Stamps of the files that are there, by place; an editor's lock may be a link to nowhere."""
+    found = {}
+    for path in sorted(paths):
+        with contextlib.suppress(OSError):
+            found[str(path)] = files.stamp(path)
+    return found
 
 
 def _listing(root: Path, folder: str) -> dict[str, files.Stamp]:
@@ -225,17 +242,19 @@ def answer(name: str, make: Callable[[], Value]) -> Value:
         found = kept.get(name)
         if found is None:
             found = make()
-            stamps = (stamp[2] for folder in now.listing.values() for stamp in folder.values())
-            if max(stamps, default=0) < now.taken_ns - _SETTLED_NS:
+            stamps = (
+                one for group in (*now.listing.values(), now.declared) for one in group.values()
+            )
+            if max((stamp[2] for stamp in stamps), default=0) < now.taken_ns - _SETTLED_NS:
                 kept.put(name, found)
         made: Value = found
         return made
 
 
 def _answers(now: Snapshot) -> Kept:
-    declared = [now.root / "study.yaml", *sorted((now.root / "book/sentences").rglob("*.py"))]
-    found = [code(), *map(files.stamp, declared), now.listing]
-    return Kept(now.root, "answers", hashlib.sha256(orjson.dumps(found)).hexdigest())
+    # Not orjson: a name need not be UTF-8.
+    found = json.dumps([code(), now.declared, now.listing])
+    return Kept(now.root, "answers", hashlib.sha256(found.encode()).hexdigest())
 
 
 def remembered(function: Callable[Given, Value]) -> Callable[Given, Value]:
