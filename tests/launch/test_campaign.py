@@ -15,6 +15,7 @@ from scalebook.launch import JobState, campaign, registry
 from scalebook.launch.slurm import job as slurm_job
 from scalebook.launch.slurm import submit
 from scalebook.launch.slurm.job import SlurmJob
+from scalebook.train.tools.campaign import Budget
 
 CAMPAIGN = """
 campaigns:
@@ -413,3 +414,30 @@ def test_a_run_without_its_images_is_one_line_before_any_starts(root):
     failures = failures_with("dataset=cifar10")
     assert len(failures) == 1 and "scalebook data get" in failures[0]
     assert not (root / ".scalebook/jobs").exists()
+
+
+def test_a_campaign_of_one_round_runs_in_the_order_written(root):
+    text = (root / "study.yaml").read_text()
+    text = text.replace("seeds: [4, 5]", "seeds: [4]").replace(
+        "      baseline:\n      ddp_2gpu: {train", "      profile:\n      ddp_2gpu: {train"
+    )
+    (root / "study.yaml").write_text(text)
+    planned = campaign.plan(root, "local", "tiny")
+    assert [one.experiment for one in planned] == ["profile", "ddp_2gpu"]
+
+
+def test_what_the_budget_does_not_allow_is_left_out_and_told(root, queue, monkeypatch):
+    local = SimpleNamespace(queues=False)
+    monkeypatch.setattr(registry, "launcher_of", lambda loaded, system: local)
+    allowed = iter([True, True, False])
+    monkeypatch.setattr(Budget, "allows_another", property(lambda budget: next(allowed)))
+    lines = []
+    outcomes = campaign.run(
+        campaign.plan(root, "local", "tiny"), root, report=lines.append, follow=FakeJob.end,
+        budget=Budget("8m"),
+    )  # fmt: skip
+    assert len(outcomes) == len(queue) == 2
+    assert lines[-1] == "left out, since the budget of 8m is used up: 2 runs"
+    local.queues = True
+    with pytest.raises(UsageError, match="--budget: jobs on Slurm"):
+        campaign.run(campaign.plan(root, "local", "tiny"), root, report=quiet, budget=Budget("8m"))

@@ -19,6 +19,7 @@ from waiting import PATIENCE_S
 
 from scalebook import study
 from scalebook.cli import main
+from scalebook.train.tools import campaign
 
 PAGE = REPOSITORY / "reproduce.md"
 
@@ -72,7 +73,7 @@ def test_every_block_says_where_it_runs():
 
 def test_only_programs_that_are_checked_here_are_called():
     used = {words[0] for block in blocks() for words in block.commands()}
-    checked = {"scalebook", "sbatch", "make", "apptainer", "rsync", "."}
+    checked = {"scalebook", "sbatch", "make", "apptainer", "rsync", "python", "."}
     assert used - checked == {"jb", "squeue", "sacct"}  # executed below
 
 
@@ -96,6 +97,12 @@ def test_scalebook_takes_what_is_written(arguments, study_root):
         assert given["system"] in loaded.systems
     if given.get("campaign"):
         assert given["campaign"] in loaded.campaigns
+
+
+@pytest.mark.parametrize("arguments", calls("python"), ids=" ".join)
+def test_modules_take_what_is_written(arguments):
+    assert arguments[:2] == ["-m", "scalebook.train.tools.campaign"]
+    campaign._parser().parse_args(arguments[2:])
 
 
 def test_loops_go_over_the_seeds_and_links_of_the_study(study_root):
@@ -214,9 +221,9 @@ def small(tmp_path: Path) -> Path:
     small["defaults"] |= {"dataset": "synthetic", "epochs": 1, **few}
     small["experiments"]["quick"] |= few
     small["experiments"]["profile"] |= {**few, "global_batch": 16}
-    campaign = small["campaigns"]["small-cluster"]
-    campaign["set"] |= few
-    campaign["experiments"] = {"ddp_2gpu": None}
+    cluster = small["campaigns"]["small-cluster"]
+    cluster["set"] |= few
+    cluster["experiments"] = {"ddp_2gpu": None}
     small["seeds"] = [0]
     path.write_text(yaml.safe_dump(small, sort_keys=False))
     return root

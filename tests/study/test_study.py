@@ -100,6 +100,8 @@ def test_defaults_fill_in_and_a_batch_given_one_way_replaces_the_other(write):
         ("systems:", "seeds: [1, 1]\nsystems:", r"seeds: 1 is there twice: each seed is one run"),
         ("systems:", "seeds: [-1]\nsystems:", r"seeds.0: -1 is not allowed: .* equal to 0"),
         ("systems:", f"seeds: [{2**64}]\nsystems:", rf"seeds.0: {2**64} is not allowed: .*less"),
+        ("ladder: {", "ladder: {system: x, ", r"campaigns.ladder.system: there is no system 'x'"),
+        ("two: {epochs: 2}", "two: {epochs: []}", r"campaigns.ladder: .* two: epochs: \[\] is not"),
         ("ladder: {", "ladder: {seeds: [2, 2], ", r"campaigns.ladder.seeds: 2 is there twice"),
     ],
 )
@@ -246,6 +248,20 @@ def test_where_and_how_slurm_runs_it_is_no_part_of_the_resolved_document(write):
     assert chosen.systems["small"].slurm.memory == "4096"
     assert plain.experiments["one"].script == "slurm/train.sbatch"
     assert study.resolve(plain, "one", "small") == study.resolve(chosen, "one", "small")
+
+
+def test_a_setting_of_a_campaign_that_is_a_list_runs_with_each_of_its_values(write):
+    new = "two: [{epochs: [1, 2], precision: [fp32, bf16]}, {epochs: 3}]"
+    runs = study.load(write(old="two: {epochs: 2}", new=new)).campaign("ladder").runs
+    assert [(own["epochs"], own.get("precision")) for name, own in runs if name == "two"] == [
+        (1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16"), (3, None),
+    ]  # fmt: skip
+
+
+def test_a_system_may_say_its_device(write):
+    loaded = study.load(write(old="{launcher: local}", new="{launcher: local, device: gpu}"))
+    assert study.resolve(loaded, "one", "local")["layout"]["device"] == "gpu"
+    assert study.resolve(loaded, "one", "local", device="cpu")["layout"]["device"] == "cpu"
 
 
 def test_a_campaign_puts_its_settings_over_the_experiments(write):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 @click.option("--campaign", metavar="NAME", help="With --all: a campaign of study.yaml instead.")
 @click.option("--dry-run", is_flag=True, help="With --all: list what would run.")
 @click.option("--arrays", is_flag=True, help="With --all on Slurm: one job array an experiment.")
+@click.option("--budget", metavar="TIME", help="With --all: start no run past this time, as 8m.")
+@click.option("--pack", metavar="FILE.json", type=click.Path(path_type=Path, dir_okay=False),
+              help="With --all: write the runs to a file for a machine with torch.")  # fmt: skip
 @system_option
 @seed_option
 @set_option
@@ -46,6 +51,8 @@ def run(
     campaign: str | None,
     dry_run: bool,
     arrays: bool,
+    budget: str | None,
+    pack: Path | None,
     system: str,
     seed: int | None,
     overrides: tuple[str, ...],
@@ -57,9 +64,9 @@ def run(
     if [bool(experiment), bool(resume_job), everything].count(True) != 1:
         raise UsageError("run: name an experiment, a job to resume, or --all")
     if everything:
-        return _run_all(campaign, dry_run, arrays, system, seed, overrides, as_json)
-    if campaign or dry_run or arrays:
-        raise UsageError("run: --campaign, --dry-run and --arrays go with --all")
+        return _run_all(campaign, dry_run, arrays, budget, pack, system, seed, overrides, as_json)
+    if campaign or dry_run or arrays or budget or pack:
+        raise UsageError("run: --campaign, --dry-run, --arrays, --budget and --pack go with --all")
     if experiment:
         with working(f"submitting {experiment}"):
             resolved, choice = _resolve(experiment, system, seed, overrides)
@@ -194,9 +201,19 @@ def logs(job: str, lines: int) -> None:
 
 
 @click.command()
-@click.argument("job", required=False)
+@click.argument("job", required=False, metavar="[JOB|ARCHIVE.tar.gz]")
 def collect(job: str | None) -> None:
-    """Check the files of JOB, or of every completed job; put Slurm's accounting beside them."""
+    """Check the files of JOB, or of every completed job; put Slurm's accounting beside them.
+
+    Of an ARCHIVE.tar.gz, which packed runs leave, take in the runs as fetch does.
+    """
+    if job and job.endswith(".tar.gz"):
+        from scalebook.launch import packed
+        from scalebook.launch.fetch import as_text
+
+        fetched = packed.collect(Path(job), contract.find_root())
+        echo(as_text(fetched))
+        sys.exit(bool(fetched.left))
     from scalebook import launch
     from scalebook.launch import JobState
 
@@ -255,6 +272,8 @@ def _run_all(
     campaign: str | None,
     dry_run: bool,
     arrays: bool,
+    budget: str | None,
+    pack: Path | None,
     system: str,
     seed: int | None,
     overrides: tuple[str, ...],
@@ -263,11 +282,16 @@ def _run_all(
     """Run a campaign to its end; exit status 1 and a line for each run that failed."""
     from scalebook import launch
     from scalebook.launch import campaign as campaigns
+    from scalebook.launch import packed
+    from scalebook.train.tools.campaign import Budget
 
     root = contract.find_root()
     settings = study.parse_overrides(overrides)
+    within = Budget(budget) if budget else None
     with working("looking what has been run"):
-        choice = launch.pick_system(study.load(root), system)
+        loaded = study.load(root)
+        own = loaded.campaign(campaign).system if campaign else None
+        choice = launch.pick_system(loaded, own if own and system == "auto" else system)
         planned = campaigns.plan(root, choice.system, campaign, seed, settings)
     echo(f"{campaign or 'all'} on {choice}", err=True)
     if dry_run:
@@ -278,8 +302,16 @@ def _run_all(
         print_rows(rows, as_json, "nothing to run")
         echo(campaigns.time_left(planned), err=True)
         return
+    if pack:
+        for note, count in Counter(run.note for run in planned if run.note).items():
+            echo(f"{count} runs cannot run there: {note}", err=True)
+        packed.pack(planned, root, pack)
+        echo(f"{shown(pack)}: {campaigns.time_left(planned)}")
+        return
     try:
-        outcomes = campaigns.run(planned, root, arrays, report=lambda line: echo(line, err=True))
+        outcomes = campaigns.run(
+            planned, root, arrays, report=lambda line: echo(line, err=True), budget=within
+        )
     except KeyboardInterrupt:
         raise ScalebookError(
             "interrupted; what was submitted goes on: call the same command again, what is "

@@ -9,6 +9,7 @@ round is drawn too, and each manifest says its block: times are compared within 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from scalebook.launch.job import Job, JobState
 from scalebook.launch.watch import watch
 from scalebook.study.model import merge
 from scalebook.train.images import finding
+from scalebook.train.tools.campaign import Budget
 
 
 @dataclass(frozen=True)
@@ -134,19 +136,20 @@ def plan(
         else:
             runs = [(n, own) for n in loaded.experiments for own in of_evidence(n, finished)]
         timed = [run for run in runs if not _is_profiled(loaded, *run)]
-        for place, (name, settings) in enumerate(timed, 1):
-            run = _resolved(loaded, named, system, Planned(name, one), settings, overrides)
-            if named and named.blocks and run and run.resolved:
+        ordered = timed
+        if one == seeds[-1]:  # a profile shows where time goes, and is made once
+            once = [run for run in runs if run not in timed]
+            ordered = runs if len(rounds) == 1 else timed + once
+        for name, settings in ordered:
+            is_timed = (name, settings) in timed
+            first = Planned(name, one if is_timed else seeds[0])
+            run = _resolved(loaded, named, system, first, settings, overrides)
+            if named and named.blocks and is_timed and run and run.resolved:
                 run.resolved["block"] = {
-                    "campaign": campaign, "number": one, "place": place,
+                    "campaign": campaign, "number": one, "place": timed.index((name, settings)) + 1,
                     "order": [_label(named, *run) for run in timed], "drawn_from": named.order_seed,
                 }  # fmt: skip
             planned += [run] if run else []
-        if one == seeds[-1]:  # a profile shows where time goes, and is made once
-            for name, settings in [run for run in runs if run not in timed]:
-                first = Planned(name, seeds[0])
-                run = _resolved(loaded, named, system, first, settings, overrides)
-                planned += [run] if run else []
     if not planned:
         raise UsageError(
             f"run --all --system {system}: no evidence rule of study.yaml takes an experiment "
@@ -166,7 +169,7 @@ def _label(named: study.Campaign, experiment: str, settings: dict[str, Any]) -> 
     """Name of a run within a block; where its experiment runs in several ways, with its own."""
     ways = named.experiments[experiment]
     own = {key: value for key, value in settings.items() if any(key in way for way in ways)}
-    return " ".join(filter(None, (experiment, _as_text(own) if len(ways) > 1 else None)))
+    return " ".join(filter(None, (experiment, as_text(own) if len(ways) > 1 else None)))
 
 
 def _resolved(
@@ -254,6 +257,7 @@ def run(
     arrays: bool = False,
     report: Callable[[str], None] = print,
     follow: Callable[[Job], JobState] = watch,
+    budget: Budget | None = None,
 ) -> list[Outcome]:
     """Run what is not finished, one run at a time, and collect it.
 
@@ -275,6 +279,8 @@ def run(
         Called with a line for each run.
     follow : callable
         Shows a job until it has finished; one that returns earlier detaches from the campaign.
+    budget : Budget, optional
+        Time within which runs are started, on this machine.
 
     Returns
     -------
@@ -292,7 +298,7 @@ def run(
     for one in todo:
         _refuse_generated(one, root)
     outcomes = []
-    for number, (one, job) in enumerate(_started(todo, root, arrays), 1):
+    for number, (one, job) in enumerate(_started(todo, root, arrays, budget), 1):
         report(f"[{number}/{len(todo)}] {one}: job {job.id}")
         if not follow(job).finished:
             report("call the same command again to go on: what is finished is not run again")
@@ -304,6 +310,9 @@ def run(
                 report(f"{one}: {collected.note}")
         except ScalebookError as error:
             outcomes.append(Outcome(one, problem=str(error)))
+    else:
+        if left := todo[len(outcomes) :]:
+            report(f"left out, since the budget of {budget} is used up: {len(left)} runs")
     return outcomes
 
 
@@ -318,7 +327,9 @@ def _refuse_generated(planned: Planned, root: Path) -> None:
             )
 
 
-def _started(todo: list[Planned], root: Path, arrays: bool) -> Iterator[tuple[Planned, Job]]:
+def _started(
+    todo: list[Planned], root: Path, arrays: bool, budget: Budget | None
+) -> Iterator[tuple[Planned, Job]]:
     """Runs and their jobs in the order of their start; without a queue, started when asked for."""
     if not todo:
         return
@@ -330,8 +341,13 @@ def _started(todo: list[Planned], root: Path, arrays: bool) -> Iterator[tuple[Pl
             raise UsageError("--arrays: only a Slurm system has job arrays")
         yield from running
         for one in waiting:
-            yield one, registry.submit(one.resolved, root)
+            if budget and not budget.allows_another:
+                return
+            with budget.run() if budget else contextlib.nullcontext():
+                yield one, registry.submit(one.resolved, root)
         return
+    if budget:
+        raise UsageError("--budget: jobs on Slurm have a time limit each; see gpu_hours")
     groups = [[one] for one in waiting]
     if arrays and any("block" in one.resolved for one in waiting):
         raise UsageError("--arrays: a campaign in blocks runs one block after the other")
@@ -360,7 +376,7 @@ def as_rows(planned: list[Planned]) -> list[dict[str, Any]]:
             "block": one.resolved.get("block", {}).get("number"),
             "ranks": one.resolved["layout"]["world_size"] if one.resolved else None,
             "system": one.resolved["system"] if one.resolved else None,
-            "settings": _as_text(one.resolved["overrides"]) if one.resolved else None,
+            "settings": as_text(one.resolved["overrides"]) if one.resolved else None,
             "state": one.state,
             "minutes": round(one.seconds / 60, 1) if one.seconds else None,
             "limit": one.resolved.get("time_limit_min"),
@@ -370,7 +386,8 @@ def as_rows(planned: list[Planned]) -> list[dict[str, Any]]:
     ]
 
 
-def _as_text(settings: dict[str, Any]) -> str | None:
+def as_text(settings: dict[str, Any]) -> str | None:
+    """Settings in a line; None where there are none."""
     return " ".join(f"{name}={value}" for name, value in settings.items()) or None
 
 

@@ -78,20 +78,21 @@ def fetch(
     results.mkdir(exist_ok=True)
     stage = root / ".scalebook" / "fetch" / hashlib.sha256(str(found).encode()).hexdigest()[:8]
     stage.mkdir(parents=True, exist_ok=True)
-    with _alone(stage), rsync.connection(found.host, ssh_options) as ssh:
+    with alone(stage), rsync.connection(found.host, ssh_options) as ssh:
         command = rsync.command(found, ssh, results, stage, trials)
         for _ in range(_LOOKS):
             rsync.call(command, found, show=True)
             changing, links = rsync.compare(command, found)
             if not changing:
                 break
-        fetched = _Arrival(root, stage, changing).take(trials)
+        fetched = Arrival(root, stage, changing).take(trials)
         fetched.left |= {f"results/{name}": "a link there: it is not followed" for name in links}
         return fetched
 
 
 @contextlib.contextmanager
-def _alone(stage: Path) -> Iterator[None]:
+def alone(stage: Path) -> Iterator[None]:
+    """Refuse where another process is at work on the same."""
     with open(f"{stage}.lock", "a") as lock:
         if not locking.acquire(lock):
             raise ScalebookError("another fetch from there is at work: wait for it")
@@ -101,7 +102,7 @@ def _alone(stage: Path) -> Iterator[None]:
 # --------------------------------------------------------------------------- taking
 
 
-class _Arrival:
+class Arrival:
     """What lies in the stage: checked, and moved into ``results/`` run by run."""
 
     def __init__(self, root: Path, stage: Path, changing: set[str]) -> None:
@@ -110,6 +111,7 @@ class _Arrival:
         self._fetched = Fetched()
 
     def take(self, trials: bool) -> Fetched:
+        """Move what is whole into its place, with `trials` what lies in ``local`` too."""
         runs: dict[tuple[str, str], list[str]] = {}
         for path in sorted(self._stage.rglob("*")):
             name = path.relative_to(self._stage).as_posix()

@@ -47,7 +47,7 @@ def catalogue(snapshot: Snapshot) -> Catalogue:
         found.problems.extend(Problem(*problem) for problem in summed["problems"])
         row = summed["row"]
         if row and row["kind"] == "measured":
-            admitted = any(_admits(rule, row) for rule in snapshot.study.evidence)
+            admitted = any(admits(rule, row) for rule in snapshot.study.evidence)
             row = {**row, "evidence": _may_be_evidence(row) and admitted}
         elif row:
             row = _imported(run, row, found, taken)
@@ -152,7 +152,8 @@ def _may_be_evidence(row: dict[str, Any]) -> bool:
     return row["status"] == "finished" and not row["local"]
 
 
-def _admits(rule: EvidenceRule, row: dict[str, Any]) -> bool:
+def admits(rule: EvidenceRule, row: dict[str, Any]) -> bool:
+    """Whether a rule takes the run of a row of the catalogue, wherever its files lie."""
     subset = bool(row["subset"])
     images = row["train_images"]
     return rule.admits(row["experiment"], row["system"], row["epochs"], subset, images) and (

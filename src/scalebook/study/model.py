@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import random
 import re
 from collections.abc import Iterator
@@ -108,6 +109,14 @@ class Experiment(Frozen):
         return self.global_batch or (self.batch_per_rank or 0) * self.world_size
 
 
+def _each(way: Any) -> list[Any]:
+    """Settings with each combination of the values that are lists; the first varies slowest."""
+    if not isinstance(way, dict):
+        return [way]
+    values = [one if isinstance(one, list) and one else [one] for one in way.values()]
+    return [dict(zip(way, one)) for one in itertools.product(*values)]
+
+
 class Campaign(Frozen):
     """Experiments that are run together, each with every seed.
 
@@ -115,7 +124,7 @@ class Campaign(Frozen):
     ----------
     experiments : dict of str to list of dict
         Settings of this campaign over each experiment's own; one dict, or a list of them where it
-        runs in several ways.
+        runs in several ways. A setting that is a list runs with each of its values.
     seeds : list of int or None
         The study's seeds where None.
     blocks : int or None
@@ -128,6 +137,8 @@ class Campaign(Frozen):
         Settings over those of every experiment; an experiment's entry above beats them.
     optional : list of str
         Experiments that are left out where a system cannot run them.
+    system : str or None
+        Where it runs unless another is asked for.
     gpu_hours : float or None
         What all runs together may take, of a processor's share where there are no GPUs: each job's
         time limit follows from it.
@@ -140,6 +151,7 @@ class Campaign(Frozen):
     order_seed: Seed = 0
     set: dict[str, Any] = Field({})
     optional: list[Name] = Field([])
+    system: Name | None = None
     gpu_hours: float | None = Field(None, gt=0)
 
     @field_validator("experiments", mode="before")
@@ -148,7 +160,11 @@ class Campaign(Frozen):
         if not isinstance(value, dict):
             return value
         return {
-            name: own if isinstance(own, list) and own else [{} if own is None else own]
+            name: [
+                one
+                for way in (own if isinstance(own, list) and own else [{} if own is None else own])
+                for one in _each(way)
+            ]
             for name, own in value.items()
         }
 
@@ -271,6 +287,8 @@ class Study(Frozen):
         return self
 
     def _check_campaign(self, where: str, campaign: Campaign) -> None:
+        if campaign.system not in (None, *self.systems):
+            raise ValueError(f"{where}.system: there is no system {campaign.system!r}")
         for name, settings in campaign.runs:
             if name not in self.experiments:
                 raise ValueError(

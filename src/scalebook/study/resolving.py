@@ -70,7 +70,7 @@ def resolve(
     overrides : dict, optional
         Settings put over the experiment's own, as `parse_overrides` reads them.
     device : {"gpu", "cpu"}, optional
-        Asked of the machine where left out.
+        That of the system where left out, else asked of the machine.
 
     Returns
     -------
@@ -94,6 +94,7 @@ def resolve(
     seed = study.seeds[0] if seed is None else seed
     facts = study.facts(system)
     launcher = study.system(system).launcher
+    device = device or study.system(system).device
     if device is None:
         device = detect_device() if launcher == "local" else _device_of(facts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -70,9 +70,12 @@ class System(Frozen):
         ``local``, ``slurm``, or one that another package registers.
     cluster : str or None
         Pattern of Slurm's ``ClusterName`` (``*`` and ``?``) by which ``--system auto`` knows it.
+    device : {"gpu", "cpu"} or None
+        What its ranks compute on; where None, its facts or the machine say it.
     """
 
     launcher: Word
+    device: Literal["gpu", "cpu"] | None = None
     facts: str | None = None
     cluster: ClusterPattern | None = None
     slurm: Slurm = Slurm()
