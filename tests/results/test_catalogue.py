@@ -208,6 +208,29 @@ def test_manifest_and_file_name_must_agree(study_root, key, value):
     assert results.problems()["problem"][0].startswith(f"{key}: says {value!r}")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("resolved.training", 1),
+        ("resolved.overrides", ["lr=1"]),
+        ("resolved.layout", "one node"),
+        ("attempts.0.scheduler", "slurm"),
+        ("code", ["a commit"]),
+    ],
+)
+def test_a_part_of_a_manifest_that_is_no_mapping_is_named(study_root, key, value):
+    path = study_root / "results/manifests" / f"{add_run(study_root)}.json"
+    document = contract.read_json(path)
+    *parents, last = key.split(".")
+    part = document
+    for name in parents:
+        part = part[int(name)] if isinstance(part, list) else part.setdefault(name, {})
+    part[last] = value
+    contract.write_json(path, document)
+    assert measured().empty
+    assert results.problems()["problem"][0] == f"{key}: Input should be a valid dictionary"
+
+
 def test_the_same_run_in_both_folders_is_said(study_root):
     add_run(study_root)
     add_run(study_root, local=True)

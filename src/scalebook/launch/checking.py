@@ -122,7 +122,7 @@ def check_run(files: RunFiles, shown: str) -> None:
         )
     if files.steps.is_file():
         _check_steps(files.steps, where(files.steps), manifest.epochs, manifest.world_size)
-    if (manifest.resolved.get("training") or {}).get("profile"):
+    if (manifest.resolved.training or {}).get("profile"):
         for rank in range(manifest.world_size):
             trace = files.trace(rank)
             if not trace.is_file():

@@ -27,6 +27,7 @@ class Attempt(_Part):
     end: str | None = None
     ended: Literal[tuple(contract.ENDED)] | None = None  # type: ignore[valid-type]  # of a constant
     reason: str | None = None
+    scheduler: dict[str, Any] | None = None
 
 
 class Dataset(_Part):
@@ -45,6 +46,18 @@ class Model(_Part):
     stem: str | None = None
 
 
+class Resolved(_Part):
+    """Settings that the run was started with."""
+
+    scaling: str | None = None
+    reference: str | None = None
+    layout: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+    dataset: dict[str, Any] | None = None
+    overrides: dict[str, Any] | None = None
+    block: Any = None
+
+
 class Manifest(_Part):
     """What was run, where, and how each attempt ended."""
 
@@ -55,7 +68,8 @@ class Manifest(_Part):
     experiment: str
     system: str
     seed: int | None = None
-    resolved: dict[str, Any] = {}
+    resolved: Resolved = Resolved()
+    code: dict[str, Any] | None = None
     versions: dict[str, Any] = {}
     nodes: list[dict[str, Any]] = []
     devices: list[dict[str, Any]] = []
@@ -124,18 +138,18 @@ def row(manifest: Manifest) -> dict[str, Any]:
     return {
         **{name: getattr(manifest, name) for name in _AS_WRITTEN},
         "kind": "measured",
-        "block": _block(resolved.get("block")),
+        "block": _block(resolved.block),
         "device": Stem.parse(manifest.stem).device,
-        "nodes": len(manifest.nodes) or (resolved.get("layout") or {}).get("nodes"),
+        "nodes": len(manifest.nodes) or (resolved.layout or {}).get("nodes"),
         "dataset": dataset.name,
         "dataset_sha256": dataset.sha256,
         "subset": dataset.subset,
         "train_images": dataset.train_images,
         "model": model.name,
         "model_stem": model.stem,
-        "scaling": resolved.get("scaling"),
-        "reference": resolved.get("reference"),
-        "profiled": bool((resolved.get("training") or {}).get("profile")),
+        "scaling": resolved.scaling,
+        "reference": resolved.reference,
+        "profiled": bool((resolved.training or {}).get("profile")),
         "torch": manifest.versions.get("torch"),
         "device_name": device_name,
         "started": manifest.attempts[0].start if manifest.attempts else None,
