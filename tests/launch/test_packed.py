@@ -116,6 +116,28 @@ def test_a_run_that_is_cut_is_told_and_the_archive_written(root, monkeypatch, ca
         assert written.getmembers() == []
 
 
+def test_where_the_first_runs_fail_no_other_is_started(root, monkeypatch, capsys):
+    command("run", "--all", "--campaign", "tiny", "--pack", "runs.json")
+    document = contract.read_json(root / "runs.json")
+    for run in document["runs"]:
+        run["resolved"]["training"]["model"] = "nothing"
+    document["runs"] += [{**run, "job": f"{run['job']}-b"} for run in document["runs"]]
+    contract.write_json(root / "runs.json", document)
+    monkeypatch.setattr(tool.signal, "signal", lambda *_: None)
+    assert tool.main(["runs.json", "--out", "out.tar.gz", "--budget", "9m"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert "failed: model 'nothing': torchvision has no such model" in said[0]
+    assert said[3].endswith("left out, since the first 3 runs failed")
+    document["runs"][1]["job"] = "../x"
+    contract.write_json(root / "runs.json", document)
+    assert tool.main(["runs.json", "--out", "out.tar.gz", "--budget", "9m"]) == 2
+    del document["runs"][1]
+    del document["runs"][0]["resolved"]["layout"]
+    contract.write_json(root / "runs.json", document)
+    assert tool.main(["runs.json", "--out", "out.tar.gz", "--budget", "9m"]) == 2
+    assert "runs.json: is no file of packed runs" in capsys.readouterr().err
+
+
 def test_without_images_nothing_is_measured(root, monkeypatch, capsys):
     command("run", "--all", "--campaign", "tiny", "--set", "dataset=auto", "--pack", "runs.json")
     monkeypatch.setattr(tool.signal, "signal", lambda *_: None)

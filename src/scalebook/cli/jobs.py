@@ -288,6 +288,8 @@ def _run_all(
     root = contract.find_root()
     settings = study.parse_overrides(overrides)
     within = Budget(budget) if budget else None
+    if pack and budget:
+        raise UsageError("run: the budget of packed runs is given where they run, not to --pack")
     with working("looking what has been run"):
         loaded = study.load(root)
         own = loaded.campaign(campaign).system if campaign else None

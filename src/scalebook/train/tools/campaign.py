@@ -32,6 +32,9 @@ SCHEMA = "scalebook.packed/1"
 #: Most bytes of an archive, so that it passes where files are limited.
 LIMIT = 16 * 1000 * 1000
 
+#: Runs that fail before any is done, after which no other is started: each would fail alike.
+_FAILED = 3
+
 #: Seconds in which a run that is stopped writes its checkpoint.
 GRACE_S = 15.0
 
@@ -98,10 +101,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _runs(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     """Packed runs, in their order."""
-    if document.get("schema") != SCHEMA:
+    runs = document.get("runs")
+    try:
+        if document.get("schema") != SCHEMA or not isinstance(runs, list):
+            raise TypeError
+        for run in runs:
+            _stem(run), str(run["label"]), DatasetSettings(**run["resolved"]["dataset"])
+    except (KeyError, TypeError):
         raise UsageError(f"{path}: is no file of packed runs: write one with `scalebook run --all "
-                         "--campaign NAME --pack FILE`")  # fmt: skip
-    runs: list[dict[str, Any]] = document["runs"]
+                         "--campaign NAME --pack FILE`") from None  # fmt: skip
     return runs
 
 
@@ -113,12 +121,16 @@ def _code(document: dict[str, Any], root: Path) -> dict[str, str]:
     return {"SCALEBOOK_COMMIT": code["commit"], "SCALEBOOK_DIRTY": str(int(bool(code["dirty"])))}
 
 
-def _files(run: dict[str, Any], root: Path) -> RunFiles | None:
-    """Files of a packed run, where it has begun."""
+def _stem(run: dict[str, Any]) -> str:
+    """Stem of a packed run; its job id was given to it when it was packed."""
     resolved = run["resolved"]
     layout = resolved["layout"]
-    stem = Stem(resolved["experiment"], run["job"], layout["world_size"], layout["device"])
-    return contract.locate(root, str(stem))
+    return str(Stem(resolved["experiment"], run["job"], layout["world_size"], layout["device"]))
+
+
+def _files(run: dict[str, Any], root: Path) -> RunFiles | None:
+    """Files of a packed run, where it has begun."""
+    return contract.locate(root, _stem(run))
 
 
 def _ended(files: RunFiles | None) -> tuple[str, str]:
@@ -137,21 +149,27 @@ def _run_all(runs: list[dict[str, Any]], root: Path, budget: Budget) -> int:
                    (run["resolved"]["dataset"] for run in runs)}.values():  # fmt: skip
         # Nobody asked for generated images: without those of the study nothing is measured.
         finding.find(DatasetSettings(**source), root)
-    unfinished = 0
-    cut = False
+    unfinished, done = 0, 0
+    stopped = ""
     for number, run in enumerate(runs, 1):
         line = f"[{number}/{len(runs)}] {run['label']}"
         if _ended(_files(run, root))[0] == "completed":
+            done += 1
             print(f"{line}: finished before", flush=True)
-        elif cut or not budget.allows_another:
-            cut, unfinished = True, unfinished + 1
-            print(f"{line}: left out, since the budget of {budget} is used up", flush=True)
-        else:
-            begun = time.monotonic()
-            with budget.run():
-                problem = _run(run, root, budget.left_s)
-            unfinished += bool(problem)
-            print(f"{line}: {problem or 'done'}, {time.monotonic() - begun:.0f} s", flush=True)
+            continue
+        if not budget.allows_another:
+            stopped = stopped or f"the budget of {budget} is used up"
+        if stopped:
+            unfinished += 1
+            print(f"{line}: left out, since {stopped}", flush=True)
+            continue
+        begun = time.monotonic()
+        with budget.run():
+            problem = _run(run, root, budget.left_s)
+        print(f"{line}: {problem or 'done'}, {time.monotonic() - begun:.0f} s", flush=True)
+        done, unfinished = done + (not problem), unfinished + bool(problem)
+        if not done and unfinished == _FAILED:  # no GPU, perhaps
+            stopped = f"the first {unfinished} runs failed"
     return unfinished
 
 
@@ -180,9 +198,9 @@ def _run(run: dict[str, Any], root: Path, most_s: float) -> str:
             pass
         finally:
             _stop(child)
-    files = _files(run, root)
-    if files:
-        contract.close_attempt(files.manifest, "killed", f"ended with status {child.returncode}")
+            if files := _files(run, root):
+                status = f"ended with status {child.returncode}"
+                contract.close_attempt(files.manifest, "killed", status)
     ended, reason = _ended(files)
     if ended == "completed":
         return ""
