@@ -39,6 +39,8 @@ def test_a_control_names_what_the_study_has(study_root):
         ("- experiment: ddp_1node", "- experiment: nobody", "no such experiment"),
         ("systems: [mini-open, mini-1gbit, mini-200mbit]\n    because",
          "systems: [mini-open, elsewhere]\n    because", "no system 'elsewhere'"),
+        ("systems: [mini-open, mini-1gbit, mini-200mbit]\n    because",
+         "systems: [mini-open, mini-open]\n    because", "a system is there twice"),
         ("    because: both ranks sit on one node and never use the link\n", "", "because"),
     ):  # fmt: skip
         assert before in text

@@ -10,7 +10,7 @@ from fabricate import add_run
 from waiting import PATIENCE_S
 
 from scalebook import contract, study
-from scalebook.contract import RunFiles, Stem, UsageError
+from scalebook.contract import RunFiles, ScalebookError, Stem, UsageError
 from scalebook.launch import JobState, campaign, registry
 from scalebook.launch.slurm import job as slurm_job
 from scalebook.launch.slurm import submit
@@ -441,3 +441,42 @@ def test_what_the_budget_does_not_allow_is_left_out_and_told(root, queue, monkey
     local.queues = True
     with pytest.raises(UsageError, match="--budget: jobs on Slurm"):
         campaign.run(campaign.plan(root, "local", "tiny"), root, report=quiet, budget=Budget("8m"))
+
+
+def test_hours_of_a_campaign_of_which_nothing_can_run_here(root):
+    planned = blocked(root, LADDER.replace("baseline:", "ddp_1node: {nodes: 64, world_size: 64}")
+                      .replace("[fp16, ddp_2gpu]", "[fp16, ddp_2gpu, ddp_1node, profile]")
+                      .replace("{world_size: 1}, {world_size: 2}, ", "")
+                      .replace("{threads_per_rank: 1}", "{nodes: 64, world_size: 64}"))  # fmt: skip
+    assert planned and all(one.state == "cannot run here" for one in planned)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[fp16,", "[f16,"), "optional: 'f16' is no experiment of the campaign"),
+        (("[{world_size: 1}", "[{world_size: 2}"), "experiments.ddp_2gpu: .* is there twice"),
+        (("gpu_hours: 4", "gpu_hours: 1.0e+300"), "gpu_hours: 1e.300 is not allowed"),
+    ],
+)
+def test_what_a_campaign_says_twice_or_of_nothing_is_refused(root, change, message):
+    with pytest.raises(ScalebookError, match=message):
+        blocked(root, LADDER.replace(*change))
+
+
+def test_a_setting_for_all_makes_no_run_twice(root):
+    blocked(root, LADDER)
+    with pytest.raises(UsageError, match="ways in which the campaign runs ddp_2gpu one and"):
+        campaign.plan(root, "local", "tiny", overrides={"world_size": 1, "nodes": 1})
+    with pytest.raises(UsageError, match="seed 77: campaign tiny has blocks 0 to 5"):
+        campaign.plan(root, "local", "tiny", seed=77)
+    with pytest.raises(UsageError, match="no campaign ''"):
+        campaign.plan(root, "local", "")
+
+
+def test_settings_of_evidence_that_no_longer_hold_are_named_as_such(root):
+    resolved = study.resolve(study.load(root), "baseline", "local", 0, {})
+    finish(root, {**resolved, "overrides": {"gone": 3}}, "t-0", local=False, data="cifar10")
+    notes = {one.note for one in campaign.plan(root, "local") if one.experiment == "baseline"}
+    (note,) = notes
+    assert note.startswith("as its evidence was run or asked for, gone=3: gone: unknown key")

@@ -125,8 +125,12 @@ def plan(
         If there is nothing to run, or an experiment of a named campaign cannot run there.
     """
     loaded = study.load(root)
-    named = loaded.campaign(campaign) if campaign else None
+    named = loaded.campaign(campaign) if campaign is not None else None
     rounds = named.rounds(loaded.seeds) if named else list(loaded.seeds)
+    if named and named.blocks and seed is not None and seed not in rounds:
+        raise UsageError(
+            f"seed {seed}: campaign {campaign} has blocks 0 to {rounds[-1]}, and each is its seed"
+        )
     seeds = [seed] if seed is not None else rounds
     finished = finished_on(system)
     planned = []
@@ -135,6 +139,7 @@ def plan(
             runs = named.order(system, one)
         else:
             runs = [(n, own) for n in loaded.experiments for own in of_evidence(n, finished)]
+        runs = _each_once([(name, merge(own, overrides or {})) for name, own in runs], named)
         timed = [run for run in runs if not _is_profiled(loaded, *run)]
         ordered = timed
         if one == seeds[-1]:  # a profile shows where time goes, and is made once
@@ -143,7 +148,7 @@ def plan(
         for name, settings in ordered:
             is_timed = (name, settings) in timed
             first = Planned(name, one if is_timed else seeds[0])
-            run = _resolved(loaded, named, system, first, settings, overrides)
+            run = _resolved(loaded, named, system, first, settings)
             if named and named.blocks and is_timed and run and run.resolved:
                 run.resolved["block"] = {
                     "campaign": campaign, "number": one, "place": timed.index((name, settings)) + 1,
@@ -159,6 +164,19 @@ def plan(
         share = named.gpu_hours * len(seeds) / len(rounds)
         _limit(planned, share, f"campaigns.{campaign}.gpu_hours")
     return [_looked_up(one, finished, root) if one.resolved else one for one in planned]
+
+
+def _each_once(
+    runs: list[tuple[str, dict[str, Any]]], named: study.Campaign | None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Runs of a round without those that one setting for all makes the same as another."""
+    once = [run for place, run in enumerate(runs) if run not in runs[:place]]
+    if named and len(once) < len(runs):
+        name = next(name for place, (name, own) in enumerate(runs) if (name, own) in runs[:place])
+        raise UsageError(
+            f"--set: makes the ways in which the campaign runs {name} one and the same"
+        )
+    return once
 
 
 def _is_profiled(loaded: study.Study, experiment: str, settings: dict[str, Any]) -> bool:
@@ -178,17 +196,19 @@ def _resolved(
     system: str,
     run: Planned,
     settings: dict[str, Any],
-    overrides: dict[str, Any] | None,
 ) -> Planned | None:
     """A run with all its settings, or why it cannot run here; None where nobody asked for it."""
     try:
-        merged = merge(settings, overrides or {})
-        resolved = study.resolve(loaded, run.experiment, system, run.seed, merged)
+        resolved = study.resolve(loaded, run.experiment, system, run.seed, settings)
     except ScalebookError as error:
         if named and run.experiment not in named.optional:
             raise
         told = named or _is_evidence(loaded, run.experiment, system)
-        return replace(run, note=str(error)) if told else None
+        note = str(error)
+        if settings and not named:  # which nobody need have typed
+            own = note.removeprefix("--set: ")
+            note = f"as its evidence was run or asked for, {as_text(settings)}: {own}"
+        return replace(run, note=note) if told else None
     return replace(run, resolved=resolved) if named or resolved["evidence_datasets"] else None
 
 
@@ -199,6 +219,8 @@ LEAST_MINUTES = 2
 def _limit(planned: list[Planned], gpu_hours: float, where: str) -> None:
     """Give every run the time limit with which all together keep within these hours."""
     runs = [one for one in planned if one.resolved]
+    if not runs:
+        return
     ranks = sum(one.resolved["layout"]["world_size"] for one in runs)
     minutes = int(60 * gpu_hours / ranks)
     if minutes < LEAST_MINUTES:

@@ -152,7 +152,7 @@ class Campaign(Frozen):
     set: dict[str, Any] = Field({})
     optional: list[Name] = Field([])
     system: Name | None = None
-    gpu_hours: float | None = Field(None, gt=0)
+    gpu_hours: float | None = Field(None, gt=0, le=1e6)
 
     @field_validator("experiments", mode="before")
     @classmethod
@@ -172,6 +172,20 @@ class Campaign(Frozen):
     def _seeds_or_blocks(self) -> Campaign:
         if self.seeds and self.blocks:
             raise ValueError("give seeds or blocks: the seed of a block is its number")
+        return self
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Campaign:
+        runs = self.runs
+        for place, (name, own) in enumerate(runs):
+            if (name, own) in runs[:place]:
+                raise ValueError(f"experiments.{name}: {own} is there twice: it is one run")
+        for name in self.optional:
+            if name not in self.experiments:
+                raise ValueError(
+                    f"optional: {name!r} is no experiment of the campaign; there are "
+                    f"{', '.join(self.experiments)}"
+                )
         return self
 
     def rounds(self, seeds: list[int]) -> list[int]:
@@ -208,6 +222,13 @@ class Control(Frozen):
     experiment: Name
     systems: Annotated[list[Name], Field(min_length=2)]
     because: Annotated[str, Field(min_length=1)]
+
+    @field_validator("systems")
+    @classmethod
+    def _several(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("a system is there twice: a control is held against another one")
+        return value
 
 
 class EvidenceRule(Frozen):
