@@ -58,3 +58,15 @@ def test_what_the_holder_left_is_not_trusted(tmp_path, written, named):
     with open(tmp_path / "lock", "rb") as file:
         holder = locking._holder(file)
     assert named in holder and "\x1b" not in holder and "elsewhere" not in holder
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_that_is_a_link_empties_no_file(tmp_path, there):
+    path, target = tmp_path / "book.lock", tmp_path / "mine"
+    if there:
+        target.write_text("mine")
+    path.symlink_to(target)
+    held = locking.alone(path, "building the book")
+    with pytest.raises(OSError, match="is a link, and a lock must be a file: remove it"), held:
+        pass
+    assert target.exists() == there and (not there or target.read_text() == "mine")

@@ -46,7 +46,7 @@ def alone(path: Path, work: str, look: Callable[[], None] = lambda: None) -> Ite
         Called now and then while waiting; may raise to stop it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab+", buffering=0) as file:
+    with open(path, "ab+", buffering=0, opener=_no_link) as file:
         if not acquire(file):
             print(f"scalebook: waiting for {_holder(file)}", file=sys.stderr, flush=True)
             while not acquire(file):
@@ -57,6 +57,18 @@ def alone(path: Path, work: str, look: Callable[[], None] = lambda: None) -> Ite
             since = time.strftime("%H:%M:%S")
             file.write(f"{os.getpid()} {socket.gethostname()} {since} {work}".encode())
         yield
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file, but none that a link leads to: it is about to be emptied."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(
+                errno.ELOOP, "is a link, and a lock must be a file: remove it", path
+            ) from None
+        raise
 
 
 def _holder(file: IO[bytes]) -> str:
