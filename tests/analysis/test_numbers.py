@@ -330,3 +330,9 @@ def test_steps_must_add_up_to_their_epochs(study_root):
     }
     contract.write_whole(files.steps, steps.replace("1,1,2,1,2,4.0", "1,1,2,1,1,4.0"))
     assert "for 3 images" in tables.steps_that_disagree([stem])[stem]
+    # Of an epoch that tells no images or seconds nothing can be said.
+    contract.write_whole(files.csv, f"{header}\n{rows.replace('8,4.0', ',4.0')}\n")
+    contract.write_whole(files.steps, steps.replace("1,2,1,0,4,4.0", "1,2,1,0,4,4.1"))
+    assert tables.steps_that_disagree([stem]) == {}
+    contract.write_whole(files.csv, "epoch,val_acc\n1,40\n2,41\n")
+    assert tables.steps_that_disagree([stem]) == {}

@@ -81,7 +81,8 @@ def test_a_ledger_parses_each_file_once_and_lists_folders_a_handful_of_times(mon
 @pytest.mark.parametrize(
     ("column", "cell", "problem"),
     [
-        ("lr", "-0.1", "-0.1 must not be negative"),
+        ("lr", "-0.1", "-0.1 must be finite and not negative"),
+        ("train_time_s", "inf", "inf must be finite and not negative"),
         ("images", "1.5", "1.5 must be a whole number, not negative"),
         ("epoch_time_s", "0", "0 must be positive and finite"),
         ("throughput", "inf", "inf must be positive and finite"),

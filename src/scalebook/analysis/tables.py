@@ -95,13 +95,18 @@ _TOLERANCE = 0.001
 def _disagreement(steps: pd.DataFrame, epochs: pd.DataFrame) -> str:
     """First epoch whose timed images or seconds are not those of its steps; empty if none is.
 
-    An epoch lasts as long as its steps on the rank that took longest.
+    An epoch lasts as long as its steps on the rank that took longest. One that tells no images or
+    no seconds has nothing to be held against.
     """
+    if not {"images", "train_time_s"} <= set(epochs):
+        return ""
     timed = steps[steps["warmup"] == 0]
     images = timed.groupby("epoch")["images"].sum()
     seconds = timed.groupby(["epoch", "rank"])["step_time_s"].sum().groupby("epoch").max()
     for epoch, counted, lasted in zip(epochs["epoch"], *results.timed(epochs)):
         own = (float(images.get(epoch, 0)), float(seconds.get(epoch, 0.0)))
+        if pd.isna(counted) or pd.isna(lasted):
+            continue
         if own[0] != counted or abs(own[1] - lasted) > _TOLERANCE * lasted + 0.001:
             return (
                 f"epoch {epoch}: its steps took {own[1]:.3f} s for {own[0]:.0f} images, the epoch "

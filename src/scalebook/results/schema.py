@@ -37,7 +37,7 @@ CHECKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "whole": (lambda x: (x >= 0) & (x % 1 == 0), "must be a whole number, not negative"),
     "percent": (lambda x: (x >= 0) & (x <= 100), "must be a percentage from 0 to 100"),
     "positive": (lambda x: (x > 0) & np.isfinite(x), "must be positive and finite"),
-    "not negative": (lambda x: x >= 0, "must not be negative"),
+    "not negative": (lambda x: (x >= 0) & np.isfinite(x), "must be finite and not negative"),
 }
 
 _EMPTY = {"", "nan", "na", "none", "null"}
