@@ -39,6 +39,10 @@ FOLDERS = (
 )  # fmt: skip
 
 
+#: Programs of a study that write sentences, in folders too.
+SENTENCES = "book/sentences"
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A study and the files it has.
@@ -161,7 +165,8 @@ def snapshot() -> Snapshot:
     # Before anything is read: what changes meanwhile is then seen by the next look.
     now_ns = time.time_ns()
     listing = {folder: _listing(root, folder) for folder in FOLDERS}
-    declared = _stamps(root / "study.yaml", *(root / "book/sentences").rglob("*.py"))
+    sentences = (Path(at, name) for at, _, names in os.walk(root / SENTENCES) for name in names)
+    declared = _stamps(root / "study.yaml", *(one for one in sentences if one.suffix == ".py"))
     loaded = study.load(root)
     declared |= _stamps(*(root / one.facts for one in loaded.systems.values() if one.facts))
     now = Snapshot(root, loaded, listing, declared, now_ns)
