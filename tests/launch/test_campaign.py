@@ -12,6 +12,7 @@ from waiting import PATIENCE_S
 from scalebook import contract, study
 from scalebook.contract import RunFiles, ScalebookError, Stem, UsageError
 from scalebook.launch import JobState, campaign, registry
+from scalebook.launch.finished import without_settings
 from scalebook.launch.slurm import job as slurm_job
 from scalebook.launch.slurm import submit
 from scalebook.launch.slurm.job import SlurmJob
@@ -480,3 +481,14 @@ def test_settings_of_evidence_that_no_longer_hold_are_named_as_such(root):
     notes = {one.note for one in campaign.plan(root, "local") if one.experiment == "baseline"}
     (note,) = notes
     assert note.startswith("as its evidence was run or asked for, gone=3: gone: unknown key")
+
+
+def test_evidence_that_keeps_no_settings_is_named(root):
+    resolved = study.resolve(study.load(root), "baseline", "local", 0)
+    finish(root, resolved, "t-0", local=False, data="cifar10")
+    assert without_settings("local") == []
+    path = next((root / "results/manifests").glob("*.json"))
+    document = contract.read_json(path)
+    del document["resolved"]
+    contract.write_json(path, document)
+    assert without_settings("local") == [path.stem]

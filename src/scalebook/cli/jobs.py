@@ -283,6 +283,7 @@ def _run_all(
     from scalebook import launch
     from scalebook.launch import campaign as campaigns
     from scalebook.launch import packed
+    from scalebook.launch.finished import without_settings
     from scalebook.train.tools.campaign import Budget
 
     root = contract.find_root()
@@ -296,6 +297,10 @@ def _run_all(
         choice = launch.pick_system(loaded, own if own and system == "auto" else system)
         planned = campaigns.plan(root, choice.system, campaign, seed, settings)
     echo(f"{campaign or 'all'} on {choice}", err=True)
+    if unknown := without_settings(choice.system):
+        more = f", nor those of {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        line = f"note: the settings of {unknown[0]} cannot be read{more}: it stands for no run"
+        echo(line, err=True)
     if dry_run:
         rows = campaigns.as_rows(planned)
         if not as_json:  # without columns that say nothing of any run

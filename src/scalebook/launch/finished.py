@@ -36,10 +36,19 @@ class Finished:
 
 def finished_on(system: str) -> list[Finished]:
     """Measured runs on a system that finished, the newest first."""
+    rows = reversed(_with_settings(system))
+    return [Finished(row, **settings) for row, settings in rows if settings]
+
+
+def without_settings(system: str) -> list[str]:
+    """Evidence on a system of which nobody can say whether it is the run that is planned."""
+    return [row.stem for row, own in _with_settings(system) if row.evidence and not own]
+
+
+def _with_settings(system: str) -> list[tuple[Any, dict[str, Any] | None]]:
     table = results.runs(status="finished", kind="measured", system=system)
     settings = results.of_each(_settings, table["stem"].tolist(), "manifest")
-    rows = reversed(list(table.itertuples()))
-    return [Finished(row, **settings[row.stem]) for row in rows if settings.get(row.stem)]
+    return [(row, settings.get(row.stem)) for row in table.itertuples()]
 
 
 def _settings(now: results.Snapshot, run: RunFiles) -> dict[str, Any] | None:

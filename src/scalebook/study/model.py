@@ -169,23 +169,17 @@ class Campaign(Frozen):
         }
 
     @model_validator(mode="after")
-    def _seeds_or_blocks(self) -> Campaign:
+    def _nothing_twice(self) -> Campaign:
         if self.seeds and self.blocks:
             raise ValueError("give seeds or blocks: the seed of a block is its number")
-        return self
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Campaign:
         runs = self.runs
         for place, (name, own) in enumerate(runs):
             if (name, own) in runs[:place]:
                 raise ValueError(f"experiments.{name}: {own} is there twice: it is one run")
         for name in self.optional:
             if name not in self.experiments:
-                raise ValueError(
-                    f"optional: {name!r} is no experiment of the campaign; there are "
-                    f"{', '.join(self.experiments)}"
-                )
+                there = ", ".join(self.experiments)
+                raise ValueError(f"optional: {name!r} is no experiment of the campaign: {there}")
         return self
 
     def rounds(self, seeds: list[int]) -> list[int]:
