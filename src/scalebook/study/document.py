@@ -5,6 +5,7 @@ What all objects of ``study.yaml`` share stands here too: strictness, and types 
 
 import codecs
 import functools
+import itertools
 import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -215,3 +216,11 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in get_args(annotation) for model in _models_in(inner)]
+
+
+def each_of(way: Any) -> list[Any]:
+    """Settings with each combination of the values that are lists; the first varies slowest."""
+    if not isinstance(way, dict):
+        return [way]
+    values = [one if isinstance(one, list) and one else [one] for one in way.values()]
+    return [dict(zip(way, one)) for one in itertools.product(*values)]

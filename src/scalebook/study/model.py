@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import random
 import re
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from scalebook.study.document import (
     Positive,
     Seed,
     Seeds,
+    each_of,
     one_line,
     parse_yaml,
     parsed,
@@ -109,14 +109,6 @@ class Experiment(Frozen):
         return self.global_batch or (self.batch_per_rank or 0) * self.world_size
 
 
-def _each(way: Any) -> list[Any]:
-    """Settings with each combination of the values that are lists; the first varies slowest."""
-    if not isinstance(way, dict):
-        return [way]
-    values = [one if isinstance(one, list) and one else [one] for one in way.values()]
-    return [dict(zip(way, one)) for one in itertools.product(*values)]
-
-
 class Campaign(Frozen):
     """Experiments that are run together, each with every seed.
 
@@ -163,7 +155,7 @@ class Campaign(Frozen):
             name: [
                 one
                 for way in (own if isinstance(own, list) and own else [{} if own is None else own])
-                for one in _each(way)
+                for one in each_of(way)
             ]
             for name, own in value.items()
         }
