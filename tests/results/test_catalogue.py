@@ -216,9 +216,11 @@ def test_manifest_and_file_name_must_agree(study_root, key, value):
         ("resolved.layout", "one node"),
         ("attempts.0.scheduler", "slurm"),
         ("code", ["a commit"]),
+        ("versions.torch", ["2.13"]),
+        ("nodes.0.cpu", ["a processor"]),
     ],
 )
-def test_a_part_of_a_manifest_that_is_no_mapping_is_named(study_root, key, value):
+def test_a_part_of_a_manifest_of_another_kind_is_named(study_root, key, value):
     path = study_root / "results/manifests" / f"{add_run(study_root)}.json"
     document = contract.read_json(path)
     *parents, last = key.split(".")
@@ -228,7 +230,8 @@ def test_a_part_of_a_manifest_that_is_no_mapping_is_named(study_root, key, value
     part[last] = value
     contract.write_json(path, document)
     assert measured().empty
-    assert results.problems()["problem"][0] == f"{key}: Input should be a valid dictionary"
+    kind = "string" if key in ("versions.torch", "nodes.0.cpu") else "dictionary"
+    assert results.problems()["problem"][0] == f"{key}: Input should be a valid {kind}"
 
 
 def test_the_same_run_in_both_folders_is_said(study_root):

@@ -46,6 +46,19 @@ class Model(_Part):
     stem: str | None = None
 
 
+class Versions(_Part):
+    """Of the programs that ran."""
+
+    torch: str | None = None
+
+
+class Device(_Part):
+    """A node, which names its processor, or a GPU, which names itself."""
+
+    cpu: str | None = None
+    name: str | None = None
+
+
 class Resolved(_Part):
     """Settings that the run was started with."""
 
@@ -70,9 +83,9 @@ class Manifest(_Part):
     seed: int | None = None
     resolved: Resolved = Resolved()
     code: dict[str, Any] | None = None
-    versions: dict[str, Any] = {}
-    nodes: list[dict[str, Any]] = []
-    devices: list[dict[str, Any]] = []
+    versions: Versions = Versions()
+    nodes: list[Device] = []
+    devices: list[Device] = []
     dataset: Dataset | None = None
     model: Model | None = None
     world_size: int = Field(ge=1)
@@ -131,9 +144,9 @@ def row(manifest: Manifest) -> dict[str, Any]:
     dataset = manifest.dataset or Dataset()
     model = manifest.model or Model()
     resolved = manifest.resolved
-    device_name = manifest.devices[0].get("name") if manifest.devices else None
+    device_name = manifest.devices[0].name if manifest.devices else None
     if device_name is None and manifest.nodes:
-        device_name = manifest.nodes[0].get("cpu")
+        device_name = manifest.nodes[0].cpu
     last = manifest.attempts[-1] if manifest.attempts else Attempt()
     return {
         **{name: getattr(manifest, name) for name in _AS_WRITTEN},
@@ -150,7 +163,7 @@ def row(manifest: Manifest) -> dict[str, Any]:
         "scaling": resolved.scaling,
         "reference": resolved.reference,
         "profiled": bool((resolved.training or {}).get("profile")),
-        "torch": manifest.versions.get("torch"),
+        "torch": manifest.versions.torch,
         "device_name": device_name,
         "started": manifest.attempts[0].start if manifest.attempts else None,
         "ended": last.end,
