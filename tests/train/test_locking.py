@@ -29,6 +29,19 @@ def test_the_second_waits_for_the_first_and_says_for_whom(tmp_path, capsys):
     assert said.count("waiting") == 1 and socket.gethostname() not in said
 
 
+def test_ranks_wait_for_their_own_without_a_word(tmp_path, capsys):
+    path = tmp_path / "lock"
+
+    def let_go():
+        held.close()
+
+    with open(path, "w") as held:
+        assert locking.acquire(held)
+        with locking.alone(path, "preparing", let_go, tell=False):
+            pass
+    assert capsys.readouterr().err == ""
+
+
 def test_waiting_can_be_given_up(tmp_path):
     def give_up():
         raise ScalebookError("enough")

@@ -33,7 +33,9 @@ def acquire(file: IO[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def alone(path: Path, work: str, look: Callable[[], None] = lambda: None) -> Iterator[None]:
+def alone(
+    path: Path, work: str, look: Callable[[], None] = lambda: None, tell: bool = True
+) -> Iterator[None]:
     """Hold a lock file; whoever waits for it says so, and for whom.
 
     Parameters
@@ -44,11 +46,14 @@ def alone(path: Path, work: str, look: Callable[[], None] = lambda: None) -> Ite
         What is done meanwhile, as ``building the book``.
     look : callable
         Called now and then while waiting; may raise to stop it.
+    tell : bool
+        Say who is waited for; not among ranks, which wait for one of their own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+", buffering=0, opener=_no_link) as file:
         if not acquire(file):
-            print(f"scalebook: waiting for {_holder(file)}", file=sys.stderr, flush=True)
+            if tell:
+                print(f"scalebook: waiting for {_holder(file)}", file=sys.stderr, flush=True)
             while not acquire(file):
                 look()
                 time.sleep(0.1)

@@ -73,7 +73,8 @@ def load(source: Source, image_size: int | None, cache_dir: Path, report: Report
     name = source.name_of(sha256)
     decoded = _open(folder, name)
     if decoded is None:
-        with locking.alone(cache_dir / f"{key}.lock", "preparing the images", stop.check):
+        lock = cache_dir / f"{key}.lock"
+        with locking.alone(lock, "preparing the images", stop.check, tell=False):
             decoded = _open(folder, name)  # another process may have built it meanwhile
             if decoded is None:
                 _build(source, image_size, folder, sha256, report)
