@@ -45,6 +45,13 @@ def add_run(
     return str(stem)
 
 
+def set_campaigns(root: Path, text: str) -> None:
+    """Put other campaigns in the place of those that the study declares; no control stays."""
+    path = root / "study.yaml"
+    before, _, rest = path.read_text().partition("\ncampaigns:\n")
+    path.write_text(before + text + rest[rest.index("\n# A run stands behind") :])
+
+
 #: Milliseconds of a step by experiment, as `add_campaign` makes them up: one rank, two ranks on
 #: one node, two ranks on two nodes, two ranks on two nodes with twice the batch.
 STEP_MS = {"baseline": 300.0, "ddp_1node": 190.0, "ddp_2gpu": 400.0, "ddp_weak": 560.0}

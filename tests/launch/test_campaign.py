@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fabricate import add_run
+from fabricate import add_run, set_campaigns
 from waiting import PATIENCE_S
 
 from scalebook import contract, study
@@ -32,10 +32,7 @@ campaigns:
 
 @pytest.fixture
 def root(study_root):
-    text = (study_root / "study.yaml").read_text()
-    before, _, rest = text.partition("\ncampaigns:\n")
-    after = rest[rest.index("\n# A run stands behind") :]
-    (study_root / "study.yaml").write_text(before + CAMPAIGN + after)
+    set_campaigns(study_root, CAMPAIGN)
     return study_root
 
 

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 from click.testing import CliRunner
-from fabricate import add_run
+from fabricate import add_run, set_campaigns
 
 from scalebook import contract
 from scalebook.cli.command import main
@@ -30,10 +30,7 @@ campaigns:
 
 @pytest.fixture
 def root(study_root):
-    text = (study_root / "study.yaml").read_text()
-    before, _, rest = text.partition("\ncampaigns:\n")
-    after = rest[rest.index("\n# A run stands behind") :]
-    (study_root / "study.yaml").write_text(before + CAMPAIGN + after)
+    set_campaigns(study_root, CAMPAIGN)
     return study_root
 
 

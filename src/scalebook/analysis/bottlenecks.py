@@ -19,7 +19,7 @@ from scalebook import results, traces
 from scalebook.analysis import study_queries
 from scalebook.analysis.checks import CONTRADICTED, HOLDS, UNDETERMINED, Check
 from scalebook.analysis.evidence import Evidence
-from scalebook.analysis.reported_jobs import LINKS, Job, network_bounds
+from scalebook.analysis.reported_jobs import LINKS, PREFIXES, Job, network_bounds
 from scalebook.analysis.step_parts import StepParts
 from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError, Stem
@@ -88,11 +88,9 @@ def _bound(job: Job, jobs: Mapping[str, Job]) -> list[str]:
     if not bounds:
         return []
     reasons = [f"{bounds['gradient_mb']:.1f} MB of gradients are exchanged a step"]
-    two = "sharded_gap_us_per_image" in bounds
-    for prefix, reading in (("", "unsharded"), ("sharded_", "sharded")):
-        if f"{prefix}gap_us_per_image" not in bounds:
-            continue
-        reason = f"read as {reading}, " if two else ""
+    found = {name: one for name, one in PREFIXES.items() if f"{one}gap_us_per_image" in bounds}
+    for reading, prefix in found.items():
+        reason = f"read as {reading}, " if len(found) > 1 else ""
         reason += f"{bounds[f'{prefix}gap_us_per_image']:.3g} µs an image are lost"
         matching = [
             f"{bounds[name]:,.0f} images at {rate} Gbit/s"

@@ -228,6 +228,8 @@ def _derived(job: Job, jobs: Mapping[str, Job]) -> Iterator[tuple[str, float, st
 
 #: Two readings of a rate and a time per epoch of p ranks that count p times the training set.
 UNSHARDED, SHARDED = "unsharded", "sharded"
+#: How the names of numbers begin that hold by a reading.
+PREFIXES = {UNSHARDED: "", SHARDED: "sharded_"}
 
 
 def readings(job: Job) -> dict[str, float]:
@@ -277,7 +279,7 @@ def _network_bounds(job: Job, reference: Job) -> Iterator[tuple[str, float, str,
     for link, exchange in exchanges.items():
         yield f"exchange_ms_{link}gbit", exchange, "ms", f"{ring} {link} Gbit/s"
     for reading, rate in rates.items():
-        prefix = "sharded_" if reading == SHARDED else ""
+        prefix = PREFIXES[reading]
         gap = 1e6 * (1 / rate - before / ranks / rate_1)
         formula = f"1 / {rate:,.6g} images/s - {before} / ({ranks} × {rate_1:,.6g} images/s)"
         yield f"{prefix}gap_us_per_image", gap, "µs", formula

@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis import controls, study_queries
-from scalebook.analysis.comparable import configurations, documented, plain
-from scalebook.analysis.scaling import ratios, scaling_table
+from scalebook.analysis.comparable import plain
+from scalebook.analysis.evidence import Evidence
+from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.text import number
 from scalebook.figures import captions, registry, theme
 
@@ -140,9 +141,8 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     runs : DataFrame, optional
         Rows of the catalogue; all that may stand in a document where left out.
     """
-    runs = documented() if runs is None else runs
-    table = scaling_table(runs)
-    own = [one for one in configurations(runs) if one.kind == "measured"]
+    evidence = Evidence(runs)
+    table, own = scaling_table(evidence.runs), evidence.measured
     nodes = {stem: one["nodes"] for one in own for stem in one.stems}
     several = pd.Series([(nodes.get(stems[0]) or 1) > 1 for stems in table["stems"]], table.index)
     table = table[
@@ -162,8 +162,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         rows = rows.loc[[name for name in systems if name in rows.index]]
         _draw_bars(figure, kind, hue, rows, [labels[name] for name in rows.index])
     theme.add_level(figure, 100)
-    yardsticks = controls.pooled(list(ratios(configurations(runs))))
-    for one in yardsticks:
+    for one in evidence.controls:
         _draw_control(figure, one)
     figure.update_yaxes(title_text="efficiency (%)", range=[0, 112], dtick=25, zeroline=False)
     figure.update_xaxes(
@@ -184,7 +183,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         caption=(
             f"{captions.synthetic_warning(taken)}Parallel efficiency by throughput: {each}. Lines "
             f"are the range or 95 % interval over blocks or seeds. "
-            f"{''.join(map(_control_said, yardsticks))}{captions.machines(systems)}"
+            f"{''.join(map(_control_said, evidence.controls))}{captions.machines(systems)}"
             f"{captions.origin(taken)}"
         ),
         sources=sorted({stem for column in ("stems", "reference_stems")

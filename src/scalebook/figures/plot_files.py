@@ -76,7 +76,7 @@ def _digests(name: str, one: Registered) -> dict[str, str]:
             for stem, figure in _drawings(name)
         }
 
-    return one.digest(f"plot {name}", make)
+    return one.answer(f"plot {name}", make)
 
 
 def _drawings(name: str) -> Iterator[tuple[str, go.Figure]]:

@@ -49,7 +49,7 @@ class Registered:
     plot: bool
     column: bool
 
-    def digest(self, name: str, make: Callable[[], Value]) -> Value:
+    def answer(self, name: str, make: Callable[[], Value]) -> Value:
         """What `make` gives of this figure by the study's files, kept on disk under `name`.
 
         Of a figure of another package nobody knows when its code changes: it is made each time.

@@ -146,7 +146,7 @@ def _digest_now(name: str) -> str:
     registered = figures.registered().get(name)
     if registered is None:
         return digest(as_json(name))  # which says what there is
-    return registered.digest(f"figure {name}", lambda: digest(as_json(name)))
+    return registered.answer(f"figure {name}", lambda: digest(as_json(name)))
 
 
 class StudyFigure(pages.StudyDirective):

@@ -113,9 +113,7 @@ class Snapshot:
         for run, stamps in _with_a_bar(changed):
             with contextlib.suppress(FileNotFoundError):
                 found[run.stem] = made = make(self, run)
-                # A file may change once more within a tick of its clock, and look the same.
-                changed_ns = max((stamp[2] for stamp in stamps if stamp), default=0)
-                if changed_ns < self.taken_ns - _SETTLED_NS:
+                if self._settled(filter(None, stamps)):
                     kept.put(_name(run), [stamps, made])
         kept.save(self._holds_run)
         return {run.stem: found[run.stem] for run in runs if run.stem in found}
@@ -123,6 +121,10 @@ class Snapshot:
     def _stamp(self, path: Path) -> list[int] | None:
         stamp = self.listing[path.parent.as_posix()].get(path.name)
         return None if stamp is None else list(stamp)
+
+    def _settled(self, stamps: Iterable[Sequence[int]]) -> bool:
+        """Whether these files are old enough: one may change again in a tick, and look the same."""
+        return max((stamp[2] for stamp in stamps), default=0) < self.taken_ns - _SETTLED_NS
 
     def _holds_run(self, name: str) -> bool:
         run = RunFiles(Path(name).parent, Path(name).name)
@@ -247,13 +249,15 @@ def answer(name: str, make: Callable[[], Value]) -> Value:
         found = kept.get(name)
         if found is None:
             found = make()
-            stamps = (
-                one for group in (*now.listing.values(), now.declared) for one in group.values()
-            )
-            if max((stamp[2] for stamp in stamps), default=0) < now.taken_ns - _SETTLED_NS:
+            if now.once(_all_settled):
                 kept.put(name, found)
         made: Value = found
         return made
+
+
+def _all_settled(now: Snapshot) -> bool:
+    groups = (*now.listing.values(), now.declared)
+    return now._settled(stamp for group in groups for stamp in group.values())
 
 
 def _answers(now: Snapshot) -> Kept:
