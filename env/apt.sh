@@ -1,6 +1,6 @@
 #!/bin/sh
 # What only tests and PDFs need of the system, as groups of Debian packages:
-#   env/apt.sh browser tex slurm    install what is missing of these where root or sudo allows;
+#   env/apt.sh browser tex slurm fetch    install what is missing of these where root or sudo allows;
 #                                   otherwise say it in one line and exit with 1
 #   env/apt.sh --look tex           only look; exit with 1 if something is missing
 set -eu
@@ -20,7 +20,10 @@ fonts-dejavu-core librsvg2-bin poppler-utils make" ;;
     slurm)
       programs="slurmctld slurmd slurmdbd sacctmgr mariadbd mariadb-install-db munged ip tc"
       packages="slurm-wlm slurmdbd mariadb-server munge iproute2" ;;
-    *) echo "setup: $1 is no group of packages: browser, tex, slurm" >&2; exit 2 ;;
+    fetch)
+      programs="rsync ssh"
+      packages="rsync openssh-client" ;;
+    *) echo "setup: $1 is no group of packages: browser, tex, slurm, fetch" >&2; exit 2 ;;
   esac
 }
 

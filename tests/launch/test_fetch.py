@@ -104,6 +104,7 @@ def test_what_is_no_source_is_refused_in_one_line(source):
     assert "\n" not in str(caught.value)
 
 
+@needs_rsync
 def test_ssh_options_are_pairs(study_root):
     with pytest.raises(UsageError, match="KEY=VALUE"):
         fetch("me@cluster:x", study_root, ssh_options=["-v"])
