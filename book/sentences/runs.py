@@ -151,14 +151,12 @@ def curve(numbers: Ledger) -> Sentence:
     if not has(numbers, bandwidth, latency):
         return Sentence("missing", "The all-reduce curves are shown without a fitted model.")
     fitted = _with_interval(numbers, bandwidth, ".3f"), _with_interval(numbers, latency, ",.0f")
+    jobs = f"{numbers[bandwidth].n} job" + ("s" if numbers[bandwidth].n > 1 else "")
     text = (
         "{numref}`fig-allreduce` measures the exchange alone. "
-        f"Fitted to the measured curve at {RATE} Gbit/s, {{eq}}`eq-ring` gives "
+        f"Fitted to messages of 1 MiB and more in {jobs} at {RATE} Gbit/s, {{eq}}`eq-ring` gives "
         f"$\\beta$ = {fitted[0]} and $\\alpha$ = {fitted[1]}"
     )
-    low, high = numbers[latency].low, numbers[latency].high
-    if low is not None and high is not None and high > 2.0 * max(low, 1e-9):
-        text += "; the latency is poorly determined, for small messages scatter widely"
     missed = f"modelled.ddp_2gpu.{MIDDLE}.step_error"
     if not has(numbers, missed):
         return Sentence("untested", text + ". Nothing that was not fitted has tested this yet.")

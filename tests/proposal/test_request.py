@@ -25,7 +25,8 @@ step_time:
   fixed: {job: a2, metric: throughput}
   batch: 100
   reference_system: old
-  alpha_systems: [mini-1gbit]
+  hop_latency: {low_us: 0, mid_us: 100, high_us: 200, source: a paper, date: "2026-01-01"}
+  link_systems: [mini-1gbit]
   pessimistic_efficiency: 0.5
 phases:
   - name: first

@@ -6,11 +6,12 @@ DOI 10.1177/1094342005051521; Patarasuk and Yuan 2009, DOI 10.1016/j.jpdc.2008.0
 
     T(n, m) = 2 (n − 1) α + 2 (n − 1) / n · m / β
 
-A curve holds messages of a kilobyte beside ones of 64 MB, and small ones that waited for a timer
-take five times as long as their neighbours. So the *relative* error counts: the sum of
-|log(T / T_measured)| is made least, by least squares reweighted until they stand still. The
-interval is the central 95 % of the fits to samples of the curve's points, drawn with replacement
-from a fixed seed: it holds the spread of these points, not what another day would add.
+The model is for the exchange of gradients, which are sent in megabytes, so that only messages of
+1 MiB and more are fitted: what short ones take is up to timers of the network's software. Each job
+is fitted alone, by least squares of the relative errors with α ≥ 0. The link is the median over its
+jobs, and its interval their spread, so that it holds what another job on another day adds; a single
+job says nothing of that, and two little: there are intervals from three jobs on. A link whose β
+comes out above the rate it was set to is refused: its curve holds something else than the link.
 For another link or more ranks than it was fitted to, the model is *not yet validated*.
 
 `link_checks` holds a fit against training steps, which it has not seen. A step on as many nodes as
@@ -29,7 +30,6 @@ middle case of `proposal.steptime`, so its error here is what is known about tha
 has an exchange of its own, inside the node, so that "nothing hides" counts a little too much.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -39,16 +39,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from scalebook import results
+from scalebook.analysis.statistics import Summary, summarise
 from scalebook.analysis.step_parts import StepParts
 from scalebook.contract import ScalebookError
 
 Array = npt.NDArray[np.float64]
 
-#: Samples of the bootstrap, steps of a fit, and the smallest log residual that is told apart.
-SAMPLES = 1000
-ITERATIONS = 60
-SMALLEST = 0.02
-CONFIDENCE = 0.95
+#: Least bytes of a message that is fitted, and least jobs that give an interval.
+LONG = 2**20
+FEWEST_JOBS = 3
 NOT_VALIDATED = "modelled, not yet validated"
 
 
@@ -58,37 +57,35 @@ class LinkFit:
 
     Attributes
     ----------
-    alpha, alpha_low, alpha_high : float
-        Latency of a hop in s, and its interval.
-    beta, beta_low, beta_high : float
-        Bandwidth in bytes/s, and its interval.
+    alpha : Summary
+        Latency of a hop in s, over the jobs.
+    beta : Summary
+        Bandwidth in bytes/s, over the jobs.
     error, error_max : float
-        Median and largest relative deviation of the fitted points, as a share.
-    points : int
-        Points fitted.
+        Median and largest relative deviation of the fitted points from the medians, as a share.
     rate : float or None
         Rate of the link in bytes/s, as it was set.
     stems : tuple of str
-        The curves.
+        The curves, one a job.
     """
 
     system: str
-    alpha: float
-    alpha_low: float
-    alpha_high: float
-    beta: float
-    beta_low: float
-    beta_high: float
+    alpha: Summary
+    beta: Summary
     error: float
     error_max: float
-    points: int
     rate: float | None
     stems: tuple[str, ...]
 
     @property
+    def has_interval(self) -> bool:
+        """Whether there are jobs enough to tell how they differ."""
+        return self.beta.n >= FEWEST_JOBS
+
+    @property
     def efficiency(self) -> float | None:
         """Fitted bandwidth as a share of the link's rate; None where that is not limited."""
-        return self.beta / self.rate if self.rate else None
+        return self.beta.median / self.rate if self.rate else None
 
 
 def ring_seconds(ranks: int, size: float, alpha: float, beta: float) -> float:
@@ -108,93 +105,85 @@ def ring_seconds(ranks: int, size: float, alpha: float, beta: float) -> float:
     return 2 * (ranks - 1) * alpha + 2 * (ranks - 1) / ranks * size / beta
 
 
-def fit(curve: pd.DataFrame) -> LinkFit:
+def fit(curves: pd.DataFrame) -> LinkFit:
     """Fit the model to the measured curves of one system.
 
     Parameters
     ----------
-    curve : DataFrame
+    curves : DataFrame
         Rows of `results.allreduce`.
 
     Raises
     ------
     ScalebookError
-        If there are fewer than two message sizes.
+        If there are fewer than two long messages, or the bandwidth is more than the link's rate.
     """
-    system = str(curve["system"].iloc[0]) if len(curve) else "?"
-    if curve["bytes"].nunique() < 2:
+    system = str(curves["system"].iloc[0]) if len(curves) else "?"
+    long = curves[curves["bytes"] >= LONG]
+    long = long[long.groupby("stem")["bytes"].transform("nunique") > 1]
+    if long.empty:
         raise ScalebookError(
-            f"all-reduce curve of {system}: the link model needs two message sizes or more; "
-            "measure it with: sbatch slurm/test_allreduce.sbatch"
+            f"all-reduce curve of {system}: the link model needs two messages of 1 MiB or more; "
+            "measure them with: sbatch slurm/test_allreduce.sbatch"
         )
-    names = ["world_size", "bytes", "latency_us"]
-    points = tuple(map(tuple, curve[names].to_numpy(float).tolist()))
-    alpha, slowness, errors = _fitted(points)
-    rates = curve["link_gbit_s"].dropna().unique()
-    return LinkFit(
-        system=system,
-        **dict(zip(("alpha", "alpha_low", "alpha_high"), alpha)),
-        # The slowest is the one with the smallest bandwidth.
-        **dict(zip(("beta", "beta_high", "beta_low"), (1 / one for one in slowness))),
-        error=float(np.median(errors)),
-        error_max=max(errors),
-        points=len(points),
-        rate=float(rates[0]) * 1e9 / 8 if len(rates) == 1 else None,
-        stems=tuple(curve["stem"].unique()),
+    found = [_fit_job(job) for _, job in long.groupby("stem", sort=True)]
+    alpha, beta = (summarise(values) for values in zip(*found))
+    rates = curves["link_gbit_s"].dropna().unique()
+    rate = float(rates[0]) * 1e9 / 8 if len(rates) == 1 else None
+    highest = beta.high if beta.n >= FEWEST_JOBS else beta.median
+    if rate and highest > rate:
+        raise ScalebookError(
+            f"all-reduce curve of {system}: a bandwidth of {1e-9 * highest:.4g} GB/s is more than "
+            f"the {1e-9 * rate:.4g} GB/s that the link is said to have: check link_gbit_s in the "
+            "facts of the system, and that the ranks were on different nodes"
+        )
+    error, error_max = _errors(long, alpha.median, beta.median)
+    return LinkFit(system, alpha, beta, error, error_max, rate, tuple(long["stem"].unique()))
+
+
+def _fit_job(curve: pd.DataFrame) -> tuple[float, float]:
+    """Latency and bandwidth with the least squares of the relative errors of one curve."""
+    hops, volume = _relative(curve)
+    (alpha, slowness), *_ = np.linalg.lstsq(
+        np.column_stack([hops, volume]), np.ones(len(curve)), rcond=None
     )
+    if alpha < 0:  # no latency is less than none
+        alpha, slowness = 0.0, volume.sum() / (volume**2).sum()
+    return float(alpha), float(1 / slowness)
 
 
-@functools.lru_cache(maxsize=64)
-def _fitted(points: tuple[tuple[float, float, float], ...]) -> tuple[tuple[float, ...], ...]:
-    """Latency and slowness, each with its interval, and the relative errors of the points."""
-    ranks, size, time = np.array(points).T
-    time = time / 1e6
-    # Each row divided by its measured time, so that the aim is 1.
+def _relative(curve: pd.DataFrame) -> tuple[Array, Array]:
+    """What the formula multiplies α and 1 / β by, over the measured times: the sum is to be 1."""
+    ranks, time = curve["world_size"].to_numpy(float), curve["latency_us"].to_numpy(float) / 1e6
     hops = 2 * (ranks - 1) / time
-    volume = 2 * (ranks - 1) / ranks * size / time
-    alpha, slowness = _solve(hops[None], volume[None])
-    drawn = np.random.default_rng(0).integers(0, len(time), (SAMPLES, len(time)))
-    # A sample of one message size alone cannot tell latency from bandwidth.
-    drawn = drawn[np.ptp(size[drawn], axis=1) > 0]
-    ends = []
-    for one, several in zip((alpha, slowness), _solve(hops[drawn], volume[drawn])):
-        tail = 50 * (1 - CONFIDENCE)
-        low, high = np.percentile(several, [tail, 100 - tail])
-        ends.append((float(one[0]), float(min(low, one[0])), float(max(high, one[0]))))
-    errors = np.abs(alpha[0] * hops + slowness[0] * volume - 1)
-    return ends[0], ends[1], tuple(errors.tolist())
+    return hops, hops / ranks * curve["bytes"].to_numpy(float)
 
 
-def _solve(hops: Array, volume: Array) -> tuple[Array, Array]:
-    """Least absolute log residuals of ``alpha · hops + slowness · volume = 1``, row by row.
-
-    Gauss-Newton in the logarithms of both unknowns, which keeps them positive; each residual is
-    weighted by the inverse of its size, down to `SMALLEST`.
-    """
-    alpha = np.log(np.median(1 / hops, axis=1) / 2)
-    slowness = np.log(np.median(1 / volume, axis=1) / 2)
-    for _ in range(ITERATIONS):
-        latency, transfer = np.exp(alpha)[:, None] * hops, np.exp(slowness)[:, None] * volume
-        residual = np.log(latency + transfer)
-        weight = 1 / np.maximum(np.abs(residual), SMALLEST)
-        a, b = latency / (latency + transfer), transfer / (latency + transfer)
-        # The small number keeps a sample solvable whose points say nothing of one unknown.
-        aa, bb = (weight * a * a).sum(1) + 1e-6, (weight * b * b).sum(1) + 1e-6
-        ab = (weight * a * b).sum(1)
-        pull_a, pull_b = (weight * a * residual).sum(1), (weight * b * residual).sum(1)
-        determinant = aa * bb - ab**2
-        alpha = alpha - np.clip((pull_a * bb - pull_b * ab) / determinant, -0.5, 0.5)
-        slowness = slowness - np.clip((pull_b * aa - pull_a * ab) / determinant, -0.5, 0.5)
-    return np.exp(alpha), np.exp(slowness)
+def _errors(curve: pd.DataFrame, alpha: float, beta: float) -> tuple[float, float]:
+    """Median and largest relative error of the points of a curve."""
+    hops, volume = _relative(curve)
+    errors = np.abs(alpha * hops + volume / beta - 1)
+    return float(np.median(errors)), float(errors.max())
 
 
 def fits() -> dict[str, LinkFit]:
-    """The fitted link of every system with a curve that stands behind the documents."""
-    found = {}
-    for system, curve in results.allreduce(local=False).groupby("system"):
-        if curve["bytes"].nunique() > 1:
-            found[str(system)] = fit(curve)
-    return found
+    """The fitted link of every system with curves that stand behind the documents."""
+    return _fits()[0]
+
+
+def refused() -> dict[str, str]:
+    """Why a system with such curves has no fitted link, by system."""
+    return _fits()[1]
+
+
+def _fits() -> tuple[dict[str, LinkFit], dict[str, str]]:
+    found, reasons = {}, {}
+    for system, curves in results.allreduce(local=False).groupby("system"):
+        try:
+            found[str(system)] = fit(curves)
+        except ScalebookError as error:
+            reasons[str(system)] = str(error)
+    return found, reasons
 
 
 class LinkCheck(NamedTuple):
@@ -252,9 +241,9 @@ def link_checks(found: Sequence[StepParts], links: Mapping[str, LinkFit]) -> lis
         exchange, fast, slow = (
             1e3 * ring_seconds(ranks, size, alpha, beta)
             for alpha, beta in (
-                (link.alpha, link.beta),
-                (link.alpha_low, link.beta_high),
-                (link.alpha_high, link.beta_low),
+                (link.alpha.median, link.beta.median),
+                (link.alpha.low, link.beta.high),
+                (link.alpha.high, link.beta.low),
             )
         )
         step = control.median + exchange

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis import controls, study_queries
+from scalebook.analysis import controls, link_model, study_queries
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.scaling import scaling_table
@@ -22,7 +22,7 @@ KINDS = {"strong": theme.PALETTE[0], "weak": theme.PALETTE[4]}
 
 @registry.figure("Bus bandwidth of an all-reduce", plot=True, column=True)
 def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
-    """Bus bandwidth over message size, one line for each measured curve.
+    """Bus bandwidth over message size, one line a system: the median over its jobs.
 
     Parameters
     ----------
@@ -38,13 +38,14 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
         curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99
     )
     figure = go.Figure()
-    sentences = []
+    sentences, reasons = [], link_model.refused()
     for system in systems:
         position = order.index(system) if system in order else len(order)
         mine = curves[curves["system"] == system]
-        for _, curve in mine.groupby("stem", sort=True):
+        for ranks, job_curves in mine.groupby("world_size", sort=True):
+            curve = _over_jobs(job_curves)
             _draw_curve(figure, curve, position, theme.escape(system))
-            sentences.append(_sentence(curve))
+            sentences.append(_sentence(curve, int(ranks), reasons.get(system)))
         _draw_rate(figure, mine, position)
     figure.update_xaxes(title_text="message size (bytes)", **_sizes(curves["bytes"]))
     figure.update_yaxes(
@@ -59,13 +60,27 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
     )
 
 
+def _over_jobs(curves: pd.DataFrame) -> pd.DataFrame:
+    """Median over jobs by message size, with lowest and highest; of one job its quartiles."""
+    jobs = curves["stem"].nunique()
+    ends = curves.assign(
+        low=curves["busbw_gb_s"] * curves["latency_us"] / curves["latency_high_us"],
+        high=curves["busbw_gb_s"] * curves["latency_us"] / curves["latency_low_us"],
+    )
+    if jobs > 1:
+        ends = ends.assign(low=ends["busbw_gb_s"], high=ends["busbw_gb_s"])
+    return ends.groupby("bytes", as_index=False).agg(
+        system=("system", "first"), backend=("backend", "first"), rate=("link_gbit_s", "first"),
+        jobs=("stem", "nunique"), latency_us=("latency_us", "median"),
+        busbw_gb_s=("busbw_gb_s", "median"), low=("low", "min"), high=("high", "max"),
+    )  # fmt: skip
+
+
 def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int, name: str) -> None:
     hue = theme.cycled(theme.PALETTE, position)
     sizes = list(curve["bytes"])
     median = curve["busbw_gb_s"]
-    upper = median * curve["latency_us"] / curve["latency_low_us"]
-    lower = median * curve["latency_us"] / curve["latency_high_us"]
-    theme.add_band(figure, sizes, lower, upper, hue, 0.25)
+    theme.add_band(figure, sizes, curve["high"], curve["low"], hue, 0.25)
     figure.add_scatter(
         x=sizes,
         y=list(median),
@@ -105,27 +120,34 @@ def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
 
 def _sizes(sizes: pd.Series) -> dict[str, Any]:
     """A logarithmic axis with ticks at powers of 16, named in binary units."""
-    powers = range(0, 41, 4)
-    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    ticks = [2**power for power in range(0, 41, 4)]
     span = [math.log10(sizes.min()), math.log10(sizes.max())]
     pad = 0.02 * (span[1] - span[0]) + 0.05
     return {
         "type": "log",
-        "tickvals": [2**power for power in powers],
-        "ticktext": [f"{2 ** (power % 10)} {units[power // 10]}" for power in powers],
+        "tickvals": ticks,
+        "ticktext": [_size(size) for size in ticks],
         "range": [span[0] - pad, span[1] + pad],
     }
 
 
-def _sentence(curve: pd.DataFrame) -> str:
+def _size(size: float) -> str:
+    """Bytes in a binary unit, as ``64 MiB``."""
+    power = min(4, (int(size).bit_length() - 1) // 10)
+    return f"{size / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
+def _sentence(curve: pd.DataFrame, ranks: int, refused: str | None) -> str:
     first = curve.iloc[0]
-    top = curve.loc[curve["busbw_gb_s"].idxmax()]
-    rate = plain(first["link_gbit_s"])
-    share = f", {100 * 8 * top['busbw_gb_s'] / rate:.0f} % of its link" if rate else ""
+    largest = curve.iloc[-1]
+    rate = plain(first["rate"])
+    share = f", {100 * 8 * largest['busbw_gb_s'] / rate:.0f} % of its link" if rate else ""
+    jobs = f"{first['jobs']} job" + ("s" if first["jobs"] > 1 else "")
     return (
-        f"{first['system']} with {first['world_size']} ranks by {first['backend']} reaches "
-        f"{number(top['busbw_gb_s'])} GB/s{share}, and takes {number(first['latency_us'])} µs for "
-        f"{first['bytes']} bytes"
+        f"{first['system']} with {ranks} ranks by {first['backend']} reaches "
+        f"{number(largest['busbw_gb_s'])} GB/s{share} with {_size(largest['bytes'])}, and takes "
+        f"{number(first['latency_us'])} µs for {_size(first['bytes'])} ({jobs})"
+        + (f"; no model is fitted to it, since {refused}" if refused else "")
     )
 
 

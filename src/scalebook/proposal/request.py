@@ -13,14 +13,13 @@ request is made from the high case with contingency and rounded up. Modelled, no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.link_model import LinkFit
 from scalebook.analysis.scaling import efficiency, speedup
 from scalebook.contract import ScalebookError
 from scalebook.proposal.steptime import Model, Range, model_of
@@ -189,22 +188,20 @@ class Request:
         return cost
 
 
-def request_of(machine: str, links: Mapping[str, LinkFit] | None = None) -> Request:
+def request_of(machine: str) -> Request:
     """The request for a machine of the plan.
 
     Parameters
     ----------
     machine : str
         With facts in ``data/systems``.
-    links : mapping of str to LinkFit, optional
-        Fitted links by system; those of the study where left out.
 
     Raises
     ------
     ScalebookError
         One line, if something it is computed from is missing.
     """
-    return Request(model_of(machine, links))
+    return Request(model_of(machine))
 
 
 # --------------------------------------------------------------------------- as it was reported

@@ -6,17 +6,18 @@ With b images on each GPU, n GPUs, and of the reference GPU t the reported step 
 =========  ==========================================  ==========================================
 case       computation                                 exchange of the gradients
 =========  ==========================================  ==========================================
-high       F + b (t − F) / B, the worse of F = 0, f    ring model: α at the top of its interval,
-                                                       every DDP bucket pays it; a GPU's share of
-                                                       the link at the pessimistic efficiency
-middle     f / 2 + b (t − f / 2) / B / s               ring model: fitted α, one message; a GPU's
+high       F + b (t − F) / B, the worse of F = 0, f    ring model: highest α, every DDP bucket pays
+                                                       it; a GPU's share of the link at the
+                                                       pessimistic efficiency
+middle     f / 2 + b (t − f / 2) / B / s               ring model: middle α, one message; a GPU's
                                                        share of the link at the measured efficiency
-low        F + b (t − F) / B / S, the better of        ring model: no latency; all links of a node
+low        F + b (t − F) / B / S, the better of        ring model: lowest α; all links of a node
            F = 0, f                                    together at the best measured efficiency
 =========  ==========================================  ==========================================
 
 s and S are the smaller and the larger of two ratios of the target's GPU over the reference:
-peak arithmetic in FP32 and memory bandwidth, at least 1, and 1 where one is not known. In the high
+peak arithmetic in FP32 and memory bandwidth, at least 1, and 1 where one is not known. α is cited:
+it belongs to the target's communication library, and another one was measured. In the high
 and middle case nothing of the exchange hides behind the backward pass: the step is the sum. In
 the low case all of it does: the step is the longer of the two. All of this is modelled, not yet
 validated; see `analysis.link_model` for the ring model, and for how far the sum is off between two
@@ -26,14 +27,13 @@ nodes that were measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import median
 
 from scalebook import results
 from scalebook.analysis import study_queries
-from scalebook.analysis.link_model import LinkFit, fits, ring_seconds
+from scalebook.analysis.link_model import ring_seconds
 from scalebook.contract import ScalebookError
 from scalebook.study import Accounting, Facts, Plan
 
@@ -141,15 +141,13 @@ def the_plan() -> Plan:
     return plan
 
 
-def model_of(machine: str, links: Mapping[str, LinkFit] | None = None) -> Model:
+def model_of(machine: str) -> Model:
     """Everything the step time on `machine` is made from.
 
     Parameters
     ----------
     machine : str
         With facts in ``data/systems``.
-    links : mapping of str to LinkFit, optional
-        Fitted links by system; `link_model.fits` where left out.
 
     Raises
     ------
@@ -168,7 +166,8 @@ def model_of(machine: str, links: Mapping[str, LinkFit] | None = None) -> Model:
     source = plan.step_time
     step = source.batch / _reported(source.rate.job, source.rate.metric)
     fixed = source.batch / _reported(source.fixed.job, source.fixed.metric) if source.fixed else 0
-    alpha, best, usual = _exchange_of(source.alpha_systems, fits() if links is None else links)
+    best, usual = _efficiencies(source.link_systems)
+    latency = source.hop_latency
     per_gbit = 1e9 / 8
     share = facts.link_gbit_s_per_gpu or link / per_node
     return Model(
@@ -180,7 +179,7 @@ def model_of(machine: str, links: Mapping[str, LinkFit] | None = None) -> Model:
         fixed=min(fixed, step),
         batch=source.batch,
         speed=_speed(facts, source.reference_system),
-        alpha=alpha,
+        alpha=Range(latency.low_us, latency.mid_us, latency.high_us) * 1e-6,
         bandwidth=Range(
             low=share * per_gbit * min(source.pessimistic_efficiency, usual),
             mid=share * per_gbit * usual,
@@ -215,22 +214,16 @@ def _speed(facts: Facts, reference: str) -> Range:
     return Range(1.0, min(ratios), max(ratios))
 
 
-def _exchange_of(
-    systems: Sequence[str], links: Mapping[str, LinkFit]
-) -> tuple[Range, float, float]:
-    """Latency over the systems; best and usual efficiency of the largest message."""
-    found = [links[name] for name in systems if name in links]
+def _efficiencies(systems: Sequence[str]) -> tuple[float, float]:
+    """Best and usual share of a link's rate that the largest message reaches on these systems."""
     shares = []
-    for system, curve in results.allreduce(local=False).groupby("system"):
+    for (system, _), curve in results.allreduce(local=False).groupby(["system", "stem"]):
         largest = curve.loc[curve["bytes"].idxmax()]
         if system in systems and largest["link_gbit_s"] == largest["link_gbit_s"]:
             shares.append(min(1.0, 8 * largest["busbw_gb_s"] / largest["link_gbit_s"]))
-    if not found or not shares:
+    if not shares:
         raise ScalebookError(
             f"data/plan.yaml: step_time: no all-reduce curve with a known link of "
             f"{' or '.join(systems)}; measure one with: sbatch slurm/test_allreduce.sbatch"
         )
-    alpha = Range(
-        0.0, float(np.median([one.alpha for one in found])), max(one.alpha_high for one in found)
-    )
-    return alpha, max(shares), float(np.median(shares))
+    return max(shares), median(shares)

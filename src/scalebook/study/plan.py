@@ -65,6 +65,22 @@ class ReportedNumber(Frozen):
     metric: str
 
 
+class HopLatency(Frozen):
+    """Latency of a hop between the target's nodes, in µs, as published."""
+
+    low_us: float = Field(ge=0)
+    mid_us: float = Field(ge=0)
+    high_us: float = Field(ge=0)
+    source: Text
+    date: Text
+
+    @model_validator(mode="after")
+    def _in_order(self) -> HopLatency:
+        if not self.low_us <= self.mid_us <= self.high_us:
+            raise ValueError("low_us, mid_us and high_us must not decrease")
+        return self
+
+
 class StepTime(Frozen):
     """Where the seconds of a step come from until they are measured on a target.
 
@@ -78,8 +94,10 @@ class StepTime(Frozen):
         Images a step behind both.
     reference_system : str
         System whose GPU gave the rates.
-    alpha_systems : list of str
-        Systems whose all-reduce curves give latency and efficiency of the exchange.
+    hop_latency : HopLatency
+        Of the target's communication library.
+    link_systems : list of str
+        Systems whose all-reduce curves give the efficiency of the exchange.
     pessimistic_efficiency : float
         Share of the link's rate in the high case.
     """
@@ -88,7 +106,8 @@ class StepTime(Frozen):
     fixed: ReportedNumber | None = None
     batch: Positive
     reference_system: Name
-    alpha_systems: list[Name] = Field(min_length=1)
+    hop_latency: HopLatency
+    link_systems: list[Name] = Field(min_length=1)
     pessimistic_efficiency: float = Field(0.5, gt=0, le=1)
 
 

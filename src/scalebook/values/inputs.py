@@ -20,7 +20,7 @@ class Inputs(Evidence):
         found = {}
         for machine in self._machines():
             try:
-                found[machine] = request_of(machine, self.links)
+                found[machine] = request_of(machine)
             except ScalebookError:
                 # A plan may stand there before its curves and facts do.
                 continue
@@ -34,7 +34,7 @@ class Inputs(Evidence):
     def _hours(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Low and high hours of every request, by unit and machine; raises what one lacks."""
         totals = {
-            name: (self.requests.get(name) or request_of(name, self.links)).costs["total"]
+            name: (self.requests.get(name) or request_of(name)).costs["total"]
             for name in the_plan().machines
         }
         return {

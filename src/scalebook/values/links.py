@@ -34,13 +34,17 @@ def _of_link(link: LinkFit) -> Iterator[Value]:
     if link.efficiency:
         shares.append(("efficiency", link.efficiency))
     make = origin("link", fit, link.stems, link=link, not_validated=NOT_VALIDATED)
-    for metric, unit, number, low, high in (
-        ("alpha_us", "µs", 1e6 * link.alpha, 1e6 * link.alpha_low, 1e6 * link.alpha_high),
-        ("bandwidth_gb_s", "GB/s", 1e-9 * link.beta, 1e-9 * link.beta_low, 1e-9 * link.beta_high),
-        *((name, "%", 100 * share, None, None) for name, share in shares),
+    prefix, jobs = f"modelled.link.{link.system}", link.beta.n
+    for metric, unit, summary in (
+        ("alpha_us", "µs", link.alpha.times(1e6)),
+        ("bandwidth_gb_s", "GB/s", link.beta.times(1e-9)),
     ):
-        key = f"modelled.link.{link.system}.{metric}"
-        yield from with_ends(make(key, number, unit, n=link.points, low=low, high=high))
+        value = make(f"{prefix}.{metric}", summary.median, unit, n=jobs)
+        if link.has_interval:
+            value = dataclasses.replace(value, low=summary.low, high=summary.high)
+        yield from with_ends(value)
+    for name, share in shares:
+        yield make(f"{prefix}.{name}", 100 * share, "%", n=jobs)
 
 
 def _of_check(check: LinkCheck) -> Iterator[Value]:

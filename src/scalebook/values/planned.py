@@ -86,6 +86,12 @@ def _plan(plan: Plan) -> Iterator[Value]:
     for field, number, unit, source, where in counted:
         make = origin("plan", planned, source=source, where=where)
         yield make(f"plan.{field}", float(number), unit)
+    latency = plan.step_time.hop_latency
+    yield Value(
+        "cited.hop_latency_us", latency.mid_us, "µs", "cited", f"{latency.source}, {latency.date}",
+        low=latency.low_us, high=latency.high_us, files=(FILE,), where="step_time.hop_latency",
+        code=dotted(planned),
+    )  # fmt: skip
 
 
 def _energy(machine: str, request: Request, watts: float) -> Value:
