@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -46,9 +47,13 @@ def shared() -> Path:
 
 @pytest.fixture
 def study_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty study: this project's study.yaml and data/, no results, images nor network."""
-    for name in ("study.yaml",):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
+    """An empty study: this project's study.yaml and data/, no results, images nor network.
+
+    Without labels, so that a test reads the names that it asks for.
+    """
+    declared = (REPOSITORY / "study.yaml").read_text()
+    named = re.sub(r"^ +label: .*\n|(?<=\{)label: [^,]*, ", "", declared, flags=re.MULTILINE)
+    (tmp_path / "study.yaml").write_text(named)
     for name in ("data/systems", "data/reported"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))

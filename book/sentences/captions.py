@@ -8,6 +8,7 @@ from scalebook.values.sentences import (
     apart,
     differ,
     has,
+    label,
     measured,
     number,
     spread,
@@ -30,8 +31,9 @@ def throughput(numbers: Ledger) -> Sentence:
     if measured(numbers, two):
         case = "second rank"
         text = (
-            f"A second rank brings {spread(two, '.2f', False)} times the throughput on `local`, "
-            f"and {value('reported.2649.speedup', '.2f', False)} times as reported"
+            f"A second rank brings {spread(two, '.2f', False)} times the throughput on "
+            f"{label('local', 'system')}, and {value('reported.2649.speedup', '.2f', False)} "
+            "times as reported"
         )
     if not measured(numbers, "baseline.local.throughput"):
         return Sentence(case, f"{text}. Filled: measured; hatched: reported, no spread.")

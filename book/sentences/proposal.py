@@ -9,6 +9,7 @@ from scalebook.values.sentences import (
     Sentence,
     differ,
     has,
+    label,
     listed,
     measured,
     number,
@@ -53,8 +54,8 @@ def measured_scaling(numbers: Ledger) -> Sentence:
     there = [name for name, key in strong.items() if measured(numbers, key)]
     if not there:
         return Sentence("not run", "No scaling point on two nodes is evidence yet.")
-    shown = [f"{spread(strong[name], '.0f')} on `{name}`" for name in there]
-    text = f"On two nodes strong scaling keeps {listed(shown)} (medians and ranges over seeds). "
+    shown = [f"{spread(strong[name], '.0f')} on {label(name, 'system')}" for name in there]
+    text = f"Strong scaling keeps {listed(shown)} (medians and ranges over seeds). "
     order = [number(numbers, f"{strong[name]}.median") for name in there]
     falls = len(order) > 1 and order == sorted(order, reverse=True)
     text += f"Efficiency {'falls with' if falls else 'does not follow'} the rate of the link"
@@ -63,7 +64,7 @@ def measured_scaling(numbers: Ledger) -> Sentence:
         separate = differ(numbers, CONTROL, strong[MIDDLE], SPREAD)
         cases.append("network" if separate else "overlap")
         text += (
-            f"; on `{MIDDLE}` the control, the same two ranks in one node, keeps "
+            f"; on {label(MIDDLE, 'system')} the control, the same two ranks in one node, keeps "
             f"{spread(CONTROL, '.0f')}, "
         )
         text += (
@@ -74,7 +75,7 @@ def measured_scaling(numbers: Ledger) -> Sentence:
     text += ". "
     weak = f"ddp_weak.{MIDDLE}.efficiency"
     if MIDDLE in there and measured(numbers, weak):
-        text += f"Weak scaling keeps {spread(weak, '.0f')} on `{MIDDLE}`"
+        text += f"Weak scaling keeps {spread(weak, '.0f')} on {label(MIDDLE, 'system')}"
         if number(numbers, f"{weak}.low") > number(numbers, f"{strong[MIDDLE]}.high"):
             cases.append("weak helps")
             text += ", since the same gradients serve twice the images"
@@ -99,11 +100,11 @@ def link_check(numbers: Ledger) -> Sentence:
             "No training step has been measured yet that the model could be held against.",
         )
     against = [
-        f"{value(step, ',.0f')} on `{name}` (measured: {value(found, ',.0f')})"
+        f"{value(step, ',.0f')} on {label(name, 'system')} (measured: {value(found, ',.0f')})"
         for name, step, found, _ in rows
     ]
     outside = [
-        f"`{name}`"
+        label(name, "system")
         for name, step, found, _ in rows
         if not number(numbers, f"{step}.low")
         <= number(numbers, found)
@@ -119,7 +120,7 @@ def link_check(numbers: Ledger) -> Sentence:
     )
     return Sentence(
         "outside" if outside else "inside",
-        "Then it met training steps that it had not seen, on two nodes. The control's step, and "
+        "Then it met training steps that it had not seen. The control's step, and "
         f"after it an exchange of which nothing hides, give {listed(against)}. {where}"
         f"The largest error of the sum is {value(worst, '+.0f')}. More than two ranks, and "
         "other networks, have not validated it.",

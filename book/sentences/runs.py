@@ -9,6 +9,7 @@ from scalebook.values.sentences import (
     below,
     differ,
     has,
+    label,
     measured,
     number,
     spread,
@@ -217,7 +218,8 @@ def accuracies(numbers: Ledger) -> Sentence:
     if not measured(numbers, one, two):
         return Sentence("not run", f"{report}; without a spread, that difference cannot be judged.")
     text = (
-        f"On `local`, one rank ends at {spread(one, '.1f')} and two ranks at {spread(two, '.1f')}, "
+        f"On {label('local', 'system')}, one rank ends at {spread(one, '.1f')} and two ranks "
+        f"at {spread(two, '.1f')}, "
         f"$n$ = {value(f'{two}.n', '.0f', False)} each. "
     )
     if apart(numbers, one, two):

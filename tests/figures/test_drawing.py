@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
-from scalebook import figures, results, study
+from scalebook import analysis, figures, results, study
 from scalebook.figures import runs, theme
 from scalebook.figures.profile import shares
+from scalebook.values.keys import ledger
 
 HOSTILE = "<script>alert(1)</script>\x00\n<a href='javascript:x'>b</a> & \"q\" %{x}"
 
@@ -422,3 +423,18 @@ def test_the_study_decides_the_order(study_root):
     names = list(study.load().experiments)
     order = [names.index(label.split(",")[0]) for label in labels]
     assert order == sorted(order)
+
+
+def test_labels_stand_for_names_in_figures_and_tables(study_root):
+    path = study_root / "study.yaml"
+    text = path.read_text().replace("  baseline:\n", "  baseline:\n    label: one rank\n", 1)
+    path.write_text(text.replace("local: {launcher", "local: {label: one machine, launcher", 1))
+    add_run(study_root)
+    figure = figures.build("throughput_comparison")
+    assert "Measured on one machine: one rank " in figure.layout.meta["alt"]
+    assert next(bar.y[0] for bar in figure.data if bar.type == "bar") == "one rank"
+    table = figures.show_table_html(analysis.configuration_table(), analysis.THROUGHPUT_HEADERS)
+    assert "<td>one rank</td>" in table and "<td>one machine</td>" in table
+    assert ledger()["baseline.local.throughput.median"].source.startswith(
+        "1 run of one rank on one machine"
+    )

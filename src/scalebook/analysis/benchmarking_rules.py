@@ -234,7 +234,7 @@ def _measured(evidence: Evidence) -> dict[int, Verdict]:
 def _measured_base(ratios: Sequence[Ratio]) -> Verdict:
     if not ratios:
         return _measured_as("no speed-up")
-    bases = abridged(f"{one.reference['experiment']} on {one.one['system']}" for one in ratios)
+    bases = abridged(f"{one.reference.title} on {one.one.machine}" for one in ratios)
     return _measured_as("base", bases=bases)
 
 
@@ -249,17 +249,23 @@ def _part_of_the_data(runs: pd.DataFrame) -> Verdict:
         if campaign.description and names & set(campaign.experiments)
     }
     if not reasons:
-        return _measured_as("part of the data", names=abridged(sorted(names)))
+        return _measured_as(
+            "part of the data", names=abridged(map(study_queries.label, sorted(names)))
+        )
     there = set(zip(runs["experiment"], runs["system"]))
     gaps = [
-        f"{experiment} on {system}"
+        f"{study_queries.label(experiment)} on {study_queries.label(system, 'system')}"
         for campaign in reasons.values()
         for system in partial["system"].unique()
         for experiment in campaign.experiments
         if (experiment, system) not in there
     ]
     case = "part with gaps" if gaps else "part with a reason"
-    return _measured_as(case, reasons=abridged(reasons), gaps=abridged(gaps))
+    return _measured_as(
+        case,
+        reasons=abridged(study_queries.label(name, "campaign") for name in reasons),
+        gaps=abridged(gaps),
+    )
 
 
 def _measured_ratios(ratios: Sequence[Ratio]) -> Verdict:
@@ -272,9 +278,7 @@ def _measured_ratios(ratios: Sequence[Ratio]) -> Verdict:
 def _intervals(found: Sequence[Configuration]) -> Verdict:
     summaries = [one.summary("throughput") for one in found]
     alone = [
-        f"{one['experiment']} on {one['system']}"
-        for one, summary in zip(found, summaries)
-        if summary.n == 1
+        f"{one.title} on {one.machine}" for one, summary in zip(found, summaries) if summary.n == 1
     ]
     if alone:
         return _measured_as("one run", names=abridged(alone))

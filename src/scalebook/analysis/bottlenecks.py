@@ -57,7 +57,7 @@ def _network(job: Job, evidence: Evidence) -> tuple[str, str, str]:
     if controlled:
         analogy = "; ".join(
             f"{number(one.parts['network'].median)} of {number(one.parts['step'].median)} ms on "
-            f"{one.one['system']}"
+            f"{one.one.machine}"
             for one in controlled
         )
         reasons.append(
@@ -74,7 +74,7 @@ def _network(job: Job, evidence: Evidence) -> tuple[str, str, str]:
 def _by_control(parts: StepParts) -> tuple[str, str, str]:
     network, lost = parts.parts["network"], parts.parts["overhead"].median
     computation = (
-        f"measured on {parts.one['system']}: network {network.median:.3g} ms of {lost:.3g} ms "
+        f"measured on {parts.one.machine}: network {network.median:.3g} ms of {lost:.3g} ms "
         "that a step loses"
     )
     if network.low > lost / 2:

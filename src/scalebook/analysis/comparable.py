@@ -90,6 +90,17 @@ class Configuration:
         return self.settings[name]
 
     @property
+    def title(self) -> str:
+        """What a reader calls the experiment."""
+        return str(study_queries.label(self["experiment"]))
+
+    @property
+    def machine(self) -> str | None:
+        """What a reader calls the system; None where it is not known."""
+        name: str | None = study_queries.label(self["system"], "system")
+        return name
+
+    @property
     def facet(self) -> tuple[Any, ...]:
         """Equal for configurations that may be compared and drawn on one axis."""
         return (self.kind, *(self.settings[name] for name in COMPARABLE))
@@ -115,8 +126,8 @@ class Configuration:
         ids = [str(plain(job)) for job in self.runs["job_id"]]
         if self.kind == "reported":
             return f"reported for job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
-        name, system = self["experiment"], self["system"]
-        return f"{text.count(len(ids), 'run')} of {name} on {system} {self.conditions}"
+        runs = text.count(len(ids), "run")
+        return f"{runs} of {self.title} on {self.machine} {self.conditions}"
 
     @property
     def conditions(self) -> str:

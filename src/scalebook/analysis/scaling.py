@@ -26,6 +26,7 @@ from typing import Any
 import pandas as pd
 
 from scalebook import results
+from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import (
     Configuration,
     configurations,
@@ -158,10 +159,11 @@ def refused(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         reasons = [pair_differences(one, other) for other in _references(one, found)]
         if one.reference is None or any(not reason for reason in reasons):
             continue
-        reason = f"no {one.kind} run of {one.reference} on {one['system']}"
+        against = study_queries.label(one.reference)
+        reason = f"no {one.kind} run of {against} on {one.machine}"
         if reasons:
             least = min(reasons, key=lambda reason: len(reason))
-            reason = f"differs from {one.reference} in {'; '.join(least)}"
+            reason = f"differs from {against} in {'; '.join(least)}"
         rows.append((one.kind, one["experiment"], one["system"], one.reference, reason))
     return pd.DataFrame(rows, columns=["kind", "experiment", "system", "reference", "reason"])
 

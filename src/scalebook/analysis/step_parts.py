@@ -198,14 +198,14 @@ def _taken_apart(
     if not reason and control is None:
         nodes = text.count(reference["nodes"], "node")
         reason = (
-            f"no control on {one['system']}: {one['world_size']} ranks on {nodes} with the same "
+            f"no control on {one.machine}: {one['world_size']} ranks on {nodes} with the same "
             f"global batch of {one['global_batch']}; one on another system is not comparable"
         )
     sides = [one, reference, *([control] if control else [])]
     own = [steps[steps["stem"].isin(side.stems)] for side in sides]
     _, times = together(own, STEP)
     if not times and not reason:
-        names = " and ".join(side["experiment"] for side in sides)
+        names = " and ".join(side.title for side in sides)
         reason = f"no block or seed has recorded steps of {names}"
     if unlike or not times:
         parts = {part: summarise([]) for part in PARTS} | {"step": summarise(own[0][STEP])}
@@ -241,10 +241,7 @@ def _unlike(one: Configuration, reference: Configuration) -> str:
         return "the batch of a rank is not known"
     for name, title in (("threads_per_rank", "threads per rank"), ("precision", "precision")):
         if one[name] != reference[name]:
-            return (
-                f"differs from {reference['experiment']} in {title} "
-                f"({one[name]} and {reference[name]})"
-            )
+            return f"differs from {reference.title} in {title} ({one[name]} and {reference[name]})"
     return ""
 
 

@@ -4,6 +4,10 @@ A table or figure that follows the study's order, references or facts about
 machines is stale when those change, as it is when a result does.
 """
 
+from typing import Any, Literal
+
+import pandas as pd
+
 from scalebook.contract import ScalebookError
 from scalebook.results import query, snapshot
 from scalebook.study import Campaign, Control, Facts, Plan
@@ -20,6 +24,41 @@ def experiments() -> dict[str, tuple[str | None, str | None]]:
 def systems() -> list[str]:
     """Names of the systems, in the order of ``study.yaml``."""
     return list(snapshot().study.systems)
+
+
+#: What has a label, and the columns of tables that hold its name.
+Labelled = Literal["experiment", "system", "campaign"]
+_COLUMNS: dict[str, Labelled] = {
+    "experiment": "experiment", "reference": "experiment", "system": "system",
+}  # fmt: skip
+
+
+@query
+def labels() -> dict[str, dict[str, str]]:
+    """Labels of experiments, systems and campaigns by name, of those that have one."""
+    loaded = snapshot().study
+    kinds = {
+        "experiment": loaded.experiments, "system": loaded.systems, "campaign": loaded.campaigns
+    }  # fmt: skip
+    return {
+        kind: {name: one.label for name, one in things.items() if one.label}  # type: ignore[attr-defined]  # all have one
+        for kind, things in kinds.items()
+    }
+
+
+def label(name: Any, of: Labelled = "experiment") -> Any:
+    """What a reader calls an experiment, system or campaign; its name where it has no label."""
+    return labels()[of].get(name, name)
+
+
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table with labels in the columns that name experiments and systems."""
+    columns = {
+        column: [label(name, of) for name in table[column]]
+        for column, of in _COLUMNS.items()
+        if column in table
+    }
+    return table.assign(**columns)
 
 
 @query

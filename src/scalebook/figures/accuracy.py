@@ -9,7 +9,7 @@ from scalebook.analysis.statistics import summarise
 from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError
 from scalebook.figures import captions, registry, theme
-from scalebook.figures.throughput import by_facet, label
+from scalebook.figures.throughput import by_facet, titles
 
 
 @registry.figure("Validation accuracy over epochs", plot=True, column=True)
@@ -30,9 +30,9 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
     facets = by_facet(found)
     curves = [one for one in found if one.kind == "measured"]
     each = [
-        f"{captions.subject(one.kind, one['system'])}: {label(one)} ends at {_end(one)}"
+        f"{captions.subject(one.kind, one['system'])}: {name} ends at {_end(one)}"
         + (f" (n = {len(one.runs)})" if one.kind == "measured" else "")
-        for one in found
+        for one, name in zip(found, titles(found))
     ]
     how = "Top-1 validation accuracy in percent. "
     if curves:
@@ -62,7 +62,7 @@ def _message(facets: list[list[Configuration]]) -> str:
     """What the figure shows: where each configuration ends."""
     sentences = []
     for group in facets:
-        ends = ", ".join(f"{one['experiment']} {_end(one)}" for one in group)
+        ends = ", ".join(f"{name} {_end(one)}" for one, name in zip(group, titles(group)))
         subject = captions.subject(group[0].kind, group[0]["system"])
         sentences.append(f"{subject}: final accuracy {ends}. ")
     return "".join(sentences)
@@ -119,7 +119,7 @@ def _draw_curves(
 ) -> list[float]:
     """Draw a plot's configurations, named by their system too where several have curves."""
     longest, drawn = 0, []
-    for order, one in enumerate(group):
+    for order, (one, title) in enumerate(zip(group, titles(group))):
         table = accuracy_table(one)
         if table.empty:
             continue
@@ -134,7 +134,7 @@ def _draw_curves(
                     line={"color": theme.faded(hue, 0.5), "width": 1}, hoverinfo="skip", **cell,
                 )  # fmt: skip
         longest = max(longest, int(table["epoch"].max()))
-        name = label(one) + (f" on {one['system']}" if several else "")
+        name = title + (f" on {one.machine}" if several else "")
         figure.add_scatter(
             x=table["epoch"],
             y=table["median"],
@@ -147,8 +147,7 @@ def _draw_curves(
                 "size": [0] * (len(table) - 1) + [9],
                 "opacity": 1,
             },
-            hovertemplate=f"{theme.escape(one['experiment'])}, epoch %{{x}}: %{{y:.2f}} %"
-            "<extra></extra>",
+            hovertemplate=f"{theme.escape(title)}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
             **cell,
         )
     figure.update_xaxes(title_text="epoch", dtick=1 if longest <= 12 else None, **cell)
@@ -159,11 +158,11 @@ def _draw_finals(
     figure: go.Figure, cell: dict[str, int], group: list[Configuration]
 ) -> list[float]:
     values = [one.summary("final_val_acc").median for one in group]
-    for order, (one, value) in enumerate(zip(group, values)):
+    for order, (one, title, value) in enumerate(zip(group, titles(group), values)):
         job = ", ".join(str(plain(job)) for job in one.runs["job_id"])
         hue = theme.colour(one["experiment"])
         figure.add_scatter(
-            x=[theme.escape(one["experiment"], 24)],
+            x=[theme.escape(title, 24)],
             y=[value],
             mode="markers+text",
             text=[f"{value:.4g} %"],
@@ -174,7 +173,7 @@ def _draw_finals(
             },
             showlegend=False,
             cliponaxis=False,
-            hovertemplate=f"{theme.escape(label(one))}: %{{y:.4g}} %, "
+            hovertemplate=f"{theme.escape(title)}: %{{y:.4g}} %, "
             f"reported for job {theme.escape(job)}<extra></extra>",
             **cell,
         )  # fmt: skip

@@ -42,14 +42,15 @@ def heading(one: Configuration) -> str:
     device = theme.escape(one["device_name"] or one["device"] or "device unknown", 40)
     preposition = "for" if one.kind == "reported" else "on"
     return (
-        f"<b>{one.kind} {preposition} {theme.escape(one['system'] or 'unknown system', 24)}</b>"
+        f"<b>{one.kind} {preposition} {theme.escape(one.machine or 'unknown system', 30)}</b>"
         f"<br>{device}, {theme.escape(data, 32)}"
     )
 
 
 def subject(kind: str, system: str | None) -> str:
-    """Start of a sentence about one plot: ``Measured on local`` or ``Reported for …``."""
-    return f"{kind.capitalize()} {'for' if kind == 'reported' else 'on'} {system or 'some system'}"
+    """Start of a sentence about one plot: ``Measured on one machine`` or ``Reported for …``."""
+    where = study_queries.label(system, "system") or "some system"
+    return f"{kind.capitalize()} {'for' if kind == 'reported' else 'on'} {where}"
 
 
 def synthetic_warning(found: Sequence[Configuration]) -> str:
@@ -57,13 +58,21 @@ def synthetic_warning(found: Sequence[Configuration]) -> str:
     return SYNTHETIC_DATA if any(one.synthetic for one in found) else ""
 
 
+def capitalised(sentence: str) -> str:
+    """A sentence that may begin with a label, or with a name, which stays as it is."""
+    first = sentence.partition(" ")[0].rstrip(",:")
+    if first in (*study_queries.experiments(), *study_queries.systems()):
+        return sentence
+    return sentence[:1].upper() + sentence[1:]
+
+
 def machines(systems: Iterable[str | None]) -> str:
     """Sentences that say what the systems are, as their facts title them; empty if none does."""
     titled: dict[str, list[str]] = {}
     for name in dict.fromkeys(systems):
         if name and (title := study_queries.facts(name).title):
-            titled.setdefault(title, []).append(name)
-    return "".join(f"{listed(names)}: {title}. " for title, names in titled.items())
+            titled.setdefault(title, []).append(study_queries.label(name, "system"))
+    return "".join(f"{capitalised(listed(names))}: {title}. " for title, names in titled.items())
 
 
 def origin(found: Sequence[Configuration]) -> str:
@@ -72,8 +81,8 @@ def origin(found: Sequence[Configuration]) -> str:
     experiments: dict[tuple[int, str, str], list[str]] = {}
     for one in found:
         if one.kind == "measured":
-            key = (len(one.runs), one.conditions, str(one["system"]))
-            experiments.setdefault(key, []).append(str(one["experiment"]))
+            key = (len(one.runs), one.conditions, str(one.machine))
+            experiments.setdefault(key, []).append(one.title)
     systems: dict[tuple[int, str, tuple[str, ...]], list[str]] = {}
     for (n, conditions, system), names in experiments.items():
         systems.setdefault((n, conditions, tuple(names)), []).append(system)

@@ -11,6 +11,7 @@ from scalebook.analysis import controls, link_model, study_queries
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.study_queries import label
 from scalebook.analysis.text import number
 from scalebook.figures import captions, registry, theme
 
@@ -41,10 +42,11 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
     sentences, reasons = [], link_model.refused()
     for system in systems:
         position = order.index(system) if system in order else len(order)
+        name = theme.escape(label(system, "system"))
         mine = curves[curves["system"] == system]
         for ranks, job_curves in mine.groupby("world_size", sort=True):
             curve = _over_jobs(job_curves)
-            _draw_curve(figure, curve, position, theme.escape(system))
+            _draw_curve(figure, curve, position, name)
             sentences.append(_sentence(curve, int(ranks), reasons.get(system)))
         _draw_rate(figure, mine, position)
     figure.update_xaxes(title_text="message size (bytes)", **_sizes(curves["bytes"]))
@@ -113,7 +115,7 @@ def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
         textfont_size=12,
         line={"color": theme.cycled(theme.PALETTE, position), "dash": "dash", "width": 2},
         showlegend=False,
-        name=theme.escape(f"link of {curve['system'].iloc[0]}"),
+        name=theme.escape(f"link of {label(curve['system'].iloc[0], 'system')}"),
         hovertemplate=f"{text} = {rate / 8:g} GB/s<extra>%{{fullData.name}}</extra>",
     )
 
@@ -143,8 +145,9 @@ def _sentence(curve: pd.DataFrame, ranks: int, refused: str | None) -> str:
     rate = plain(first["rate"])
     share = f", {100 * 8 * largest['busbw_gb_s'] / rate:.0f} % of its link" if rate else ""
     jobs = f"{first['jobs']} job" + ("s" if first["jobs"] > 1 else "")
+    name = label(first["system"], "system")
     return (
-        f"{first['system']} with {ranks} ranks by {first['backend']} reaches "
+        f"{name} with {ranks} ranks by {first['backend']} reaches "
         f"{number(largest['busbw_gb_s'])} GB/s{share} with {_size(largest['bytes'])}, and takes "
         f"{number(first['latency_us'])} µs for {_size(first['bytes'])} ({jobs})"
         + (f"; no model is fitted to it, since {refused}" if refused else "")
@@ -193,7 +196,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     )  # fmt: skip
     figure.update_layout(height=360, margin={"t": 52, "b": 66}, bargap=0.25, scattermode="group")
     each = "; ".join(
-        f"{row.scaling} scaling on {row.system} {row.efficiency:.1f} % "
+        f"{row.scaling} scaling on {label(row.system, 'system')} {row.efficiency:.1f} % "
         f"({row.efficiency_low:.1f} to {row.efficiency_high:.1f}, n = {row.n})"
         for row in table.itertuples()
     )
@@ -219,7 +222,7 @@ def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
     values = control.efficiency
     figure.add_hrect(
         y0=values.min, y1=values.max, fillcolor=theme.GREY, opacity=0.25, line_width=0,
-        layer="below", name=f"control: {control.experiment}", showlegend=True,
+        layer="below", name=f"control: {label(control.experiment)}", showlegend=True,
     )  # fmt: skip
     figure.add_hline(
         y=values.median, line={"color": theme.GREY, "dash": "dash", "width": 2}, layer="below"
@@ -229,9 +232,9 @@ def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
 def _control_said(control: controls.Pooled) -> str:
     values = control.efficiency
     return (
-        f"The band is the control, {control.experiment} on all of these systems, where "
-        f"{control.because}: {values.median:.1f} % ({values.min:.1f} to {values.max:.1f}, n = "
-        f"{values.n}); smaller differences than its own count as none. "
+        f"The band is the control, {label(control.experiment)} on all of these systems, "
+        f"where {control.because}: {values.median:.1f} % ({values.min:.1f} to {values.max:.1f}, "
+        f"n = {values.n}); smaller differences than its own count as none. "
     )
 
 

@@ -14,6 +14,7 @@ import plotly.io as pio
 from IPython.display import display
 
 from scalebook import contract
+from scalebook.analysis.study_queries import labelled
 from scalebook.contract import UsageError
 
 MIME = "application/vnd.plotly.v1+json"
@@ -120,6 +121,7 @@ def _texts(
 ) -> pd.DataFrame:
     """What the cells of a table show."""
     headers = headers or {name: str(name) for name in table.columns}
+    table = labelled(table)
     return pd.DataFrame(
         {
             header: [

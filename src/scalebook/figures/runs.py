@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from scalebook import results
 from scalebook.analysis.comparable import METRICS, SYNTHETIC, plain
 from scalebook.analysis.headers import EXPLORER_HEADERS
-from scalebook.analysis.study_queries import start_command
+from scalebook.analysis.study_queries import label, start_command
 from scalebook.figures import captions, registry, theme
 
 #: What is drawn of a run by epoch: unit, and columns with their line's name.
@@ -164,7 +164,7 @@ def explorer(metric: str = "throughput", dataset: str | None = None) -> go.Figur
     if runs.empty:
         return theme.empty(f"No run yet: start one with `{start_command()}`.", heading)
     systems = list(runs.groupby("system", sort=True, dropna=False))
-    titles = [f"<b>{theme.escape(name, 40)}</b>" for name, _ in systems]
+    titles = [f"<b>{theme.escape(label(name, 'system'), 40)}</b>" for name, _ in systems]
     figure, cells = theme.grid(titles, row=240)
     for cell, (_, group) in zip(cells, systems):
         _draw_points(figure, cell, group.reset_index(drop=True), metric)
@@ -193,16 +193,16 @@ def explorer(metric: str = "throughput", dataset: str | None = None) -> go.Figur
 def _draw_points(figure: go.Figure, cell: dict[str, int], runs: pd.DataFrame, metric: str) -> None:
     for experiment, group in runs.groupby("experiment", sort=False):
         name = theme.cycled(theme.SYMBOLS, theme.position(experiment))
-        label, hue = theme.escape(experiment), theme.colour(experiment)
+        title, hue = theme.escape(label(experiment)), theme.colour(experiment)
         # A trial is drawn open, as everything is that no document rests on.
         kinds = ["measured" if taken else "reported" for taken in group["evidence"]]
         figure.add_scatter(
             x=list(group.index + 1),
             y=list(group[metric]),
             mode="markers",
-            name=label,
-            legendgroup=label,
-            showlegend=theme.is_new(figure, label),
+            name=title,
+            legendgroup=title,
+            showlegend=theme.is_new(figure, title),
             marker={"symbol": [theme.symbol(name, kind) for kind in kinds], "size": 10,
                     "color": hue, "line": {"width": 2, "color": hue}},
             customdata=[theme.escape(stem, 90) for stem in group["stem"]],

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from scalebook.analysis.comparable import Configuration, by_stem, configurations, documented
 from scalebook.analysis.reported_jobs import TOLERANCE
 from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.study_queries import label
 from scalebook.analysis.text import listed, number
 from scalebook.figures import captions, registry, theme
 
@@ -168,7 +169,9 @@ def _by(basis: str) -> str:
 def _label(pair: Pair) -> str:
     row = next(iter(pair.values()))
     kind = f", {row['scaling']}" if row["scaling"] else ""
-    return f"{row['experiment']}, {row['world_size']} ranks{kind}"
+    name, ranks = label(row["experiment"]), f", {row['world_size']} ranks"
+    # A label tells the ranks itself, unless one experiment has several numbers of them.
+    return f"{name}{ranks if name == row['experiment'] else ''}{kind}"
 
 
 def _pairs(rows: list[Row]) -> list[Pair]:
@@ -190,7 +193,8 @@ def _sentence(row: Row) -> str:
         spread = f" ({row['efficiency_low']:.1f} to {row['efficiency_high']:.1f}, n = {row['n']})"
     kind = f"{row['scaling']} scaling, " if row["scaling"] else ""
     return (
-        f"{row['experiment']} on {row['system']}, {kind}{row['world_size']} ranks, {row['kind']}: "
+        f"{label(row['experiment'])} on {label(row['system'], 'system')}, {kind}"
+        f"{row['world_size']} ranks, {row['kind']}: "
         f"{row['efficiency']:.1f} %{spread} by {row['basis']}"
     )
 
@@ -202,7 +206,7 @@ def _message(rows: list[Row]) -> str:
         row = pair.get("throughput") or next(iter(pair.values()))
         basis = "" if row["basis"] == "throughput" else f" by {row['basis']}"
         ratios.setdefault(captions.subject(row["kind"], row["system"]), []).append(
-            f"{row['experiment']} {row['efficiency']:.1f} %{basis}"
+            f"{label(row['experiment'])} {row['efficiency']:.1f} %{basis}"
         )
     parts = [f"{where}: {listed(values)}" for where, values in ratios.items()]
     return f"Efficiency by throughput. {'; '.join(parts)}. "
@@ -221,9 +225,10 @@ def _disagreement(rows: list[Row]) -> str:
     sentences = []
     for pair in _pairs(rows):
         if _contradictory(pair):
+            where = label(pair["throughput"]["system"], "system")
             row, epoch = pair["throughput"], pair["time per epoch"]
             sentences.append(
-                f"The {row['kind']} numbers of {row['experiment']} on {row['system']} contradict "
+                f"The {row['kind']} numbers of {label(row['experiment'])} on {where} contradict "
                 f"each other: {row['efficiency']:.0f} % by throughput, "
                 f"{epoch['efficiency']:.0f} % by time per epoch. "
             )
@@ -249,10 +254,11 @@ def _baselines(rows: list[Row]) -> str:
         epoch = " an epoch" if row["unit"] == "s" else ""
         text = f"{number(row['reference_value'])} {row['unit']}{epoch}"
         of_system = references.setdefault((row["kind"], row["reference"]), {})
-        if text not in of_system.setdefault(row["system"], []):
-            of_system[row["system"]].append(text)
+        system = label(row["system"], "system")
+        if text not in of_system.setdefault(system, []):
+            of_system[system].append(text)
     parts = [
-        f"{name} ({kind}) "
+        f"{label(name)} ({kind}) "
         + ", ".join(f"on {system} {' and '.join(values)}" for system, values in systems.items())
         for (kind, name), systems in references.items()
     ]
@@ -263,6 +269,9 @@ def _notes(rows: list[Row]) -> str:
     """Remarks of the ratios, each once with the systems it is about."""
     systems: dict[str, list[str]] = {}
     for row in rows:
-        if row["note"] and row["system"] not in systems.setdefault(row["note"], []):
-            systems[row["note"]].append(row["system"])
-    return "".join(f"{listed(names)}: {note}. " for note, names in systems.items())
+        if row["note"]:
+            systems.setdefault(row["note"], []).append(label(row["system"], "system"))
+    return "".join(
+        f"{captions.capitalised(listed(list(dict.fromkeys(names))))}: {note}. "
+        for note, names in systems.items()
+    )

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import COMPARABLE, Configuration, configurations, documented
 from scalebook.analysis.step_parts import overheads as overhead_table
+from scalebook.analysis.study_queries import label
 from scalebook.figures import captions, registry, theme
 
 #: A row of `analysis.step_parts.overheads`.
@@ -36,7 +37,7 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
     strong = table[table["scaling"] == "strong"]
     drawn = strong[strong["network_ms"].notna()].to_dict("records")
     missing = "".join(
-        f"Not drawn: {row.experiment} on {row.system}, {row.reason}. "
+        f"Not drawn: {label(row.experiment)} on {label(row.system, 'system')}, {row.reason}. "
         for row in strong[strong["network_ms"].isna()].itertuples()
     )
     if not drawn:
@@ -87,7 +88,10 @@ def _draw(groups: list[list[Step]], found: dict[str, Configuration]) -> go.Figur
 def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
     """Steps of one plot with their times beside them."""
     cell = {"row": row, "col": 1}
-    names = [theme.escape(f"{one['system']}, {one['experiment']}", 40) for one in group]
+    names = [
+        theme.escape(f"{label(one['system'], 'system')}, {label(one['experiment'])}", 50)
+        for one in group
+    ]
     _draw_parts(figure, cell, group, names)
     several = [(one, name) for one, name in zip(group, names) if one["n"] > 1]
     if several:
@@ -177,7 +181,8 @@ def _sentence(row: Step) -> str:
     if _limit(row) is not None:
         limit = f"; the link alone would take {shown(row['transfer_ms'])} ms (modelled)"
     return (
-        f"{row['experiment']} on {row['system']}: {shown(row['step_ms'])} ms a step, of it "
+        f"{label(row['experiment'])} on {label(row['system'], 'system')}: "
+        f"{shown(row['step_ms'])} ms a step, of it "
         f"computation {shown(row['compute_ms'])}, parallel overhead {shown(row['parallel_ms'])}, "
         f"network {shown(row['network_ms'])}{spread}{limit}"
     )

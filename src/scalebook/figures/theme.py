@@ -343,7 +343,11 @@ def finish(
     min_width : int, optional
         Where it is legible in less space than a page gives any other, in CSS pixels.
     """
-    meta: dict[str, Any] = {"alt": alt, "caption": caption, "sources": list(dict.fromkeys(sources))}
+    meta: dict[str, Any] = {
+        "alt": alt,
+        "caption": caption,
+        "sources": list(dict.fromkeys(sources)),
+    }
     if min_width is not None:
         meta["min_width"] = min_width
     return figure.update_layout(template=template(), title_text=title, meta=meta)

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
 from scalebook.analysis.scaling import scaling_table
-from scalebook.analysis.study_queries import start_command
-from scalebook.analysis.text import number
+from scalebook.analysis.study_queries import label, start_command
+from scalebook.analysis.text import count, number
 from scalebook.figures import captions, registry, theme
 
 
@@ -30,7 +30,7 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
     table = scaling_table(runs)
     table = table[table["basis"] == "throughput"]
     ratios = {
-        (row["kind"], tuple(row["stems"])): f"{row['speedup']:.2f} × {row['reference']}"
+        (row["kind"], tuple(row["stems"])): f"{row['speedup']:.2f} × {label(row['reference'])}"
         for row in table.to_dict("records")
     }
     facets = by_facet(found)
@@ -43,8 +43,8 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
     for row, group in enumerate(facets, 1):
         _draw(figure, row, group, [_text(one, ratios) for one in group])
     each = [
-        f"{captions.subject(one.kind, one['system'])}: {label(one)} {', '.join(_text(one, ratios))}"
-        for one in found
+        f"{captions.subject(one.kind, one['system'])}: {name} {', '.join(_text(one, ratios))}"
+        for one, name in zip(found, titles(found))
     ]
     return theme.finish(
         figure,
@@ -68,14 +68,26 @@ def by_facet(found: Sequence[Configuration]) -> list[list[Configuration]]:
     return list(groups.values())
 
 
-def label(one: Configuration) -> str:
-    """Name on the axis: experiment, ranks and precision."""
-    parts = []
-    if one["world_size"]:
-        parts.append(f"{one['world_size']} rank{'s' if one['world_size'] > 1 else ''}")
-    if one["precision"]:
-        parts.append(one["precision"].upper())
-    return f"{one['experiment']}, {' '.join(parts)}"
+def titles(found: Sequence[Configuration]) -> list[str]:
+    """What configurations are called: the label of each, with what tells equal ones apart.
+
+    An experiment without a label has its ranks and precision beside its name in any case.
+    """
+    names = [
+        one.title if one.title != one["experiment"] else f"{one.title}, {_settings(one)}"
+        for one in found
+    ]
+    where = [(one.facet, name) for one, name in zip(found, names)]
+    return [
+        f"{name}, {_settings(one)}" if where.count(place) > 1 and one.title == name else name
+        for one, name, place in zip(found, names, where)
+    ]
+
+
+def _settings(one: Configuration) -> str:
+    ranks = [count(one["world_size"], "rank")] if one["world_size"] else []
+    precision = [one["precision"].upper()] if one["precision"] else []
+    return " ".join([*ranks, *precision])
 
 
 def _message(table: pd.DataFrame) -> str:
@@ -84,10 +96,13 @@ def _message(table: pd.DataFrame) -> str:
     for (kind, system, reference), rows in table.groupby(
         ["kind", "system", "reference"], sort=False
     ):
-        ratios = " and ".join(f"{row.experiment} {row.speedup:.2f} ×" for row in rows.itertuples())
+        ratios = " and ".join(
+            f"{label(row.experiment)} {row.speedup:.2f} ×" for row in rows.itertuples()
+        )
         base = number(rows["reference_value"].iloc[0])
         sentences.append(
-            f"{captions.subject(kind, system)}: {ratios} the {base} images/s of {reference}. "
+            f"{captions.subject(kind, system)}: {ratios} the {base} images/s of "
+            f"{label(reference)}. "
         )
     return "".join(sentences)
 
@@ -157,7 +172,7 @@ def _draw_runs(figure: go.Figure, name: str, runs: pd.DataFrame, cell: dict[str,
 
 def _labels(group: list[Configuration]) -> list[str]:
     """Labels of one plot; equal ones, as of another batch size, are told apart."""
-    names = [theme.escape(label(one), 40) for one in group]
+    names = [theme.escape(name, 40) for name in titles(group)]
     return [
         f"{name}<br>batch {one['global_batch']}, {one['nodes']} nodes"
         if names.count(name) > 1

@@ -17,6 +17,7 @@ from traitlets.config import Config
 
 from scalebook import __version__, contract, results
 from scalebook.analysis.comparable import SYNTHETIC
+from scalebook.analysis.study_queries import label
 from scalebook.contract import ScalebookError
 from scalebook.publish import plots
 from scalebook.publish.notebooks.execute import execute
@@ -107,8 +108,10 @@ def _lead(run: pd.Series) -> str:
         parts.append(f"{run['throughput']:,.0f} images/s")
     if pd.notna(run["final_val_acc"]):
         parts.append(f"{run['final_val_acc']:.1f} % validation accuracy")
-    system = run["system"] or "a system that is not known"
-    return f"Experiment {run['experiment']} on {system}, {run['status']}: {', '.join(parts)}."
+    system = label(run["system"], "system") or "a system that is not known"
+    return (
+        f"Experiment {label(run['experiment'])} on {system}, {run['status']}: {', '.join(parts)}."
+    )
 
 
 def _inline(script: str) -> str:

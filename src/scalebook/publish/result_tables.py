@@ -11,6 +11,7 @@ import pandas as pd
 
 from scalebook import results, study
 from scalebook.analysis import configurations, documented, scaling_table
+from scalebook.analysis.study_queries import labelled
 from scalebook.contract import ScalebookError
 from scalebook.publish.values import NOTHING, Shown, cell
 from scalebook.study.document import beside
@@ -29,7 +30,7 @@ def run_table() -> pd.DataFrame:
     taken = found[has_result & ((found["kind"] == "reported") | found["evidence"].eq(True))]
     taken = taken.sort_values(["kind", "system", "experiment", "world_size", "job_id"])
     rows = []
-    for run in taken.to_dict("records"):
+    for run in labelled(taken).to_dict("records"):
         reported = run["kind"] == "reported"
         prefix = f"reported.{run['job_id']}" if reported else f"run.{run['stem']}"
         rows.append(
@@ -62,8 +63,8 @@ def result_table() -> pd.DataFrame:
         rows.append(
             {
                 "Kind": f"reported, job {job}" if reported else "measured",
-                "Experiment": one["experiment"],
-                "System": text(one["system"]),
+                "Experiment": one.title,
+                "System": text(one.machine),
                 "Ranks": text(one["world_size"]),
                 **cells,
                 "n": NOTHING if reported else cell(f"{prefix}.throughput.n", ".0f"),
@@ -102,8 +103,8 @@ def scaling(kind: str) -> pd.DataFrame:
         ranks, nodes = text(one["world_size"]), text(one["nodes"])
         rows.append(
             {
-                "System": system,
-                "Experiment": name,
+                "System": one.machine,
+                "Experiment": one.title,
                 "Ranks": cell(f"{prefix}.world_size", ".0f", otherwise=ranks),
                 "Nodes": cell(f"{prefix}.nodes", ".0f", otherwise=nodes),
                 **{

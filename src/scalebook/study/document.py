@@ -19,6 +19,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME)]
+#: What a reader calls a thing that has a name: one line, short.
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f`]*$", max_length=60)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 
 

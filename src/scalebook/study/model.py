@@ -16,6 +16,7 @@ from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.study.document import (
     Frozen,
+    Label,
     Model,
     Name,
     Positive,
@@ -39,6 +40,7 @@ class Experiment(Frozen):
     """One thing to measure. Every field but `world_size` has a default a study may set."""
 
     world_size: Positive
+    label: Label = ""  # what a reader calls it; its name where empty
     description: str = ""
     scaling: Literal["strong", "weak"] | None = None
     reference: Name | None = None
@@ -114,6 +116,8 @@ class Campaign(Frozen):
 
     Attributes
     ----------
+    label : str
+        What a reader calls it; its name where left out.
     experiments : dict of str to list of dict
         Settings of this campaign over each experiment's own; one dict, or a list of them where it
         runs in several ways. A setting that is a list runs with each of its values.
@@ -136,6 +140,7 @@ class Campaign(Frozen):
         time limit follows from it.
     """
 
+    label: Label = ""
     description: str = ""
     experiments: dict[Name, list[dict[str, Any]]] = Field(min_length=1)
     seeds: Seeds | None = None

@@ -118,8 +118,8 @@ def resolve(
         }
     )
     training = settings.model_dump(
-        exclude={"description", "scaling", "reference", "nodes", "threads_per_rank", "script",
-                 "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
+        exclude={"label", "description", "scaling", "reference", "nodes", "threads_per_rank",
+                 "script", "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
                  "image_size", "train_images", "val_images"}
     )  # fmt: skip
     if training["sample_s"] is None:  # absent, as in what was resolved before it was there

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from scalebook.study.document import Frozen, Positive
+from scalebook.study.document import Frozen, Label, Positive
 
 #: Where facts about machines lie, a file each.
 FOLDER = "data/systems"
@@ -68,6 +68,8 @@ class System(Frozen):
     ----------
     launcher : str
         ``local``, ``slurm``, or one that another package registers.
+    label : str
+        What a reader calls it, in a few words; its name where left out.
     cluster : str or None
         Pattern of Slurm's ``ClusterName`` (``*`` and ``?``) by which ``--system auto`` knows it.
     device : {"gpu", "cpu"} or None
@@ -75,6 +77,7 @@ class System(Frozen):
     """
 
     launcher: Word
+    label: Label = ""
     device: Literal["gpu", "cpu"] | None = None
     facts: str | None = None
     cluster: ClusterPattern | None = None

@@ -17,6 +17,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from scalebook.analysis.link_model import NOT_VALIDATED, LinkCheck, LinkFit, fit, link_checks
+from scalebook.analysis.study_queries import label
 from scalebook.values.inputs import Inputs
 from scalebook.values.value import Value, origin, result_files, with_ends
 
@@ -33,7 +34,10 @@ def _of_link(link: LinkFit) -> Iterator[Value]:
     shares = [("error", link.error), ("error_max", link.error_max)]
     if link.efficiency:
         shares.append(("efficiency", link.efficiency))
-    make = origin("link", fit, link.stems, link=link, not_validated=NOT_VALIDATED)
+    make = origin(
+        "link", fit, link.stems, link=link, not_validated=NOT_VALIDATED,
+        machine=label(link.system, "system"),
+    )  # fmt: skip
     prefix, jobs = f"modelled.link.{link.system}", link.beta.n
     for metric, unit, summary in (
         ("alpha_us", "µs", link.alpha.times(1e6)),

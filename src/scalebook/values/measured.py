@@ -21,6 +21,8 @@ from scalebook.analysis import (
 )
 from scalebook.analysis.comparable import METRICS, Configuration, differences, plain
 from scalebook.analysis.statistics import STEP_METRICS
+from scalebook.analysis.study_queries import label
+from scalebook.analysis.text import listed
 from scalebook.values.inputs import Inputs
 from scalebook.values.references import SETTING_UNITS
 from scalebook.values.value import Value, origin, result_files, statistics
@@ -133,7 +135,10 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
         for metric, (title, unit, column) in METRICS.items():
             if stem is None or plain(row[metric]) is None:
                 continue
-            make = origin("run", results.runs, [stem], row=row, title=title, column=column)
+            make = origin(
+                "run", results.runs, [stem], title=title, column=column,
+                experiment=label(row["experiment"]), system=label(row["system"], "system"),
+            )  # fmt: skip
             yield make(f"run.{stem}.{metric}", float(row[metric]), unit)
 
 
@@ -151,7 +156,11 @@ def _of_ratio(ratio: scaling.Ratio) -> Iterator[Value]:
 
 
 def _of_control(control: controls.Pooled) -> Iterator[Value]:
-    make = origin("control", controls.pooled, control.stems, control=control)
+    make = origin(
+        "control", controls.pooled, control.stems, control=control,
+        experiment=label(control.experiment),
+        systems=listed([label(name, "system") for name in control.systems]),
+    )  # fmt: skip
     prefix = f"control.{control.experiment}"
     yield from statistics(
         f"{prefix}.efficiency", control.efficiency, partial(make, unit="%"), STATS
@@ -161,7 +170,7 @@ def _of_control(control: controls.Pooled) -> Iterator[Value]:
 
 def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
     stems, n = step.stems, step.parts["step"].n
-    others = " and ".join(side["experiment"] for side in step.sides[1:])
+    others = " and ".join(side.title for side in step.sides[1:])
     function = step_parts.step_parts
     make = origin("parts of a step", function, stems, step=step, others=others, n=n)
     for part in step_parts.PARTS[1:]:
@@ -181,7 +190,12 @@ def _of_allreduce() -> Iterator[Value]:
         runs, backend = tuple(curve["stem"].unique()), curve["backend"].iloc[0]
         for metric, unit in (("busbw_gb_s", "GB/s"), ("latency_us", "µs")):
             for stat, extreme in (("min", "smallest"), ("max", "largest")):
-                about = {"backend": backend, "system": system, "metric": metric, "extreme": extreme}
+                about = {
+                    "backend": backend,
+                    "machine": label(system, "system"),
+                    "metric": metric,
+                    "extreme": extreme,
+                }
                 make = origin("all-reduce", results.allreduce, runs, **about)
                 key, value = f"allreduce.{system}.{metric}.{stat}", float(curve[metric].agg(stat))
                 yield make(key, value, unit, n=len(runs))

@@ -12,6 +12,7 @@ follow each number to its origin in a computed sentence as in a typed one.
 
 import functools
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from scalebook import contract
-from scalebook.analysis import reported_jobs
+from scalebook.analysis import reported_jobs, study_queries
 from scalebook.analysis.text import listed as listed  # for sentences of a study
 from scalebook.contract import ScalebookError
 from scalebook.values.value import Value
@@ -37,6 +38,7 @@ class Sentence(NamedTuple):
 
 #: Where a study has its sentences, relative to its root; the first that is there.
 FILES = ("book/sentences/__init__.py", "book/sentences.py")
+_MARKUP = re.compile(r"[\\*_\[\]{}<>$~#|]")
 _MODULE = "scalebook_study_sentences"
 
 
@@ -122,6 +124,11 @@ def spread(prefix: str, spec: str = "", unit: bool = True) -> str:
     """Median with its interval, as ``25 % (23–26 %)``; the keys are ``prefix.median`` and so on."""
     low, high = value(f"{prefix}.low", spec, False), value(f"{prefix}.high", spec, unit)
     return f"{value(f'{prefix}.median', spec, unit)} ({low}–{high})"
+
+
+def label(name: str, of: study_queries.Labelled = "experiment") -> str:
+    """What a reader calls an experiment or system, as MyST shows it."""
+    return _MARKUP.sub(r"\\\g<0>", str(study_queries.label(name, of)))
 
 
 def has(numbers: Ledger, *keys: str) -> bool:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from scalebook import results, traces
 from scalebook.analysis.comparable import plain
+from scalebook.analysis.study_queries import label
 from scalebook.contract import ScalebookError
 from scalebook.figures.profile.families import title as pretty
 
@@ -214,7 +215,7 @@ def run_title(run: str) -> str:
     one = runs.iloc[0]
     device = f" ({one['device_name']})" if plain(one["device_name"]) else ""
     ranks = f", {int(one['world_size'])} ranks" if one["world_size"] > 1 else ""
-    return f"{one['experiment']} on {one['system']}{ranks}{device}"
+    return f"{label(one['experiment'])} on {label(one['system'], 'system')}{ranks}{device}"
 
 
 def trace_title(file: str, summary: dict[str, Any] | ScalebookError) -> str:
@@ -261,7 +262,7 @@ def _reported() -> list[Breakdown]:
             for metric, value in zip(group["metric"], group["value"])
         }
         system = plain(group["system"].iloc[0]) if "system" in group else None
-        where = f" on {system}" if system else ""
+        where = f" on {label(system, 'system')}" if system else ""
         found.append(Breakdown("reported", f"job {job}{where}", UNKNOWN, str(file), shares))
     return found
 
