@@ -187,7 +187,9 @@ def parameters(root: Path) -> dict[str, torch.Tensor]:
 def fail_as_told() -> None:
     """Break this process as the environment asks, for tests of what the others then do."""
     from scalebook.train import checkpoint, loop
+    from scalebook.train.tools import allreduce
 
+    allreduce.LARGEST_BYTES = int(os.environ.get("TRAIN_TEST_LARGEST_MESSAGE", "0"))
     if os.environ.get("TRAIN_TEST_FAULT") == os.environ["RANK"]:
         loop.learning_rate = lambda *_: 1 / 0
     step = os.environ.get("TRAIN_TEST_TIME_LIMIT_AT")

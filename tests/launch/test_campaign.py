@@ -191,11 +191,16 @@ def test_blocks_hold_every_experiment_once_in_an_order_of_their_own(root):
     assert [row["block"] for row in rows] == [k for k in range(6) for _ in range(3)]
 
 
-def test_a_block_changes_no_number_so_its_run_stands_for_one_without(root):
-    plain = campaign.plan(root, "local", "tiny", seed=4)[0]
-    finish(root, plain.resolved, "t-4")
-    blocks = {(one.experiment, one.seed): one.state for one in blocked(root)}
-    assert blocks["baseline", 4] == "finished" and blocks["baseline", 5] == "to run"
+def test_only_a_run_of_the_block_counts_in_it_and_it_stands_for_one_without(root):
+    plain = {one.seed: one for one in campaign.plan(root, "local", "tiny")}
+    finish(root, plain[4].resolved, "t-4")
+    runs = {one.seed: one for one in blocked(root) if one.experiment == "baseline"}
+    assert runs[4].state == "to run"
+    finish(root, runs[5].resolved, "t-5")
+    states = {one.seed: one.state for one in blocked(root) if one.experiment == "baseline"}
+    assert states[4] == "to run" and states[5] == "finished"
+    set_campaigns(root, CAMPAIGN)
+    assert campaign.plan(root, "local", "tiny", seed=5)[0].state == "finished"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import train_helpers as helpers
+
+from scalebook import results
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +62,21 @@ def test_ragged_tail_weighs_each_image_alike(alone, world_size, tmp_path, monkey
     # The last step holds one image: all ranks but the first have none.
     tail = [s for s in steps if s["step"] == "4" and s["epoch"] == "1"]
     assert sorted(int(s["images"]) for s in tail) == [0] * (world_size - 1) + [1]
+
+
+def test_ranks_that_are_asked_to_leave_their_all_reduce_curve(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))
+    monkeypatch.setenv("TRAIN_TEST_LARGEST_MESSAGE", "4096")
+    helpers.study(tmp_path, world_size=2, epochs=1, model="tinynet_plain")
+    path = tmp_path / "resolved.json"
+    asked = json.loads(path.read_text())
+    asked["training"]["allreduce"] = True
+    path.write_text(json.dumps({**asked, "link": {"network": "a wire", "link_gbit_s": 2.0}}))
+    for status, _, errors in helpers.finish(helpers.start_ranks(tmp_path, 2)):
+        assert status == 0, errors
+    curve = results.allreduce()
+    assert curve["bytes"].tolist() == [1024, 4096] and set(curve["link_gbit_s"]) == {2.0}
+    assert set(curve["stem"]) == set(results.runs()["stem"]) and results.problems().empty
 
 
 def test_validation_uses_the_same_statistics_everywhere(tmp_path, monkeypatch):

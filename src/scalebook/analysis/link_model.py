@@ -178,7 +178,9 @@ def refused() -> dict[str, str]:
 
 def _fits() -> tuple[dict[str, LinkFit], dict[str, str]]:
     found, reasons = {}, {}
-    for system, curves in results.allreduce(local=False).groupby("system"):
+    curves = results.allreduce(local=False)
+    between = curves[curves["nodes"].fillna(2) > 1]  # within a node no link is crossed
+    for system, curves in between.groupby("system"):
         try:
             found[str(system)] = fit(curves)
         except ScalebookError as error:

@@ -44,10 +44,10 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
         position = order.index(system) if system in order else len(order)
         name = theme.escape(label(system, "system"))
         mine = curves[curves["system"] == system]
-        for ranks, job_curves in mine.groupby("world_size", sort=True):
-            curve = _over_jobs(job_curves)
+        for _, alike in mine.fillna({"nodes": 0}).groupby(["world_size", "nodes"], sort=True):
+            curve = _over_jobs(alike)
             _draw_curve(figure, curve, position, name)
-            sentences.append(_sentence(curve, int(ranks), reasons.get(system)))
+            sentences.append(_sentence(curve, reasons.get(system)))
         _draw_rate(figure, mine, position)
     figure.update_xaxes(title_text="message size (bytes)", **_sizes(curves["bytes"]))
     figure.update_yaxes(
@@ -72,9 +72,10 @@ def _over_jobs(curves: pd.DataFrame) -> pd.DataFrame:
     if jobs > 1:
         ends = ends.assign(low=ends["busbw_gb_s"], high=ends["busbw_gb_s"])
     return ends.groupby("bytes", as_index=False).agg(
-        system=("system", "first"), backend=("backend", "first"), rate=("link_gbit_s", "first"),
-        jobs=("stem", "nunique"), latency_us=("latency_us", "median"),
-        busbw_gb_s=("busbw_gb_s", "median"), low=("low", "min"), high=("high", "max"),
+        system=("system", "first"), ranks=("world_size", "first"), backend=("backend", "first"),
+        rate=("link_gbit_s", "first"), jobs=("stem", "nunique"), low=("low", "min"),
+        high=("high", "max"), busbw_gb_s=("busbw_gb_s", "median"),
+        latency_us=("latency_us", "median"),
     )  # fmt: skip
 
 
@@ -139,7 +140,7 @@ def _size(size: float) -> str:
     return f"{size / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
-def _sentence(curve: pd.DataFrame, ranks: int, refused: str | None) -> str:
+def _sentence(curve: pd.DataFrame, refused: str | None) -> str:
     first = curve.iloc[0]
     largest = curve.iloc[-1]
     rate = plain(first["rate"])
@@ -147,7 +148,7 @@ def _sentence(curve: pd.DataFrame, ranks: int, refused: str | None) -> str:
     jobs = f"{first['jobs']} job" + ("s" if first["jobs"] > 1 else "")
     name = label(first["system"], "system")
     return (
-        f"{name} with {ranks} ranks by {first['backend']} reaches "
+        f"{name} with {first['ranks']} ranks by {first['backend']} reaches "
         f"{number(largest['busbw_gb_s'])} GB/s{share} with {_size(largest['bytes'])}, and takes "
         f"{number(first['latency_us'])} µs for {_size(first['bytes'])} ({jobs})"
         + (f"; no model is fitted to it, since {refused}" if refused else "")

@@ -22,6 +22,7 @@ from scalebook.launch.collecting import collect
 from scalebook.launch.finished import Finished, finished_on, of_evidence
 from scalebook.launch.job import Job, JobState
 from scalebook.launch.watch import watch
+from scalebook.results.manifests import block_name
 from scalebook.study.model import merge
 from scalebook.train.images import finding
 from scalebook.train.tools.campaign import Budget
@@ -56,6 +57,11 @@ class Planned:
     job: Job | None = None
     seconds: float | None = None
     note: str = ""
+
+    @property
+    def block(self) -> str | None:
+        """Name of its block, as `results.runs` has it; None where it belongs to none."""
+        return block_name(self.resolved.get("block"))
 
     @property
     def state(self) -> str:
@@ -243,9 +249,11 @@ def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
 
 def _looked_up(planned: Planned, finished: list[Finished], root: Path) -> Planned:
     """The run with what there is of it: its files, or the job at work on it; and its time."""
-    wanted = registry.identity(planned.resolved, root)
+    wanted, block = registry.identity(planned.resolved, root), planned.block
     for one in finished:
         if one.identity != wanted or one.generated:
+            continue
+        if block and one.row.block != block:  # only what ran together is compared
             continue
         # A trial of before a rule took it never becomes evidence: then it is run again.
         data = one.row.dataset

@@ -132,7 +132,7 @@ _AS_WRITTEN = (
 )  # fmt: skip
 
 
-def _block(written: Any) -> str | None:
+def block_name(written: Any) -> str | None:
     """Name of the block a run belongs to, ``<campaign> <number>``; None where it has none."""
     if not isinstance(written, dict) or not {"campaign", "number"} <= set(written):
         return None
@@ -151,7 +151,7 @@ def row(manifest: Manifest) -> dict[str, Any]:
     return {
         **{name: getattr(manifest, name) for name in _AS_WRITTEN},
         "kind": "measured",
-        "block": _block(resolved.block),
+        "block": block_name(resolved.block),
         "device": Stem.parse(manifest.stem).device,
         "nodes": len(manifest.nodes) or (resolved.layout or {}).get("nodes"),
         "dataset": dataset.name,

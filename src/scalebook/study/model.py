@@ -79,6 +79,8 @@ class Experiment(Frozen):
     timeout_s: float = Field(600.0, gt=0)
     # Seconds between looks at utilisation, 0 for none; None: 1 where `profile` is set, else none.
     sample_s: float | None = Field(None, ge=0, le=3600)
+    # Before the first epoch, measure how fast several ranks add their gradients up.
+    allreduce: bool = False
 
     @field_validator("script")
     @classmethod

@@ -122,8 +122,15 @@ def resolve(
                  "script", "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
                  "image_size", "train_images", "val_images"}
     )  # fmt: skip
-    if training["sample_s"] is None:  # absent, as in what was resolved before it was there
+    # Absent, as in what was resolved before they were there.
+    if training["sample_s"] is None:
         del training["sample_s"]
+    link = {}
+    if training["allreduce"]:
+        about = {"network": facts.network, "link_gbit_s": facts.link_gbit_s} if facts else {}
+        link = {"link": about}
+    else:
+        del training["allreduce"]
     return {
         "schema": contract.RESOLVED_SCHEMA,
         "study": study.name,
@@ -148,6 +155,7 @@ def resolve(
             "val_images": settings.val_images,
         },
         "training": training,
+        **link,
         # A run of one of these datasets goes to results/, any other to results/local/.
         "evidence_datasets": datasets,
         "overrides": overrides,

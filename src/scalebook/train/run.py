@@ -23,7 +23,7 @@ from scalebook.train.loop import Epoch, Trainer
 from scalebook.train.privacy import clean_text
 from scalebook.train.profiler import StepProfiler
 from scalebook.train.settings import Settings
-from scalebook.train.tools import cpu_peak
+from scalebook.train.tools import allreduce, cpu_peak
 from scalebook.train.tools.sampler import Sampler
 
 Answer = TypeVar("Answer")
@@ -106,6 +106,10 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
     trainer, so_far = _trainer(attempt, data, network, number, continued=folder is not None)
     if ranks.first:
         _log(attempt, "\n".join(_header(attempt, data, number)))
+
+    if training.allreduce and ranks.world_size > 1 and number == 1:
+        attempt.where = "all-reduce"
+        _measure_allreduce(attempt, progress)
 
     whole = training.epochs * trainer.steps
     with contextlib.ExitStack() as stack:
@@ -235,6 +239,18 @@ def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:
             f"peak of the CPU: {peak['fp32_tflops']:.4g} TFLOP/s in fp32 and "
             f"{peak['memory_gb_s']:.4g} GB/s with {peak['threads']} threads, measured",
         )
+
+
+def _measure_allreduce(attempt: Attempt, progress: records.Progress) -> None:
+    """Leave the curve of the ranks and nodes that the run itself has."""
+    settings, ranks = attempt.settings, attempt.ranks
+    progress.update(phase="all-reduce", now=True)
+    allreduce.measure_and_write(
+        attempt.run_files, attempt.root, ranks, settings.system, settings.link or {},
+        largest=allreduce.LARGEST_BYTES, show=lambda row: progress.update(now=True),
+    )  # fmt: skip
+    if ranks.first:
+        _log(attempt, "all-reduce between the ranks measured")
 
 
 def _complete(attempt: Attempt) -> None:

@@ -94,6 +94,7 @@ class TrainingSettings:
     profile_steps: int
     timeout_s: float
     sample_s: float | None = None
+    allreduce: bool = False
 
     @property
     def sample_period_s(self) -> float:
@@ -120,6 +121,8 @@ class Settings:
         Of a campaign, that the run belongs to: its number, and the run's place in its order.
     time_limit_min : int or None
         Minutes that its job may take on a cluster.
+    link : dict or None
+        What is known of the network, where all-reduce is measured.
     document : dict
         The JSON document itself.
     """
@@ -139,6 +142,7 @@ class Settings:
     overrides: dict[str, Any]
     block: dict[str, Any] | None = None
     time_limit_min: int | None = None
+    link: dict[str, Any] | None = None
     document: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
@@ -224,8 +228,9 @@ def _in_range(name: str, value: float) -> bool:
 
 
 #: Settings of a resolved experiment that change neither its numbers nor what they mean.
-IDLE_SETTINGS = ("overrides", "evidence_datasets", "block", "time_limit_min",
-                 "dataset.generated", "training.timeout_s", "training.sample_s")  # fmt: skip
+IDLE_SETTINGS = ("overrides", "evidence_datasets", "block", "time_limit_min", "link",
+                 "dataset.generated", "training.timeout_s", "training.sample_s",
+                 "training.allreduce")  # fmt: skip
 
 
 def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:

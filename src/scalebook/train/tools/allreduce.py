@@ -1,7 +1,8 @@
 """All-reduce between the ranks: ``python -m scalebook.train.tools.allreduce --system SYSTEM.json``.
 
-Run under ``slurm/torch_env.sh`` or torchrun. Writes ``results/allreduce/<stem>.csv``, a row a
-message size, and ``<stem>.json``, what it was measured on. Latency is that of the slowest rank;
+Run under ``slurm/torch_env.sh`` or torchrun; or by a run whose setting ``allreduce`` is on, before
+its first epoch. Writes ``results/allreduce/<stem>.csv``, a row a message size, and ``<stem>.json``,
+what it was measured on. Latency is that of the slowest rank;
 bandwidths are defined as nccl-tests does: ``algbw = bytes / latency`` and
 ``busbw = algbw * 2 (n - 1) / n``, which can be held against the rate of a link.
 """
@@ -13,6 +14,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ _TIMEOUT_S = 120.0
 _BUDGET_S, _FEWEST, _MOST = 3.0, 5, 200
 _WARM_UP = 2
 
+LARGEST_BYTES = 64 * 2**20
+
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and write; returns the exit status."""
@@ -51,21 +55,74 @@ def main(argv: list[str] | None = None) -> int:
     except ScalebookError as error:
         return _say(error)
     try:
-        started = contract.utc_now()
-        rows = []
+        job, _ = manifest.job_id()
+        stem = Stem("allreduce", job, ranks.world_size, _device(ranks))
+        facts = known.get("facts") or {}
+        files = RunFiles(root / EVIDENCE, str(stem))
         _print_line(ranks, ALLREDUCE_COLUMNS)
-        for size in _sizes(arguments.max_bytes):
-            rows.append(measure(ranks, size))
-            _print_line(ranks, rows[-1].values())
-        described = ranks.gather_objects(machine.describe(ranks))
+        measure_and_write(
+            files, root, ranks, known.get("system"), facts, arguments.max_bytes,
+            lambda row: _print_line(ranks, row.values()),
+        )  # fmt: skip
         if ranks.first:
-            _write(root, ranks, rows, known, described, started)
+            print(files.allreduce.relative_to(root).as_posix(), flush=True)
     except (ScalebookError, RuntimeError) as error:
         _say(ScalebookError(f"rank {ranks.rank}, all-reduce: {first_line(error)}"))
         sys.stderr.flush()
         os._exit(1)  # leaving the group of a rank that hangs would take for ever
     distributed.leave(ranks)
     return 0
+
+
+def measure_and_write(
+    files: RunFiles,
+    root: Path,
+    ranks: Ranks,
+    system: str | None,
+    network: dict[str, Any],
+    largest: int,
+    show: Callable[[dict[str, float]], None] = lambda row: None,
+) -> None:
+    """Measure the curve and leave it among the files of a run.
+
+    Parameters
+    ----------
+    files : RunFiles
+        Of the run.
+    root : Path
+        Folder of the study.
+    ranks : Ranks
+        Of a started group, two or more.
+    system : str or None
+        Where it runs.
+    network : dict
+        ``network`` and ``link_gbit_s``, as far as they are known.
+    largest : int
+        Bytes of the largest message.
+    show : callable
+        Called with each row.
+
+    Raises
+    ------
+    ScalebookError
+        If a sum is wrong.
+    """
+    started = contract.utc_now()
+    rows = []
+    for size in _sizes(largest):
+        rows.append(measure(ranks, size))
+        show(rows[-1])
+    described = ranks.gather_objects(machine.describe(ranks))
+    if ranks.first:
+        about = _describe(files, root, ranks, described, started)
+        about |= {
+            "system": system,
+            "link": network.get("network") or None,
+            "link_gbit_s": network.get("link_gbit_s"),
+        }
+        lines = [",".join(ALLREDUCE_COLUMNS), *(",".join(_cells(row.values())) for row in rows)]
+        contract.write_json(files.allreduce.with_suffix(".json"), about)
+        contract.write_whole(files.allreduce, "\n".join(lines) + "\n")
 
 
 def measure(ranks: Ranks, size: int) -> dict[str, float]:
@@ -149,51 +206,34 @@ def _sizes(largest: int) -> list[int]:
     return [size for size in (4**power for power in range(5, 16)) if size <= largest]
 
 
-def _write(
-    root: Path,
-    ranks: Ranks,
-    rows: list[dict[str, float]],
-    known: dict[str, Any],
-    described: list[dict[str, Any]],
-    started: str,
-) -> None:
-    job, _ = manifest.job_id()
-    stem = Stem("allreduce", job, ranks.world_size, "gpu" if _on_gpu(ranks) else "cpu")
-    facts = known.get("facts") or {}
-    path = RunFiles(root / EVIDENCE, str(stem)).allreduce
-    lines = [",".join(ALLREDUCE_COLUMNS), *(",".join(_cells(row.values())) for row in rows)]
-    contract.write_json(
-        path.with_suffix(".json"),
-        {
-            "schema": ALLREDUCE_SCHEMA,
-            "stem": str(stem),
-            "job_id": job,
-            "system": known.get("system"),
-            "link": facts.get("network") or None,
-            "link_gbit_s": facts.get("link_gbit_s"),
-            "backend": ranks.backend,
-            "world_size": ranks.world_size,
-            "nodes": len({one["node"]["index"] for one in described}),
-            "device": stem.device,
-            "devices": [one["device"] for one in described],
-            "driver": described[0]["driver"],
-            "method": {
-                "warm_up": _WARM_UP, "budget_s": _BUDGET_S, "repetitions": [_FEWEST, _MOST],
-                "timed": "from a barrier to the end of the all-reduce, slowest rank",
-                "latency": "median of the repetitions; low and high are the quartiles",
-            },
-            "started": started,
-            "versions": machine.versions(ranks),
-            "code": machine.code_version(root),
-            "scheduler": manifest.scheduler(),
+def _describe(
+    files: RunFiles, root: Path, ranks: Ranks, described: list[dict[str, Any]], started: str
+) -> dict[str, Any]:
+    """What a curve was measured on and how."""
+    return {
+        "schema": ALLREDUCE_SCHEMA,
+        "stem": files.stem,
+        "job_id": Stem.parse(files.stem).job_id,
+        "backend": ranks.backend,
+        "world_size": ranks.world_size,
+        "nodes": len({one["node"]["index"] for one in described}),
+        "device": _device(ranks),
+        "devices": [one["device"] for one in described],
+        "driver": described[0]["driver"],
+        "method": {
+            "warm_up": _WARM_UP, "budget_s": _BUDGET_S, "repetitions": [_FEWEST, _MOST],
+            "timed": "from a barrier to the end of the all-reduce, slowest rank",
+            "latency": "median of the repetitions; low and high are the quartiles",
         },
-    )  # fmt: skip
-    contract.write_whole(path, "\n".join(lines) + "\n")
-    print(path.relative_to(root).as_posix(), flush=True)
+        "started": started,
+        "versions": machine.versions(ranks),
+        "code": machine.code_version(root),
+        "scheduler": manifest.scheduler(),
+    }  # fmt: skip
 
 
-def _on_gpu(ranks: Ranks) -> bool:
-    return bool(ranks.device.type == "cuda")
+def _device(ranks: Ranks) -> str:
+    return "gpu" if ranks.device.type == "cuda" else "cpu"
 
 
 def _cells(values: Any) -> list[str]:
@@ -220,7 +260,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what the study knows of the system, as `scalebook system` prints it",
     )  # fmt: skip
     parser.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto")
-    parser.add_argument("--max-bytes", type=int, default=64 * 2**20, help="largest message")
+    parser.add_argument("--max-bytes", type=int, default=LARGEST_BYTES, help="largest message")
     return parser
 
 
