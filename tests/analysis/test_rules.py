@@ -96,3 +96,14 @@ def test_the_command_prints_them(study_root):
     table = benchmarking_rules.rules_table()
     wide = ["number", "rule", "reported", "reported_where", "measured", "measured_where"]
     assert list(table.columns) == wide and len(table) == 12
+
+
+def test_a_rate_without_its_parts_and_a_run_without_steps_are_told(study_root):
+    add_campaign(study_root, "mini-1gbit")
+    assert ruled("measured")[3] == ruled("measured")[6] == ruled("measured")[12] == "kept"
+    csv = next((study_root / "results/csv").glob("baseline*.csv"))
+    lines = [",".join(line.split(",")[:7]) for line in csv.read_text().splitlines()]
+    csv.write_text("\n".join(lines) + "\n")
+    assert ruled("measured")[3] == "partly" and csv.stem in where("measured", 3)
+    (study_root / f"results/steps/{csv.stem}.csv.gz").unlink()
+    assert ruled("measured")[12] == "partly" and csv.stem in where("measured", 12)

@@ -110,7 +110,7 @@ def _reported(everything: Mapping[str, Job]) -> dict[int, Verdict]:
         5: _reported_as("repeated")
         if repeated
         else _reported_as("single", jobs=abridged(job.id for job in timed)),
-        6: _reported_as("distribution"),
+        6: _reported_distribution(jobs),
         7: _reported_comparisons(jobs),
         8: _reported_as("one number" if timed else "no time"),
         9: _reported_setup(timed),
@@ -179,6 +179,15 @@ def _reported_ratios(jobs: Mapping[str, Job]) -> Verdict:
     return _reported_as("no ratio")
 
 
+def _reported_distribution(jobs: Mapping[str, Job]) -> Verdict:
+    spread = [
+        job.id
+        for job in jobs.values()
+        if any(name.endswith(("_std", "_sd", "_sem", "_ci95")) for name in job.values)
+    ]
+    return _reported_as("spread" if spread else "distribution", jobs=abridged(spread))
+
+
 def _reported_comparisons(jobs: Mapping[str, Job]) -> Verdict:
     compared = [job.id for job in jobs.values() if reference_of(job, jobs)]
     if not compared:
@@ -218,16 +227,16 @@ def _measured(evidence: Evidence) -> dict[int, Verdict]:
     return {
         1: _measured_base(ratios),
         2: _part_of_the_data(runs),
-        3: _measured_as("averages"),
+        3: _measured_averages(runs),
         4: _measured_ratios(ratios),
         5: _intervals(found),
-        6: _measured_as("distribution"),
+        6: _measured_distribution(found),
         7: _measured_comparisons(ratios, found),
         8: _percentiles(runs, evidence.steps),
         9: _measured_setup(runs),
         10: _timing(runs, evidence.steps),
         11: _measured_bounds(found),
-        12: _measured_as("plots"),
+        12: _measured_plots(runs, found, evidence.steps),
     }
 
 
@@ -246,7 +255,8 @@ def _part_of_the_data(runs: pd.DataFrame) -> Verdict:
     reasons = {
         name: campaign
         for name, campaign in study_queries.campaigns().items()
-        if campaign.description and names & set(campaign.experiments)
+        if campaign.description
+        and any(name in names and "train_images" in own for name, own in campaign.runs)
     }
     if not reasons:
         return _measured_as(
@@ -266,6 +276,53 @@ def _part_of_the_data(runs: pd.DataFrame) -> Verdict:
         reasons=abridged(study_queries.label(name, "campaign") for name in reasons),
         gaps=abridged(gaps),
     )
+
+
+def _measured_averages(runs: pd.DataFrame) -> Verdict:
+    rated = runs[runs["throughput"].notna()]["stem"].tolist()
+    if not rated:
+        return _measured_as("no rate")
+    printed = [stem for stem, own in images_and_time(rated).items() if not own]
+    if printed:
+        return _measured_as("printed rates", stems=abridged(printed, 2))
+    return _measured_as("averages", all=len(rated))
+
+
+@results.query
+def images_and_time(stems: list[str]) -> dict[str, bool]:
+    """Whether a run's epochs tell the images and the time that its rate is made from, by stem."""
+    return results.of_each(_tells_parts, stems, "csv")
+
+
+def _tells_parts(now: results.Snapshot, run: RunFiles) -> bool:
+    try:
+        epochs = results.read_epochs(now.root / run.csv, run.csv.as_posix()).frame
+    except ScalebookError:
+        return False
+    return {"images", "train_time_s"} <= set(epochs)
+
+
+def _measured_distribution(found: Sequence[Configuration]) -> Verdict:
+    intervals, off = 0, []
+    for one in found:
+        for metric, _, _ in BASES:
+            summary = one.summary(metric)
+            if summary.n > 1:
+                intervals += 1
+                if not {summary.low, summary.high} <= set(one.runs[metric]):
+                    off.append(f"{metric} of {one['experiment']} on {one['system']}")
+    if off:
+        return _measured_as("computed ends", names=abridged(off))
+    return _measured_as("observed ends" if intervals else "no interval", all=intervals)
+
+
+def _measured_plots(
+    runs: pd.DataFrame, found: Sequence[Configuration], steps: pd.DataFrame
+) -> Verdict:
+    without = runs[~runs["stem"].isin(steps["stem"])]["stem"]
+    if len(without):
+        return _measured_as("plots without steps", stems=abridged(without, 2))
+    return _measured_as("plots", runs=len(runs), all=len(found))
 
 
 def _measured_ratios(ratios: Sequence[Ratio]) -> Verdict:
