@@ -3,6 +3,7 @@
 # make test   set everything up, pass the tests; make test-quick passes those of a minute or two
 # make release VERSION=1.2.3    check every deliverable, tag, pack an archive
 # make cluster-up    a real Slurm, small, on this machine; cluster-status, cluster-down
+# make hub-up HUB_USER=me    a JupyterHub on it; hub-down
 PYTHON ?=
 TORCH ?=
 export PYTHON TORCH
@@ -11,15 +12,19 @@ NAME = default
 NODES = 2
 CPUS = 2
 LINK =
+HUB_USER =
+HUB_PORT = 8000
+HUB_ENVIRONMENT =
 VERSION =
 # Tests that need nothing of the machine and are over soon.
 QUICK = not (shared or browser or slurm or tex or slow or examples or hub)
 MINISLURM = .venv/bin/minislurm
 .DEFAULT_GOAL := help
-.PHONY: help setup book pdf test test-quick lint figures release lock clean cluster-up cluster-down cluster-status
+.PHONY: help setup book pdf test test-quick lint figures release lock clean cluster-up cluster-down cluster-status \
+  hub-up hub-down
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 setup:
 	@env/setup.sh
@@ -57,6 +62,13 @@ cluster-down: setup
 
 cluster-status: setup
 	@$(MINISLURM) status --name '$(NAME)'
+
+hub-up: export HUB_USER HUB_PORT HUB_ENVIRONMENT
+hub-up: setup
+	@env/hub.sh up '$(NAME)'
+
+hub-down: setup
+	@env/hub.sh down '$(NAME)'
 
 lock:
 	@env/lock.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What only tests and PDFs need of the system, as groups of Debian packages:
-#   env/apt.sh browser tex slurm fetch    install what is missing of these where root or sudo allows;
+#   env/apt.sh browser tex slurm fetch hub    install what is missing of these where root or sudo allows;
 #                                   otherwise say it in one line and exit with 1
 #   env/apt.sh --look tex           only look; exit with 1 if something is missing
 set -eu
@@ -23,7 +23,10 @@ fonts-dejavu-core librsvg2-bin poppler-utils make" ;;
     fetch)
       programs="rsync ssh"
       packages="rsync openssh-client" ;;
-    *) echo "setup: $1 is no group of packages: browser, tex, slurm, fetch" >&2; exit 2 ;;
+    hub)
+      programs="configurable-http-proxy"
+      packages="node-configurable-http-proxy" ;;
+    *) echo "setup: $1 is no group of packages: browser, tex, slurm, fetch, hub" >&2; exit 2 ;;
   esac
 }
 

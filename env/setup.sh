@@ -69,10 +69,10 @@ said=$("$python" -m venv $options .venv 2>&1) || {
     *) fail "$python cannot make .venv: $(echo "$said" | tail -1)" ;;
   esac
 }
-extras=train,book,dev constraints=requirements.lock
+extras=train,book,lab,dev constraints=requirements.lock
 if [ "$torch" = system ]; then
   # Whatever came with the machine's torch stays: only what stands beside it is pinned.
-  extras=book,dev constraints=.venv/constraints.txt
+  extras=book,lab,dev constraints=.venv/constraints.txt
   kept='^(torch|torchvision|numpy|pillow|sympy|mpmath|networkx|filelock|fsspec|typing_extensions)=='
   grep -Eiv "$kept" requirements.lock > "$constraints"
   # `--system-site-packages` of an interpreter that is itself a venv's leads past that venv.
@@ -93,5 +93,8 @@ log=.venv/setup.log
   fi
   fail "pip could not install: ${why:-$(tail -1 "$log")} (the whole story: $log)"
 }
+# The kernel that the notebooks name.
+.venv/bin/scalebook kernel install --prefix .venv >> "$log" 2>&1 ||
+  fail "the notebooks' kernel: $(tail -1 "$log")"
 printf '%s\n' "$want" "$python" "$torch" > "$stamp"
 echo "setup: done"

@@ -273,6 +273,39 @@ def doctor(as_json: bool) -> None:
             echo(f"     {'':<12} -> {check.mend}")
 
 
+@main.group()
+def kernel() -> None:
+    """The kernel of this environment, for a Jupyter outside it."""
+
+
+@kernel.command()
+@click.option("--user", is_flag=True, help="For you, in every Jupyter you use; so if left out.")
+@click.option(
+    "--prefix",
+    metavar="P",
+    type=click.Path(path_type=Path),
+    help="For all users of the Jupyter that is installed in P.",
+)
+@click.option("--name", metavar="N", help="Instead of scalebook, which the notebooks name.")
+@click.option(
+    "--study",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The one study it is for; else the one around each notebook.",
+)
+def install(user: bool, prefix: Path | None, name: str | None, folder: Path | None) -> None:
+    """Let a JupyterHub, or any other Jupyter, run notebooks in this environment."""
+    if user and prefix:
+        raise click.UsageError("take --user or --prefix, not both")
+    from scalebook.project import kernel as kernels
+
+    root = contract.find_root(folder) if folder else None
+    echo(kernels.install(name or kernels.NAME, prefix, root))
+    if prefix and (closed := kernels.closed_folder()):
+        echo(f"note: other users cannot start it: {closed} is its owner's alone", err=True)
+
+
 def _listed(files: Iterable[Path]) -> str:
     return ", ".join(path.name for path in files)
 

@@ -57,6 +57,7 @@ def examine() -> list[Check]:
         "study": _study,
         "data set": _dataset,
         "Slurm": _slurm,
+        "kernel": _kernel,
         "browser": _browser,
         "TeX": _tex,
     }
@@ -163,6 +164,23 @@ def _slurm() -> Answer:
         f"{_first_line(['sbatch', '--version'])}, {choice}; a job that is cancelled has "
         f"{kill_wait} (KillWait) to write its checkpoint"
     )
+
+
+def _kernel() -> Answer:
+    try:
+        from scalebook.project import kernel  # which imports Jupyter
+    except ImportError:
+        return _lacks("no Jupyter")
+    try:
+        there = kernel.found()
+    except ScalebookError as error:
+        return _lacks("broken kernel", error=error)
+    if there is None:
+        return _lacks("no kernel")
+    folder, program = there
+    if program != kernel.description(os.environ)["argv"][0]:
+        return _lacks("other kernel", folder=folder, program=program)
+    return _here(f"{kernel.NAME} of this environment, in {folder}")
 
 
 def _browser() -> Answer:

@@ -1,0 +1,31 @@
+"""The Hub of jupyterhub_config.py on the small cluster, for one person; `make hub-up` starts it."""
+
+import os
+
+from batchspawner import SlurmSpawner
+from jupyterhub.spawner import LocalProcessSpawner
+
+c = get_config()  # noqa: F821
+load_subconfig("jupyterhub_config.py")  # noqa: F821
+
+state, port = os.environ["HUB_STATE"], int(os.environ["HUB_PORT"])
+c.JupyterHub.db_url = f"sqlite:///{state}/hub.sqlite"
+c.JupyterHub.pid_file = f"{state}/hub.pid"
+c.ConfigurableHTTPProxy.pid_file = f"{state}/proxy.pid"
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{port + 1}"
+
+# An account of this machine, with a password of the Hub's own: in a container none has one.
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = os.environ["HUB_PASSWORD"]
+c.SharedPasswordAuthenticator.allowed_users = {os.environ["HUB_USER"]}
+
+# Clusters beside this one have a node1, too.
+c.SlurmSpawner.state_exechost_exp = rf"\1.{os.environ['HUB_CLUSTER']}"
+c.Spawner.start_timeout = 120
+small = {"req_nprocs": "1", "req_memory": "1500M", "req_runtime": "2:00:00"}
+c.ProfilesSpawner.profiles = [
+    ("Job on processors: 1 core, 1.5 GB, 2 hours", "cpu", SlurmSpawner, small),
+    ("Job with one GPU, which is scheduled but not there", "gpu", SlurmSpawner,
+     {**small, "req_gres": "gpu:1"}),
+    ("Login node", "login", LocalProcessSpawner, {}),
+]  # fmt: skip
