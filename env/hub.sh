@@ -51,9 +51,11 @@ enter, with the system's Python (rm -rf .venv && make setup PYTHON=/usr/bin/pyth
   PATH=$PWD/.venv/bin:$PATH setsid .venv/bin/jupyterhub -f env/jupyterhub/small_cluster.py \
     > "$HUB_STATE/log" 2>&1 < /dev/null &
   hub=$!
-  url=http://127.0.0.1:$HUB_PORT
+  url=http://127.0.0.1:$HUB_PORT tries=300
   until .venv/bin/python -c "import urllib.request as u; u.urlopen('$url/hub/health')" 2>/dev/null; do
     kill -0 $hub 2>/dev/null || fail "it did not come up: $(grep -v '^ ' "$HUB_STATE/log" | tail -1) ($HUB_STATE/log)"
+    [ $tries -gt 0 ] || fail "nothing answers at $url ($HUB_STATE/log)"
+    tries=$((tries - 1))
     sleep 0.3
   done
   echo "$url  user $HUB_USER  password $HUB_PASSWORD"

@@ -28,7 +28,7 @@ settings.load_profile("everywhere alike")
 #: Nothing answers there: no test downloads what a run without images asks for.
 NOWHERE = "http://127.0.0.1:9"
 #: Marks of tests that may take minutes.
-LONG = ("slow", "slurm", "tex", "browser")
+LONG = ("slow", "slurm", "tex", "browser", "hub")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

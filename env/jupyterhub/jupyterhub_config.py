@@ -30,7 +30,7 @@ c.JupyterHub.authenticator_class = "pam"
 c.PAMAuthenticator.allowed_groups = set(os.environ.get("HUB_GROUPS", "").split())
 
 # --- what the world and the nodes see --------------------------------------------------------
-# Without a certificate it listens on this machine alone, where a web server with TLS goes before it.
+# Without a certificate it listens on this machine alone: a web server with TLS goes before it.
 certificate, key = (os.environ.get(f"HUB_TLS_{part}", "") for part in ("CERTIFICATE", "KEY"))
 if certificate:
     c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = certificate, key
@@ -58,7 +58,7 @@ c.Spawner.args = ["--ServerApp.shutdown_no_activity_timeout=7200"]
 c.Spawner.env_keep = ["PATH", "LANG", "SLURM_CONF"]
 # How the Hub, as root, runs Slurm's commands as the user.
 c.SlurmSpawner.exec_prefix = "runuser -u {username} --"
-# The server is the job itself, and no step of it: srun and sbatch in its terminals work as elsewhere.
+# The server is the job itself, and no step of it: its terminals may use srun as any job may.
 c.SlurmSpawner.req_srun = ""
 c.SlurmSpawner.batch_script = """#!/bin/bash
 #SBATCH --job-name=jupyter

@@ -6,7 +6,7 @@ from batchspawner import SlurmSpawner
 from jupyterhub.spawner import LocalProcessSpawner
 
 c = get_config()  # noqa: F821
-load_subconfig("jupyterhub_config.py")  # noqa: F821
+load_subconfig("jupyterhub_config.py", os.path.dirname(__file__))  # noqa: F821
 
 state, port = os.environ["HUB_STATE"], int(os.environ["HUB_PORT"])
 c.JupyterHub.db_url = f"sqlite:///{state}/hub.sqlite"

@@ -39,7 +39,7 @@ def test_every_direct_requirement_is_pinned_as_the_lock_pins_it():
 def test_requirements_are_those_of_pyproject():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert project["dependencies"] == [] and list(extras) == ["train", "book", "dev"]
+    assert project["dependencies"] == [] and list(extras) == ["train", "book", "lab", "hub", "dev"]
     assert pins("requirements.txt") == dict(pin(text) for one in extras.values() for text in one)
     made = subprocess.run(["env/lock.sh", "--list"], cwd=REPOSITORY, capture_output=True, text=True)
     assert (REPOSITORY / "requirements.txt").read_text() == made.stdout, "run `make lock`"
@@ -53,7 +53,7 @@ def test_the_lock_holds_no_local_versions_and_no_files():
 
 
 @pytest.mark.parametrize(
-    "script", ["env/setup.sh", "env/test.sh", "env/apt.sh", "env/lock.sh", ".ci/run"]
+    "script", ["env/setup.sh", "env/test.sh", "env/apt.sh", "env/hub.sh", "env/lock.sh", ".ci/run"]
 )
 def test_scripts_are_executable_posix_shell(script):
     path = REPOSITORY / script
@@ -251,7 +251,17 @@ def test_every_direct_requirement_has_its_reason():
 def test_every_check_that_fails_names_what_mends_it(study_root):
     checks = doctor.examine()
     names = [check.name for check in checks]
-    assert names == ["Python", "PyTorch", "GPU", "study", "data set", "Slurm", "browser", "TeX"]
+    assert names == [
+        "Python",
+        "PyTorch",
+        "GPU",
+        "study",
+        "data set",
+        "Slurm",
+        "kernel",
+        "browser",
+        "TeX",
+    ]
     for check in checks:
         assert check.found and "\n" not in check.found
         assert check.here or check.mend

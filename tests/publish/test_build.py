@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import nbformat
 import pytest
@@ -102,8 +104,8 @@ def page(root: Path, name: str) -> str:
 
 
 def pages(root: Path) -> dict[str, bytes]:
-    html = root / "_build" / "html"
-    return {str(path.relative_to(html)): path.read_bytes() for path in html.rglob("*.html")}
+    folder = root / "_build" / "html"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.html")}
 
 
 def test_both_notebooks_are_executed_and_shown(built):
@@ -152,6 +154,28 @@ def test_a_changed_answer_executes_one_notebook_and_renews_the_page(study):
     assert "the answer of reported() changed" in done.stdout
     assert re.search(r"drawn +current", done.stdout)
     assert "4,461" in page(study, "book/index")
+
+
+def test_a_notebook_opens_in_the_hub_where_one_is_named(study):
+    assert "user-redirect" not in page(study, "notebooks/drawn")
+    hub = "launch_buttons: {notebook_interface: jupyterlab, jupyterhub_url: https://hub.example.org}\n"
+    (study / "_config.yml").write_text(CONFIG + hub)
+    done = jb(study)
+    assert done.returncode == 1
+    assert "jupyterhub_url needs repository: url" in done.stderr
+    repository = "repository: {url: https://github.com/some/study, branch: main}\n"
+    (study / "_config.yml").write_text(CONFIG + hub + repository)
+    done = jb(study)
+    assert done.returncode == 0, done.stderr
+    (link,) = set(re.findall(r'href="([^"]*user-redirect[^"]*)"', page(study, "notebooks/drawn")))
+    address, _, query = html.unescape(link).partition("?")
+    assert address == "https://hub.example.org/hub/user-redirect/git-pull"
+    assert dict(parse_qsl(query)) == {
+        "repo": "https://github.com/some/study",
+        "branch": "main",
+        "urlpath": "lab/tree/study/notebooks/drawn.py",
+    }
+    assert "user-redirect" not in page(study, "book/index")
 
 
 CELLS = """\

@@ -77,6 +77,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _configure, priority=300)  # before myst-nb reads its formats
     app.connect("config-inited", _read_only_the_toc, priority=950)  # after the toc is read
     app.connect("builder-inited", _refuse_other_encodings, priority=100)
+    app.connect("builder-inited", _refuse_buttons_without_repository)
     app.connect("builder-inited", _bring_static_files)
     app.connect("builder-inited", _execute_notebooks, priority=900)
     app.connect("source-read", _show_executed)
@@ -134,6 +135,16 @@ def _refuse_other_encodings(app: Sphinx) -> None:
         if (problem := not_utf8((root / name).read_bytes()))
     ]:
         pages.end(problems)
+
+
+def _refuse_buttons_without_repository(app: Sphinx) -> None:
+    """A launch button names what the Hub is to fetch; Jupyter Book's default is its own."""
+    theme = app.config.html_theme_options
+    repository = str(theme.get("repository_url") or "")
+    if (theme.get("launch_buttons") or {}).get("jupyterhub_url") and (
+        not repository or repository.endswith("executablebooks/jupyter-book")
+    ):
+        pages.end(["_config.yml: jupyterhub_url needs repository: url, which the Hub is to fetch"])
 
 
 def _bring_static_files(app: Sphinx) -> None:
