@@ -94,27 +94,32 @@ def two_bases(numbers: Ledger) -> Sentence:
         else "The summary cannot tell which; the run's own file would, if it records images and "
         "times."
     )
-    single = _single_gpus_agree(numbers)
-    also = " For both runs on one GPU, rate and time agree within rounding." if single else ""
+    also = single_gpus(numbers)
     cases = ["contradict", "twice" if twice else "no simple slip"]
     cases += ["no rate in the file"] if without_rate else []
-    cases += ["single GPUs agree"] if single else []
+    cases += ["single GPUs agree"] if also else []
     return Sentence(
         ", ".join(cases),
         "{numref}`tab-contradiction` forms the speed-up of two GPUs in both ways. "
-        "The two exclude each other: at the reported rate, "
+        "The two are incompatible: at the reported rate, "
         f"{images} pass in the reported time, {'twice' if twice else 'not once'} the training set. "
         f"{causes} {undecided}{also}",
     )
 
 
-def _single_gpus_agree(numbers: Ledger) -> bool:
-    """Whether the same check holds for the runs on one GPU, which have no ranks to confuse."""
+def single_gpus(numbers: Ledger) -> str:
+    """That the same check holds for the runs on one GPU, which have no ranks; empty if not."""
     pairs = [
         (f"reported.{job}.throughput", f"modelled.{job}.throughput_by_epoch_time")
         for job in (ONE, HALF)
     ]
-    return all(has(numbers, *pair) and agree(numbers, *pair) for pair in pairs)
+    holds = all(has(numbers, *pair) and agree(numbers, *pair) for pair in pairs)
+    return " For both runs on one GPU, rate and time agree within rounding." if holds else ""
+
+
+def far_from_peak(numbers: Ledger, share: str) -> bool:
+    """Whether a share of a device's peak is too small for its arithmetic to be the limit."""
+    return number(numbers, share) < FAR_FROM_PEAK
 
 
 def _settled(numbers: Ledger) -> Sentence:
@@ -176,7 +181,7 @@ def stem(numbers: Ledger) -> Sentence:
             "save the excess while running at the peak; so the stem almost certainly "
             "reduced the image early, as torchvision's does"
         )
-        if number(numbers, large) < FAR_FROM_PEAK:
+        if far_from_peak(numbers, large):
             return Sentence(
                 "large, far from the peak",
                 text + ", and the run was far from being limited by arithmetic.",
@@ -196,7 +201,7 @@ def half_precision(numbers: Ledger) -> Sentence:
         f"The reported FP16 run is {value(gain, '.2f', False)} times as fast as FP32, and uses "
         f"{value(share, '.1f')} of the GPU's FP16 peak."
     )
-    if number(numbers, share) < FAR_FROM_PEAK:
+    if far_from_peak(numbers, share):
         return Sentence(
             "far from the peak",
             f"{text} A job that far below the peak is limited by the launching of kernels, by "
@@ -235,18 +240,15 @@ def exchange(numbers: Ledger) -> Sentence:
     gap, batch = f"modelled.{TWO}.gap_us_per_image", f"modelled.{TWO}.matching_batch_10gbit"
     if not has(numbers, gap, batch):
         return Sentence("no loss", "The report leaves no loss for the network to explain.")
-    shared = f"modelled.{TWO}.sharded_"
-    also, case = "", "possible"
-    if has(numbers, f"{shared}gap_us_per_image", f"{shared}matching_batch_10gbit"):
-        case = "possible, by both readings"
-        also = (
-            "If the time per epoch is right instead, "
-            f"{value(f'{shared}gap_us_per_image', '.0f')} an image are lost, which that exchange "
-            f"takes at a global batch of {value(f'{shared}matching_batch_10gbit', ',.0f', False)}. "
+    if bases(numbers) == "contradict" and has(numbers, f"modelled.{TWO}.sharded_gap_us_per_image"):
+        return Sentence(
+            "possible, by both readings",
+            "By either reading the network can be the cause, at one batch or another. Neither the "
+            "batch nor the rate of the link was written down, so that it is a possible cause, not "
+            "a shown one.",
         )
     return Sentence(
-        case,
-        "The report calls the run network-limited. "
+        "possible",
         f"Taken at its word, the reported throughput of two GPUs loses {value(gap, '.0f')} an "
         f"image against a perfect division of labour. The gradients of the model are "
         f"{value(f'modelled.{TWO}.gradient_mb', '.1f')}; at the full rate of ten-gigabit Ethernet "
@@ -254,6 +256,6 @@ def exchange(numbers: Ledger) -> Sentence:
         f"is that loss at a global batch of {value(batch, ',.0f', False)}; on gigabit Ethernet, at "
         f"{value(f'modelled.{TWO}.matching_batch_1gbit', ',.0f', False)}. A larger batch needs "
         "another cause besides, a smaller one an exchange that hides behind the backward pass. "
-        f"{also}Neither the batch nor the rate of the link was reported, so the network is a "
+        "Neither the batch nor the rate of the link was reported, so the network is a "
         "possible cause, not a shown one.",
     )

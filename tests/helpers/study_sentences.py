@@ -6,9 +6,10 @@ from scalebook.values.sentences import load
 
 sentences = load(REPOSITORY)
 assert sentences is not None
-captions, ours, proposal, theirs = (
+captions, ours, paper, proposal, theirs = (
     sentences.captions,
     sentences.ours,
+    sentences.paper,
     sentences.proposal,
     sentences.theirs,
 )

@@ -253,8 +253,10 @@ def network_bounds(jobs: Mapping[str, Job]) -> Iterator[Derived]:
     ------
     Derived
         ``gradient_mb``, ``gap_us_per_image``, ``exchange_ms_<rate>gbit`` and
-        ``matching_batch_<rate>gbit``; ``sharded_gap_us_per_image`` and
-        ``sharded_matching_batch_<rate>gbit`` where there is that reading too.
+        ``matching_batch_<rate>gbit``; where the sharded reading is there too,
+        ``sharded_gap_us_per_image``, ``sharded_matching_batch_<rate>gbit`` and
+        ``sharded_epoch_s_<rate>gbit``, which is predicted for the job's batch, or for that of the
+        reference in ``study.yaml`` where none was reported.
     """
     for job in jobs.values():
         reference = reference_of(job, jobs)
@@ -287,6 +289,17 @@ def _network_bounds(job: Job, reference: Job) -> Iterator[tuple[str, float, str,
             formula = f"{exchange:.3g} ms / {gap:.3g} µs an image; {ring} {link} Gbit/s"
             batch = 1e3 * exchange / gap
             yield f"{prefix}matching_batch_{link}gbit", batch, "images", f"{formula}, none hidden"
+    images, asked = job.dataset[0], job.setting("global_batch")
+    size = asked or study_queries.global_batch(reference.setting("experiment"))
+    if not (images and size and SHARDED in rates):
+        return
+    for link, exchange in exchanges.items():
+        step = size * before / ranks / rate_1 + exchange / 1e3
+        formula = (
+            f"{images:,} images / {size} a step × ({size} × {before} / ({ranks} × {rate_1:,.6g} "
+            f"images/s) + {exchange:.3g} ms); {ring} {link} Gbit/s, none hidden"
+        )
+        yield f"{PREFIXES[SHARDED]}epoch_s_{link}gbit", images / size * step, "s", formula
 
 
 def _parameters(model: str | None) -> tuple[str, int]:

@@ -21,6 +21,13 @@ def experiments() -> dict[str, tuple[str | None, str | None]]:
 
 
 @query
+def global_batch(experiment: str | None) -> int | None:
+    """Images a step of an experiment; None where there is no such experiment."""
+    found = snapshot().study.experiments.get(experiment or "")
+    return found.images_per_step if found else None
+
+
+@query
 def systems() -> list[str]:
     """Names of the systems, in the order of ``study.yaml``."""
     return list(snapshot().study.systems)
