@@ -77,12 +77,4 @@ figures.show_table(run.epochs, run.headers, digits=run.digits, empty=run.message
 figures.show_table(run.steps, digits=3, empty="No steps were recorded.")
 
 # %% [markdown]
-# ## All runs
-#
-# Every run there is, trials included; only runs marked as evidence stand behind the documents.
-
-# %%
-figures.show_table(figures.explorer_table(), digits=2, empty="No run yet.")
-
-# %%
-figures.show(figures.build("explorer"))
+# Every run there is, trials included, stands in [the explorer](../book/runs.md).

@@ -24,7 +24,6 @@ from scalebook.figures.profile.shares import (
 )
 from scalebook.figures.profile.view import show_traces, trace_view
 from scalebook.figures.registry import build, figure, plots, registered
-from scalebook.figures.runs import explorer_table
 
 __all__ = [
     "BREAKDOWN_HEADERS",
@@ -37,7 +36,6 @@ __all__ = [
     "Size",
     "breakdown_table",
     "build",
-    "explorer_table",
     "figure",
     "fit",
     "plots",

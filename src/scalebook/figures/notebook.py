@@ -125,7 +125,7 @@ def _texts(
     return pd.DataFrame(
         {
             header: [
-                _cell(value, digits if isinstance(digits, int) else digits.get(name, 1))
+                cell_text(value, digits if isinstance(digits, int) else digits.get(name, 1))
                 for value in table[name]
             ]
             for name, header in headers.items()
@@ -133,7 +133,8 @@ def _texts(
     )
 
 
-def _cell(value: object, digits: int) -> str:
+def cell_text(value: object, digits: int) -> str:
+    """What a cell of a table shows of a value; a dash where there is none."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     if value is None or value is pd.NA or value is pd.NaT or value != value:

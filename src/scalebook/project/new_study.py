@@ -21,6 +21,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "study"
 SHARED = (
     ".gitignore",
     "book/provenance.md",
+    "book/runs.md",
     "jupytext.toml",
     "notebooks/*.py",
     "slurm/*.sh",

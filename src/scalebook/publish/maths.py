@@ -24,6 +24,7 @@ from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook.publish import pages, values
+from scalebook.publish.runs import links
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Number(TypedDict):
     number: str
     unit: str
     note: str
+    runs: list[str]
 
 
 def _formulas(document: nodes.Node) -> Iterator[nodes.math | nodes.math_block]:
@@ -99,10 +101,10 @@ class MathValues(SphinxTransform):
             value, text = answer
             page.show_number(value, text)
             number, _sign, unit = text.partition("\u00a0")
-            note = values.provenance(value)
             found.append(
-                {"key": value.key, "kind": value.kind, "number": number, "unit": unit, "note": note}
-            )
+                {"key": value.key, "kind": value.kind, "number": number, "unit": unit,
+                 "note": values.provenance(value), "runs": links.behind(value)}
+            )  # fmt: skip
             return rf"\sbval{{{len(found) - 1}}}"
 
         _write(node, _ASKED.sub(look_up, node.astext()))
@@ -203,7 +205,7 @@ def _number_html(self: HTML5Translator, value: Number) -> tuple[str, str]:
     """A number in a formula as MathML, and its note."""
     if getattr(self.builder, "name", "") == pages.DECK:  # slides have no room for notes
         return f"<mrow>{_mathml(value)}</mrow>", ""
-    name, note, link = values.note_html(self, value["key"], value["note"])
+    name, note, link = values.note_html(self, value["key"], value["note"], value["runs"])
     role = ' role="link"' if link else ""
     classes = f"sb-mathnumber sb-{values.css_kind(value['kind'])}"
     about = f'class="{classes}" tabindex="0"{role} aria-describedby="{name}"'

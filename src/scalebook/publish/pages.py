@@ -52,12 +52,15 @@ class Page:
         Each number it shows by key, with the texts it is shown as.
     lists_origins : bool
         Whether numbers of all pages link to it.
+    lists_runs : bool
+        Whether it holds the explorer over all runs.
     """
 
     inputs: dict[tuple[str, str], str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     numbers: dict[str, tuple[Value, list[str]]] = field(default_factory=dict)
     lists_origins: bool = False
+    lists_runs: bool = False
 
     def show_number(self, value: Value, text: str) -> None:
         """Remember that the page shows a number, and as what text."""

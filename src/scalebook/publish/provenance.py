@@ -72,7 +72,7 @@ def runs(env: BuildEnvironment, shown: Iterable[Entry]) -> list[Run]:
     catalogue = {run["stem"]: run for run in results.runs().to_dict("records")}
     found = []
     for stem in stems:
-        if files := tuple(_files(root, stem)):
+        if files := tuple(files_of(root, stem)):
             parsed, row = Stem.parse(stem), catalogue.get(stem, {})
             experiment = _text(row.get("experiment", parsed.experiment))
             system, seed = _text(row.get("system")), _text(row.get("seed"))
@@ -80,7 +80,7 @@ def runs(env: BuildEnvironment, shown: Iterable[Entry]) -> list[Run]:
     return sorted(found, key=lambda run: (run.system, run.stem))
 
 
-def _files(root: Path, stem: str) -> Iterator[str]:
+def files_of(root: Path, stem: str) -> Iterator[str]:
     """Files of a run that are there, relative to the study's root."""
     try:
         ranks = Stem.parse(stem).world_size
@@ -96,6 +96,17 @@ def _files(root: Path, stem: str) -> Iterator[str]:
         name = path.relative_to(root).as_posix()
         if downloads.may_offer(root, name):
             yield name
+
+
+def file_kind(name: str) -> str:
+    """What a file of a run is, in a word."""
+    folder = name.split("/")[1]
+    words = {"csv": "epochs", "steps": "steps", "manifests": "manifest", "profiling": "trace"}
+    if name.endswith(".sacct.csv"):
+        return "accounting"
+    if folder == "allreduce":
+        return "curve" if name.endswith(".csv") else "manifest"
+    return words.get(folder, "log")
 
 
 def _text(value: Any) -> str:  # whatever a DataFrame holds

@@ -159,7 +159,7 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
         anchor=values.anchor,
         css_kind=values.css_kind,
         summary=_summary,
-        file_kind=_file_kind,
+        file_kind=provenance.file_kind,
         link_to=link_to,
         page_title=page_title,
         page_address=lambda name: app.builder.get_relative_uri(docname, name),
@@ -174,17 +174,6 @@ def _summary(value: Value) -> str:
     if ends := values.interval(value):
         parts.append(ends)
     return "; ".join(parts)
-
-
-def _file_kind(name: str) -> str:
-    """What a file of a run is, in a word."""
-    folder = name.split("/")[1]
-    words = {"csv": "epochs", "steps": "steps", "manifests": "manifest", "profiling": "trace"}
-    if name.endswith(".sacct.csv"):
-        return "accounting"
-    if folder == "allreduce":
-        return "curve" if name.endswith(".csv") else "manifest"
-    return words.get(folder, "log")
 
 
 # --------------------------------------------------------------------------- bookkeeping

@@ -42,6 +42,7 @@ from scalebook.publish import (
 )
 from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
+from scalebook.publish.runs import pages as run_pages
 from scalebook.study.document import not_utf8
 
 #: What each adds to Sphinx is in its own `setup`.
@@ -55,6 +56,7 @@ PARTS = (
     plots,
     printing,
     provenance_page,
+    run_pages,
     sentences,
     slides,
     tables,

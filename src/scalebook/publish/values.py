@@ -19,6 +19,7 @@ from sphinx.writers.html5 import HTML5Translator
 from scalebook import results
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages
+from scalebook.publish.runs import links
 from scalebook.values import Value, ledger, lookup
 
 #: The part of Python's format language that prose needs.
@@ -28,7 +29,10 @@ KINDS = ("measured", "reported", "modelled", "cited")
 
 
 class study_value(nodes.inline):
-    """A number in prose. Attributes: ``key``, ``kind``, ``note``. Other builders show its text."""
+    """A number in prose. Attributes: ``key``, ``kind``, ``note``, ``runs``.
+
+    Other builders show its text.
+    """
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ def find(
 def value_node(env: BuildEnvironment, value: Value, text: str) -> study_value:
     """Node of a number shown as `text`, remembered for the page of origins."""
     pages.current(env).show_number(value, text)
-    return study_value(text, text, key=value.key, kind=value.kind, note=provenance(value))
+    about = {"key": value.key, "kind": value.kind, "note": provenance(value)}
+    return study_value(text, text, **about, runs=links.behind(value))
 
 
 def shown(value: Value, spec: str = "", with_unit: bool = False) -> str:
@@ -189,11 +194,13 @@ def _lookup(key: str) -> Value:
 # --------------------------------------------------------------------------- HTML
 
 
-def note_html(self: HTML5Translator, key: str, note: str) -> tuple[str, str, str | None]:
+def note_html(
+    self: HTML5Translator, key: str, note: str, runs: list[str]
+) -> tuple[str, str, str | None]:
     """Name and HTML of the note of a number, and the address of its entry where there is one.
 
-    The link in the note is for those who cannot follow the number itself, because tapping it opens
-    the note.
+    The note links to the runs behind the number. Its other link is for those who cannot follow the
+    number itself, because tapping it opens the note.
     """
     name = f"sb-note-{pages.numbered(self, 'note')}"
     link = _entry_link(self, key)
@@ -203,6 +210,12 @@ def note_html(self: HTML5Translator, key: str, note: str) -> tuple[str, str, str
         if link
         else ""
     )
+    to_runs = links.address(self.builder, getattr(self.builder, "current_docname", None), runs)
+    if to_runs:
+        more += (
+            f'<a class="sb-to-runs" href="{html.escape(to_runs)}" tabindex="-1" '
+            f'aria-hidden="true">{links.words(runs)}</a>'
+        )
     markup = (
         f'<span class="sb-note" role="tooltip" id="{name}">{html.escape(note)}'
         f'<span class="sb-key-name">{html.escape(key)}</span>{more}</span>'
@@ -234,7 +247,7 @@ def visit_html(self: HTML5Translator, node: study_value) -> None:
     if _inside_a_link(node):  # such as a heading in the navigation
         self.body.append(text)
         raise nodes.SkipNode
-    name, note, link = note_html(self, node["key"], node["note"])
+    name, note, link = note_html(self, node["key"], node["note"], node["runs"])
     about = f'class="sb-number" aria-describedby="{name}"'
     number = (
         f'<a {about} href="{html.escape(link)}">{text}</a>'

@@ -132,48 +132,57 @@
 
   const draw = (plot) => {
     plot.width = plot.element.clientWidth;
-    const layout = themed(plot.figure, plot.width);
-    return Plotly.react(plot.element, plot.figure.data, layout, config).then(() => {
+    const figure = typeof plot.figure === "function" ? plot.figure(plot.width) : plot.figure;
+    const needed = (figure.layout.meta || {}).min_width ||
+      Math.max(FIGURE, COLUMN * columns(figure.layout));
+    plot.element.style.minWidth = `${needed}px`;
+    plot.width = plot.element.clientWidth;
+    const layout = themed(figure, plot.width);
+    return Plotly.react(plot.element, figure.data, layout, config).then(() => {
       // The label says what the figure shows; its letters one by one would say nothing.
       for (const svg of plot.element.querySelectorAll(".main-svg")) svg.ariaHidden = "true";
       return widen(plot);
     });
   };
 
-  const plots = () => {
-    const found = [];
-    for (const script of document.querySelectorAll("script.sb-plot-data")) {
-      const element = document.getElementById(script.dataset.for);
-      try {
-        const plot = { element, figure: JSON.parse(script.textContent), width: 0 };
-        const needed = (plot.figure.layout.meta || {}).min_width ||
-          Math.max(FIGURE, COLUMN * columns(plot.figure.layout));
-        element.style.minWidth = `${needed}px`;
-        draw(plot);
-        found.push(plot);
-      } catch (error) {
-        const message = document.createElement("p");
-        message.className = "sb-failed";
-        message.textContent = `This figure could not be drawn: ${error.message}`;
-        element.replaceChildren(message);
-        console.error(error);
+  const drawn = new Map(); // figures of the page by their element
+
+  const follow = new ResizeObserver(() => {
+    for (const plot of drawn.values()) {
+      const width = plot.element.clientWidth;
+      if (width && width < NARROW !== plot.width < NARROW) draw(plot);
+      else if (width && width !== plot.width) {
+        plot.width = width;
+        Plotly.Plots.resize(plot.element).then(() => widen(plot));
       }
     }
-    if (!found.length) return;
-    new MutationObserver(() => found.forEach(draw)).observe(document.documentElement, {
-      attributes: true, attributeFilter: ["data-theme"],
-    });
-    const observer = new ResizeObserver(() => {
-      for (const plot of found) {
-        const width = plot.element.clientWidth;
-        if (width && width < NARROW !== plot.width < NARROW) draw(plot);
-        else if (width && width !== plot.width) {
-          plot.width = width;
-          Plotly.Plots.resize(plot.element).then(() => widen(plot));
-        }
-      }
-    });
-    found.forEach((plot) => observer.observe(plot.element));
+  });
+  new MutationObserver(() => drawn.forEach(draw)).observe(document.documentElement, {
+    attributes: true, attributeFilter: ["data-theme"],
+  });
+
+  // Draws a figure into its element, or another in its place; a function is asked for it by width.
+  const drawIn = (element, figure) => {
+    const plot = { element, figure, width: 0 };
+    try {
+      const done = draw(plot);
+      drawn.set(element, plot);
+      follow.observe(element);
+      return done;
+    } catch (error) {
+      const message = document.createElement("p");
+      message.className = "sb-failed";
+      message.textContent = `This figure could not be drawn: ${error.message}`;
+      element.replaceChildren(message);
+      console.error(error);
+      return undefined;
+    }
+  };
+
+  const plots = () => {
+    for (const script of document.querySelectorAll("script.sb-plot-data")) {
+      drawIn(document.getElementById(script.dataset.for), JSON.parse(script.textContent));
+    }
   };
 
   // ---- notes beside numbers ----------------------------------------------------------
@@ -358,6 +367,8 @@
       });
     }
   };
+
+  window.scalebook = { drawIn }; // for figures that other scripts make
 
   const start = () => {
     values();

@@ -1,0 +1,356 @@
+"""What is known of one run: its words as HTML, its curves and settings as numbers and text."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from scalebook import contract, results, traces
+from scalebook.analysis.comparable import SYNTHETIC, plain
+from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, SACCT_HEADERS
+from scalebook.analysis.statistics import STEP_METRICS, step_summary
+from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
+from scalebook.figures.notebook import cell_text
+from scalebook.figures.profile.utilisation import utilisation
+from scalebook.publish import provenance
+from scalebook.publish.runs.links import key, standing
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATE = "run.html.j2"
+
+#: Lines of the log that are shown at most, and bytes that are looked at, from its end.
+LOG_LINES, TAIL_BYTES = 400, 1 << 18
+#: Points of a rank's steps that are drawn at most.
+POINTS = 600
+#: Columns of the epochs that are drawn.
+CURVES = ("epoch", "train_loss", "val_loss", "train_acc", "val_acc", "throughput")
+#: Results of a run in the catalogue: title and decimal places.
+OUTCOMES = {
+    "throughput": ("throughput (images/s)", 1),
+    "epoch_time_s": ("median time per epoch (s)", 2),
+    "final_val_acc": ("final validation accuracy (%)", 2),
+    "best_val_acc": ("best validation accuracy (%)", 2),
+}
+#: Parts of a manifest that say where it ran, and with what.
+ENVIRONMENT = (
+    "code", "versions", "backend", "driver", "nodes", "devices", "dataset", "model", "submitted",
+    "command",
+)  # fmt: skip
+#: Time of a trace by what the device did: key of a summary and heading.
+TIMES = {
+    "busy_us": "busy", "compute_us": "compute", "communication_us": "communication",
+    "memory_us": "copies", "overlap_us": "communication hidden by compute", "idle_us": "idle",
+}  # fmt: skip
+
+Table = dict[str, Any]
+
+
+def content(run: Mapping[str, Any], root: Path, offer: bool = True) -> dict[str, Any]:
+    """All there is to show of a run.
+
+    Parameters
+    ----------
+    run : mapping
+        A row of `results.runs`.
+    root : Path
+        Folder of the study.
+    offer : bool
+        Link to the run's files, which lie beside a book.
+
+    Returns
+    -------
+    dict
+        ``key`` and ``title``; ``html``, the page without its curves; ``epochs``, ``steps``,
+        ``utilisation``, what is drawn; ``settings``, text by name; ``files``, names of those that
+        the page offers.
+    """
+    run = {name: plain(value) for name, value in run.items()}
+    known = _reported(run) if run["kind"] == "reported" else _measured(run, root)
+    known["files"] = known["files"] if offer else []
+    page = environment().get_template(TEMPLATE)
+    drawn = ("epochs", "steps", "utilisation")
+    return {
+        "key": key(run),
+        "title": known["title"],
+        "html": page.render(run=run, standing=standing(run), **known),
+        "settings": dict(known["settings"]["rows"]) | dict(known["environment"]["rows"]),
+        "files": known["files"],
+        **{name: known[name] for name in drawn},
+    }
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Templates of the pages; what is put into them is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["word"] = provenance.file_kind
+    return environment
+
+
+# --------------------------------------------------------------------------- measured runs
+
+
+def _measured(run: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    stem = run["stem"]
+    files = RunFiles(root / (TRIALS if run["local"] else EVIDENCE), stem)
+    try:
+        manifest = results.manifest(stem)
+    except ScalebookError:
+        manifest = {}
+    epochs, no_epochs = _or_reason(results.epochs, stem)
+    steps, no_steps = _or_reason(results.steps, stem)
+    watched = _job(stem) in results.utilisation_files()
+    figure = json.loads(utilisation(_job(stem)).to_json()) if watched else None
+    return {
+        "title": f"Run {stem}",
+        "lead": _lead(run),
+        "warning": "SYNTHETIC DATA: generated images, the accuracies mean nothing."
+        if run["dataset"] == SYNTHETIC
+        else "",
+        "about": pairs(_about(run, manifest)),
+        "epoch_table": _epoch_table(epochs),
+        "no_epochs": no_epochs,
+        "epochs": _columns(epochs),
+        "step_table": _step_table(steps),
+        "no_steps": no_steps,
+        "steps": _step_curves(steps),
+        "utilisation": figure,
+        "utilisation_caption": ((figure or {}).get("layout", {}).get("meta") or {}).get("caption"),
+        "trace": _trace(files, root),
+        "attempts": _attempts(manifest),
+        "settings": pairs(_flat(manifest.get("resolved") or {})),
+        "environment": pairs(_flat({name: manifest.get(name) for name in ENVIRONMENT})),
+        "sacct": _sacct(files.sacct),
+        "log": "\n".join(tail(files.log).splitlines()[-LOG_LINES:]),
+        "values": None,
+        "files": [] if run["local"] else list(provenance.files_of(root, stem)),
+    }
+
+
+def _or_reason(read: Any, stem: str) -> tuple[pd.DataFrame | None, str]:
+    """What a query of a run answers, or one line that says why it cannot."""
+    try:
+        return read(stem), ""
+    except ScalebookError as error:
+        return None, str(error)
+
+
+def _job(stem: str) -> str:
+    """Job id of a run; the name of a file that another program named."""
+    try:
+        return Stem.parse(stem).job_id
+    except ScalebookError:
+        return stem
+
+
+def _lead(run: Mapping[str, Any]) -> str:
+    """The run in one sentence."""
+    epochs = int(run["epochs_done"] or 0)
+    parts = [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
+    if run["throughput"] is not None:
+        parts.append(f"{run['throughput']:,.0f} images/s")
+    if run["final_val_acc"] is not None:
+        parts.append(f"{run['final_val_acc']:.1f} % validation accuracy")
+    system = run["system"] or "a system that is not known"
+    return f"Experiment {run['experiment']} on {system}, {run['status']}: {', '.join(parts)}."
+
+
+def _about(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What it was and what came out."""
+    yield "run", run["stem"]
+    yield "status", run["status"]
+    yield "stands behind documents", cell_text(bool(run["evidence"]), 0)
+    for name, (title, digits) in OUTCOMES.items():
+        if run[name] is not None:
+            yield title, cell_text(run[name], digits)
+    yield "data", run["dataset"]
+    if run["dataset"] == SYNTHETIC:
+        settings = (manifest.get("resolved") or {}).get("dataset") or {}
+        yield "generated because", settings.get("generated") or "asked for"
+    for name, title in RECORD_HEADERS.items():
+        yield title, run[name]
+    yield "repeat it with", _command(manifest)
+
+
+def _command(manifest: Mapping[str, Any]) -> str:
+    """The line that would run it again; empty where the record does not say."""
+    resolved = manifest.get("resolved") or {}
+    if "experiment" not in resolved:
+        return ""
+    experiment, system, seed = (str(resolved.get(key)) for key in ("experiment", "system", "seed"))
+    words = ["scalebook", "run", experiment, "--system", system, "--seed", seed]
+    for name, value in (resolved.get("overrides") or {}).items():
+        words += ["--set", f"{name}={_word(value)}"]
+    return shlex.join(words)
+
+
+def _epoch_table(epochs: pd.DataFrame | None) -> Table | None:
+    if epochs is None or epochs.empty:
+        return None
+    units = {column.name: f" ({column.unit})" for column in contract.EPOCHS if column.unit}
+    names = [name for name in EPOCH_HEADERS if name in epochs]
+    columns = [
+        [cell_text(plain(value), EPOCH_HEADERS[name][1]) for value in epochs[name]]
+        for name in names
+    ]
+    headers = [EPOCH_HEADERS[name][0] + units.get(name, "") for name in names]
+    return {"headers": headers, "rows": list(zip(*columns, strict=True))}
+
+
+def _columns(epochs: pd.DataFrame | None) -> dict[str, list[Any]]:
+    if epochs is None:
+        return {}
+    found = {name: [plain(value) for value in epochs[name]] for name in CURVES if name in epochs}
+    return {name: values for name, values in found.items() if any(v is not None for v in values)}
+
+
+def _step_table(steps: pd.DataFrame | None) -> Table | None:
+    if steps is None or steps.empty:
+        return None
+    rows = []
+    for name, value in step_summary(steps).items():
+        unit = " (ms)" if name.endswith("_ms") else ""
+        digits = 0 if name == "steps" else 3
+        rows.append((f"{STEP_METRICS[name]}{unit}", cell_text(value, digits)))
+    return {"headers": ["quantity", "value"], "rows": rows}
+
+
+def _step_curves(steps: pd.DataFrame | None) -> dict[str, Any]:
+    """Milliseconds of the steps of each rank; of long runs medians of neighbours."""
+    if steps is None or steps.empty:
+        return {}
+    together, ranks = 1, []
+    for rank, mine in steps.groupby("rank", sort=True):
+        times = 1e3 * mine["step_time_s"].reset_index(drop=True)
+        together = max(together, -(-len(times) // POINTS))
+        merged = times.groupby(times.index // together).median() if together > 1 else times
+        ranks.append({"rank": int(rank), "ms": merged.round(3).tolist()})
+    return {"together": together, "ranks": ranks}
+
+
+def _trace(files: RunFiles, root: Path) -> dict[str, Any] | None:
+    """Verdict and times of the first rank's trace, where it was recorded."""
+    now = results.snapshot()
+    folder = files.results.relative_to(root)
+    path = RunFiles(folder, files.stem).trace(rank=0)
+    if not now.holds(path):
+        return None
+    try:
+        summary = traces.trace_summary(path.as_posix())
+    except ScalebookError as error:
+        return {"verdict": str(error), "times": None}
+    time = summary["time"]
+    whole = time["busy_us"] + time["idle_us"]
+    rows = [
+        (title, cell_text(time[name] / 1e3, 2), cell_text(100 * time[name] / whole, 1))
+        for name, title in TIMES.items()
+        if whole and time.get(name) is not None
+    ]
+    headers = ["the device was", "time (ms)", "share (%)"]
+    return {"verdict": summary["verdict"], "times": {"headers": headers, "rows": rows}}
+
+
+def _attempts(manifest: Mapping[str, Any]) -> Table | None:
+    keys = ("number", "start", "end", "ended", "reason", "first_epoch", "first_step")
+    headers = ["attempt", *keys[1:5], "first epoch", "first step"]
+    attempts = contract.attempts_of(dict(manifest))
+    rows = [[cell_text(one.get(name) or None, 0) for name in keys] for one in attempts]
+    return {"headers": headers, "rows": rows} if rows else None
+
+
+def _sacct(path: Path) -> Table | None:
+    """Slurm's record, a row a job and step."""
+    rows = list(csv.DictReader(io.StringIO(tail(path))))
+    cells = [[row.get(name) or "–" for name in SACCT_HEADERS] for row in rows]
+    return {"headers": list(SACCT_HEADERS.values()), "rows": cells} if cells else None
+
+
+# --------------------------------------------------------------------------- reported runs
+
+
+def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What others reported of a job whose files are not here."""
+    table = results.reported()
+    mine = table[table["job_id"] == run["job_id"]].to_dict("records")
+    rows = [
+        (one["metric"].replace("_", " "), one["as_written"] or f"{one['value']:,.6g} {one['unit']}")
+        for one in mine
+    ]
+    left_out = {"stem", "kind", "status", "evidence", "local", "note", *OUTCOMES}
+    known = {
+        name.replace("_", " "): value
+        for name, value in run.items()
+        if name not in left_out and value not in (None, "", 0, False)
+    }
+    names = results.reported_files().get(run["job_id"], [])
+    if names:
+        known["files it should have left"] = ", ".join(names)
+    nothing: dict[str, Any] = {
+        "warning": "", "epoch_table": None, "epochs": {}, "step_table": None, "steps": {},
+        "utilisation": None, "utilisation_caption": None, "trace": None, "attempts": None,
+        "sacct": None, "log": "", "no_epochs": "", "no_steps": "",
+    }  # fmt: skip
+    return {
+        **nothing,
+        "title": f"Reported job {run['job_id']}",
+        "lead": f"Experiment {run['experiment']} on {run['system']}: {run['note']}",
+        "about": pairs([]),
+        "values": {"headers": ["quantity", "as reported"], "rows": rows},
+        "settings": pairs(known.items()),
+        "environment": pairs([]),
+        "files": sorted({one["source_file"] for one in mine}),
+    }
+
+
+# --------------------------------------------------------------------------- helpers
+
+
+def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
+    """Rows of a name and a value; what has no value is left out."""
+    shown = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    return {"headers": [], "rows": shown}
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Leaves of a JSON value with their path; a list of words is one leaf."""
+    if isinstance(value, Mapping):
+        for inner_name, inner in value.items():
+            if inner_name != "schema":
+                yield from _flat(inner, f"{name}.{inner_name}" if name else str(inner_name))
+    elif isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{name}[{number}]")
+    elif isinstance(value, list):
+        joined = shlex.join(map(str, value)) if name in ("submitted", "command") else None
+        yield name, joined or ", ".join(map(str, value))
+    elif value not in (None, ""):
+        yield name, _word(value)
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (bool, list)) else str(value)
+
+
+def tail(path: Path) -> str:
+    """End of a text file of the study; empty where it is not there."""
+    if contract.leads_out(contract.find_root(), path):
+        return f"{path.name} {contract.LEADS_OUT}"
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, io.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
