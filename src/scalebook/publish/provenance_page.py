@@ -26,6 +26,7 @@ from sphinx.util.docutils import SphinxRole
 from scalebook.contract import ScalebookError
 from scalebook.publish import downloads, pages, provenance, tables, values
 from scalebook.publish.provenance import Entry, Run
+from scalebook.publish.runs import links
 from scalebook.values import Value, ledger_digest
 
 PARTS = ("numbers", "runs", "drawn")
@@ -161,6 +162,7 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
         summary=_summary,
         file_kind=provenance.file_kind,
         link_to=link_to,
+        link_to_run=lambda stem: links.address(app.builder, docname, [stem]),
         page_title=page_title,
         page_address=lambda name: app.builder.get_relative_uri(docname, name),
     )

@@ -13,7 +13,8 @@ from scalebook import results, study
 from scalebook.analysis import configurations, documented, scaling_table
 from scalebook.analysis.study_queries import labelled
 from scalebook.contract import ScalebookError
-from scalebook.publish.values import NOTHING, Shown, cell
+from scalebook.publish.runs.links import key
+from scalebook.publish.values import NOTHING, Shown, ShownRun, cell
 from scalebook.study.document import beside
 from scalebook.values import check
 
@@ -33,14 +34,13 @@ def run_table() -> pd.DataFrame:
     for run in labelled(taken).to_dict("records"):
         reported = run["kind"] == "reported"
         prefix = f"reported.{run['job_id']}" if reported else f"run.{run['stem']}"
-        rows.append(
-            {
-                heading: cell(f"{prefix}.{column}", spec, otherwise=text(run[column], spec))
-                if spec
-                else text(run[column])
-                for heading, column, spec in _COLUMNS["runs"]
-            }
-        )
+        cells: dict[str, Shown | ShownRun | str] = {
+            heading: cell(f"{prefix}.{column}", spec, otherwise=text(run[column], spec))
+            if spec
+            else text(run[column])
+            for heading, column, spec in _COLUMNS["runs"]
+        }
+        rows.append({**cells, "Job": ShownRun(key(run), text(run["job_id"]))})
     return pd.DataFrame(rows, columns=[heading for heading, _, _ in _COLUMNS["runs"]])
 
 

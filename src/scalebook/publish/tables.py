@@ -35,6 +35,7 @@ from scalebook import results
 from scalebook.analysis import benchmarking_rules
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages, plan_tables, result_tables, values
+from scalebook.publish.runs import links
 from scalebook.values import Value
 
 #: Tables by name; each function gives a DataFrame whose cells are text, `Shown` or `Value`.
@@ -132,6 +133,8 @@ def _cell(env: BuildEnvironment, cell: object) -> nodes.Node:
         cell = values.Shown(cell)
     if isinstance(cell, values.Shown):
         return values.value_node(env, cell.value, cell.text)
+    if isinstance(cell, values.ShownRun):
+        return links.study_run(cell.text, cell.text, run=cell.key)
     return nodes.Text(str(cell))
 
 

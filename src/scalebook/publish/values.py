@@ -64,6 +64,14 @@ class Shown:
         return f"{text} ({low}–{high})"
 
 
+@dataclass(frozen=True)
+class ShownRun:
+    """A run as a cell of a table shows it: its key, see `runs.links.key`, and what is written."""
+
+    key: str
+    text: str
+
+
 #: A cell that has nothing to show.
 NOTHING = "–"
 

@@ -82,7 +82,12 @@ def content(run: Mapping[str, Any], root: Path, offer: bool = True) -> dict[str,
         "key": key(run),
         "title": known["title"],
         "html": page.render(run=run, standing=standing(run), **known),
-        "settings": dict(known["settings"]["rows"]) | dict(known["environment"]["rows"]),
+        # The lines that started it differ always, and say nothing that the settings do not.
+        "settings": {
+            name: value
+            for name, value in (*known["settings"]["rows"], *known["environment"]["rows"])
+            if name not in ("submitted", "command")
+        },
         "files": known["files"],
         **{name: known[name] for name in drawn},
     }
@@ -224,7 +229,7 @@ def _step_table(steps: pd.DataFrame | None) -> Table | None:
         unit = " (ms)" if name.endswith("_ms") else ""
         digits = 0 if name == "steps" else 3
         rows.append((f"{STEP_METRICS[name]}{unit}", cell_text(value, digits)))
-    return {"headers": ["quantity", "value"], "rows": rows}
+    return {"headers": [], "rows": rows}
 
 
 def _step_curves(steps: pd.DataFrame | None) -> dict[str, Any]:
@@ -285,7 +290,7 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
     table = results.reported()
     mine = table[table["job_id"] == run["job_id"]].to_dict("records")
     rows = [
-        (one["metric"].replace("_", " "), one["as_written"] or f"{one['value']:,.6g} {one['unit']}")
+        (one["metric"].replace("_", " "), f"{one['value']:,.6g} {one['unit']}", one["as_written"])
         for one in mine
     ]
     left_out = {"stem", "kind", "status", "evidence", "local", "note", *OUTCOMES}
@@ -307,7 +312,7 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
         "title": f"Reported job {run['job_id']}",
         "lead": f"Experiment {run['experiment']} on {run['system']}: {run['note']}",
         "about": pairs([]),
-        "values": {"headers": ["quantity", "as reported"], "rows": rows},
+        "values": {"headers": ["quantity", "value", "as written"], "rows": rows},
         "settings": pairs(known.items()),
         "environment": pairs([]),
         "files": sorted({one["source_file"] for one in mine}),

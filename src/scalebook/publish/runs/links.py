@@ -43,9 +43,9 @@ def standing(run: Mapping[str, Any]) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def known() -> dict[str, dict[str, Any]]:
-    """Row of the catalogue of every run that has a page, by its key, read once a build."""
-    return {key(row): row for row in results.runs().to_dict("records")}
+def known() -> frozenset[str]:
+    """Keys of the runs that have a page, read once a build."""
+    return frozenset(map(key, results.runs().to_dict("records")))
 
 
 def explorer(env: BuildEnvironment) -> str | None:
@@ -69,7 +69,7 @@ def address(builder: Builder, here: str | None, runs: Iterable[str]) -> str | No
     if len(chosen) == 1:
         return f"{builder.get_relative_uri(here, PAGE)}?{urlencode({'run': chosen[0]})}"
     names = quote(",".join(chosen), safe=",")
-    return f"{builder.get_relative_uri(here, page)}#runs={names}"
+    return f"{builder.get_relative_uri(here, page)}?runs={names}"
 
 
 def words(runs: Iterable[str]) -> str:

@@ -55,19 +55,26 @@
 
   // Plots beside each other, one below another on a phone.
   const panels = (element, width, titles, traces) => {
-    const narrow = width < NARROW, count = titles.length, [down, across] = narrow ? [count, 1] : [1, count];
-    const gap = narrow ? 0.14 : 0.1;
+    const narrow = width < NARROW, count = titles.length;
+    const gap = narrow ? 0.35 : 0.15; // of a plot
+    const part = 1 / (count + gap * (count - 1));
+    const span = (at) => [at * (1 + gap) * part, (at * (1 + gap) + 1) * part].map((end) => Math.min(1, end));
+    const longest = Math.max(0, ...traces.map(({ x }) => x.length));
     const layout = {
-      template: LOOK.template, annotations: [], height: (narrow ? 220 : 260) * down + 110,
-      margin: { t: 36, b: 90, l: 8, r: 12 }, meta: { min_width: 240 },
+      template: LOOK.template, annotations: [], height: narrow ? 210 * count + 130 : 370,
+      margin: { t: 36, b: 90, l: 8, r: 16 }, meta: { min_width: 240 },
       legend: { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom" },
     };
     titles.forEach((title, number) => {
       const end = number ? number + 1 : "";
-      const span = (of, at) => [at * (1 + gap) / (of + gap * (of - 1)), (at * (1 + gap) + 1) / (of + gap * (of - 1))];
-      const x = span(across, narrow ? 0 : number), y = narrow ? span(down, count - 1 - number) : [0, 1];
-      layout[`xaxis${end}`] = { domain: x, anchor: `y${end}`, title: { text: "epoch" } };
-      layout[`yaxis${end}`] = { domain: y, anchor: `x${end}`, rangemode: title === "images/s" ? "tozero" : "normal" };
+      const x = narrow ? [0, 1] : span(number), y = narrow ? span(count - 1 - number) : [0, 1];
+      layout[`xaxis${end}`] = {
+        domain: x, anchor: `y${end}`, dtick: longest <= 12 ? 1 : undefined,
+        title: { text: narrow && number < count - 1 ? "" : "epoch" },
+      };
+      layout[`yaxis${end}`] = {
+        domain: y, anchor: `x${end}`, rangemode: title === "images/s" ? "tozero" : "normal",
+      };
       layout.annotations.push({
         text: `<b>${title}</b>`, showarrow: false, xref: "paper", yref: "paper", x: x[0], y: y[1],
         xanchor: "left", yanchor: "bottom", yshift: 6,
@@ -150,7 +157,7 @@
     find("h1").textContent = run.title;
     document.title = `${run.title} — ${document.title.split(" — ").pop()}`;
     find(".sb-back").append(" · ", make("a", {
-      href: `${page.dataset.explorer}#runs=${encodeURIComponent(key)}`, textContent: "compare it with others",
+      href: `${page.dataset.explorer}?runs=${encodeURIComponent(key)}`, textContent: "compare it with others",
     }));
     const place = find(".sb-run");
     place.innerHTML = run.html; // written by this package, what runs say is escaped in it
@@ -182,19 +189,20 @@
     return value.toLocaleString("en-US", digits);
   };
 
-  // State and address: what is as it was at first stands in none.
-  const first = () => ({
+  // State and address: a link here asks by `?`, what the reader changes stands after `#`. (A link
+  // by `#` would trouble the theme, which takes that for the name of an element.)
+  const defaults = {
     q: "", sort: "-started", columns: SHOWN.join(","), x: "started", y: "throughput",
     by: "experiment", runs: "", ...Object.fromEntries(FACETS.map((name) => [name, ""])),
-  });
+  };
+  const asState = (text) =>
+    Object.fromEntries([...new URLSearchParams(text)].filter(([name]) => name in defaults));
+  const first = () => ({ ...defaults, ...asState(location.search) });
 
   const readAddress = () => {
-    Object.assign(state, first(), { part: 0 });
-    for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
-      if (name in first()) state[name] = value;
-    }
+    Object.assign(state, first(), asState(location.hash.slice(1)), { part: 0 });
     state.chosen = new Set(state.runs.split(",").filter((key) => rowOf.has(key)));
-    for (const axis of ["x", "y", "by"]) if (!byName[state[axis]]) state[axis] = first()[axis];
+    for (const axis of ["x", "y", "by"]) if (!byName[state[axis]]) state[axis] = defaults[axis];
   };
 
   const writeAddress = () => {
@@ -318,7 +326,7 @@
       `${there.length.toLocaleString("en-US")} of the runs shown have both values; open marks stand behind no document. A click on a point chooses its run.`;
     element.ariaLabel = `Scatter of ${y.title} against ${x.title} of ${there.length} runs`;
     const layout = {
-      template: LOOK.template, height: 420, margin: { t: 12, b: 100, l: 8, r: 12 }, meta: { min_width: 240 },
+      template: LOOK.template, height: 420, margin: { t: 12, b: 100, l: 8, r: 40 }, meta: { min_width: 240 },
       showlegend: groups.size <= 20, hovermode: "closest",
       xaxis: { title: { text: escaped(x.title) } },
       yaxis: { title: { text: escaped(y.title) } },
