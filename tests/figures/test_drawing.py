@@ -397,19 +397,6 @@ def test_a_live_curve_of_nothing_is_a_sentence(study_root):
     assert "no run" in texts(runs.live_curve("nothing"))[1]
 
 
-def test_the_explorer_shows_trials_and_keeps_kinds_of_data_apart(study_root):
-    assert not runs.explorer().data
-    add_run(study_root, "quick", seed=1, local=True, dataset={"name": "synthetic"})
-    assert "SYNTHETIC" in meta(runs.explorer())["caption"]
-    add_run(study_root, seed=2)
-    add_run(study_root, seed=3, local=True)
-    figure = runs.explorer()
-    assert sum(len(trace.x) for trace in figure.data) == 2
-    assert set(figure.data[0].marker.symbol) == {"square", "square-open"}
-    assert sum(len(t.x) for t in runs.explorer(dataset="synthetic").data) == 1
-    assert len(runs.explorer_table()) == 3 + len(results.runs(kind="reported"))
-
-
 def test_tables_are_escaped_and_say_when_they_are_empty():
     frame = pd.DataFrame({"a": [1.234, None], "<b>": ["<i>", True], "c": [["x", "y"], 3]})
     text = figures.show_table_html(frame, digits=2)

@@ -85,6 +85,6 @@ def test_every_figure_has_a_title_and_pages_may_ask_for_any():
 
 def test_notebooks_of_older_studies_find_what_they_call():
     assert figures.idle_breakdown is figures.registered()["idle_breakdown"].draw
-    assert callable(figures.explorer) and callable(figures.run_or_attach)
+    assert callable(figures.live_curve) and callable(figures.run_or_attach)
     with pytest.raises(AttributeError, match="no attribute 'pie'"):
         figures.pie  # noqa: B018

@@ -19,7 +19,7 @@ from scalebook.publish import build
 
 PAGES = [
     "book/index", "book/paper", "book/proposal", "book/slides", "book/system", "book/reproduce",
-    "book/provenance",
+    "book/runs", "book/provenance",
     "notebooks/01_run", "notebooks/02_throughput", "notebooks/03_accuracy",
     "notebooks/04_scaling", "notebooks/05_profile",
 ]  # fmt: skip

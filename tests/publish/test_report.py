@@ -70,7 +70,6 @@ def test_an_unknown_run_is_one_line(here):
     )
 
 
-@pytest.mark.slow
 def test_the_page_holds_the_run_and_escapes_what_it_printed(page, root, stems):
     assert page == root / "_build/reports" / f"{stems[0]}.html"
     text = re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.S)
@@ -79,7 +78,7 @@ def test_the_page_holds_the_run_and_escapes_what_it_printed(page, root, stems):
     assert "layout.nodes" in text and "versions.torch" in text
     for place in ("cdn", "mathjax", "require.min.js", "unpkg"):
         assert place not in text.casefold()
-    assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]", text)
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]", text)
 
 
 @pytest.mark.browser
@@ -98,12 +97,11 @@ def test_it_opens_offline_with_its_figures(page, browser):
     context.close()
 
 
-@pytest.mark.slow
 def test_an_imported_run_has_a_report_though_it_has_no_record(study_root):
     path = study_root / "results/csv/baseline_2644_1gpu_2644.csv"
     path.parent.mkdir(parents=True)
     path.write_text("epoch,val_acc\n1,60.5\n2,77.4\n")
     text = report.write("2644", study_root, study_root / "out.html").read_text()
     assert "77.4 % validation accuracy" in text
-    assert "This run was imported" in text and "recorded no steps" in text
+    assert "This run was imported" in text and "no steps" in text
     assert "repeat it with" not in text

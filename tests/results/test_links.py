@@ -11,7 +11,7 @@ from fabricate import add_run
 from scalebook import contract, results, study
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.live.report import run_report
+from scalebook.publish.runs.content import content
 from scalebook.traces.queries import trace_analysis, trace_examples, trace_files
 from scalebook.values.references import publications
 
@@ -61,8 +61,10 @@ def test_a_report_shows_no_linked_log(study_root, secret):
     stem = add_run(study_root)
     for suffix in ("log", "sacct.csv"):
         link(study_root, f"results/logs/{stem}.{suffix}", secret)
-    report = run_report(stem)
-    assert report.log == f"{stem}.log {contract.LEADS_OUT}" and report.sacct.empty
+    run = results.runs(stem=stem).iloc[0].to_dict()
+    page = content(run, study_root)["html"]
+    assert f"{stem}.log {contract.LEADS_OUT}" in page and "secret" not in page
+    assert "None: the run was not started by Slurm" in page
 
 
 def test_a_linked_folder_of_results_is_left_out_and_named(study_root, tmp_path_factory):

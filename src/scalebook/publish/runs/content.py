@@ -18,6 +18,7 @@ from scalebook import contract, results, traces
 from scalebook.analysis.comparable import SYNTHETIC, plain
 from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, SACCT_HEADERS
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
+from scalebook.analysis.study_queries import label
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
 from scalebook.figures.notebook import cell_text
 from scalebook.figures.profile.utilisation import utilisation
@@ -168,8 +169,13 @@ def _lead(run: Mapping[str, Any]) -> str:
         parts.append(f"{run['throughput']:,.0f} images/s")
     if run["final_val_acc"] is not None:
         parts.append(f"{run['final_val_acc']:.1f} % validation accuracy")
-    system = run["system"] or "a system that is not known"
-    return f"Experiment {run['experiment']} on {system}, {run['status']}: {', '.join(parts)}."
+    return f"{_what(run)}, {run['status']}: {', '.join(parts)}."
+
+
+def _what(run: Mapping[str, Any]) -> str:
+    """Experiment and system as a reader calls them."""
+    system = label(run["system"], "system") or "a system that is not known"
+    return f"Experiment {label(run['experiment'])} on {system}"
 
 
 def _about(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -310,7 +316,7 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **nothing,
         "title": f"Reported job {run['job_id']}",
-        "lead": f"Experiment {run['experiment']} on {run['system']}: {run['note']}",
+        "lead": f"{_what(run)}: {run['note']}",
         "about": pairs([]),
         "values": {"headers": ["quantity", "value", "as written"], "rows": rows},
         "settings": pairs(known.items()),

@@ -84,16 +84,21 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A row of each run by columns, and what could not be read."""
     wrong = results.problems()
     wrong = wrong[wrong["severity"] == "error"]
-    columns: dict[str, list[Any]] = {
-        name: [plain(row.get(name)) for row in rows.values()]
-        for name in EXPLORER_HEADERS
-        if name != "standing"
-    }
-    columns["standing"] = [links.standing(row) for row in rows.values()]
+    shown = [
+        {**row, "standing": links.standing(row), "epochs_done": row["epochs_done"] or None}
+        for row in rows.values()
+    ]
+    labels = study_queries.labels()
     return {
         "keys": list(rows),
         "columns": [
-            {"name": name, "title": title, "digits": digits, "values": columns[name]}
+            {
+                "name": name,
+                "title": title,
+                "digits": digits,
+                "values": [plain(row[name]) for row in shown],
+                "labels": labels.get(name, {}),
+            }
             for name, (title, digits) in EXPLORER_HEADERS.items()
         ],
         "experiments": list(study_queries.experiments()),
@@ -131,7 +136,8 @@ def _made_by() -> str:
 
 def _state(now: Snapshot, row: Mapping[str, Any], made_by: str) -> str:
     """Digest of what the page of a run is made from: its row, its files, and the code."""
-    stamps: list[Any] = [made_by, {name: plain(value) for name, value in row.items()}]
+    labels = [study_queries.label(row["experiment"]), study_queries.label(row["system"], "system")]
+    stamps: list[Any] = [made_by, labels, {name: plain(value) for name, value in row.items()}]
     if row["kind"] == "reported":
         stamps.append(now.listing["data/reported"])
     else:

@@ -10,7 +10,7 @@
   const FACETS = ["standing", "experiment", "system", "status"]; // columns with a list of their own
   const SHOWN = [
     "standing", "experiment", "system", "world_size", "precision", "seed", "epochs_done",
-    "throughput", "epoch_time_s", "final_val_acc", "started",
+    "throughput", "final_val_acc", "started",
   ];
 
   const find = (selector) => page.querySelector(selector);
@@ -176,7 +176,8 @@
     const row = rowOf.get(key);
     if (row === undefined) return key;
     const job = /_([^_]+)$/.exec(key); // of a stem; others are named whole
-    return `${byName.experiment.values[row]} ${job ? job[1] : key.replace("reported.", "job ")}`;
+    const { values, labels } = byName.experiment;
+    return `${labels[values[row]] || values[row]} ${job ? job[1] : key.replace("reported.", "job ")}`;
   };
 
   const isNumber = (column) => column.digits !== null;
@@ -184,7 +185,7 @@
   const text = (column, value) => {
     if (value === null || value === undefined || value === "") return "–";
     if (column.name === "started") return String(value).replace("T", " ").replace(/:\d\d(\.\d+)?(Z|[+-].*)?$/, "");
-    if (!isNumber(column) || typeof value !== "number") return String(value);
+    if (!isNumber(column) || typeof value !== "number") return column.labels[value] || String(value);
     const digits = { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits };
     return value.toLocaleString("en-US", digits);
   };
@@ -277,8 +278,10 @@
       const job = shortName(key).split(" ").pop();
       const name = make("a", { href: runAddress(key), textContent: job, title: key });
       const cells = shownColumns().map((column) => {
-        const cell = make("td", { textContent: text(column, column.values[row]) });
+        const shown = text(column, column.values[row]);
+        const cell = make("td", { textContent: shown });
         cell.dataset.label = column.title;
+        if (column.labels[column.values[row]]) Object.assign(cell, { className: "sb-label", title: column.values[row] });
         if (isNumber(column)) cell.className = "sb-numeric";
         if (column.name === "standing") {
           cell.replaceChildren(make("span", { className: `sb-standing sb-is-${column.values[row]}`, textContent: column.values[row] }));
@@ -305,8 +308,8 @@
       if (!groups.has(name)) groups.set(name, []);
       groups.get(name).push(row);
     }
-    const order = (name, at) => {
-      const own = by.name === "experiment" ? experiments.indexOf(name) : at;
+    const order = (mine, at) => {
+      const own = by.name === "experiment" ? experiments.indexOf(by.values[mine[0]]) : at;
       return own < 0 ? experiments.length : own;
     };
     const data = [...groups].map(([name, mine], at) => ({
@@ -315,9 +318,9 @@
       hovertemplate: "%{text}<br>%{x}, %{y}<extra></extra>",
       marker: {
         // A trial is drawn open, as everything is that no document rests on.
-        symbol: mine.map((row) => cycled(LOOK.symbols, order(name, at)) + (byName.standing.values[row] === "evidence" ? "" : "-open")),
+        symbol: mine.map((row) => cycled(LOOK.symbols, order(mine, at)) + (byName.standing.values[row] === "evidence" ? "" : "-open")),
         size: mine.map((row) => (state.chosen.has(keys[row]) ? 15 : 9)),
-        color: cycled(LOOK.palette, order(name, at)), line: { width: 2, color: cycled(LOOK.palette, order(name, at)) },
+        color: cycled(LOOK.palette, order(mine, at)), line: { width: 2, color: cycled(LOOK.palette, order(mine, at)) },
       },
     }));
     const element = find(".sb-scatter");
@@ -413,7 +416,7 @@
       const column = byName[name];
       const values = [...new Set(column.values.map((value) => String(value ?? "")))].filter(Boolean).sort();
       const select = make("select", { name });
-      options(select, [["", "all"], ...values.map((value) => [value, value])], state[name]);
+      options(select, [["", "all"], ...values.map((value) => [value, text(column, value)])], state[name]);
       return make("label", { hidden: values.length < 2 && !state[name] }, `${column.title} `, select);
     });
     find(".sb-facets").replaceChildren(...facets);
@@ -486,7 +489,8 @@
     byName = Object.fromEntries(columns.map((column) => [column.name, column]));
     rowOf = new Map(keys.map((key, row) => [key, row]));
     words = keys.map((key, row) =>
-      [key, ...columns.map((column) => column.values[row] ?? "")].join(" ").toLowerCase());
+      [key, ...columns.flatMap(({ values, labels }) => [values[row] ?? "", labels[values[row]] ?? ""])]
+        .join(" ").toLowerCase());
     find(".sb-explorer").hidden = false;
     showProblems(index);
     if (!keys.length) {
