@@ -98,8 +98,8 @@ def content(run: Mapping[str, Any], root: Path, offer: bool = True) -> dict[str,
 def environment() -> jinja2.Environment:
     """Templates of the pages; what is put into them is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False,
+        trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["word"] = provenance.file_kind
     return environment
