@@ -217,7 +217,7 @@ def test_the_declaration_of_this_study_names_what_there_is():
 @pytest.mark.slow
 def test_every_deliverable_of_this_study_is_in_place(monkeypatch):
     monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
-    lacking = [one for one in deliverables.check(REPOSITORY) if one.status != "ok"]
+    lacking = [one for one in deliverables.check(REPOSITORY) if deliverables.fails([one])]
     assert not lacking, "\n".join(f"{one.name}: {one.found} -> {one.mend}" for one in lacking)
 
 
@@ -240,3 +240,18 @@ def test_what_a_link_leads_to_is_not_looked_into(study_root, tmp_path_factory):
     assert all(one.status == "ok" for one in deliverables.personal(study_root))
     found = {one.name: one.found for one in deliverables.results_complete(study_root)}
     assert "results/logs/a.log: leads out" in found["results are read without an error"]
+
+
+def test_what_only_the_owner_knows_is_asked_for_and_fails_nothing(study_root):
+    declare(study_root, documents={"paper": {"source": "a.md", "pdf": "a.pdf", "pages": [1, 2]}})
+    path = study_root / "CITATION.cff"
+    entry = '  - {name: "IE University"}'
+    text = "cff-version: 1.2.0\npreferred-citation:\n  authors:\n"
+    path.write_text(f"{text}  {entry}\n")
+    one = rows(study_root)["authors of the documents"]
+    assert one.status == "to fill" and "names of the authors" in one.found
+    assert not deliverables.fails([one])
+    person = "{given-names: Ada, family-names: B, affiliation: IE University, email: a@b.c}"
+    path.write_text(f"{text}    - {person}\n")
+    one = rows(study_root)["authors of the documents"]
+    assert (one.status, one.found) == ("ok", "Ada B, IE University")

@@ -102,7 +102,7 @@ def check(as_json: bool) -> None:
             echo(f"{one.status:<7}  {one.name:<{width}}  {one.found}")
             if one.mend:
                 echo(f"{'':<7}  {'':<{width}}  -> {one.mend}")
-    sys.exit(any(one.status != deliverables.OK for one in found))
+    sys.exit(deliverables.fails(found))
 
 
 @click.command()

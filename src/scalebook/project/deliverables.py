@@ -26,12 +26,15 @@ from scalebook.contract import (
 )
 from scalebook.figures import build, plot_files, plots, rendering, theme
 from scalebook.project import pdf_facts, specification, typed
+from scalebook.study import citation
 from scalebook.study.document import read
 from scalebook.values import ledger_digest
 
 FILE = "data/deliverables.yaml"
 
 OK, MISSING, STALE, WRONG = "ok", "missing", "stale", "wrong"
+#: For the owner to fill in: nobody else knows it, and nothing fails by it.
+FILL = "to fill"
 
 
 class Deliverable(NamedTuple):
@@ -105,6 +108,7 @@ def check(root: Path, say: Callable[[str], object] = str) -> list[Deliverable]:
     found: list[Deliverable] = []
     for what, look in (
         ("files", _files(root, wanted)),
+        ("authors", _authors(root, wanted)),
         ("results", results_complete(root)),
         ("personal paths in results", personal(root)),
         ("figures", _figures(wanted)),
@@ -128,6 +132,19 @@ def _files(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
         there = path.is_file() and path.stat().st_size > 0
         lacking = [] if there else ["not there, or empty"]
         yield about(name, lacking, "there", f"write it, or take it from {FILE}", MISSING)
+
+
+def _authors(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
+    if wanted.documents:
+        written = citation.authors(root)
+        found = citation.line(written)
+        yield about("authors of the documents", citation.to_fill(written), found,
+                     f"for the owner to fill: {citation.FILE}", FILL)  # fmt: skip
+
+
+def fails(found: list[Deliverable]) -> bool:
+    """Whether anything is missing, stale or wrong."""
+    return any(one.status not in (OK, FILL) for one in found)
 
 
 # --------------------------------------------------------------------------- what is made of them

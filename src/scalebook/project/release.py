@@ -118,7 +118,7 @@ def _same_version(root: Path, version: str) -> tuple[str, dict[str, Any]]:
 
 def _in_place(root: Path, say: Callable[[str], None]) -> None:
     """Refuse where a deliverable is not, and tell which."""
-    lacking = [one for one in deliverables.check(root) if one.status != deliverables.OK]
+    lacking = [one for one in deliverables.check(root) if deliverables.fails([one])]
     for one in lacking:
         say(f"{one.status}: {one.name}: {one.found} -> {one.mend}")
     if lacking:

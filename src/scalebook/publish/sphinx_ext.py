@@ -43,6 +43,7 @@ from scalebook.publish import (
 from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.publish.runs import pages as run_pages
+from scalebook.study import citation
 from scalebook.study.document import not_utf8
 
 #: What each adds to Sphinx is in its own `setup`.
@@ -99,6 +100,7 @@ def _configure(app: Sphinx, config: Config) -> None:
         config.nb_render_markdown_format = "myst"
         # An output that is HTML alone has nothing to show in print; that is no fault of its page.
         config.suppress_warnings = [*config.suppress_warnings, "mystnb.mime_priority"]
+    config.author = citation.line(citation.authors(Path(app.srcdir))) or config.author
     config.html_math_renderer = "mathml"
     config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
     config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")

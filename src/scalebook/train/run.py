@@ -109,7 +109,11 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
 
     if training.allreduce and ranks.world_size > 1 and number == 1:
         attempt.where = "all-reduce"
-        _measure_allreduce(attempt, progress)
+        progress.update(phase="all-reduce", now=True)
+        allreduce.measure_and_write(
+            files, root, ranks, settings.system, settings.link or {}, allreduce.LARGEST_BYTES,
+            lambda row: progress.update(now=True),
+        )  # fmt: skip
 
     whole = training.epochs * trainer.steps
     with contextlib.ExitStack() as stack:
@@ -239,18 +243,6 @@ def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:
             f"peak of the CPU: {peak['fp32_tflops']:.4g} TFLOP/s in fp32 and "
             f"{peak['memory_gb_s']:.4g} GB/s with {peak['threads']} threads, measured",
         )
-
-
-def _measure_allreduce(attempt: Attempt, progress: records.Progress) -> None:
-    """Leave the curve of the ranks and nodes that the run itself has."""
-    settings, ranks = attempt.settings, attempt.ranks
-    progress.update(phase="all-reduce", now=True)
-    allreduce.measure_and_write(
-        attempt.run_files, attempt.root, ranks, settings.system, settings.link or {},
-        largest=allreduce.LARGEST_BYTES, show=lambda row: progress.update(now=True),
-    )  # fmt: skip
-    if ranks.first:
-        _log(attempt, "all-reduce between the ranks measured")
 
 
 def _complete(attempt: Attempt) -> None:

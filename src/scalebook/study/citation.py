@@ -1,0 +1,71 @@
+"""Who wrote the study's documents: ``preferred-citation`` of ``CITATION.cff``.
+
+The rest of that file cites the software. Its format: https://citation-file-format.github.io
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from scalebook.study.document import read
+
+FILE = "CITATION.cff"
+
+
+class Author(BaseModel):
+    """A person, or an institution by its `name`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = ""
+    given: str = Field("", alias="given-names")
+    family: str = Field("", alias="family-names")
+    affiliation: str = ""
+    email: str = ""
+
+    @property
+    def person(self) -> str:
+        """Given and family name; empty for an institution."""
+        return f"{self.given} {self.family}".strip()
+
+
+class _Work(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    authors: list[Author] = Field([])
+
+
+class _Citation(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    work: _Work = Field(_Work(), alias="preferred-citation")
+
+
+def authors(root: Path) -> list[Author]:
+    """Authors of the study's documents; none where no file says.
+
+    Raises
+    ------
+    ScalebookError
+        One line, if the file cannot be read.
+    """
+    return read(_Citation, root, FILE).work.authors if (root / FILE).is_file() else []
+
+
+def line(written: list[Author]) -> str:
+    """Authors as a title page has them: names, then each institution once."""
+    people = [one.person for one in written if one.person]
+    institutions = dict.fromkeys(one.affiliation or one.name for one in written)
+    return ", ".join([*people, *filter(None, institutions)])
+
+
+def to_fill(written: list[Author]) -> list[str]:
+    """What the owner of the study has still to enter, each by its place in the file."""
+    people = [one for one in written if one.person]
+    if not people:
+        return ["preferred-citation.authors: names of the authors, and an address"]
+    if any(one.email for one in people):
+        return []
+    return ["preferred-citation.authors: an email of one of them"]
