@@ -128,27 +128,26 @@ def link_check(numbers: Ledger) -> Sentence:
 
 
 def reported_study(numbers: Ledger) -> Sentence:
-    """What the reported GPU numbers can and cannot support."""
+    """What our runs on GPUs can and cannot support."""
     case = theirs.bases(numbers)
     by_rate = value(f"modelled.{TWO}.efficiency_by_throughput", ".0f", False)
     by_time = value(f"modelled.{TWO}.efficiency_by_epoch_time", ".0f")
     together = {
-        "contradict": f"These exclude each other: by throughput the efficiency is {by_rate} %, by "
-        f"time per epoch {by_time}. ",
+        "contradict": f"These are incompatible if each GPU takes its share of an epoch: by rate the "
+        f"efficiency is {by_rate} %, by time per epoch {by_time}. ",
         "agree": "The two agree within rounding. ",
-        "open": "The run's own file repeats both, which exclude each other in a sharded epoch. ",
+        "open": "The run's own file repeats both, which are incompatible in a sharded epoch. ",
         "arrived": "The run's own file has arrived and decides which holds; see the paper. ",
     }[case]
     return Sentence(
         case,
-        "One earlier study of the same task on one and two NVIDIA T4 is known by its summary. It "
-        f"reports {value(f'reported.{ONE}.throughput', ',.0f')} on one GPU, and on two nodes "
+        "Our runs of the same task on NVIDIA T4, reported here by their summary numbers, give "
+        f"{value(f'reported.{ONE}.throughput', ',.0f')} on one GPU, and on two nodes "
         f"{value(f'reported.{TWO}.throughput', ',.0f')} and "
         f"{value(f'reported.{TWO}.epoch_time_s', '.0f')} an epoch. {together}"
-        "Its batch, the rate of its network and the spread were not reported, and it has one seed, "
-        "one scaling point and no weak ladder. We use it for one purpose, as the order of "
-        "magnitude of the step time of one GPU with an assumed batch, and claim no scalability "
-        "from it.",
+        "They have one seed, one scaling point and no weak ladder, and neither batch nor rate of "
+        "the network was written down. We take from them the order of magnitude of a step on one "
+        "GPU, with an assumed batch, and claim no scalability.",
     )
 
 
