@@ -34,17 +34,16 @@ def gpu_runs(numbers: Ledger) -> Sentence:
     """What has not been shown about GPUs, so that no one reads more into the level."""
     arrived = measured(numbers, f"baseline.{CLUSTER}.throughput")
     files = (
-        "Files of the reported GPU runs have arrived and were read by the same software, "
-        "which supports their analysis but not its training code."
+        "The files of our GPU runs have been read by the same software, which supports their "
+        "analysis but not its training code."
         if arrived
-        else "GPU numbers in this document were reported by others without their files, and are "
-        "marked."
+        else "The numbers of our GPU runs stand here by their summary, and are marked *reported*."
     )
     return Sentence(
         "arrived" if arrived else "reported",
-        "**Not shown.** The authors have made no run on a GPU of their own. Training on GPUs, "
-        "mixed precision and RCCL or NCCL are in the code, and their paths are tested as far as "
-        f"processors allow; the port is therefore a milestone and not a formality. {files}",
+        f"**Not shown.** {files} Training on GPUs, mixed precision and RCCL or NCCL are in the "
+        "code, and their paths are tested as far as processors allow; the port is therefore a "
+        "milestone and not a formality.",
     )
 
 
@@ -133,7 +132,7 @@ def reported_study(numbers: Ledger) -> Sentence:
     by_rate = value(f"modelled.{TWO}.efficiency_by_throughput", ".0f", False)
     by_time = value(f"modelled.{TWO}.efficiency_by_epoch_time", ".0f")
     together = {
-        "contradict": f"These are incompatible if each GPU takes its share of an epoch: by rate the "
+        "contradict": "These are incompatible if each GPU takes its share of an epoch: by rate the "
         f"efficiency is {by_rate} %, by time per epoch {by_time}. ",
         "agree": "The two agree within rounding. ",
         "open": "The run's own file repeats both, which are incompatible in a sharded epoch. ",
