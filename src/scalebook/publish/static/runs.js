@@ -334,7 +334,7 @@
       xaxis: { title: { text: escaped(x.title) } },
       yaxis: { title: { text: escaped(y.title) } },
     };
-    window.scalebook.drawIn(element, { data, layout });
+    window.scalebook.drawIn(element, () => ({ data, layout }));
     if (!element.dataset.listens) {
       element.dataset.listens = "yes";
       element.on("plotly_click", ({ points }) => choose(points[0].customdata, !state.chosen.has(points[0].customdata)));

@@ -121,6 +121,7 @@
 
   // A label as long as its letters: the figure gets the room, and its box scrolls.
   const widen = (plot, times = 8) => {
+    if (typeof plot.figure === "function") return undefined; // made for its width
     const width = plot.element.clientWidth;
     const drawn = (plot.element._fullLayout || {}).width; // another, where the window still changes
     const more = width && Math.abs(drawn - width) < 2 ? cut(plot.element) : 0;
