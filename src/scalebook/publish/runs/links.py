@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -43,9 +44,16 @@ def standing(run: Mapping[str, Any]) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def known() -> frozenset[str]:
-    """Keys of the runs that have a page, read once a build."""
-    return frozenset(map(key, results.runs().to_dict("records")))
+def known() -> dict[str, str]:
+    """Runs that have a page, read once a build: the name in an address by key, see `short`."""
+    keys = list(map(key, results.runs().to_dict("records")))
+    times = Counter(map(short, keys))
+    return {one: short(one) if times[short(one)] == 1 else one for one in keys}
+
+
+def short(key: str) -> str:
+    """Job id of a run, which an address of many runs holds in place of the stem."""
+    return key if key.startswith("reported.") else key.rpartition("_")[2]
 
 
 def explorer(env: BuildEnvironment) -> str | None:
@@ -68,14 +76,14 @@ def address(builder: Builder, here: str | None, runs: Iterable[str]) -> str | No
         return None
     if len(chosen) == 1:
         return f"{builder.get_relative_uri(here, PAGE)}?{urlencode({'run': chosen[0]})}"
-    names = quote(",".join(chosen), safe=",")
+    names = quote(",".join(known()[run] for run in chosen), safe=",")
     return f"{builder.get_relative_uri(here, page)}?runs={names}"
 
 
 def words(runs: Iterable[str]) -> str:
     """What a link to these runs says."""
     count = sum(run in known() for run in runs)
-    return "its run" if count == 1 else f"its {count} runs"
+    return "open its run" if count == 1 else f"compare its {count} runs"
 
 
 def link_cells(builder: Builder, here: str, markup: str) -> str:

@@ -5,12 +5,21 @@
   const page = document.querySelector(".sb-runs-page");
   const LOOK = JSON.parse(document.getElementById("sb-look").textContent);
   const NARROW = 560; // as in scalebook.js
-  const MOST_DRAWN = 12, MOST_COMPARED = 6; // of the chosen runs
+  const MOST_DRAWN = 12,
+    MOST_COMPARED = 6; // of the chosen runs
   const ROWS = matchMedia("(max-width: 40rem)").matches ? 10 : 25; // of the table at a time
   const FACETS = ["standing", "experiment", "system", "status"]; // columns with a list of their own
   const SHOWN = [
-    "standing", "experiment", "system", "world_size", "precision", "seed", "epochs_done",
-    "throughput", "final_val_acc", "started",
+    "standing",
+    "experiment",
+    "system",
+    "world_size",
+    "precision",
+    "seed",
+    "epochs_done",
+    "throughput",
+    "final_val_acc",
+    "started",
   ];
 
   const find = (selector) => page.querySelector(selector);
@@ -19,7 +28,9 @@
     element.append(...children);
     return element;
   };
-  const say = (text) => { find(".sb-message").textContent = text; };
+  const say = (text) => {
+    find(".sb-message").textContent = text;
+  };
   const cycled = (values, order) => values[order % values.length];
 
   // ---- loading -------------------------------------------------------------------------
@@ -27,16 +38,21 @@
   const loaded = new Map(); // promises by address
   let taken; // by the script that is running
 
-  window.scalebook.take = (value) => { taken = value; };
+  window.scalebook.take = (value) => {
+    taken = value;
+  };
 
   const script = (address) => {
     if (!loaded.has(address)) {
-      loaded.set(address, new Promise((done, failed) => {
-        const element = make("script", { src: address });
-        element.onload = () => done(taken);
-        element.onerror = () => failed(new Error(address));
-        document.head.append(element);
-      }));
+      loaded.set(
+        address,
+        new Promise((done, failed) => {
+          const element = make("script", { src: address });
+          element.onload = () => done(taken);
+          element.onerror = () => failed(new Error(address));
+          document.head.append(element);
+        }),
+      );
     }
     return loaded.get(address);
   };
@@ -49,35 +65,53 @@
   // ---- figures -------------------------------------------------------------------------
 
   const PANELS = [
-    ["loss", "train_loss", "val_loss"], ["accuracy (%)", "train_acc", "val_acc"],
+    ["loss", "train_loss", "val_loss"],
+    ["accuracy (%)", "train_acc", "val_acc"],
     ["images/s", null, "throughput"],
   ];
 
   // Plots beside each other, one below another on a phone.
   const panels = (element, width, titles, traces) => {
-    const narrow = width < NARROW, count = titles.length;
+    const narrow = width < NARROW,
+      count = titles.length;
     const gap = narrow ? 0.35 : 0.15; // of a plot
     const part = 1 / (count + gap * (count - 1));
-    const span = (at) => [at * (1 + gap) * part, (at * (1 + gap) + 1) * part].map((end) => Math.min(1, end));
+    const span = (at) =>
+      [at * (1 + gap) * part, (at * (1 + gap) + 1) * part].map((end) => Math.min(1, end));
     const longest = Math.max(0, ...traces.map(({ x }) => x.length));
     const layout = {
-      template: LOOK.template, annotations: [], height: narrow ? 210 * count + 130 : 370,
-      margin: { t: 36, b: 90, l: 8, r: 16 }, meta: { min_width: 240 },
+      template: LOOK.template,
+      annotations: [],
+      height: narrow ? 210 * count + 130 : 370,
+      margin: { t: 36, b: 90, l: 8, r: 16 },
+      meta: { min_width: 240 },
       legend: { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom" },
     };
     titles.forEach((title, number) => {
       const end = number ? number + 1 : "";
-      const x = narrow ? [0, 1] : span(number), y = narrow ? span(count - 1 - number) : [0, 1];
+      const x = narrow ? [0, 1] : span(number),
+        y = narrow ? span(count - 1 - number) : [0, 1];
       layout[`xaxis${end}`] = {
-        domain: x, anchor: `y${end}`, dtick: longest <= 12 ? 1 : undefined,
+        domain: x,
+        anchor: `y${end}`,
+        dtick: longest <= 12 ? 1 : undefined,
         title: { text: narrow && number < count - 1 ? "" : "epoch" },
       };
       layout[`yaxis${end}`] = {
-        domain: y, anchor: `x${end}`, rangemode: title === "images/s" ? "tozero" : "normal",
+        domain: y,
+        anchor: `x${end}`,
+        rangemode: title === "images/s" ? "tozero" : "normal",
       };
       layout.annotations.push({
-        text: `<b>${title}</b>`, showarrow: false, xref: "paper", yref: "paper", x: x[0], y: y[1],
-        xanchor: "left", yanchor: "bottom", yshift: 6,
+        text: `<b>${title}</b>`,
+        showarrow: false,
+        xref: "paper",
+        yref: "paper",
+        x: x[0],
+        y: y[1],
+        xanchor: "left",
+        yanchor: "bottom",
+        yshift: 6,
       });
     });
     element.style.height = `${layout.height}px`;
@@ -88,28 +122,50 @@
 
   // Curves of one run, or of several over each other: then what was validated alone.
   const curves = (element, runs) => (width) => {
-    const there = PANELS.filter(([, train, val]) => runs.some((run) => run.epochs[val] || run.epochs[train]));
-    const traces = [], named = new Set();
-    there.forEach(([, train, val], number) => runs.forEach((run, order) => {
-      const end = number ? number + 1 : "";
-      const alone = runs.length === 1;
-      for (const column of alone ? [train, val] : [val]) {
-        if (!column || !run.epochs[column]) continue;
-        const what = column === "throughput" ? 2 : column === train ? 0 : 1;
-        const name = alone ? ["training", "validation", "throughput"][what] : shortName(run.key);
-        traces.push({
-          type: "scatter", mode: "lines+markers", x: run.epochs.epoch, y: run.epochs[column], name: escaped(name),
-          legendgroup: name, showlegend: !named.has(name), xaxis: `x${end}`, yaxis: `y${end}`,
-          line: {
-            color: cycled(LOOK.palette, alone ? what : order), width: 2.5,
-            dash: alone ? (what ? "solid" : "dash") : LOOK.dashes[Math.floor(order / LOOK.palette.length)],
-          },
-          marker: { symbol: cycled(LOOK.symbols, alone ? what : order), size: 7 },
-        });
-        named.add(name);
-      }
-    }));
-    return panels(element, width, there.map(([title]) => title), traces);
+    const there = PANELS.filter(([, train, val]) =>
+      runs.some((run) => run.epochs[val] || run.epochs[train]),
+    );
+    const traces = [],
+      named = new Set();
+    there.forEach(([, train, val], number) =>
+      runs.forEach((run, order) => {
+        const end = number ? number + 1 : "";
+        const alone = runs.length === 1;
+        for (const column of alone ? [train, val] : [val]) {
+          if (!column || !run.epochs[column]) continue;
+          const what = column === "throughput" ? 2 : column === train ? 0 : 1;
+          const name = alone ? ["training", "validation", "throughput"][what] : shortName(run.key);
+          traces.push({
+            type: "scatter",
+            mode: "lines+markers",
+            x: run.epochs.epoch,
+            y: run.epochs[column],
+            name: escaped(name),
+            legendgroup: name,
+            showlegend: !named.has(name),
+            xaxis: `x${end}`,
+            yaxis: `y${end}`,
+            line: {
+              color: cycled(LOOK.palette, alone ? what : order),
+              width: 2.5,
+              dash: alone
+                ? what
+                  ? "solid"
+                  : "dash"
+                : LOOK.dashes[Math.floor(order / LOOK.palette.length)],
+            },
+            marker: { symbol: cycled(LOOK.symbols, alone ? what : order), size: 7 },
+          });
+          named.add(name);
+        }
+      }),
+    );
+    return panels(
+      element,
+      width,
+      there.map(([title]) => title),
+      traces,
+    );
   };
 
   const steps = (element, run) => () => {
@@ -117,27 +173,39 @@
     element.style.height = "320px";
     return {
       data: ranks.map(({ rank, ms }, order) => ({
-        type: "scatter", mode: "lines", name: `rank ${rank}`, y: ms,
+        type: "scatter",
+        mode: "lines",
+        name: `rank ${rank}`,
+        y: ms,
         x: ms.map((_, at) => at * together + 1),
         line: { width: 1.5, color: cycled(LOOK.palette, order) },
         hovertemplate: "step %{x}: %{y:,.1f} ms",
       })),
       layout: {
-        template: LOOK.template, height: 320, margin: { t: 16, b: 84 }, meta: { min_width: 240 },
+        template: LOOK.template,
+        height: 320,
+        margin: { t: 16, b: 84 },
+        meta: { min_width: 240 },
         showlegend: ranks.length > 1,
-        xaxis: { title: { text: "step" } }, yaxis: { title: { text: "time (ms)" }, rangemode: "tozero" },
+        xaxis: { title: { text: "step" } },
+        yaxis: { title: { text: "time (ms)" }, rangemode: "tozero" },
       },
     };
   };
 
-  const drawRun = (place, run) => plotly().then(() => {
-    for (const element of place.querySelectorAll(".sb-run-plot")) {
-      const kind = element.dataset.plot;
-      if (kind === "utilisation") element.style.height = `${run.utilisation.layout.height}px`;
-      const figure = { curves: () => curves(element, [run]), steps: () => steps(element, run), utilisation: () => run.utilisation }[kind]();
-      window.scalebook.drawIn(element, figure);
-    }
-  });
+  const drawRun = (place, run) =>
+    plotly().then(() => {
+      for (const element of place.querySelectorAll(".sb-run-plot")) {
+        const kind = element.dataset.plot;
+        if (kind === "utilisation") element.style.height = `${run.utilisation.layout.height}px`;
+        const figure = {
+          curves: () => curves(element, [run]),
+          steps: () => steps(element, run),
+          utilisation: () => run.utilisation,
+        }[kind]();
+        window.scalebook.drawIn(element, figure);
+      }
+    });
 
   // ---- the page of one run -------------------------------------------------------------
 
@@ -156,9 +224,13 @@
     }
     find("h1").textContent = run.title;
     document.title = `${run.title} — ${document.title.split(" — ").pop()}`;
-    find(".sb-back").append(" · ", make("a", {
-      href: `${page.dataset.explorer}?runs=${encodeURIComponent(key)}`, textContent: "compare it with others",
-    }));
+    find(".sb-back").append(
+      " · ",
+      make("a", {
+        href: `${page.dataset.explorer}?runs=${encodeURIComponent(key)}`,
+        textContent: "compare it with others",
+      }),
+    );
     const place = find(".sb-run");
     place.innerHTML = run.html; // written by this package, what runs say is escaped in it
     place.hidden = false;
@@ -169,8 +241,17 @@
 
   // ---- the explorer --------------------------------------------------------------------
 
-  let keys = [], columns = [], byName = {}, rowOf = new Map(), words = [], experiments = [];
+  let keys = [],
+    columns = [],
+    byName = {},
+    rowOf = new Map(),
+    keyOf = new Map(),
+    words = [],
+    experiments = [];
   const state = {};
+
+  // An address holds the job id of a run in place of its stem, where no other run has it.
+  const short = (key) => (key.startsWith("reported.") ? key : key.slice(key.lastIndexOf("_") + 1));
 
   const shortName = (key) => {
     const row = rowOf.get(key);
@@ -184,8 +265,12 @@
 
   const text = (column, value) => {
     if (value === null || value === undefined || value === "") return "–";
-    if (column.name === "started") return String(value).replace("T", " ").replace(/:\d\d(\.\d+)?(Z|[+-].*)?$/, "");
-    if (!isNumber(column) || typeof value !== "number") return column.labels[value] || String(value);
+    if (column.name === "started")
+      return String(value)
+        .replace("T", " ")
+        .replace(/:\d\d(\.\d+)?(Z|[+-].*)?$/, "");
+    if (!isNumber(column) || typeof value !== "number")
+      return column.labels[value] || String(value);
     const digits = { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits };
     return value.toLocaleString("en-US", digits);
   };
@@ -193,8 +278,14 @@
   // State and address: a link here asks by `?`, what the reader changes stands after `#`. (A link
   // by `#` would trouble the theme, which takes that for the name of an element.)
   const defaults = {
-    q: "", sort: "-started", columns: SHOWN.join(","), x: "started", y: "throughput",
-    by: "experiment", runs: "", ...Object.fromEntries(FACETS.map((name) => [name, ""])),
+    q: "",
+    sort: "-started",
+    columns: SHOWN.join(","),
+    x: "started",
+    y: "throughput",
+    by: "experiment",
+    runs: "",
+    ...Object.fromEntries(FACETS.map((name) => [name, ""])),
   };
   const asState = (text) =>
     Object.fromEntries([...new URLSearchParams(text)].filter(([name]) => name in defaults));
@@ -202,12 +293,19 @@
 
   const readAddress = () => {
     Object.assign(state, first(), asState(location.hash.slice(1)), { part: 0 });
-    state.chosen = new Set(state.runs.split(",").filter((key) => rowOf.has(key)));
+    state.chosen = new Set(
+      state.runs
+        .split(",")
+        .map((name) => keyOf.get(name) || name)
+        .filter((key) => rowOf.has(key)),
+    );
     for (const axis of ["x", "y", "by"]) if (!byName[state[axis]]) state[axis] = defaults[axis];
   };
 
   const writeAddress = () => {
-    state.runs = [...state.chosen].join(",");
+    state.runs = [...state.chosen]
+      .map((key) => (keyOf.get(short(key)) === key ? short(key) : key))
+      .join(",");
     const from = first();
     const changed = Object.keys(from).filter((name) => state[name] !== from[name]);
     const hash = new URLSearchParams(changed.map((name) => [name, state[name]])).toString();
@@ -217,7 +315,11 @@
   // Rows that are asked for, in order.
   const CONDITION = /^([a-z_/]+)(>=|<=|>|<|=)(.+)$/i;
   const HOLDS = {
-    ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b,
+    ">=": (a, b) => a >= b,
+    "<=": (a, b) => a <= b,
+    ">": (a, b) => a > b,
+    "<": (a, b) => a < b,
+    "=": (a, b) => a === b,
   };
 
   const asked = () => {
@@ -229,11 +331,17 @@
       const [, name, sign, wanted] = CONDITION.exec(word) || [];
       const column = byName[name] || columns.find((one) => one.title.toLowerCase() === name);
       if (!column) tests.push((row) => words[row].includes(word));
-      else if (Number.isNaN(Number(wanted))) tests.push((row) => HOLDS[sign](String(column.values[row] ?? "").toLowerCase(), wanted));
-      else tests.push((row) => column.values[row] !== null && HOLDS[sign](Number(column.values[row]), Number(wanted)));
+      else if (Number.isNaN(Number(wanted)))
+        tests.push((row) => HOLDS[sign](String(column.values[row] ?? "").toLowerCase(), wanted));
+      else
+        tests.push(
+          (row) =>
+            column.values[row] !== null && HOLDS[sign](Number(column.values[row]), Number(wanted)),
+        );
     }
     const rows = [];
-    for (let row = 0; row < keys.length; row++) if (tests.every((test) => test(row))) rows.push(row);
+    for (let row = 0; row < keys.length; row++)
+      if (tests.every((test) => test(row))) rows.push(row);
     const down = state.sort.startsWith("-") ? -1 : 1;
     const column = byName[state.sort.replace("-", "")];
     if (!column) return rows;
@@ -246,7 +354,11 @@
     });
   };
 
-  const shownColumns = () => state.columns.split(",").map((name) => byName[name]).filter(Boolean);
+  const shownColumns = () =>
+    state.columns
+      .split(",")
+      .map((name) => byName[name])
+      .filter(Boolean);
 
   const drawHead = () => {
     const sorted = state.sort.replace("-", "");
@@ -263,8 +375,14 @@
       if (sorted === column.name) cell.ariaSort = down ? "descending" : "ascending";
       return cell;
     });
-    const box = make("th", { scope: "col" }, make("span", { className: "visually-hidden", textContent: "choose" }));
-    find("thead").replaceChildren(make("tr", {}, box, make("th", { scope: "col", textContent: "run" }), ...cells));
+    const box = make(
+      "th",
+      { scope: "col" },
+      make("span", { className: "visually-hidden", textContent: "choose" }),
+    );
+    find("thead").replaceChildren(
+      make("tr", {}, box, make("th", { scope: "col", textContent: "run" }), ...cells),
+    );
   };
 
   const drawRows = (rows) => {
@@ -273,7 +391,11 @@
     const start = state.part * ROWS;
     const body = rows.slice(start, start + ROWS).map((row) => {
       const key = keys[row];
-      const box = make("input", { type: "checkbox", checked: state.chosen.has(key), ariaLabel: `Choose ${key}` });
+      const box = make("input", {
+        type: "checkbox",
+        checked: state.chosen.has(key),
+        ariaLabel: `Choose ${key}`,
+      });
       box.onchange = () => choose(key, box.checked);
       const job = shortName(key).split(" ").pop();
       const name = make("a", { href: runAddress(key), textContent: job, title: key });
@@ -281,22 +403,37 @@
         const shown = text(column, column.values[row]);
         const cell = make("td", { textContent: shown });
         cell.dataset.label = column.title;
-        if (column.labels[column.values[row]]) Object.assign(cell, { className: "sb-label", title: column.values[row] });
+        if (column.labels[column.values[row]])
+          Object.assign(cell, { className: "sb-label", title: column.values[row] });
         if (isNumber(column)) cell.className = "sb-numeric";
         if (column.name === "standing") {
-          cell.replaceChildren(make("span", { className: `sb-standing sb-is-${column.values[row]}`, textContent: column.values[row] }));
+          cell.replaceChildren(
+            make("span", {
+              className: `sb-standing sb-is-${column.values[row]}`,
+              textContent: column.values[row],
+            }),
+          );
         }
         return cell;
       });
-      return make("tr", {}, make("td", { className: "sb-box" }, box), make("th", { scope: "row" }, name), ...cells);
+      return make(
+        "tr",
+        {},
+        make("td", { className: "sb-box" }, box),
+        make("th", { scope: "row" }, name),
+        ...cells,
+      );
     });
     find("tbody").replaceChildren(...body);
     const [before, where, after] = find(".sb-turn").children;
     before.disabled = !state.part;
     after.disabled = state.part === parts - 1;
-    where.textContent = rows.length ? `${start + 1}–${Math.min(start + ROWS, rows.length)} of ${rows.length.toLocaleString("en-US")}` : "none";
+    where.textContent = rows.length
+      ? `${start + 1}–${Math.min(start + ROWS, rows.length)} of ${rows.length.toLocaleString("en-US")}`
+      : "none";
     find(".sb-turn").hidden = parts === 1;
-    find(".sb-filter output").textContent = `${rows.length.toLocaleString("en-US")} of ${keys.length.toLocaleString("en-US")} runs`;
+    find(".sb-filter output").textContent =
+      `${rows.length.toLocaleString("en-US")} of ${keys.length.toLocaleString("en-US")} runs`;
   };
 
   const scatter = (rows) => {
@@ -313,14 +450,24 @@
       return own < 0 ? experiments.length : own;
     };
     const data = [...groups].map(([name, mine], at) => ({
-      type: "scatter", mode: "markers", name: escaped(name), x: mine.map((row) => x.values[row]), y: mine.map((row) => y.values[row]),
-      customdata: mine.map((row) => keys[row]), text: mine.map((row) => escaped(keys[row])),
+      type: "scatter",
+      mode: "markers",
+      name: escaped(name),
+      x: mine.map((row) => x.values[row]),
+      y: mine.map((row) => y.values[row]),
+      customdata: mine.map((row) => keys[row]),
+      text: mine.map((row) => escaped(keys[row])),
       hovertemplate: "%{text}<br>%{x}, %{y}<extra></extra>",
       marker: {
         // A trial is drawn open, as everything is that no document rests on.
-        symbol: mine.map((row) => cycled(LOOK.symbols, order(mine, at)) + (byName.standing.values[row] === "evidence" ? "" : "-open")),
+        symbol: mine.map(
+          (row) =>
+            cycled(LOOK.symbols, order(mine, at)) +
+            (byName.standing.values[row] === "evidence" ? "" : "-open"),
+        ),
         size: mine.map((row) => (state.chosen.has(keys[row]) ? 15 : 9)),
-        color: cycled(LOOK.palette, order(mine, at)), line: { width: 2, color: cycled(LOOK.palette, order(mine, at)) },
+        color: cycled(LOOK.palette, order(mine, at)),
+        line: { width: 2, color: cycled(LOOK.palette, order(mine, at)) },
       },
     }));
     const element = find(".sb-scatter");
@@ -329,52 +476,93 @@
       `${there.length.toLocaleString("en-US")} of the runs shown have both values; open marks stand behind no document. A click on a point chooses its run.`;
     element.ariaLabel = `Scatter of ${y.title} against ${x.title} of ${there.length} runs`;
     const layout = {
-      template: LOOK.template, height: 420, margin: { t: 12, b: 100, l: 8, r: 40 }, meta: { min_width: 240 },
-      showlegend: groups.size <= 20, hovermode: "closest",
+      template: LOOK.template,
+      height: 420,
+      margin: { t: 12, b: 100, l: 8, r: 40 },
+      meta: { min_width: 240 },
+      showlegend: groups.size <= 20,
+      hovermode: "closest",
       xaxis: { title: { text: escaped(x.title) } },
       yaxis: { title: { text: escaped(y.title) } },
     };
     window.scalebook.drawIn(element, () => ({ data, layout }));
     if (!element.dataset.listens) {
       element.dataset.listens = "yes";
-      element.on("plotly_click", ({ points }) => choose(points[0].customdata, !state.chosen.has(points[0].customdata)));
+      element.on("plotly_click", ({ points }) =>
+        choose(points[0].customdata, !state.chosen.has(points[0].customdata)),
+      );
     }
   };
 
   const compare = (runs) => {
-    const results = ["status", "throughput", "epoch_time_s", "final_val_acc", "best_val_acc"].map((name) => byName[name]);
-    const lines = results.map((column) => [column.title, runs.map((run) => text(column, column.values[rowOf.get(run.key)]))]);
+    const results = ["status", "throughput", "epoch_time_s", "final_val_acc", "best_val_acc"].map(
+      (name) => byName[name],
+    );
+    const lines = results.map((column) => [
+      column.title,
+      runs.map((run) => text(column, column.values[rowOf.get(run.key)])),
+    ]);
     const names = new Set(runs.flatMap((run) => Object.keys(run.settings)));
     for (const name of names) lines.push([name, runs.map((run) => run.settings[name] ?? "–")]);
     const all = find(".sb-equal input").checked;
     const kept = lines.filter(([, values]) => all || runs.length === 1 || new Set(values).size > 1);
     const head = [make("th", { scope: "col", textContent: "setting" })];
     for (const run of runs) {
-      head.push(make("th", { scope: "col" }, make("a", { href: runAddress(run.key), textContent: shortName(run.key) })));
+      head.push(
+        make(
+          "th",
+          { scope: "col" },
+          make("a", { href: runAddress(run.key), textContent: shortName(run.key) }),
+        ),
+      );
     }
     const [thead, tbody] = find(".sb-compare table").children;
     thead.replaceChildren(make("tr", {}, ...head));
-    tbody.replaceChildren(...kept.map(([name, values]) => make(
-      "tr", {}, make("th", { scope: "row", textContent: name }), ...values.map((value) => make("td", { textContent: value })),
-    )));
+    tbody.replaceChildren(
+      ...kept.map(([name, values]) =>
+        make(
+          "tr",
+          {},
+          make("th", { scope: "row", textContent: name }),
+          ...values.map((value) => make("td", { textContent: value })),
+        ),
+      ),
+    );
   };
 
   const drawChosen = async () => {
     const chosen = [...state.chosen];
     find(".sb-chosen").hidden = !chosen.length;
     find(".sb-hint").hidden = Boolean(chosen.length);
-    find(".sb-chosen-runs").replaceChildren(...chosen.map((key) => {
-      const remove = make("button", { type: "button", textContent: "remove", ariaLabel: `Remove ${key}` });
-      remove.onclick = () => choose(key, false);
-      return make("li", {}, make("a", { href: runAddress(key), textContent: shortName(key), title: key }), " ", remove);
-    }));
+    find(".sb-chosen-runs").replaceChildren(
+      ...chosen.map((key) => {
+        const remove = make("button", {
+          type: "button",
+          textContent: "remove",
+          ariaLabel: `Remove ${key}`,
+        });
+        remove.onclick = () => choose(key, false);
+        return make(
+          "li",
+          {},
+          make("a", { href: runAddress(key), textContent: shortName(key), title: key }),
+          " ",
+          remove,
+        );
+      }),
+    );
     const outputs = find(".sb-filter output");
-    if (chosen.length) outputs.append(" · ", make("a", { href: "#chosen", textContent: `${chosen.length} chosen`, onclick: toChosen }));
+    if (chosen.length)
+      outputs.append(
+        " · ",
+        make("a", { href: "#chosen", textContent: `${chosen.length} chosen`, onclick: toChosen }),
+      );
     if (!chosen.length) return;
     const runs = await Promise.all(chosen.slice(0, MOST_DRAWN).map(runData));
     if (chosen.join() !== [...state.chosen].join()) return; // chosen anew meanwhile
     compare(runs.slice(0, MOST_COMPARED));
-    const overlay = find(".sb-overlay"), curved = runs.filter((run) => Object.keys(run.epochs).length);
+    const overlay = find(".sb-overlay"),
+      curved = runs.filter((run) => Object.keys(run.epochs).length);
     overlay.parentElement.hidden = !curved.length;
     if (!curved.length) return;
     await plotly();
@@ -407,30 +595,53 @@
   };
 
   const options = (select, among, chosen) => {
-    select.replaceChildren(...among.map(([value, title]) => new Option(title, value, false, value === chosen)));
+    select.replaceChildren(
+      ...among.map(([value, title]) => new Option(title, value, false, value === chosen)),
+    );
   };
 
   const fillForms = () => {
     find("input[name=q]").value = state.q;
     const facets = FACETS.map((name) => {
       const column = byName[name];
-      const values = [...new Set(column.values.map((value) => String(value ?? "")))].filter(Boolean).sort();
+      const values = [...new Set(column.values.map((value) => String(value ?? "")))]
+        .filter(Boolean)
+        .sort();
       const select = make("select", { name });
-      options(select, [["", "all"], ...values.map((value) => [value, text(column, value)])], state[name]);
-      return make("label", { hidden: values.length < 2 && !state[name] }, `${column.title} `, select);
+      options(
+        select,
+        [["", "all"], ...values.map((value) => [value, text(column, value)])],
+        state[name],
+      );
+      return make(
+        "label",
+        { hidden: values.length < 2 && !state[name] },
+        `${column.title} `,
+        select,
+      );
     });
     find(".sb-facets").replaceChildren(...facets);
-    const titles = columns.filter((column) => column.values.some((value) => value !== null)).map(({ name, title }) => [name, title]);
+    const titles = columns
+      .filter((column) => column.values.some((value) => value !== null))
+      .map(({ name, title }) => [name, title]);
     for (const axis of ["x", "y", "by"]) options(find(`select[name=${axis}]`), titles, state[axis]);
-    find(".sb-columns div").replaceChildren(...columns.map((column) => {
-      const box = make("input", { type: "checkbox", value: column.name, checked: shownColumns().includes(column) });
-      box.onchange = () => {
-        const wanted = [...find(".sb-columns div").querySelectorAll(":checked")].map((one) => one.value);
-        state.columns = wanted.join(",");
-        update();
-      };
-      return make("label", {}, box, ` ${column.title}`);
-    }));
+    find(".sb-columns div").replaceChildren(
+      ...columns.map((column) => {
+        const box = make("input", {
+          type: "checkbox",
+          value: column.name,
+          checked: shownColumns().includes(column),
+        });
+        box.onchange = () => {
+          const wanted = [...find(".sb-columns div").querySelectorAll(":checked")].map(
+            (one) => one.value,
+          );
+          state.columns = wanted.join(",");
+          update();
+        };
+        return make("label", {}, box, ` ${column.title}`);
+      }),
+    );
   };
 
   const restore = () => {
@@ -440,16 +651,22 @@
   };
 
   const listen = () => {
-    const filter = find(".sb-filter"), axes = find(".sb-axes");
+    const filter = find(".sb-filter"),
+      axes = find(".sb-axes");
     filter.addEventListener("input", ({ target }) => {
       state[target.name] = target.value;
       state.part = 0;
       update();
     });
-    for (const form of [filter, axes]) form.addEventListener("submit", (event) => event.preventDefault());
+    for (const form of [filter, axes])
+      form.addEventListener("submit", (event) => event.preventDefault());
     filter.addEventListener("reset", (event) => {
       event.preventDefault();
-      Object.assign(state, { q: "", part: 0 }, Object.fromEntries(FACETS.map((name) => [name, ""])));
+      Object.assign(
+        state,
+        { q: "", part: 0 },
+        Object.fromEntries(FACETS.map((name) => [name, ""])),
+      );
       fillForms();
       update();
     });
@@ -471,9 +688,14 @@
   const showProblems = ({ problems, more_problems: more }) => {
     const count = problems.length + more;
     find(".sb-problems").hidden = !count;
-    find(".sb-problems summary").textContent = `${count} file${count === 1 ? "" : "s"} of results could not be used`;
-    const rest = more ? [make("li", { textContent: `and ${more} more: scalebook runs lists them` })] : [];
-    const lines = problems.map((one) => make("li", {}, make("code", { textContent: one.file }), `: ${one.problem}`));
+    find(".sb-problems summary").textContent =
+      `${count} file${count === 1 ? "" : "s"} of results could not be used`;
+    const rest = more
+      ? [make("li", { textContent: `and ${more} more: scalebook runs lists them` })]
+      : [];
+    const lines = problems.map((one) =>
+      make("li", {}, make("code", { textContent: one.file }), `: ${one.problem}`),
+    );
     find(".sb-problems ul").replaceChildren(...lines, ...rest);
   };
 
@@ -488,14 +710,21 @@
     ({ keys, columns, experiments } = index);
     byName = Object.fromEntries(columns.map((column) => [column.name, column]));
     rowOf = new Map(keys.map((key, row) => [key, row]));
+    for (const key of keys) keyOf.set(short(key), keyOf.has(short(key)) ? "several" : key);
     words = keys.map((key, row) =>
-      [key, ...columns.flatMap(({ values, labels }) => [values[row] ?? "", labels[values[row]] ?? ""])]
-        .join(" ").toLowerCase());
+      [
+        key,
+        ...columns.flatMap(({ values, labels }) => [values[row] ?? "", labels[values[row]] ?? ""]),
+      ]
+        .join(" ")
+        .toLowerCase(),
+    );
     find(".sb-explorer").hidden = false;
     showProblems(index);
     if (!keys.length) {
       say(`No run yet: start one with ${index.start}`);
-      for (const part of find(".sb-explorer").children) part.hidden ||= !part.matches(".sb-problems");
+      for (const part of find(".sb-explorer").children)
+        part.hidden ||= !part.matches(".sb-problems");
       return;
     }
     listen();
