@@ -393,6 +393,7 @@
       const key = keys[row];
       const box = make("input", {
         type: "checkbox",
+        value: key,
         checked: state.chosen.has(key),
         ariaLabel: `Choose ${key}`,
       });
@@ -432,7 +433,7 @@
       ? `${start + 1}–${Math.min(start + ROWS, rows.length)} of ${rows.length.toLocaleString("en-US")}`
       : "none";
     find(".sb-turn").hidden = parts === 1;
-    find(".sb-filter output").textContent =
+    find(".sb-count").textContent =
       `${rows.length.toLocaleString("en-US")} of ${keys.length.toLocaleString("en-US")} runs`;
   };
 
@@ -541,7 +542,10 @@
           textContent: "remove",
           ariaLabel: `Remove ${key}`,
         });
-        remove.onclick = () => choose(key, false);
+        remove.onclick = () => {
+          choose(key, false);
+          (find(".sb-chosen-runs button") || document.getElementById("chosen")).focus();
+        };
         return make(
           "li",
           {},
@@ -551,12 +555,9 @@
         );
       }),
     );
-    const outputs = find(".sb-filter output");
-    if (chosen.length)
-      outputs.append(
-        " · ",
-        make("a", { href: "#chosen", textContent: `${chosen.length} chosen`, onclick: toChosen }),
-      );
+    const link = find(".sb-to-chosen");
+    link.hidden = !chosen.length;
+    link.textContent = `${chosen.length} chosen`;
     if (!chosen.length) return;
     const runs = await Promise.all(chosen.slice(0, MOST_DRAWN).map(runData));
     if (chosen.join() !== [...state.chosen].join()) return; // chosen anew meanwhile
@@ -578,20 +579,28 @@
   const choose = (key, is) => {
     if (is) state.chosen.add(key);
     else state.chosen.delete(key);
-    update();
+    writeAddress();
+    for (const box of page.querySelectorAll(".sb-box input")) {
+      if (box.value === key) box.checked = is; // and stays in focus
+    }
+    drawScatter(asked());
+    return drawChosen();
   };
 
   // Figures follow when the reader pauses: a letter typed changes the table at once.
   let pause;
+  const drawScatter = (rows) => {
+    clearTimeout(pause);
+    pause = setTimeout(() => plotly().then(() => scatter(rows)), 200);
+  };
+
   const update = ({ focus } = {}) => {
     writeAddress();
     drawHead();
     const rows = asked();
     drawRows(rows);
     if (focus) find(`thead button[data-column="${focus}"]`).focus();
-    clearTimeout(pause);
-    pause = setTimeout(() => plotly().then(() => scatter(rows)), 200);
-    return drawChosen();
+    drawScatter(rows);
   };
 
   const options = (select, among, chosen) => {
@@ -647,7 +656,8 @@
   const restore = () => {
     readAddress();
     fillForms();
-    return update();
+    update();
+    return drawChosen();
   };
 
   const listen = () => {
@@ -682,6 +692,7 @@
     before.onclick = turn(-1);
     after.onclick = turn(1);
     find(".sb-equal input").onchange = drawChosen;
+    find(".sb-to-chosen").onclick = toChosen;
     window.addEventListener("hashchange", restore);
   };
 
