@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -13,6 +15,7 @@ import click
 
 from scalebook import contract, study
 from scalebook.cli.parts import (
+    Redrawn,
     echo,
     json_option,
     print_rows,
@@ -20,12 +23,14 @@ from scalebook.cli.parts import (
     set_option,
     shown,
     system_option,
+    with_content,
     working,
 )
 from scalebook.contract import ScalebookError, UsageError
 
 if TYPE_CHECKING:
     from scalebook.launch import Choice
+    from scalebook.launch.table import JobTable
 
 
 @click.command()
@@ -145,30 +150,42 @@ def watch(job: str) -> None:
 
 @click.command()
 @click.argument("job", required=False)
+@click.option("--watch", "again", is_flag=True,
+              help="Look again until all have ended; Ctrl-C ends the looking alone.")  # fmt: skip
 @json_option
-def status(job: str | None, as_json: bool) -> None:
+def status(job: str | None, again: bool, as_json: bool) -> None:
     """State of JOB, or of every job submitted from this study."""
     with working("asking for the states of the jobs"):
         from scalebook import launch
-        from scalebook.launch.watch import describe
+        from scalebook.launch.table import JobTable
 
-        damaged: list[str] = []
-        found = [launch.find(job)] if job else launch.jobs(damaged=damaged)
-        rows = [
-            {
-                "job": one.id,
-                "experiment": one.resolved["experiment"],
-                "system": one.resolved["system"],
-                "state": one.state().value,
-                "progress": describe(one.progress(), one.state()),
-                "reason": one.reason(),
-            }
-            for one in found
-        ]
-    print_rows(rows, as_json, "no job was submitted from this study")
-    for line in damaged:
+        if again and as_json:
+            raise UsageError("status: --watch is for people: a program calls status --json again")
+        table = JobTable(only=launch.find(job) if job else None)
+        rows = table.rows()
+    empty = "no job was submitted from this study"
+    if as_json:
+        print_rows([dataclasses.asdict(row) for row in rows], as_json, empty)
+    elif again and rows:
+        _watch_table(table)
+    else:
+        print_rows(with_content([row.cells() for row in rows]), as_json, empty)
+    for line in table.damaged:
         echo(f"error: {line}", err=True)
-    sys.exit(bool(damaged))
+    sys.exit(bool(table.damaged))
+
+
+def _watch_table(table: JobTable) -> None:
+    """Show the table until all its jobs have ended, over itself where this is a terminal."""
+    from scalebook.launch.waiting import looks
+
+    shown = Redrawn()
+    with contextlib.suppress(KeyboardInterrupt):
+        for _ in looks(0.5):
+            rows = table.rows()
+            shown.show([row.cells() for row in rows], [(row.job, row.state) for row in rows])
+            if all(row.finished for row in rows):
+                return
 
 
 @click.command()
@@ -303,10 +320,7 @@ def _run_all(
         echo(line, err=True)
     if dry_run:
         rows = campaigns.as_rows(planned)
-        if not as_json:  # without columns that say nothing of any run
-            told = {name for row in rows for name, value in row.items() if value is not None}
-            rows = [{n: value for n, value in row.items() if n in told} for row in rows]
-        print_rows(rows, as_json, "nothing to run")
+        print_rows(rows if as_json else with_content(rows), as_json, "nothing to run")
         echo(campaigns.time_left(planned), err=True)
         return
     if pack:

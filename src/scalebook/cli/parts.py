@@ -87,10 +87,42 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str) -> None:
     if not rows:
         echo(empty)
         return
+    for line in _lines(rows):
+        echo(line)
+
+
+def with_content(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without columns that say nothing of any of them."""
+    said = {name for row in rows for name, value in row.items() if value not in (None, "")}
+    return [{name: value for name, value in row.items() if name in said} for row in rows]
+
+
+def _lines(rows: list[dict[str, Any]]) -> list[str]:
     cells = [[_cell(value) for value in row.values()] for row in rows]
     header = [str(key).replace("_", " ") for key in rows[0]]
-    for line in as_table([header, *cells], _terminal_width()):
-        echo(line)
+    return as_table([header, *cells], _terminal_width())
+
+
+class Redrawn:
+    """A table that takes its own place in a terminal; in a file it stands once for each change."""
+
+    def __init__(self) -> None:
+        self._height = 0
+        self._change: object = None
+
+    def show(self, rows: list[dict[str, Any]], change: object) -> None:
+        """Print the rows, in a file only where `change` is another than before."""
+        lines = _lines(with_content(rows))
+        if sys.stdout.isatty():
+            # What has left the screen could not be overwritten: the newest jobs come last.
+            most = shutil.get_terminal_size().lines - 2
+            lines = lines if len(lines) <= most else [lines[0], "…", *lines[2 - most :]]
+            above = f"\x1b[{self._height}F" if self._height else ""
+            click.echo(f"{above}\x1b[J" + "\n".join(map(printable, lines)))
+            self._height = len(lines)
+        elif change != self._change:
+            echo("\n".join(lines))
+        self._change = change
 
 
 def _terminal_width() -> int | None:

@@ -43,6 +43,8 @@ def live_curve(stem: str) -> go.Figure:
         figure.update_yaxes(
             title_text=unit, rangemode="tozero" if unit == "images/s" else None, **cell
         )
+        if unit == "loss":
+            figure.update_yaxes(**theme.loss_axis(epochs[list(lines)].stack()), **cell)
         figure.update_xaxes(title_text="epoch", dtick=1 if len(epochs) <= 12 else None, **cell)
     figure.update_layout(height=340, margin={"t": 52, "b": 84})
     last = epochs.iloc[-1]

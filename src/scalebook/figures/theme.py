@@ -7,9 +7,11 @@ filled and reported ones hatched, measured markers are filled and reported ones 
 """
 
 import html
+import math
 import re
+import statistics
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -181,6 +183,18 @@ def add_band(
         showlegend=False,
         **cell,
     )
+
+
+#: So many times the value in the middle, and the largest one flattens the others.
+FLATTENING = 10.0
+
+
+def loss_axis(values: Iterable[float]) -> dict[str, Any]:
+    """Settings of an axis of losses: logarithmic where the largest would flatten the others."""
+    known = [value for value in values if math.isfinite(value)]
+    if known and min(known) > 0 and max(known) > FLATTENING * statistics.median_low(known):
+        return {"type": "log", "dtick": 1, "exponentformat": "none"}
+    return {"type": "linear", "dtick": None, "exponentformat": None}
 
 
 def add_level(figure: go.Figure, y: float) -> None:

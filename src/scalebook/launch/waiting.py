@@ -47,6 +47,11 @@ class Backoff:
         self._longest = longest_s
         self._asked: float | None = None
 
+    @property
+    def pause_s(self) -> float:
+        """How long to wait from one question to the next."""
+        return self._pause
+
     def due(self) -> bool:
         """Whether the pause is over."""
         return self._asked is None or self._clock() - self._asked >= self._pause

@@ -6,6 +6,7 @@ import html
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -55,7 +56,48 @@ def _silence(progress: Progress, state: JobState) -> str:
     """How long a running job has reported nothing, where that is long; else empty."""
     if state.finished or (progress.silent_s or 0.0) < SILENCE_S:
         return ""
-    return f"no progress reported for {_clock(progress.silent_s or 0.0)}"
+    return f"no progress reported for {clock(progress.silent_s or 0.0)}"
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a look at a job shows, in parts; what is not known or not true any more is left out.
+
+    Attributes
+    ----------
+    where : str
+        How far it is, such as ``epoch 3/40``, and what keeps it.
+    images_per_s, val_acc, remaining_s : float or None
+        As in `Progress`.
+    """
+
+    where: str = ""
+    images_per_s: float | None = None
+    val_acc: float | None = None
+    remaining_s: float | None = None
+
+
+def glance(progress: Progress, state: JobState) -> Glance:
+    """Say of a job's progress what holds in its state."""
+    if state is JobState.PENDING:  # what there is of progress is of an attempt before
+        return Glance()
+    where = []
+    if progress.epoch and state is not JobState.COMPLETED:
+        where.append(f"epoch {progress.epoch}/{progress.epochs}")
+    elif state is JobState.RUNNING:
+        where.append("preparing data" if progress.phase == "data" else "starting")
+    if state is JobState.SUSPENDED:
+        return Glance(", ".join(where))
+    if progress.phase == "validate" and not state.finished:
+        where.append("validating")
+    silence = _silence(progress, state)
+    where += [silence] if silence else []
+    return Glance(
+        ", ".join(where),
+        None if silence else progress.images_per_s or None,
+        progress.val_acc,
+        None if silence or state.finished else progress.remaining_s,
+    )
 
 
 def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str = "") -> str:
@@ -65,27 +107,17 @@ def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str
     """
     reason = printable(reason)
     parts = [state.value if reason in ("", state.value) else f"{state.value} ({reason})"]
-    if state is JobState.PENDING:  # what there is of progress is of an attempt before
-        return parts[0]
     if state is JobState.RUNNING:
         parts = [reason] if reason else []
-    if progress.epoch and state is not JobState.COMPLETED:
-        parts.append(f"epoch {progress.epoch}/{progress.epochs}")
-    elif state is JobState.RUNNING:
-        parts.append("preparing data" if progress.phase == "data" else "starting")
-    if state is JobState.SUSPENDED:
-        return ", ".join(parts)
-    if progress.phase == "validate" and not state.finished:
-        parts.append("validating")
-    silence = _silence(progress, state)
-    if progress.images_per_s and not silence:
-        parts.append(f"{progress.images_per_s:,.0f} images/s")
-    if progress.val_acc is not None:
-        parts.append(f"accuracy {progress.val_acc:.1f} %")
-    if silence:
-        parts.append(silence)
-    elif progress.remaining_s is not None and not state.finished:
-        parts.append(f"{_clock(progress.remaining_s)} left")
+    seen = glance(progress, state)
+    if seen.where:
+        parts.append(seen.where)
+    if seen.images_per_s is not None:
+        parts.append(f"{seen.images_per_s:,.0f} images/s")
+    if seen.val_acc is not None:
+        parts.append(f"accuracy {seen.val_acc:.1f} %")
+    if seen.remaining_s is not None:
+        parts.append(f"{clock(seen.remaining_s)} left")
     return ", ".join(parts)
 
 
@@ -95,17 +127,18 @@ def describe_briefly(progress: Progress, state: JobState = JobState.RUNNING) -> 
         return describe(Progress(phase=progress.phase), state)
     parts = [f"{progress.epoch}/{progress.epochs}"]
     if _silence(progress, state):
-        return f"{parts[0]}, silent {_clock(progress.silent_s or 0.0)}"
+        return f"{parts[0]}, silent {clock(progress.silent_s or 0.0)}"
     if progress.images_per_s:
         parts.append(f"{progress.images_per_s:,.0f}/s")
     if progress.val_acc is not None:
         parts.append(f"{progress.val_acc:.1f} %")
     if progress.remaining_s is not None:
-        parts.append(_clock(progress.remaining_s))
+        parts.append(clock(progress.remaining_s))
     return ", ".join(parts)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them: ``7:28``, ``1:01:11``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

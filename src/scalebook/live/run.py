@@ -15,7 +15,10 @@ from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 from scalebook.figures.notebook import bundle, use_study
 from scalebook.figures.runs import live_curve
-from scalebook.launch import Job
+from scalebook.launch import Job, JobState
+from scalebook.live.frontend import takes_widgets
+from scalebook.live.ticking import PAUSE_S
+from scalebook.live.views import watch
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,23 @@ def _attach(experiment: str, system: str | None, seed: int | None) -> RunView:
 def _follow(job: Job, message: str) -> RunView:
     """Show progress and curves until the job has ended; interrupting lets it go on."""
     print(message)
+    state = _wait_in_view(job) if takes_widgets() else _wait_drawing(job)
+    if not state.finished:
+        return RunView(None, f"Job {job.id} goes on; watch it with: scalebook watch {job.id}")
+    return RunView(launch.collect(job).files.stem, message)
+
+
+def _wait_in_view(job: Job) -> JobState:
+    """Wait while a view shows how it goes, which goes on where this is interrupted."""
+    watch(job)
+    try:
+        return job.wait(poll_s=PAUSE_S)
+    except KeyboardInterrupt:
+        return job.state()
+
+
+def _wait_drawing(job: Job) -> JobState:
+    """Wait with a bar and a figure by epoch, which the saved notebook keeps."""
     stem = str(job.stem)
     handle = display(bundle(theme.empty("Waiting for the first epoch.", f"Run {stem}")),
                      raw=True, display_id=True)  # fmt: skip
@@ -180,10 +200,7 @@ def _follow(job: Job, message: str) -> RunView:
             handle.update({"text/plain": f"epoch {done}"}, raw=True)
             handle.update(bundle(live_curve(stem)), raw=True)
 
-    state = launch.watch(job, on_poll=redraw)
-    if not state.finished:
-        return RunView(None, f"Job {job.id} goes on; watch it with: scalebook watch {job.id}")
-    return RunView(launch.collect(job).files.stem, message)
+    return launch.watch(job, on_poll=redraw)
 
 
 def _recorded(stem: str) -> list[tuple[str, Any]]:

@@ -27,7 +27,7 @@ from scalebook.results.queries import answer_digest, query
 from scalebook.results.schema import read_epochs, read_steps, throughput, timed
 from scalebook.results.snapshots import Snapshot, answer, one_snapshot, remembered, snapshot
 from scalebook.results.utilisation import COLUMNS as UTILISATION_COLUMNS
-from scalebook.results.utilisation import utilisation, utilisation_files
+from scalebook.results.utilisation import utilisation, utilisation_began, utilisation_files
 
 __all__ = [
     "ALLREDUCE_COLUMNS",
@@ -61,5 +61,6 @@ __all__ = [
     "throughput",
     "timed",
     "utilisation",
+    "utilisation_began",
     "utilisation_files",
 ]

@@ -64,6 +64,18 @@ def utilisation(job: str) -> pd.DataFrame:
     return table.sort_values(["time_s", "node", "device"], kind="stable", ignore_index=True)
 
 
+def utilisation_began(job: str) -> float:
+    """When the first line of a job's `utilisation` was written, in seconds since 1970.
+
+    Raises
+    ------
+    ScalebookError
+        As `utilisation`.
+    """
+    now = snapshot()
+    return min(float(now.read(_read, path)[0]["time_s"].min()) for path in _paths(now, job))
+
+
 @query
 def utilisation_files() -> dict[str, str]:
     """Files of utilisation by job id, as paths relative to the study's root; trials last."""

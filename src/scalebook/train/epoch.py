@@ -6,6 +6,7 @@ the device, and times are events that are read when the epoch is over.
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from dataclasses import dataclass
@@ -64,6 +65,39 @@ class StepClock:
         return float(begin.elapsed_time(end) / 1e3 if self._cuda else end - begin)
 
 
+class LossOnItsWay:
+    """A sum of losses that goes from the device to the host, which never waits for it.
+
+    Parameters
+    ----------
+    losses : Tensor
+        Summed up on their device.
+    images : int
+        Images of the sum.
+    """
+
+    def __init__(self, losses: Tensor, images: int) -> None:
+        self._images = images
+        self._value = losses.sum()
+        self._arrived: Any = None
+        if self._value.is_cuda:
+            on_host = torch.empty((), dtype=self._value.dtype, pin_memory=True)
+            on_host.copy_(self._value, non_blocking=True)
+            self._value = on_host
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether `mean` can be read."""
+        return self._arrived is None or bool(self._arrived.query())
+
+    def mean(self) -> float | None:
+        """Mean loss of an image; None where there was none, or it is no number."""
+        value = self._value.item() / self._images if self._images else math.nan
+        return value if math.isfinite(value) else None
+
+
 class EpochSums:
     """Loss and hits of the training steps, added up on the device.
 
@@ -83,6 +117,10 @@ class EpochSums:
         """Add this rank's sum of losses and its number of right answers in `step`."""
         self.values[step] = loss_sum
         self.values[-1] += hits
+
+    def peek(self, begin: int, end: int, images: int) -> LossOnItsWay:
+        """Ask for this rank's loss in the steps from `begin` up to `end`, on that many images."""
+        return LossOnItsWay(self.values[begin:end], images)
 
     def read(self, images: int, epoch: int, ranks: Ranks) -> tuple[float, float]:
         """Mean loss and accuracy (percent) over all ranks.

@@ -180,7 +180,7 @@ class Trainer:
         order = epoch_order(self.images, settings.seed, epoch).to(self.dataset.train.labels.device)
         sizes = [step_size(step, self.images, settings.global_batch) for step in range(self.steps)]
         set_training(self.model, training.freeze_batch_norm)
-        seen, seen_at = 0, time.monotonic()
+        seen, seen_here, seen_at, first = 0, 0, time.monotonic(), so_far.done
 
         for step in range(so_far.done, self.steps):
             ranks.check_stop()
@@ -194,12 +194,16 @@ class Trainer:
             profiler.step()
             watchdog.beat()
             seen += sizes[step]
+            seen_here += len(own)
             if (now := time.monotonic()) - seen_at > 0.5:
+                rate = round(seen / (now - seen_at), 1)
+                if progress.active:
+                    loss = so_far.sums.peek(first, step + 1, seen_here)
+                    progress.add_point(epoch, step + 1, rate, loss)
                 progress.update(
-                    phase="train", epoch=epoch, step=step + 1, steps=self.steps,
-                    images_per_s=round(seen / (now - seen_at), 1),
-                )  # fmt: skip
-                seen, seen_at = 0, now
+                    phase="train", epoch=epoch, step=step + 1, steps=self.steps, images_per_s=rate
+                )
+                seen, seen_here, seen_at, first = 0, 0, now, step + 1
         table = so_far.table()
 
         train_loss, train_acc = so_far.sums.read(self.images, epoch, ranks)

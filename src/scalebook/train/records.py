@@ -17,10 +17,33 @@ import time
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalebook import contract
-from scalebook.contract import CSV_COLUMNS, EPOCHS, STEP_COLUMNS, STEPS, Column, RunFiles
+from scalebook.contract import (
+    CSV_COLUMNS,
+    EPOCHS,
+    STEP_COLUMNS,
+    STEPS,
+    Column,
+    RunFiles,
+)
+
+if TYPE_CHECKING:
+    from scalebook.train.epoch import LossOnItsWay
+
+#: ``progress.csv`` among a job's private notes, a row about every half second of training: when
+#: (seconds since 1970), how far, the rate of all ranks and the first rank's mean loss since the
+#: row before, empty where it had not come from the device in time. Rows of a resumed run may go
+#: back to where its checkpoint was.
+POINTS = (
+    Column("time", "s", 3),
+    Column("epoch"),
+    Column("step"),
+    Column("images_per_s", "images/s", 1),
+    Column("train_loss", decimals=6),
+)
+POINTS_FILE = "progress.csv"
 
 
 def append_epoch(files: RunFiles, row: dict[str, Any]) -> None:
@@ -113,6 +136,8 @@ def _append(path: Path, data: bytes) -> None:
 class Progress:
     """Rewrites the file named by ``SCALEBOOK_PROGRESS`` about twice a second.
 
+    Beside it grows a file with a row a moment, see `POINTS`.
+
     Parameters
     ----------
     active : bool
@@ -122,16 +147,47 @@ class Progress:
     """
 
     _PAUSE_S = 0.5
+    #: Points of a curve lie further apart the longer the run: some thousand in a day.
+    _POINTS = 2000
 
     def __init__(self, active: bool, epochs: int) -> None:
         path = os.environ.get("SCALEBOOK_PROGRESS")
         self._path = Path(path) if active and path else None
         self._start = time.monotonic()
-        self._written = -math.inf
+        self._written = self._newest_point = -math.inf
+        self._waiting: list[tuple[dict[str, Any], LossOnItsWay]] = []
         self._state: dict[str, Any] = {
             "stem": None, "results": None, "phase": "data", "epoch": 0, "epochs": epochs,
             "step": 0, "steps": 0, "images_per_s": None, "val_acc": None, "elapsed_s": 0.0,
         }  # fmt: skip
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody reads what is reported here."""
+        return self._path is not None
+
+    def add_point(self, epoch: int, step: int, images_per_s: float, loss: LossOnItsWay) -> None:
+        """Add a point to the curves, as soon as its loss is here."""
+        moment = time.monotonic()
+        apart = max(self._PAUSE_S, (moment - self._start) / self._POINTS)
+        if moment - self._newest_point < apart:
+            return
+        self._newest_point = moment
+        row = {"time": time.time(), "epoch": epoch, "step": step, "images_per_s": images_per_s}
+        self._waiting.append((row, loss))
+
+    def _write_points(self) -> None:
+        rows = []
+        while self._waiting and self._waiting[0][1].is_here:
+            row, loss = self._waiting.pop(0)
+            rows.append({**row, "train_loss": loss.mean()})
+        if not rows or self._path is None:
+            return
+        path = self._path.with_name(POINTS_FILE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = _lines(POINTS, rows, header=not _has_content(path))
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
 
     def update(self, now: bool = False, **state: Any) -> None:
         """Remember `state`; write it if it is time, or at once where `now` is set."""
@@ -145,6 +201,7 @@ class Progress:
         self._state["elapsed_s"] = round(moment - self._start, 3)
         # Whole, but not synced to disk: that would take longer than a training step.
         with contextlib.suppress(OSError):  # a progress bar must not end a run
+            self._write_points()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".progress.")
             with os.fdopen(handle, "w") as file:
