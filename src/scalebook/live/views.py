@@ -60,7 +60,8 @@ class View:
     def close(self) -> None:
         """Look no more, and vanish."""
         self._ticker.stop()
-        self.box.close()
+        for one in (*self.box.children, self.box):
+            one.close()
 
     # ----------------------------------------------------------------- looks
 
@@ -217,8 +218,7 @@ def jobs(ended: int = ENDED) -> None:
         view.start()
         display(view.box)
         return
-    rows = newest(JobTable().rows(), ended)
-    show_table(pd.DataFrame([row.cells() for row in rows]), empty=f"{NONE.capitalize()}.")
+    _show_rows(newest(JobTable().rows(), ended))
 
 
 def watch(job: Job | str) -> None:
@@ -238,5 +238,11 @@ def watch(job: Job | str) -> None:
         view.start()
         display(view.box)
         return
-    show_table(pd.DataFrame([row.cells() for row in JobTable(only=found).rows()]))
+    _show_rows(JobTable(only=found).rows())
     show(draw(found))
+
+
+def _show_rows(rows: Sequence[JobRow]) -> None:
+    """A plain table, without columns that say nothing of any job."""
+    table = pd.DataFrame([row.cells() for row in rows])
+    show_table(table.loc[:, (table != "").any()], empty=f"{NONE.capitalize()}.")

@@ -71,13 +71,14 @@ class JobsWidget(anywidget.AnyWidget):
 
 
 def _with_plotly(script: str) -> str:
-    """A script that finds plotly in a constant of that name, one for all figures of a page.
+    """A script to which a function ``plotly`` gives plotly, one for all figures of a page.
 
-    It comes with the widget: a notebook asks no other host, nor a kernel that is busy.
+    It comes with the widget: a notebook asks no other host, nor a kernel that is busy. It is not
+    evaluated before it is needed, since anywidget gives a script two seconds to load.
     """
     loaded = "let module = { exports: {} }, exports = module.exports, define;"
     made = f"(() => {{ {loaded}\n{get_plotlyjs()}\nreturn module.exports; }})()"
-    return f"const plotly = (globalThis.scalebookPlotly ??= {made});\n{script}"
+    return f"const plotly = () => (globalThis.scalebookPlotly ??= {made});\n{script}"
 
 
 class CurvesWidget(anywidget.AnyWidget):

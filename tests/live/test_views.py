@@ -1,0 +1,195 @@
+"""What `scalebook.jobs`, `watch` and `pick` show, and what their buttons do."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import nbclient
+import nbformat
+import pandas as pd
+import pytest
+from waiting import PATIENCE_S, wait_until
+
+import scalebook
+from scalebook import contract, launch, study
+from scalebook.contract import ScalebookError
+from scalebook.figures import runs, theme
+from scalebook.launch import JobState
+from scalebook.launch.local import LocalJob
+from scalebook.live import frontend, views
+from scalebook.live.picker import Picker
+from scalebook.live.settings import command
+from scalebook.train.records import POINTS_FILE
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.fixture
+def job(study_root, monkeypatch):
+    """A job that runs until it is cancelled, with the points of two epochs of ten steps."""
+    resolved = study.resolve(study.load(), "quick", "local", device="cpu")
+    folder = LocalJob.new_folder(resolved, study_root)
+    LocalJob.write_notes(folder, "2026-01-02T03:04:05Z", pid=1, pid_created=1.0)
+    rows = ["1,1,5,50.0,1348.0", "2,1,10,60.0,2.5", "3,2,5,55.0,2.0", "4,2,8,55.0,1.9"]
+    header = "time,epoch,step,images_per_s,train_loss"
+    contract.write_whole(folder / POINTS_FILE, "\n".join([header, *rows, ""]))
+    at = {"phase": "train", "epoch": 2, "epochs": 2, "step": 8, "steps": 10, "images_per_s": 55}
+    contract.write_json(folder / "progress.json", at)
+    contract.write_whole(folder / "output.log", "first line\nlast line\n")
+    cancelled = []
+
+    def cancel(self):
+        if cancelled:
+            raise ScalebookError(f"job {self.id} is no more")
+        cancelled.append(self.id)
+
+    monkeypatch.setattr(LocalJob, "cancel", cancel)
+    ended = property(lambda self: JobState.CANCELLED if cancelled else JobState.RUNNING)
+    monkeypatch.setattr(LocalJob, "state", lambda self: ended.fget(self))
+    monkeypatch.setattr(LocalJob, "reason", lambda self: "")
+    yield LocalJob(folder.name, study_root)
+    for view in list(views.View._shown.values()):
+        view.close()
+
+
+def press(view, action, job) -> None:
+    """What the notebook sends when a button is pressed."""
+    view.widget._handle_custom_msg({"action": action, "job": job.id}, [])
+
+
+def shown(view) -> dict[str, str]:
+    names = [name for name, _ in view.widget.headers]
+    return dict(zip(names, view.widget.rows[0]["cells"]))
+
+
+def test_the_table_ticks_and_its_buttons_reach_the_job(job):
+    view = views.JobsView()
+    view.start()
+    wait_until(lambda: view.widget.rows, "the first look")
+    assert shown(view)["progress"] == "epoch 2/2" and shown(view)["left"]
+    at = {"phase": "validate", "epoch": 2, "epochs": 2, "step": 10, "steps": 10}
+    contract.write_json(job.folder / "progress.json", at)
+    wait_until(lambda: "validating" in shown(view)["progress"], "the next look")
+    press(view, "logs", job)
+    assert view.widget.log == "first line\nlast line"
+    press(view, "logs", job)
+    assert view.widget.log == ""
+    press(view, "cancel", job)
+    wait_until(lambda: shown(view)["state"] == "cancelled", "the job is cancelled")
+    press(view, "cancel", job)
+    wait_until(lambda: "is no more" in view.widget.note, "what went wrong is shown")
+    press(view, "cancel", SimpleNamespace(id="../../etc/passwd"))
+    assert "\n" not in view.widget.note
+
+
+def test_a_job_is_opened_below_and_closed_again(job):
+    view = views.JobsView()
+    view.start()
+    press(view, "open", job)
+    _, below = view.box.children
+    assert json.loads(below.children[1].figure)["data"][0]["x"] == [5, 10, 15, 18]
+    press(view, "open", job)
+    assert view.box.children == (view.widget,)
+
+
+def test_a_newer_view_takes_the_place_of_an_older_one(job):
+    older, newer = views.JobsView(), views.JobsView()
+    older.start()
+    newer.start()
+    assert not older._ticker.is_alive and newer._ticker.is_alive
+
+
+def test_curves_grow_until_the_job_has_ended(job):
+    view = views.WatchView(job)
+    view.start()
+    with open(job.folder / POINTS_FILE, "a") as file:
+        file.write("5,2,10,56.0,1.8\n")
+    wait_until(lambda: '"x":[5,10,15,18,20]' in view.curves.figure, "the curve has grown")
+    press(view, "cancel", job)
+    wait_until(lambda: not view._ticker.is_alive, "nobody looks any more")
+    assert shown(view)["state"] == "cancelled"
+
+
+def test_only_a_notebook_that_somebody_looks_at_takes_widgets(monkeypatch):
+    shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda _: {"metadata": sent}))
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    sent: dict[str, str] = {}
+    assert not frontend.takes_widgets()
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert not frontend.takes_widgets()  # papermill, nbconvert, the book
+    sent["cellId"] = "1"
+    assert frontend.takes_widgets()
+    shell.kernel = None
+    assert not frontend.takes_widgets()
+
+
+@pytest.mark.slow
+def test_a_saved_notebook_holds_text_and_pictures_and_no_widget(job):
+    source = f"import scalebook\nscalebook.jobs()\nscalebook.watch({job.id!r})\nscalebook.pick()"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbclient.NotebookClient(notebook, timeout=PATIENCE_S, kernel_name="python3").execute()
+    outputs = [output["data"] for output in notebook.cells[0].outputs if "data" in output]
+    assert outputs and not any(WIDGET in data for data in outputs)
+    assert "widgets" not in notebook.metadata
+    assert job.id in outputs[0]["text/html"] and "| job |" in outputs[0]["text/markdown"]
+    assert any("application/vnd.plotly.v1+json" in data for data in outputs)
+    assert any("scalebook run" in data.get("text/markdown", "") for data in outputs)
+
+
+def test_the_picker_shows_what_it_would_run_and_refuses_the_rest(study_root, monkeypatch):
+    picker = Picker("quick")
+    picker.system.value = "local"
+    picker.overrides.value = "epochs=3 lr=0.2"
+    assert "scalebook run quick --system local --set epochs=3 --set lr=0.2" in picker.command.value
+    assert "training.epochs" in picker.settings.value and not picker.submit.disabled
+    picker.overrides.value = "epocs=<b>"
+    assert picker.submit.disabled and not picker.command.value
+    assert "epocs" in picker.message.value and "<b>" not in picker.message.value
+
+    submitted = []
+
+    def refuse(resolved, root):
+        submitted.append(resolved["training"]["epochs"])
+        raise ScalebookError("the disk is full")
+
+    monkeypatch.setattr(launch, "submit_once", refuse)
+    picker.overrides.value = "epochs=3"
+    picker.submit.click()
+    assert submitted == [3] and "the disk is full" in picker.message.value
+
+
+def test_a_command_is_quoted_for_a_shell():
+    line = command("quick", "auto", 2, {"data_dir": "my data", "compile": True})
+    assert line == "scalebook run quick --seed 2 --set 'data_dir=my data' --set compile=true"
+
+
+@pytest.mark.parametrize(
+    ("losses", "kind"),
+    [
+        ([2.3, 1.9, 1.2], "linear"),
+        ([1348.0, 2.3], "log"),
+        ([1348.0, 2.3, 2.2, 2.1], "log"),
+        ([2.3, 0.9, 0.1, 0.05], "log"),
+        ([1348.0, 2.3, 0.0], "linear"),  # no logarithm of nothing
+        ([float("nan"), 2.0], "linear"),
+        ([], "linear"),
+    ],
+)
+def test_a_loss_axis_is_logarithmic_where_one_value_flattens_the_rest(losses, kind):
+    assert theme.loss_axis(pd.Series(losses, dtype=float))["type"] == kind
+
+
+def test_the_book_and_the_live_curve_ask_the_same_rule(job, monkeypatch):
+    view = views.WatchView(job)
+    assert json.loads(view.curves.figure)["layout"]["yaxis"]["type"] == "log"
+    view.close()
+    epochs = pd.DataFrame({"epoch": [1, 2], "train_loss": [1348.0, 2.0], "val_loss": [3.0, 2.0],
+                           "val_acc": [10.0, 20.0]})  # fmt: skip
+    monkeypatch.setattr(runs.results, "epochs", lambda _: epochs)
+    assert runs.live_curve("quick_1_1cpu_1").layout.yaxis.type == "log"
+
+
+def test_the_package_names_what_a_notebook_calls():
+    assert scalebook.jobs is views.jobs and scalebook.watch is views.watch
+    with pytest.raises(AttributeError):
+        _ = scalebook.nothing
