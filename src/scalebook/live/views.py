@@ -139,12 +139,11 @@ class JobsView(View):
         return shown
 
     def _open(self, job: Job) -> None:
-        if self._opened:
-            self._opened.close()
-            same = self._opened.job.id == job.id
-            self._opened = None
-            if same:
-                self.box.children = [self.widget]
+        before, self._opened = self._opened, None
+        if before:
+            self.box.children = [self.widget]
+            before.close()
+            if before.job.id == job.id:
                 return
         self._opened = WatchView(job)
         self.box.children = [self.widget, self._opened.box]
