@@ -6,7 +6,6 @@ import csv
 import functools
 import io
 import json
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from scalebook.analysis.study_queries import label
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
 from scalebook.figures.notebook import cell_text
 from scalebook.figures.profile.utilisation import utilisation
+from scalebook.live.settings import command, flat
 from scalebook.publish import provenance
 from scalebook.publish.runs.links import key, standing
 
@@ -136,8 +136,8 @@ def _measured(run: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "utilisation_caption": ((figure or {}).get("layout", {}).get("meta") or {}).get("caption"),
         "trace": _trace(files, root),
         "attempts": _attempts(manifest),
-        "settings": pairs(_flat(manifest.get("resolved") or {})),
-        "environment": pairs(_flat({name: manifest.get(name) for name in ENVIRONMENT})),
+        "settings": pairs(flat(manifest.get("resolved") or {})),
+        "environment": pairs(flat({name: manifest.get(name) for name in ENVIRONMENT})),
         "sacct": _sacct(files.sacct),
         "log": "\n".join(tail(files.log).splitlines()[-LOG_LINES:]),
         "values": None,
@@ -200,11 +200,8 @@ def _command(manifest: Mapping[str, Any]) -> str:
     resolved = manifest.get("resolved") or {}
     if "experiment" not in resolved:
         return ""
-    experiment, system, seed = (str(resolved.get(key)) for key in ("experiment", "system", "seed"))
-    words = ["scalebook", "run", experiment, "--system", system, "--seed", seed]
-    for name, value in (resolved.get("overrides") or {}).items():
-        words += ["--set", f"{name}={_word(value)}"]
-    return shlex.join(words)
+    experiment, system = str(resolved["experiment"]), str(resolved.get("system"))
+    return command(experiment, system, resolved.get("seed"), resolved.get("overrides") or {})
 
 
 def _epoch_table(epochs: pd.DataFrame | None) -> Table | None:
@@ -332,26 +329,6 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
     """Rows of a name and a value; what has no value is left out."""
     shown = [(name, str(value)) for name, value in rows if value not in (None, "")]
     return {"headers": [], "rows": shown}
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Leaves of a JSON value with their path; a list of words is one leaf."""
-    if isinstance(value, Mapping):
-        for inner_name, inner in value.items():
-            if inner_name != "schema":
-                yield from _flat(inner, f"{name}.{inner_name}" if name else str(inner_name))
-    elif isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):
-        for number, inner in enumerate(value):
-            yield from _flat(inner, f"{name}[{number}]")
-    elif isinstance(value, list):
-        joined = shlex.join(map(str, value)) if name in ("submitted", "command") else None
-        yield name, joined or ", ".join(map(str, value))
-    elif value not in (None, ""):
-        yield name, _word(value)
-
-
-def _word(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (bool, list)) else str(value)
 
 
 def tail(path: Path) -> str:
