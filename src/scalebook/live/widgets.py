@@ -70,26 +70,17 @@ class JobsWidget(anywidget.AnyWidget):
         return changed
 
 
-def _with_plotly(script: str) -> str:
-    """A script to which a function ``plotly`` gives plotly, one for all figures of a page.
-
-    It comes with the widget: a notebook asks no other host, nor a kernel that is busy. It is not
-    evaluated before it is needed, since anywidget gives a script two seconds to load.
-    """
-    loaded = "let module = { exports: {} }, exports = module.exports, define;"
-    made = f"(() => {{ {loaded}\n{get_plotlyjs()}\nreturn module.exports; }})()"
-    return f"const plotly = () => (globalThis.scalebookPlotly ??= {made});\n{script}"
-
-
 class CurvesWidget(anywidget.AnyWidget):
     """A figure that `show` replaces by another one; what was zoomed into stays."""
 
+    _esm = Path(__file__).with_name("curves.js")
     figure = traitlets.Unicode().tag(sync=True)
+    # It comes with the widget: a page asks no other host for it, nor a kernel that is busy. It is
+    # no part of the script, which anywidget gives two seconds to load.
+    plotly = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, figure: go.Figure) -> None:
-        script = Path(__file__).with_name("curves.js").read_text(encoding="utf-8")
-        self._esm = _with_plotly(script)
-        super().__init__(figure=_as_json(figure))
+        super().__init__(figure=_as_json(figure), plotly=get_plotlyjs())
 
     def show(self, figure: go.Figure) -> None:
         """Draw this figure instead."""
