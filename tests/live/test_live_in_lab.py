@@ -64,6 +64,7 @@ def lab(study_root, tmp_path_factory):
 def test_the_table_ticks_and_cancels_while_a_later_cell_runs(job, lab, study_root, browser):
     cells = ["import scalebook\nscalebook.jobs()", "import time\ntime.sleep(3600)"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, study_root / "live.ipynb")
     page = browser.new_page()
     elsewhere = []
