@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 
 from scalebook.values.sentences import Ledger, Sentence
 
-from . import captions, paper, proposal
+from . import answers, captions, paper, proposal
 from . import reports as theirs
 from . import runs as ours
 
 #: Every computed sentence by its name in ``{study-text} NAME``.
 SENTENCES: Mapping[str, Callable[[Ledger], Sentence]] = {
     "accuracies": ours.accuracies,
+    "answer-bottleneck": answers.bottleneck,
+    "answer-precision": answers.precision,
+    "answer-scaling": answers.scaling,
     "batch-norm": theirs.batch_norm,
     "curve": ours.curve,
     "exchange": theirs.exchange,

@@ -183,3 +183,14 @@ def test_committed_drawings_are_taken_without_a_browser(study_root, tmp_path, mo
     drawing = pictures.drawing(throughput, figures.slide(570, 400))
     (path,) = plot_files.pictures([drawing], tmp_path, ".svg", lines.append)
     assert path.name == "throughput_comparison.svg" and lines == []
+
+
+def test_a_page_carries_what_differs_on_a_phone(study_root):
+    """The patch turns the wide figure into the narrow one, and is small."""
+    add_run(study_root)
+    figure = plots.as_json("throughput_comparison")
+    patch = plots.on_a_phone(figure)
+    assert patch["layout"]["title"] is None or "text" not in patch["layout"]["title"]
+    assert not any("x" in trace or "y" in trace for trace in patch.get("data", {}).values())
+    node = plots.plot_node(figure, "throughput_comparison")
+    assert node["narrow_height"] and len(node["narrow"]) < len(node["figure"])

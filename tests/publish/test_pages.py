@@ -78,7 +78,8 @@ def test_other_mime_types_are_left_alone():
 
 def test_the_caption_a_notebook_shows_below_a_figure_is_not_shown_twice():
     shown = {"data": {plotly_mime.MIME: figure(meta={"caption": "So & so"})}}
-    caption = {"data": {"text/html": "<p><em>So &amp; so</em></p>"}}
+    words = '<div class="sb-caption"><p><em>So &amp; so</em></p></div>'
+    caption = {"data": {"text/html": words}}
     table = {"data": {"text/html": "<table></table>"}}
     assert sphinx_ext._without_captions([shown, caption, table, caption]) == [shown, table, caption]
 

@@ -106,6 +106,11 @@ class Configuration:
         return (self.kind, *(self.settings[name] for name in COMPARABLE))
 
     @property
+    def trial(self) -> bool:
+        """Whether its runs stand behind no document."""
+        return self.kind == "measured" and not self.runs["evidence"].eq(True).any()
+
+    @property
     def synthetic(self) -> bool:
         """Whether the images were generated."""
         return bool(self["dataset"] == SYNTHETIC)
@@ -175,6 +180,18 @@ def documented(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     taken = taken[~taken["profiled"]]
     real = taken["dataset"] != SYNTHETIC
     return (taken[real] if real.any() else taken).reset_index(drop=True)
+
+
+def shown() -> pd.DataFrame:
+    """Runs that figures show where none are named: those of a document, else finished trials.
+
+    Trials are marked, see `Configuration.trial`.
+    """
+    found = documented()
+    if not found.empty:
+        return found
+    trials = results.runs(evidence=False, profiled=False, status="finished")
+    return trials[trials["kind"] != "reported"].reset_index(drop=True)
 
 
 def by_stem(found: Iterable[Configuration]) -> dict[tuple[str, str], Configuration]:

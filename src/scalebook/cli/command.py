@@ -10,7 +10,7 @@ import click
 
 from scalebook import __version__, contract, study
 from scalebook.cli import documents, jobs
-from scalebook.cli.parts import echo, json_option, print_rows, shown, working
+from scalebook.cli.parts import csv_option, echo, json_option, print_rows, shown, working
 from scalebook.contract import ScalebookError
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def get() -> None:
 @main.command()
 @click.option("--all", "everything", is_flag=True, help="Trials in results/local too.")
 @json_option
-def runs(everything: bool, as_json: bool) -> None:
+@csv_option
+def runs(everything: bool, as_json: bool, as_csv: bool) -> None:
     """List the runs in results/ and what is wrong with any file."""
     with working("reading results"):
         from scalebook import results
@@ -99,7 +100,12 @@ def runs(everything: bool, as_json: bool) -> None:
         "final_val_acc",
     ]
     rows = json.loads(table[columns].to_json(orient="records"))
-    print_rows(rows, as_json, "no run is in results/; start one with: scalebook run EXPERIMENT")
+    jobs = table["job_id"].astype(object)
+    for row, job in zip(rows, jobs):  # what was reported has no files, and so no stem
+        if not as_json:
+            row["stem"] = row["stem"] or f"job {job}"
+    none = "no run is in results/; start one with: scalebook run EXPERIMENT"
+    print_rows(rows, as_json, none, as_csv)
     _tell(problems)
 
 
@@ -201,7 +207,8 @@ def figures(out: Path | None) -> None:
 @main.command()
 @click.option("--rules", "by_rule", is_flag=True, help="The twelve rules of Hoefler and Belli.")
 @json_option
-def claims(by_rule: bool, as_json: bool) -> None:
+@csv_option
+def claims(by_rule: bool, as_json: bool, as_csv: bool) -> None:
     """Hold what was reported against itself, the data and the machine's limits."""
     with working("holding what was reported against the data"):
         from scalebook.analysis import CHECK_HEADERS, benchmarking_rules
@@ -214,7 +221,7 @@ def claims(by_rule: bool, as_json: bool) -> None:
             table, empty = check(), "nothing is reported in data/reported/"
             columns = list(CHECK_HEADERS)
     table = table if as_json else table[columns]
-    print_rows(json.loads(table.to_json(orient="records")), as_json, empty)
+    print_rows(json.loads(table.to_json(orient="records")), as_json, empty, as_csv)
 
 
 # --------------------------------------------------------------------------- book

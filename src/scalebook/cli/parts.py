@@ -1,6 +1,8 @@
 """What the modules of the ``scalebook`` command share: options, and how rows are printed."""
 
 import contextlib
+import csv
+import io
 import itertools
 import json
 import shutil
@@ -16,6 +18,7 @@ import click
 from scalebook.train.privacy import printable
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the whole table as CSV.")
 system_option = click.option(
     "--system",
     default="auto",
@@ -79,13 +82,20 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str) -> None:
-    """Print rows as a table or as JSON, or the sentence `empty` where there is none."""
+def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str, as_csv: bool = False) -> None:
+    """Print rows as a table, JSON or CSV, or the sentence `empty` where there is none."""
     if as_json:
         echo(json.dumps(rows, indent=2))
         return
     if not rows:
         echo(empty)
+        return
+    if as_csv:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        echo(text.getvalue().rstrip())
         return
     for line in _lines(rows):
         echo(line)

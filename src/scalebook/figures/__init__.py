@@ -15,7 +15,7 @@ from scalebook.analysis.headers import (
     TRACE_HEADERS,
 )
 from scalebook.analysis.headers import TRACE_STEP_HEADERS as STEP_HEADERS
-from scalebook.figures.fitting import COLUMN, WIDE, Size, fit, slide
+from scalebook.figures.fitting import COLUMN, PHONE, WIDE, Size, fit, slide
 from scalebook.figures.notebook import show, show_table, show_table_html, use_study
 from scalebook.figures.profile.shares import (
     breakdown_table,
@@ -30,6 +30,7 @@ __all__ = [
     "COLLECTIVE_DIGITS",
     "COLLECTIVE_HEADERS",
     "COLUMN",
+    "PHONE",
     "STEP_HEADERS",
     "TRACE_HEADERS",
     "WIDE",

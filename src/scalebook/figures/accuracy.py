@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
+from scalebook.analysis.comparable import Configuration, configurations, plain, shown, whole
 from scalebook.analysis.statistics import summarise
 from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError
@@ -22,7 +22,7 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
         Rows of the catalogue; where left out, those of a document, and of these the ones on a
         whole data set if there are any.
     """
-    given = documented() if runs is None else runs
+    given = shown() if runs is None else runs
     runs = whole(given) if runs is None else runs
     found = [one for one in configurations(runs) if one.summary("final_val_acc").n]
     if not found:
@@ -48,8 +48,8 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
     return theme.finish(
         _draw(facets),
         alt=f"Validation accuracy. {'; '.join(each)}.",
-        caption=f"{captions.synthetic_warning(found)}{_message(facets)}{how}"
-        f"{captions.origin(found)}{captions.left_out(given, runs)}",
+        caption=f"{captions.synthetic_warning(found)}{_message(facets)}",
+        details=f"{how}{captions.origin(found)}{captions.left_out(given, runs)}",
         sources=[stem for one in found for stem in one.stems],
     )
 

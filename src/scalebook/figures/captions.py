@@ -17,6 +17,10 @@ _TEXTS: dict[str, dict[str, str]] = beside(__file__)
 SYNTHETIC_DATA = "SYNTHETIC DATA: generated images, the accuracies mean nothing. "
 
 
+#: First sentence of a caption that shows trials, since no run is evidence yet.
+TRIAL = "TRIAL: no run stands behind the documents yet. "
+
+
 def text(figure: str, part: str, /, **about: object) -> str:
     """One of the texts of a figure, filled in."""
     return _TEXTS[figure][part].format(**about)
@@ -27,11 +31,13 @@ class Texts(TypedDict):
 
     alt: str
     caption: str
+    details: str
 
 
 def texts(figure: str, /, **about: object) -> Texts:
     """Alternative text and caption of a figure, filled in."""
-    return Texts(alt=text(figure, "alt", **about), caption=text(figure, "caption", **about))
+    found = {part: _TEXTS[figure].get(part, "").format(**about) for part in Texts.__annotations__}
+    return Texts(alt=found["alt"], caption=found["caption"], details=found["details"])
 
 
 def heading(one: Configuration) -> str:
@@ -41,8 +47,9 @@ def heading(one: Configuration) -> str:
         data += f", {one['train_images']:,} images" if one["train_images"] else ", subset"
     device = theme.escape(one["device_name"] or one["device"] or "device unknown", 40)
     preposition = "for" if one.kind == "reported" else "on"
+    kind = "TRIAL" if one.trial else one.kind
     return (
-        f"<b>{one.kind} {preposition} {theme.escape(one.machine or 'unknown system', 30)}</b>"
+        f"<b>{kind} {preposition} {theme.escape(one.machine or 'unknown system', 30)}</b>"
         f"<br>{device}, {theme.escape(data, 32)}"
     )
 
@@ -54,8 +61,9 @@ def subject(kind: str, system: str | None) -> str:
 
 
 def synthetic_warning(found: Sequence[Configuration]) -> str:
-    """First sentence of a caption where the images were generated; empty otherwise."""
-    return SYNTHETIC_DATA if any(one.synthetic for one in found) else ""
+    """First sentences of a caption of trials, and of generated images; empty otherwise."""
+    trial = TRIAL if any(one.trial for one in found) else ""
+    return trial + (SYNTHETIC_DATA if any(one.synthetic for one in found) else "")
 
 
 def capitalised(sentence: str) -> str:
@@ -94,7 +102,8 @@ def origin(found: Sequence[Configuration]) -> str:
     jobs = [str(job) for one in found if one.kind == "reported" for job in one.runs["job_id"]]
     sentences = []
     if measured:
-        sentences.append(f"Measured: {'; '.join(measured)}.")
+        kind = "Trial" if any(one.trial for one in found) else "Measured"
+        sentences.append(f"{kind}: {'; '.join(measured)}.")
     if jobs:
         sentences.append(
             f"Reported and not verified: job{'s' if len(jobs) > 1 else ''} {', '.join(jobs)}, "

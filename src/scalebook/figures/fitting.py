@@ -1,6 +1,7 @@
 """One figure in several places: laid out for a page, for one column of a paper, for a slide."""
 
 import html
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ WIDE = Size(theme.WIDTH)
 #: One column of a paper. It is printed `COLUMN_MM` wide, and its letters with 7 points or more.
 COLUMN = Size(360, letters=11, titled=False, stacked=True)
 COLUMN_MM = 84
+#: The width of a phone, less the edges of the page.
+PHONE = Size(358, letters=11, titled=False, stacked=True)
 #: How much larger than on a page the letters of a slide are.
 ZOOM = 24 / theme.LETTERS
 
@@ -52,6 +55,10 @@ EDGE, AXIS, TICKS = 8, 42, 30
 TALLEST, TOGETHER, LOWEST = 176, 100, 60
 #: Letters that fit on a line across a column, and in a name beside a plot.
 ACROSS, NAME = 50, 20
+#: Most lines of a name.
+MOST_LINES = 4
+#: How much higher rows are whose names stand above their marks.
+NAMED = 2.1
 
 
 def slide(width: int, height: int) -> Size:
@@ -109,7 +116,9 @@ def _stack(figure: go.Figure, size: Size) -> None:
     plots = [_Plot(figure, x, y) for x, y in sorted(axes, key=lambda pair: int(pair[0][1:] or 1))]
     _set_heights([plot for plot in plots if not plot.rows])
     left = max(plot.room for plot in plots)
-    right = figure.layout.margin.r * size.letters / theme.LETTERS
+    right = figure.layout.margin.r
+    if not any(plot.named for plot in plots):  # numbers beside rows keep their places
+        right *= size.letters / theme.LETTERS
     for plot in plots:
         plot.fit_texts(size.width - left - right)
     if len({plot.x.title.text for plot in plots}) == 1:
@@ -133,6 +142,7 @@ def _stack(figure: go.Figure, size: Size) -> None:
         "xref": "paper", "x": (6 - left) / (size.width - left - right), "itemsizing": "constant",
         "yref": "paper", "y": (2 - AXIS) / inner, "yanchor": "top",
     }  # fmt: skip
+    figure.layout.legend.title.text = None
     figure.update_layout(margin=around, height=inner + around["t"] + around["b"], legend=below)
 
 
@@ -140,6 +150,7 @@ class _Plot:
     """One plot of a figure: its axes, and what is written into it and beside it."""
 
     def __init__(self, figure: go.Figure, x: str, y: str) -> None:
+        self.x_name, self.y_name = x, y
         self.x, self.y = (figure.layout[f"{name[0]}axis{name[1:]}"] for name in (x, y))
         self.own = [one for one in figure.data if (one.xaxis or "x", one.yaxis or "y") == (x, y)]
         notes = figure.layout.annotations
@@ -147,34 +158,63 @@ class _Plot:
         self.heading = heads[0] if heads else None
         self.head = 4
         if self.heading is not None:
-            self.heading.text = _in_one_line(self.heading.text)
+            self.heading.text = _across(self.heading.text)
             self.head += LINE * _lines(self.heading.text)
         self.texts = [one for one in notes if one.xref == x and one.xanchor == "left"]
-        self.height = self.room = 0.0
+        self.height = self.room = self.named = 0.0
         self.rows = [one for one in self.own if one.type == "bar" and one.orientation == "h"]
         if self.rows:
             self._break_names()
+        elif self.y.ticktext and self.y.range and self.y.range[0] > self.y.range[1]:
+            self._name_rows(figure)
 
     def _break_names(self) -> None:
         """Break the names of the rows into lines, and give each row the height of its lines."""
         values = self.y.tickvals or dict.fromkeys(value for bar in self.rows for value in bar.y)
         names = [_broken(str(text)) for text in self.y.ticktext or values]
-        self.y.update(tickvals=list(values), ticktext=names, automargin=False)
+        self.y.update(
+            tickvals=list(values),
+            ticktext=names,
+            automargin=False,
+            showticklabels=True,
+            ticklabelstandoff=3,
+        )
         lines = max(_lines(text) for text in (*names, *(one.text for one in self.texts)))
         self.height = len(names) * (lines * LINE + 4)
         self.room = 14 + LETTER * _longest(names)
 
+    def _name_rows(self, figure: go.Figure) -> None:
+        """Put the names of rows without bars above their marks, where they take no width."""
+        place = {"xref": f"{self.x_name} domain", "yref": self.y_name}
+        for one in figure.layout.annotations:  # titles of groups of rows
+            if one.xref == place["xref"] and one.x == 0 and one.xanchor == "left":
+                one.update(xshift=0, text=one.text.replace("</b> ", "</b><br>"), align="left")
+        for one in self.texts:
+            one.update(text=one.text.replace(" ", "<br>", 1), align="left")
+        for value, text in zip(self.y.tickvals, self.y.ticktext):
+            figure.add_annotation(
+                text=text, x=0, xanchor="left", y=value, yanchor="bottom", yshift=5, **place
+            )
+        self.y.update(showticklabels=False)
+        self.named = abs(self.y.range[0] - self.y.range[1]) * NAMED
+        self.room, self.head = EDGE, LINE + 4
+
     def set_height(self, height: float) -> None:
         """Set the height of a plot without rows, and break the title of its axis to fit."""
+        if self.named:
+            self.height = self.named
+            return
         self.height = height
-        lines = textwrap.wrap(self.y.title.text or "", int(height / LETTER))
+        title = self.y.title.text or ""
+        lines = textwrap.wrap(title, int(height / LETTER), break_long_words=False)
         self.y.title.text = "<br>".join(lines)
         self.y.nticks = max(3, int(height / 20))
         self.room = 34 + LINE * len(lines) if self.heading is not None else EDGE
 
     def extent(self) -> tuple[float, float, float]:
         """The least and the largest value, and the room for a label above it."""
-        values = [value for one in self.own for value in one.y if value == value]
+        values = [value for one in self.own for value in one.y if value is not None]
+        values = [value for value in values if value == value]
         labelled = any("top" in (one.textposition or "") for one in self.own)
         return min(values), max(values), 2 * LINE if labelled else EDGE
 
@@ -220,18 +260,28 @@ def _set_letters(figure: go.Figure, size: int) -> None:
             one.textfont.size = size
 
 
-def _in_one_line(text: str) -> str:
-    """A heading of two lines in one, where a column has room for it."""
+def _across(text: str) -> str:
+    """A heading of two lines in one, where a column has room for it; a long line in several."""
     joined = text.replace("<br>", " ")
-    return joined if theme.letters(joined) <= ACROSS else text
+    if theme.letters(joined) <= ACROSS:
+        return joined
+    lines: list[str] = []
+    for line in text.split("<br>"):
+        bold = line.startswith("<b>") and line.endswith("</b>")
+        words = html.unescape(re.sub(r"<[^>]*>", "", line))
+        for part in textwrap.wrap(words, ACROSS - 4):
+            shown = html.escape(part, quote=False)
+            lines.append(f"<b>{shown}</b>" if bold else shown)
+    return "<br>".join(lines)
 
 
 def _broken(name: str) -> str:
-    """A name in two lines, each no longer than there is room for; markup stays as it is."""
+    """A name in lines, each no longer than there is room for; markup stays as it is."""
     lines = name.replace(", ", "<br>", 1).split("<br>")
-    return "<br>".join(
-        line if "<" in line else theme.escape(html.unescape(line), NAME) for line in lines
-    )
+    if any("<" in line for line in lines):
+        return "<br>".join(lines)
+    parts = [part for line in lines for part in textwrap.wrap(html.unescape(line), NAME)]
+    return "<br>".join(theme.escape(part, NAME) for part in parts[:MOST_LINES])
 
 
 def _lines(text: str) -> int:

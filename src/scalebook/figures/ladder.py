@@ -55,9 +55,10 @@ def machine_ladder(machine: str | None = None) -> go.Figure:
     return theme.finish(
         figure,
         alt=f"Time of a step and parallel efficiency over GPUs of {name}, {NOT_VALIDATED}. {each}.",
-        caption=(
-            f"{name}, {NOT_VALIDATED}: {each}. Lines are the middle case, shaded from the low to "
-            f"the high one; every assumption is in {FILE}."
+        caption=(f"{name}, {NOT_VALIDATED}: {each}."),
+        details=(
+            "Lines are the middle case, shaded from the low to the high one; every assumption is "
+            f"in {FILE}."
         ),
         sources=[FILE],
     )

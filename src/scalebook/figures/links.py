@@ -1,6 +1,7 @@
 """What the links between nodes give: `allreduce_bandwidth` without training, `link_efficiency`."""
 
 import math
+import textwrap
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from scalebook.analysis.comparable import plain
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.study_queries import label
-from scalebook.analysis.text import number
+from scalebook.analysis.text import listed, number
 from scalebook.figures import captions, registry, theme
 
 #: Kinds of scaling, with their colour.
@@ -39,14 +40,16 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
         curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99
     )
     figure = go.Figure()
-    sentences, reasons = [], link_model.refused()
+    sentences, reached, reasons = [], [], link_model.refused()
     for system in systems:
         position = order.index(system) if system in order else len(order)
-        name = theme.escape(label(system, "system"))
+        title = label(system, "system")
+        name = "<br> ".join(theme.escape(line) for line in textwrap.wrap(title, 14))
         mine = curves[curves["system"] == system]
         for _, alike in mine.fillna({"nodes": 0}).groupby(["world_size", "nodes"], sort=True):
             curve = _over_jobs(alike)
             _draw_curve(figure, curve, position, name)
+            reached.append(f"{number(curve['busbw_gb_s'].iloc[-1])} GB/s on {title}")
             sentences.append(_sentence(curve, reasons.get(system)))
         _draw_rate(figure, mine, position)
     figure.update_xaxes(title_text="message size (bytes)", **_sizes(curves["bytes"]))
@@ -57,7 +60,12 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
     each = "; ".join(sentences)
     return theme.finish(
         figure,
-        **captions.texts("allreduce_bandwidth", each=each, machines=captions.machines(systems)),
+        **captions.texts(
+            "allreduce_bandwidth",
+            message=f"Large messages reach {listed(reached)}.",
+            each=captions.capitalised(each),
+            machines=captions.machines(systems),
+        ),
         sources=sorted(curves["stem"].unique()),
     )
 
@@ -207,8 +215,11 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         figure,
         alt=f"Bars of parallel efficiency by throughput, ideal 100 %. {each}.",
         caption=(
-            f"{captions.synthetic_warning(taken)}Parallel efficiency by throughput: {each}. Lines "
-            f"are the range or 95 % interval over blocks or seeds. "
+            f"{captions.synthetic_warning(taken)}{_message(table)}"
+        ),
+        details=(
+            f"Parallel efficiency by throughput: {each}. Lines are the range or 95 % interval over "
+            "blocks or seeds. "
             f"{''.join(map(_control_said, evidence.controls))}{captions.machines(systems)}"
             f"{captions.origin(taken)}"
         ),
@@ -216,6 +227,17 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
                         for stems in table[column] for stem in stems}),
         min_width=290,
     )  # fmt: skip
+
+
+def _message(table: pd.DataFrame) -> str:
+    """What the figure shows: how much of the ideal each kind of scaling keeps behind each link."""
+    parts = []
+    for kind, rows in table.groupby("scaling", sort=False):
+        kept = [
+            f"{row.efficiency:.0f} % on {label(row.system, 'system')}" for row in rows.itertuples()
+        ]
+        parts.append(f"{kind} scaling keeps {listed(kept)}")
+    return captions.capitalised(f"{'; '.join(parts)}.")
 
 
 def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
@@ -275,5 +297,5 @@ def _link(system: str) -> str:
     facts = study_queries.facts(system)
     rate = facts.link_gbit_s
     if rate is None:
-        return theme.escape(facts.network.partition(":")[0] or system, 20)
+        return theme.escape(label(system, "system").removeprefix("two nodes at "), 20)
     return f"{rate:g} Gbit/s" if rate >= 1 else f"{1000 * rate:g} Mbit/s"

@@ -85,9 +85,10 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
     return theme.finish(
         figure,
         alt=f"Parameters over the year of publication, on a logarithmic axis: {growth}.",
-        caption=(
-            f"Published models grow: {growth}. Cited: the publication of each model, named in "
-            f"{FILE}; a model with experts counts with all its parameters."
+        caption=f"Published models grow: {growth}.",
+        details=(
+            f"Cited: the publication of each model, named in {FILE}; a model with experts counts "
+            "with all its parameters."
         ),
         sources=[FILE, *table["source"]],
     )

@@ -17,6 +17,8 @@ from scalebook import contract
 from scalebook.analysis.study_queries import labelled
 from scalebook.contract import UsageError
 
+#: Class of a caption as `show` displays it; a page of the book sets and numbers its own.
+CAPTION = "sb-caption"
 MIME = "application/vnd.plotly.v1+json"
 
 #: A cell that holds more than a name or a number, in the HTML of pandas.
@@ -54,9 +56,17 @@ def show(figure: go.Figure) -> None:
         From this package; its ``layout.meta`` holds alternative text and caption.
     """
     display(bundle(figure), raw=True)
-    caption = (figure.layout.meta or {}).get("caption")
+    meta = figure.layout.meta or {}
+    caption = meta.get("caption")
     if caption:
-        show_markup(f"<p><em>{html.escape(caption)}</em></p>", f"*{as_markdown(caption)}*")
+        message = meta.get("message", caption)
+        rest = caption.removeprefix(message).strip()
+        fold = f"<details><summary>Details</summary><p>{html.escape(rest)}</p></details>"
+        show_markup(
+            f'<div class="{CAPTION}"><p><em>{html.escape(message)}</em></p>{fold if rest else ""}'
+            "</div>",
+            f"*{as_markdown(caption)}*",
+        )
 
 
 def show_markup(markup: str, markdown: str) -> None:
@@ -122,6 +132,9 @@ def _texts(
     """What the cells of a table show."""
     headers = headers or {name: str(name) for name in table.columns}
     table = labelled(table)
+    if "n" in table:  # the ends of a single value are no interval
+        ends = [name for name in table if str(name).endswith(("_low", "_high"))]
+        table = table.assign(**{name: table[name].where(table["n"] > 1) for name in ends})
     return pd.DataFrame(
         {
             header: [

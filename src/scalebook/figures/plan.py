@@ -68,8 +68,9 @@ def gantt() -> go.Figure:
         alt=f"Gantt chart of {plan.months} months. {each}.",
         caption=(
             f"{plan.effort:g} person-months (PM) in {plan.months} months; a diamond is the "
-            f"deliverable of a milestone. Planned: {FILE}."
+            "deliverable of a milestone."
         ),
+        details=f"Planned: {FILE}.",
         sources=[FILE],
     )
 
@@ -142,8 +143,9 @@ def risk_matrix() -> go.Figure:
         alt=f"Matrix of likelihood and impact, each from 1 to 5. {each}.",
         caption=(
             f"{len(risks)} risks by likelihood and impact, each from 1 (low) to 5 (high), shaded "
-            f"by the product of the two: {bounds}. Planned: {FILE}."
+            f"by the product of the two: {bounds}."
         ),
+        details=f"Planned: {FILE}.",
         sources=[FILE],
         min_width=290,
     )

@@ -72,7 +72,7 @@ def _digests(name: str, one: Registered) -> dict[str, str]:
 
     def make() -> dict[str, str]:
         return {
-            stem: "" if theme.is_empty(figure) else digest(figure)
+            stem: "" if theme.is_provisional(figure) else digest(figure)
             for stem, figure in _drawings(name)
         }
 
@@ -93,7 +93,8 @@ def _suffixes(stem: str) -> tuple[str, ...]:
 
 def stale_notice(out: Path | None = None) -> str:
     """One line that names stale plots and the command that renders them; empty if none is."""
-    names = stale(out)
+    # A study that never rendered its plots need not hear that they are old.
+    names = stale(out) if _index(out or folder()) else []
     if not names:
         return ""
     return f"not current in results/plots: {', '.join(names)}; render them with: scalebook figures"
@@ -132,7 +133,7 @@ def update(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     out = out or folder()
     names = stale(out) if names is None else list(names)
     drawn = dict(drawing for name in names for drawing in _drawings(name))
-    for stem in [stem for stem, figure in drawn.items() if theme.is_empty(figure)]:
+    for stem in [stem for stem, figure in drawn.items() if theme.is_provisional(figure)]:
         drawn.pop(stem)
         _remove(stem, out)
     if not drawn:

@@ -59,8 +59,10 @@ def live_curve(stem: str) -> go.Figure:
         alt=f"Curves of run {stem}, {done}.",
         caption=(
             f"{captions.SYNTHETIC_DATA if synthetic else ''}Run {stem} ({status}) on {data}, "
-            f"{done}. Measured by the run itself; warm-up steps and validation are not in the "
-            "throughput."
+            f"{done}."
+        ),
+        details=(
+            "Measured by the run itself; warm-up steps and validation are not in the throughput."
         ),
         sources=[stem],
     )

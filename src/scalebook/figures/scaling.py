@@ -25,7 +25,7 @@ Pair = dict[str, Row]
 
 #: Heights of a row and of the title of a group, and room for labels and numbers, in CSS pixels.
 ROW, HEAD, GAP = 23, 22, 7
-LEFT, RIGHT, TOP = 196, 158, 58
+RIGHT, TOP = 158, 58
 
 
 @registry.figure("Parallel efficiency against the ideal", plot=True)
@@ -62,10 +62,10 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     return theme.finish(
         _draw(list(groups.values()), behind),
         alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_sentence(row) for row in rows)}.",
-        caption=(
-            f"{captions.synthetic_warning(taken)}{_message(rows)}{_disagreement(rows)}"
-            "Parallel efficiency in percent: speed-up over the growth in ranks, formed from "
-            f"throughput and from time per epoch{_intervals(rows)}. {_partial(taken)}"
+        caption=(f"{captions.synthetic_warning(taken)}{_message(rows)}{_disagreement(rows)}"),
+        details=(
+            f"{_every(rows)}Parallel efficiency in percent: speed-up over the growth in ranks, "
+            f"formed from throughput and from time per epoch{_intervals(rows)}. {_partial(taken)}"
             f"{_baselines(rows)}{_notes(rows)}{captions.machines(row['system'] for row in rows)}"
             f"{captions.origin(taken)}"
         ),
@@ -79,11 +79,13 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
     figure = go.Figure()
     highest = max(row["efficiency_high"] for group in groups for row in group)
     height, ticks = 0.0, dict[float, Pair]()
+    names = [theme.escape(_label(pair), 36) for group in groups for pair in _pairs(group)]
+    left = 24 + 7 * max(map(theme.letters, names))
     for group, reference in zip(groups, behind):
         height += HEAD + (GAP if ticks else 0)
         figure.add_annotation(
             text=captions.heading(reference).replace("<br>", " "), x=0, xref="x domain",
-            xanchor="left", xshift=12 - LEFT, y=height - HEAD / 2, font_size=12,
+            xanchor="left", xshift=12 - left, y=height - HEAD / 2, font_size=12,
         )  # fmt: skip
         for pair in _pairs(group):
             height += ROW
@@ -115,13 +117,13 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
     figure.update_xaxes(title_text="parallel efficiency (%)", range=[0, max(108, 1.08 * highest)])
     figure.update_yaxes(
         range=[height, 0], tickvals=list(ticks), ticks="", showgrid=False, zeroline=False,
-        ticktext=[theme.escape(_label(pair), 30) for pair in ticks.values()], automargin=False,
+        ticktext=names, automargin=False,
         tickfont_size=12,
     )  # fmt: skip
     bottom = theme.MARGIN["b"] + 16
     return figure.update_layout(
         height=height + TOP + bottom,
-        margin={"l": LEFT, "r": RIGHT, "t": TOP, "b": bottom},
+        margin={"l": left, "r": RIGHT, "t": TOP, "b": bottom},
         legend={"xref": "container", "x": 0.02},
     )
 
@@ -169,9 +171,8 @@ def _by(basis: str) -> str:
 def _label(pair: Pair) -> str:
     row = next(iter(pair.values()))
     kind = f", {row['scaling']}" if row["scaling"] else ""
-    name, ranks = label(row["experiment"]), f", {row['world_size']} ranks"
-    # A label tells the ranks itself, unless one experiment has several numbers of them.
-    return f"{name}{ranks if name == row['experiment'] else ''}{kind}"
+    name = label(row["experiment"])
+    return name if name != row["experiment"] else f"{name}, {row['world_size']} ranks{kind}"
 
 
 def _pairs(rows: list[Row]) -> list[Pair]:
@@ -200,7 +201,25 @@ def _sentence(row: Row) -> str:
 
 
 def _message(rows: list[Row]) -> str:
-    """What the figure shows: the efficiency by throughput of each configuration."""
+    """What the figure shows: the least and the largest efficiency of each kind."""
+    found: dict[str, list[Row]] = {}
+    for pair in _pairs(rows):
+        row = pair.get("throughput") or next(iter(pair.values()))
+        found.setdefault(row["kind"], []).append(row)
+    parts = []
+    for kind, own in found.items():
+        ends = sorted(own, key=lambda row: float(row["efficiency"]))
+        values = [
+            f"{row['efficiency']:.1f} % ({label(row['experiment'])} on "
+            f"{label(row['system'], 'system')})"
+            for row in (ends[0], ends[-1])
+        ]
+        parts.append(f"{kind}, {' to '.join(dict.fromkeys(values))}")
+    return f"Of the ideal is left: {'; '.join(parts)}. "
+
+
+def _every(rows: list[Row]) -> str:
+    """The efficiency by throughput of each configuration."""
     ratios: dict[str, list[str]] = {}
     for pair in _pairs(rows):
         row = pair.get("throughput") or next(iter(pair.values()))

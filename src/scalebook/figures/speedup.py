@@ -60,10 +60,10 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
     return theme.finish(
         figure,
         alt=f"Bars of reported speed-up over one GPU, with a line at 1. {each}.",
-        caption=(
-            f"Speed-up over the reported baseline: {each}. Rate and time of the same run should "
-            f"agree where every epoch processes all images once. Reported and not verified: "
-            f"{listed(jobs)}, one run each."
+        caption=f"Speed-up over the reported baseline: {each}.",
+        details=(
+            "Rate and time of the same run should agree where every epoch processes all images "
+            f"once. Reported and not verified: {listed(jobs)}, one run each."
         ),
         sources=jobs,
         min_width=290,

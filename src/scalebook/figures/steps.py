@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from scalebook.analysis.comparable import COMPARABLE, Configuration, configurations, documented
 from scalebook.analysis.step_parts import overheads as overhead_table
 from scalebook.analysis.study_queries import label
+from scalebook.analysis.text import listed
 from scalebook.figures import captions, registry, theme
 
 #: A row of `analysis.step_parts.overheads`.
@@ -53,6 +54,7 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
         _draw(list(groups.values()), found),
         **captions.texts(
             "overheads",
+            message=_message(drawn),
             each="; ".join(map(_sentence, drawn)),
             warning=captions.synthetic_warning(used),
             missing=missing,
@@ -61,6 +63,16 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
         ),
         sources=sorted(stems),
     )
+
+
+def _message(drawn: list[Step]) -> str:
+    """What the figure shows: the network's share of each step."""
+    shares = [
+        f"{100 * max(0.0, row['network_ms']) / row['step_ms']:.0f} % on "
+        f"{label(row['system'], 'system')}"
+        for row in drawn
+    ]
+    return f"The network takes of a step: {listed(shares)}."
 
 
 def _alike(one: Configuration) -> tuple[object, ...]:
@@ -93,29 +105,19 @@ def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
         for one in group
     ]
     _draw_parts(figure, cell, group, names)
-    several = [(one, name) for one, name in zip(group, names) if one["n"] > 1]
-    if several:
-        theme.add_intervals(
-            figure,
-            [name for _, name in several],
-            [one["step_ms"] for one, _ in several],
-            [one["step_ms_low"] for one, _ in several],
-            [one["step_ms_high"] for one, _ in several],
-            **cell,
-        )
     _draw_limits(figure, cell, group, names)
-    ends = [max(one["step_ms_high"], _limit(one) or 0) for one in group]
-    for one, name, end in zip(group, names, ends):
+    ends = [max(100.0, 100 * (_limit(one) or 0) / one["step_ms"]) for one in group]
+    for one, name in zip(group, names):
         shown = _rounding(one)
         parts = " + ".join(shown(one[f"{part}_ms"]) for part in PARTS)
         figure.add_annotation(
-            text=f"{shown(one['step_ms'])} ms<br>{parts}", x=end, xanchor="left", xshift=12,
-            y=name, align="left", font_size=12, **cell,
+            text=f"{shown(one['step_ms'])} ms<br>= {parts}",
+            x=max(ends), xanchor="left", xshift=12, y=name, align="left", font_size=12, **cell,
         )  # fmt: skip
-    low = min(0, *(one["network_ms"] for one in group), *(one["parallel_ms"] for one in group))
+    least = min(0.0, *(100 * one[f"{part}_ms"] / one["step_ms"] for one in group for part in PARTS))
     figure.update_xaxes(
-        title_text="time of a step (ms)", range=[1.05 * low, 1.42 * max(ends)], showgrid=False,
-        tickformat=",d", **cell,
+        title_text="share of the step (%)", range=[1.05 * least, 1.42 * max(ends)], showgrid=False,
+        tickvals=[0, 50, 100], **cell,
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False, **cell)
 
@@ -126,7 +128,7 @@ def _draw_parts(
     for part, (title, hue, shape) in PARTS.items():
         figure.add_bar(
             y=names,
-            x=[one[f"{part}_ms"] for one in group],
+            x=[100 * one[f"{part}_ms"] / one["step_ms"] for one in group],
             orientation="h",
             name=title,
             legendgroup=part,
@@ -148,7 +150,11 @@ def _limit(one: Step) -> float | None:
 def _draw_limits(
     figure: go.Figure, cell: dict[str, int], group: list[Step], names: list[str]
 ) -> None:
-    limits = [(name, _limit(one)) for one, name in zip(group, names) if _limit(one) is not None]
+    limits = [
+        (name, 100 * limit / one["step_ms"])
+        for one, name in zip(group, names)
+        if (limit := _limit(one)) is not None
+    ]
     if not limits:
         return
     for ink, width in ((theme.HALO, 5), (theme.GREY, 3)):
@@ -160,7 +166,7 @@ def _draw_limits(
             legendgroup="limit",
             showlegend=cell["row"] == 1 and ink == theme.GREY,
             marker={"symbol": "line-ns-open", "size": 17, "line": {"width": width}, "color": ink},
-            hovertemplate="modelled: %{x:,.0f} ms<extra></extra>",
+            hovertemplate="modelled: %{x:,.0f} % of the step measured<extra></extra>",
             **cell,
         )
 

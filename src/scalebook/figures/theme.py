@@ -337,8 +337,10 @@ def finish(
     *,
     alt: str,
     caption: str,
+    details: str = "",
     sources: Sequence[str],
     min_width: int | None = None,
+    stacks: bool = True,
 ) -> go.Figure:
     """Give a figure its theme and description.
 
@@ -351,15 +353,21 @@ def finish(
     alt : str
         What one would say to a reader who cannot see the figure, numbers included.
     caption : str
-        The message, and where its numbers come from. Plain text.
+        The message, in one line. Plain text.
+    details : str
+        How to read it, what was run and where the numbers come from: a page folds it away.
     sources : sequence of str
         Stems and files behind the figure.
     min_width : int, optional
         Where it is legible in less space than a page gives any other, in CSS pixels.
+    stacks : bool
+        Whether its plots can stand above each other on a narrow screen, see `fitting.fit`.
     """
     meta: dict[str, Any] = {
         "alt": alt,
-        "caption": caption,
+        "caption": f"{caption.strip()} {details.strip()}".strip(),
+        "message": caption.strip(),
+        "stacks": stacks,
         "sources": list(dict.fromkeys(sources)),
     }
     if min_width is not None:
@@ -371,7 +379,12 @@ def empty(sentence: str, title: str | None = None) -> go.Figure:
     """A figure that says why it shows nothing."""
     figure = go.Figure()
     figure.add_annotation(
-        text=wrap(sentence, 70), x=0.5, y=0.5, xref="paper", yref="paper", align="center"
+        text=wrap(sentence.replace("`", ""), 70),
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        align="center",
     )
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
@@ -384,3 +397,9 @@ def empty(sentence: str, title: str | None = None) -> go.Figure:
 def is_empty(figure: go.Figure) -> bool:
     """Whether a figure is one of `empty`."""
     return bool((figure.layout.meta or {}).get("empty"))
+
+
+def is_provisional(figure: go.Figure) -> bool:
+    """Whether a figure shows nothing, or trials alone: no file of the study is made of it."""
+    trial = str((figure.layout.meta or {}).get("message", "")).startswith("TRIAL")
+    return is_empty(figure) or trial

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from scalebook.analysis.comparable import Configuration, configurations, documented, plain, whole
+from scalebook.analysis.comparable import Configuration, configurations, plain, shown, whole
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.study_queries import label, start_command
-from scalebook.analysis.text import count, number
+from scalebook.analysis.text import count, listed, number
 from scalebook.figures import captions, registry, theme
 
 
@@ -22,7 +22,7 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
         Rows of the catalogue; where left out, those of a document, and of these the ones on a
         whole data set if there are any.
     """
-    given = documented() if runs is None else runs
+    given = shown() if runs is None else runs
     runs = whole(given) if runs is None else runs
     found = [one for one in configurations(runs) if one.summary("throughput").n]
     if not found:
@@ -52,7 +52,7 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
             "throughput_comparison",
             each="; ".join(each),
             warning=captions.synthetic_warning(found),
-            message=_message(table),
+            message=_message(table) or _rates(found),
             origin=captions.origin(found),
             left_out=captions.left_out(given, runs),
         ),
@@ -105,6 +105,16 @@ def _message(table: pd.DataFrame) -> str:
             f"{label(reference)}. "
         )
     return "".join(sentences)
+
+
+def _rates(found: Sequence[Configuration]) -> str:
+    """What the figure shows where nothing has a reference: the rates alone."""
+    rates = [
+        f"{name} {number(one.summary('throughput').median)} images/s"
+        for one, name in zip(found, titles(found))
+    ]
+    where = captions.subject(found[0].kind, found[0]["system"])
+    return f"{where}: {listed(rates)}."
 
 
 def _text(one: Configuration, ratios: dict[tuple[str, tuple[str, ...]], str]) -> list[str]:

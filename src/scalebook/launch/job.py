@@ -334,8 +334,15 @@ class Job(ABC):
             return ""
 
     def logs(self, lines: int = 40) -> str:
-        """Last lines of what all ranks printed."""
-        return "\n".join(self.printed().splitlines()[-lines:])
+        """Last lines of what all ranks printed; of a cancelled job a line says that it was."""
+        printed = self.printed().splitlines()[-lines:]
+        state = self.state()
+        if state == JobState.CANCELLED or (state.finished and not printed):
+            reason = self.reason()
+            why = f" ({reason})" if reason and reason != state.value else ""
+            early = "" if printed else ", before it printed anything"
+            printed.append(f"scalebook: job {self.id} ended {state.value}{early}{why}")
+        return "\n".join(printed)
 
     def progress(self) -> Progress:
         """How far it has come, as its first rank wrote it about half a second ago.

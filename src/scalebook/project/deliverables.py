@@ -158,7 +158,7 @@ def _figures(wanted: Wanted) -> Iterator[Deliverable]:
         gone = [s for s in plot_files.SUFFIXES if not (out / f"{name}{s}").is_file()]
         if name not in plots():
             yield Deliverable(title, WRONG, "no figure is called so", f"correct {FILE}")
-        elif gone and theme.is_empty(drawn := build(name)):
+        elif gone and theme.is_provisional(drawn := build(name)):
             yield Deliverable(title, MISSING, "nothing to draw yet", drawn.layout.meta["caption"])
         elif gone:
             yield Deliverable(title, MISSING, f"no {', '.join(gone)}", mend)
@@ -222,7 +222,9 @@ def _source(root: Path, name: str, document: Document) -> Deliverable:
     count = len(re.findall(r"^##\s", text, re.M))
     if document.slides is not None and count != document.slides:
         lacking.append(f"{document.slides} slides, there are {count}")
-    found = f"{len(document.sections)} sections, {len(document.shows)} figures"
+    parts = [f"{count} slides"] if document.slides is not None else []
+    parts += [f"{len(document.sections)} sections"] if document.sections else []
+    found = ", ".join([*parts, f"{len(document.shows)} figures"])
     return about(title, lacking, found, f"write it in {document.source}", MISSING)
 
 

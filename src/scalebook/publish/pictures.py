@@ -52,6 +52,7 @@ class StaticPlots(SphinxPostTransform):
         interactive = builder.format == "html" and builder.name not in ("singlehtml", pages.DECK)
         if interactive or not found:
             return
+        _print_captions(self.document)
         folder = Path(self.app.outdir).parent / "scalebook" / "pictures"
         forms = builder.supported_image_types
         suffix = ".svg" if SVG in forms else ".png"
@@ -85,6 +86,17 @@ class SvgToPdf(ImageConverter):
             pages.say(f"note: {Path(_from).name}: {error}")
             return False
         return True
+
+
+def _print_captions(document: nodes.document) -> None:
+    """Put what a page folds away after the message; a caption that the page wrote is whole."""
+    for details in list(document.findall(plots.plot_details)):
+        legend = details.parent
+        figure = legend.parent
+        if figure.get("own_caption", True):
+            caption = next(figure.findall(nodes.caption))
+            caption.append(nodes.Text(f" {details.astext()}"))
+        figure.remove(legend)
 
 
 def _size(plot: plots.study_plot, builder: Builder, page: str) -> Size:

@@ -7,6 +7,7 @@ import math
 from typing import Any, ClassVar
 
 import plotly.graph_objects as go
+import plotly.io as pio
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -15,21 +16,34 @@ from sphinx.writers.html5 import HTML5Translator
 from scalebook import figures
 from scalebook.publish import pages
 from scalebook.publish.notebooks.dependencies import sha256
+from scalebook.results.digests import canonical
 
 #: Height of a figure that does not give its own, in pixels.
 HEIGHT = 420
 
 
 class study_plot(nodes.General, nodes.Element):
-    """A plotly figure. Attributes: ``figure`` (its JSON), ``alt``, ``height``, ``name``."""
+    """A plotly figure.
+
+    Attributes: ``figure`` (its JSON), ``alt``, ``height``, ``name``; ``narrow``, JSON of what
+    differs on a phone, empty where nothing does, and its height ``narrow_height``.
+    """
+
+
+class plot_details(nodes.General, nodes.TextElement):
+    """The part of a caption that a page folds away, and print shows after the message."""
 
 
 def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
     """Node of a figure given as plotly's JSON object; `name` is that of a figure of the study."""
     layout = figure.get("layout") or {}
     height = layout.get("height")
+    data = figure.get("data") or []
+    narrow = on_a_phone(figure)
     return study_plot(
-        figure=script_json({"data": figure.get("data") or [], "layout": layout}),
+        figure=script_json({"data": data, "layout": layout}),
+        narrow=script_json(narrow) if narrow else "",
+        narrow_height=int((narrow or {}).get("layout", {}).get("height") or 0),
         alt=alt_text(figure),
         name=name,
         height=int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT,
@@ -39,10 +53,50 @@ def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
 def figure_node(figure: dict[str, Any]) -> nodes.Element:
     """Node of a figure with its caption, numbered where it has one."""
     plot = plot_node(figure)
-    caption = caption_text(figure)
-    if caption is None:
+    message = message_text(figure)
+    if message is None:
         return plot
-    return nodes.figure("", plot, nodes.caption("", "", nodes.Text(caption)), classes=["sb-figure"])
+    caption = nodes.caption("", "", nodes.Text(message))
+    return nodes.figure("", plot, caption, *_legend(figure), classes=["sb-figure"])
+
+
+def _legend(figure: dict[str, Any]) -> list[nodes.Node]:
+    """The folded part of a figure's caption, if it has one."""
+    whole, message = caption_text(figure) or "", message_text(figure) or ""
+    rest = whole.removeprefix(message).strip()
+    return [nodes.legend("", plot_details("", rest))] if rest else []
+
+
+def on_a_phone(figure: dict[str, Any]) -> dict[str, Any] | None:
+    """What differs in a figure as it is laid out for a narrow screen; None where nothing does."""
+    layout = figure.get("layout") or {}
+    if not _meta(figure).get("stacks"):
+        return None
+    wide = {"data": canonical(figure.get("data") or []), "layout": layout}
+    fitted = figures.fit(go.Figure(wide), figures.PHONE)
+    fitted.layout.meta = {**fitted.layout.meta, "min_width": 0}
+    narrow = json.loads(pio.to_json(fitted, engine="json", validate=False))
+    patch: dict[str, Any] = _difference(
+        {"data": wide["data"], "layout": layout},
+        {"data": canonical(narrow["data"]), "layout": narrow["layout"]},
+    )
+    return patch
+
+
+def _difference(before: Any, after: Any) -> Any:
+    """A merge patch (RFC 7396) from one JSON value to another; of lists of objects by index."""
+    lists = [value for value in (before, after) if isinstance(value, list) and value]
+    alike = len(lists) == 2 and len(before) == len(after)
+    if alike and all(isinstance(one, dict) for one in (*before, *after)):
+        before, after = ({str(n): one for n, one in enumerate(value)} for value in lists)
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return after
+    changed = {
+        key: _difference(before.get(key), value)
+        for key, value in after.items()
+        if key not in before or before[key] != value
+    }
+    return {**changed, **{key: None for key in before if key not in after}}
 
 
 def alt_text(figure: dict[str, Any]) -> str:
@@ -59,6 +113,11 @@ def caption_text(figure: dict[str, Any]) -> str | None:
     """Caption of a figure, ``layout.meta.caption``, as plain text; None where it has none."""
     caption = _meta(figure).get("caption")
     return str(caption) if caption else None
+
+
+def message_text(figure: dict[str, Any]) -> str | None:
+    """The line of a caption that says what the figure shows; the whole where it has none."""
+    return _meta(figure).get("message") or caption_text(figure)
 
 
 def _meta(figure: dict[str, Any]) -> dict[str, Any]:
@@ -98,14 +157,21 @@ def box(node: study_plot, number: int, fallback: str = "") -> str:
     """
     name = f"sb-plot-{number}"
     alt = html.escape(node["alt"])
+    narrow = node.get("narrow_height") or node["height"]
     return (
         '<div class="sb-plot-box">'
         f'<div class="sb-plot" id="{name}" role="figure" aria-label="{alt}" tabindex="0" '
-        f'style="height:{node["height"]}px">'
+        f'style="--sb-height:{node["height"]}px;--sb-narrow:{narrow}px">'
         f"<noscript><p>{alt}</p>{fallback}</noscript>"
         "</div></div>\n"
         f'<script type="application/json" class="sb-plot-data" data-for="{name}">'
         f"{node['figure']}</script>\n"
+        + (
+            f'<script type="application/json" class="sb-plot-narrow" data-for="{name}">'
+            f"{node['narrow']}</script>\n"
+            if node["narrow"]
+            else ""
+        )
     )
 
 
@@ -113,6 +179,14 @@ def visit_html(self: HTML5Translator, node: study_plot) -> None:
     """Write a figure as `box` does."""
     note = "<p>The interactive figure needs JavaScript.</p>"
     self.body.append(box(node, pages.numbered(self, "plot"), note))
+    raise nodes.SkipNode
+
+
+def visit_details(self: HTML5Translator, node: plot_details) -> None:
+    """Fold the rest of a caption away."""
+    self.body.append(
+        f"<details><summary>Details</summary><p>{html.escape(node.astext())}</p></details>"
+    )
     raise nodes.SkipNode
 
 
@@ -169,9 +243,10 @@ class StudyFigure(pages.StudyDirective):
         node = nodes.figure("", plot, classes=["sb-figure"])
         node["classes"] += self.options.get("class", [])
         caption = nodes.caption()
-        own = nodes.Text(caption_text(figure) or plot["alt"])
+        own = nodes.Text(message_text(figure) or plot["alt"])
         caption += self.caption() if self.content else own
-        node += caption
+        node += [caption, *_legend(figure)]
+        node["own_caption"] = not self.content
         self.set_source_info(node)
         self.add_name(node)
         return [node]
@@ -180,5 +255,6 @@ class StudyFigure(pages.StudyDirective):
 def setup(app: Sphinx) -> None:
     """Register node and directive."""
     app.add_node(study_plot, html=(visit_html, None))
+    app.add_node(plot_details, html=(visit_details, None))
     app.add_directive("study-figure", StudyFigure)
     pages.DIGESTS["figure"] = lambda app, name: _digest_now(name)

@@ -8,9 +8,7 @@ build that cannot say the truth writes no page. The parts are in the modules bes
 from __future__ import annotations
 
 import glob
-import html
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import __version__
 from scalebook.contract import LEADS_OUT, ScalebookError, leads_out
+from scalebook.figures.notebook import CAPTION
 from scalebook.publish import (
     cells,
     downloads,
@@ -64,7 +63,6 @@ PARTS = (
     values,
 )
 STATIC = Path(__file__).parent / "static"
-_TAG = re.compile(r"<[^>]*>")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -230,6 +228,8 @@ def _show_executed(app: Sphinx, docname: str, source: list[str]) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = _without_captions(cell.outputs)
+            # The code is one click away: what it found comes first.
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
     source[0] = nbformat.writes(notebook)
     pages.current(app.env).inputs["notebook", docname] = _notebook_digest(app, docname)
 
@@ -240,8 +240,8 @@ def _without_captions(outputs: list[Any]) -> list[Any]:
     caption = None
     for output in outputs:
         data = output.get("data", {})
-        words = _TAG.sub("", "".join(data.get("text/html", "")))
-        if caption is None or html.unescape(words).strip() != caption.strip():
+        markup = "".join(data.get("text/html", ""))
+        if caption is None or not markup.startswith(f'<div class="{CAPTION}">'):
             kept.append(output)
         figure = data.get(plotly_mime.MIME)
         caption = plots.caption_text(figure) if isinstance(figure, dict) else None

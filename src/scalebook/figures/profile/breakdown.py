@@ -46,7 +46,8 @@ def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
     return theme.finish(
         _draw_groupings(sources),
         alt=f"Bar chart of device time. {'; '.join(each)}.",
-        caption=_caption(sources),
+        caption=f"Largest named group: {'; '.join(filter(None, map(_largest, sources)))}.",
+        details=_details(sources),
         sources=[one.source for one in found],
     )
 
@@ -140,14 +141,14 @@ def _draw_shares(
         )
 
 
-def _caption(sources: list[dict[str, Breakdown]]) -> str:
+def _details(sources: list[dict[str, Breakdown]]) -> str:
     found = [one for source in sources for one in source.values()]
     kinds = {
         kind: list(dict.fromkeys(one.title for one in found if one.kind == kind))
         for kind in ("measured", "reported", "example")
     }
     sentences = [_message(source) for source in sources]
-    sentences.append("Share of device time by kind of work, in percent.")
+    sentences += ["Share of device time by kind of work, in percent."]
     if len(GROUPINGS) <= max(len(source) for source in sources):
         sentences.append(captions.text("profiling_breakdown", "hidden"))
     if kinds["measured"]:
@@ -162,6 +163,16 @@ def _caption(sources: list[dict[str, Breakdown]]) -> str:
     if not kinds["measured"]:
         sentences.append(captions.text("profiling_breakdown", "no trace"))
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _largest(source: dict[str, Breakdown]) -> str:
+    """The largest named group of a source, by the operator that launched where that is known."""
+    one = list(filter(None, _columns(source)))[-1]
+    named = {name: share for name, share in one.shares.items() if name != "other"}
+    if not named:
+        return ""
+    name = max(named, key=lambda group: named[group])
+    return f"{name} {named[name]:.0f} % ({one.title})"
 
 
 def _message(source: dict[str, Breakdown]) -> str:

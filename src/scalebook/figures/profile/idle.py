@@ -60,7 +60,14 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     for row, (_, summary) in enumerate(drawn):
         idle = 100 * summary["time"]["idle_us"] / _span(summary)
         figure.add_annotation(
-            text=f"idle {idle:.1f} %", x=100, xanchor="left", xshift=6, y=row, font_size=12
+            text=f"idle {idle:.1f} %",
+            x=100,
+            xanchor="left",
+            xshift=6,
+            y=row,
+            font_size=12,
+            xref="x",
+            yref="y",
         )
     figure.update_xaxes(
         title_text="share of the time traced (%)", range=[0, 120], tickvals=list(range(0, 101, 20)),
@@ -70,11 +77,14 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     theme.leave_room(figure, 44 * len(drawn))
     figure.update_layout(barmode="stack")
     each = "; ".join(f"{name}: {_sentence(summary)}" for name, (_, summary) in zip(names, drawn))
+    worked = sorted(100 - 100 * one["time"]["idle_us"] / _span(one) for _, one in drawn)
+    ends = dict.fromkeys(f"{share:.1f}" for share in (worked[0], worked[-1]))
+    message = f"The device works {' to '.join(ends)} % of the time traced."
     more = len(found) - len(drawn)
     left_out = f" {count(more, 'further trace')} not drawn." if more else ""
     return theme.finish(
         figure,
-        **captions.texts("idle_breakdown", each=each, left_out=left_out),
+        **captions.texts("idle_breakdown", message=message, each=each, left_out=left_out),
         sources=[file for file, _ in drawn],
     )
 

@@ -45,10 +45,12 @@ def roofline(file: str | None) -> go.Figure:
     figure.update_yaxes(title_text="rate (TFLOP/s)", **decades)
     theme.leave_room(figure, 266)
     figure.update_layout(hovermode="closest")
+    sentences = _sentences(table, file, summary, peak)
     return theme.finish(
         figure,
         alt=_alt(table, file, peak),
-        caption=_caption(table, file, summary, peak),
+        caption=sentences[0],
+        details=" ".join(sentences[1:]),
         sources=[file],
     )
 
@@ -113,7 +115,9 @@ def _alt(table: pd.DataFrame, file: str, peak: Peak | None) -> str:
     return f"Roofline of {file}, both axes logarithmic. {'; '.join(each)}."
 
 
-def _caption(table: pd.DataFrame, file: str, summary: dict[str, Any], peak: Peak | None) -> str:
+def _sentences(
+    table: pd.DataFrame, file: str, summary: dict[str, Any], peak: Peak | None
+) -> list[str]:
     text = functools.partial(captions.text, "roofline")
     sentences = []
     speed = summary["speed"]
@@ -130,4 +134,4 @@ def _caption(table: pd.DataFrame, file: str, summary: dict[str, Any], peak: Peak
         what = "this CPU" if summary["device"] == "cpu" else "this device"
         hint = "; `scalebook trace summary --measure-cpu` measures it" if what == "this CPU" else ""
         sentences.append(text("no roof", what=what, hint=hint))
-    return " ".join(sentences)
+    return sentences

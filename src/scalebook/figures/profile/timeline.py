@@ -66,11 +66,14 @@ def timeline(file: str | None) -> go.Figure:
     )  # fmt: skip
     theme.leave_room(figure, ROW * rows)
     figure.update_layout(barmode="overlay", bargap=0, hovermode="closest", dragmode="zoom")
+    sentences = _sentences(events, file)
     return theme.finish(
         figure,
         _title(events),
         alt=_alt(events, file, last),
-        caption=_caption(events, file),
+        caption=sentences[0],
+        details=" ".join(sentences[1:]),
+        stacks=False,
         sources=[file],
     )
 
@@ -201,7 +204,7 @@ def _alt(events: pd.DataFrame, file: str, last: float) -> str:
     return f"Timeline of {what} of {file}, {last:,.1f} ms long. {'; '.join(lanes)}."
 
 
-def _caption(events: pd.DataFrame, file: str) -> str:
+def _sentences(events: pd.DataFrame, file: str) -> list[str]:
     step = _number(events)
     left_out = int(events.groupby("lane")["left_out"].first().sum())
     shown = {
@@ -214,4 +217,4 @@ def _caption(events: pd.DataFrame, file: str) -> str:
         "use": True,
     }
     about = {"step": step, "file": file, "left_out": left_out}
-    return " ".join(captions.text("timeline", part, **about) for part, on in shown.items() if on)
+    return [captions.text("timeline", part, **about) for part, on in shown.items() if on]

@@ -69,6 +69,18 @@
     new Set(Object.keys(layout).filter((key) => /^xaxis\d*$/.test(key))
       .map((key) => JSON.stringify(layout[key].domain || [0, 1]))).size || 1;
 
+  // What differs on a narrow screen (RFC 7396, lists by index); the page lays it out when built.
+  const patched = (value, patch) => {
+    const open = (one) => one !== null && typeof one === "object";
+    if (!open(value) || !open(patch) || Array.isArray(patch)) return patch;
+    const into = Array.isArray(value) ? [...value] : { ...value };
+    for (const [key, inner] of Object.entries(patch)) {
+      if (inner === null && !Array.isArray(into)) delete into[key];
+      else into[key] = key in into ? patched(into[key], inner) : inner;
+    }
+    return into;
+  };
+
   const themed = (figure, width) => {
     const text = css("--pst-color-text-base", "#222832");
     const grid = css("--pst-color-border", "#d1d5da");
@@ -105,6 +117,8 @@
 
   const config = {
     displaylogo: false, showSendToCloud: false, showEditInChartStudio: false,
+    // A finger has nothing to point with: there the buttons would only cover the title.
+    displayModeBar: touch ? false : "hover",
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
     toImageButtonOptions: { format: "svg" },
   };
@@ -134,7 +148,7 @@
   const draw = (plot) => {
     plot.width = plot.element.clientWidth;
     const figure = typeof plot.figure === "function" ? plot.figure(plot.width) : plot.figure;
-    const needed = (figure.layout.meta || {}).min_width ||
+    const needed = (figure.layout.meta || {}).min_width ??
       Math.max(FIGURE, COLUMN * columns(figure.layout));
     plot.element.style.minWidth = `${needed}px`;
     plot.width = plot.element.clientWidth;
@@ -180,9 +194,93 @@
     }
   };
 
+  // ---- the data of a figure ------------------------------------------------------------
+
+  const plain = (markup) =>
+    new DOMParser().parseFromString(String(markup ?? "").replace(/<br\s*\/?>/g, " "), "text/html")
+      .body.textContent.trim();
+
+  // One row a point of what is drawn, as plotly.js has decoded it.
+  const dataOf = (plot) => {
+    const full = plot.element._fullLayout;
+    const axis = (name) => full[name.replace(/^([xy])(\d*)$/, "$1axis$2")] || {};
+    const titles = { x: new Set(), y: new Set() };
+    const heads = (full.annotations || []).filter((one) => / domain$/.test(one.yref) && one.y === 1);
+    const rows = [];
+    for (const trace of plot.element._fullData) {
+      if (trace.hoverinfo === "skip" || trace.visible === false || !trace.x || !trace.y) continue;
+      const own = { x: axis(trace.xaxis || "x"), y: axis(trace.yaxis || "y") };
+      const head = heads.find((one) => one.yref === `${trace.yaxis || "y"} domain`);
+      const named = (letter, value) => {
+        const at = (own[letter].tickvals || []).indexOf(value);
+        return plain(at >= 0 && own[letter].ticktext ? own[letter].ticktext[at] : value);
+      };
+      for (const letter of ["x", "y"]) titles[letter].add(plain((own[letter].title || {}).text));
+      const flat = trace.error_x && trace.error_x.visible;
+      const spread = flat ? trace.error_x : trace.error_y;
+      const length = Math.max(trace.x.length, trace.y.length);
+      for (let point = 0; point < length; point += 1) {
+        const middle = (flat ? trace.x : trace.y)[point];
+        const ends = spread && spread.visible && spread.array
+          ? [middle - (spread.arrayminus || spread.array)[point], middle + spread.array[point]] : ["", ""];
+        rows.push([head ? plain(head.text) : "", plain(trace.name), named("x", trace.x[point]),
+          named("y", trace.y[point]), ...ends]);
+      }
+    }
+    const title = (letter) => {
+      const [one, ...more] = [...titles[letter]].filter(Boolean);
+      return one && !more.length ? one : letter;
+    };
+    const names = ["plot", "series", title("x"), title("y"), "low", "high"];
+    const kept = names.map((_, at) => rows.some((row) => row[at] !== ""));
+    const keep = (row) => row.filter((_, at) => kept[at]);
+    return [keep(names), ...rows.map(keep)];
+  };
+
+  const quoted = (cell) => (/[",\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell);
+  const SHOWN = 500; // rows of a table; the file has all
+
+  const offerData = (plot) => {
+    const figure = plot.element.closest("figure") || plot.element.closest(".sb-plot-box").parentElement;
+    const fold = document.createElement("details");
+    fold.className = "sb-data";
+    fold.innerHTML = '<summary>Data</summary><button type="button" class="sb-csv">CSV</button>' +
+      '<div class="sb-cards" tabindex="0" role="region" aria-label="Data of the figure"></div>';
+    fold.addEventListener("toggle", () => {
+      const [names, ...rows] = dataOf(plot);
+      const table = document.createElement("table");
+      const line = (cells, tag, into) => {
+        const row = into.insertRow();
+        cells.forEach((cell, at) => {
+          const one = document.createElement(tag);
+          one.textContent = typeof cell === "number" ? Number(cell.toPrecision(6)) : cell;
+          one.dataset.label = names[at];
+          row.append(one);
+        });
+      };
+      line(names, "th", table.createTHead());
+      rows.slice(0, SHOWN).forEach((row) => line(row, "td", table.tBodies[0] || table.createTBody()));
+      fold.lastElementChild.replaceChildren(table);
+    });
+    fold.querySelector("button").addEventListener("click", () => {
+      const link = document.createElement("a");
+      const text = dataOf(plot).map((row) => row.map(quoted).join(",")).join("\n");
+      link.href = URL.createObjectURL(new Blob([`${text}\n`], { type: "text/csv" }));
+      link.download = `${figure.id || plot.element.id}.csv`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    });
+    (figure.querySelector("figcaption") || figure).append(fold);
+  };
+
   const plots = () => {
     for (const script of document.querySelectorAll("script.sb-plot-data")) {
-      drawIn(document.getElementById(script.dataset.for), JSON.parse(script.textContent));
+      const element = document.getElementById(script.dataset.for);
+      const narrow = document.querySelector(`.sb-plot-narrow[data-for="${script.dataset.for}"]`);
+      const wide = JSON.parse(script.textContent);
+      const slim = narrow && patched(wide, JSON.parse(narrow.textContent));
+      const done = drawIn(element, slim ? (width) => (width < NARROW ? slim : wide) : wide);
+      if (done) done.then(() => offerData({ element }));
     }
   };
 
@@ -371,7 +469,46 @@
 
   window.scalebook = { drawIn }; // for figures that other scripts make
 
+  // On a phone each row of a table is a card, whose lines say their column.
+  const cards = () => {
+    for (const table of document.querySelectorAll(".bd-article table")) {
+      const heads = table.tHead ? [...table.tHead.rows].at(-1).cells : [];
+      if (heads.length < 2 || table.closest(".sb-cards")) continue;
+      table.parentElement.classList.add("sb-carded");
+      for (const row of [...table.tBodies].flatMap((body) => [...body.rows])) {
+        if (row.cells.length !== heads.length) continue;
+        [...row.cells].forEach((cell, at) => {
+          cell.dataset.label = heads[at].textContent.trim();
+          cell.classList.toggle("sb-nothing", ["", "–"].includes(cell.textContent.trim()));
+        });
+      }
+    }
+  };
+
+  // A title breaks between words, not within ResNet-18.
+  const names = () => {
+    const titles = "h1, h2, h3, .navbar-brand, .prev-next-title, .toctree-l1 > a";
+    for (const title of document.querySelectorAll(titles)) {
+      const walker = document.createTreeWalker(title, NodeFilter.SHOW_TEXT);
+      const texts = [];
+      while (walker.nextNode()) texts.push(walker.currentNode);
+      for (const text of texts) {
+        const parts = text.data.split(/\b([A-Za-z]+-\d+)\b/);
+        if (parts.length < 2) continue;
+        text.replaceWith(...parts.map((part, at) => {
+          if (at % 2 === 0) return part;
+          const name = document.createElement("span");
+          name.className = "sb-name";
+          name.textContent = part;
+          return name;
+        }));
+      }
+    }
+  };
+
   const start = () => {
+    names();
+    cards();
     values();
     ledger();
     traces();
