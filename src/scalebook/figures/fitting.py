@@ -235,7 +235,8 @@ def _set_heights(plots: Sequence[_Plot]) -> None:
 
     Those that share a scale, which stood side by side, each keep the part of it that they need.
     """
-    if len(plots) < 2 or any(plot.y.range != plots[0].y.range for plot in plots):
+    ranges = [plot.y.range for plot in plots]
+    if len(plots) < 2 or None in ranges or any(one != ranges[0] for one in ranges):
         for plot in plots:
             plot.set_height(TALLEST / len(plots))
         return

@@ -213,9 +213,13 @@
       const head = heads.find((one) => one.yref === `${trace.yaxis || "y"} domain`);
       const named = (letter, value) => {
         const at = (own[letter].tickvals || []).indexOf(value);
-        return plain(at >= 0 && own[letter].ticktext ? own[letter].ticktext[at] : value);
+        if (at >= 0 && own[letter].ticktext) return plain(own[letter].ticktext[at]);
+        return typeof value === "number" ? value : plain(value);
       };
-      for (const letter of ["x", "y"]) titles[letter].add(plain((own[letter].title || {}).text));
+      for (const letter of ["x", "y"]) {
+        const said = plain((own[letter].title || {}).text);
+        titles[letter].add(/^Click to enter/.test(said) ? "" : said); // plotly.js, of no title
+      }
       const flat = trace.error_x && trace.error_x.visible;
       const spread = flat ? trace.error_x : trace.error_y;
       const length = Math.max(trace.x.length, trace.y.length);
@@ -223,18 +227,41 @@
         const middle = (flat ? trace.x : trace.y)[point];
         const ends = spread && spread.visible && spread.array
           ? [middle - (spread.arrayminus || spread.array)[point], middle + spread.array[point]] : ["", ""];
-        rows.push([head ? plain(head.text) : "", plain(trace.name), named("x", trace.x[point]),
-          named("y", trace.y[point]), ...ends]);
+        const about = typeof (trace.customdata || [])[point] === "string" ? trace.customdata[point] : "";
+        const from = Array.isArray(trace.base) || ArrayBuffer.isView(trace.base) ? trace.base[point] : "";
+        rows.push([head ? plain(head.text) : "", plain(trace.name), plain(about), from,
+          named("x", trace.x[point]), named("y", trace.y[point]), ...ends]);
       }
     }
     const title = (letter) => {
       const [one, ...more] = [...titles[letter]].filter(Boolean);
       return one && !more.length ? one : letter;
     };
-    const names = ["plot", "series", title("x"), title("y"), "low", "high"];
+    const names = ["plot", "series", "about", "from", title("x"), title("y"), "low", "high"];
+    if (rows.some((row) => row[3] !== "")) names[4] = "length"; // of a bar that begins there
     const kept = names.map((_, at) => rows.some((row) => row[at] !== ""));
     const keep = (row) => row.filter((_, at) => kept[at]);
     return [keep(names), ...rows.map(keep)];
+  };
+
+  // Zoomed into, a bar of a timeline that became long enough shows its name.
+  const nameBars = (plot) => {
+    const { element } = plot;
+    const mine = element._fullData.filter((trace) => trace.type === "bar" && trace.base &&
+      typeof (trace.customdata || [])[0] === "string");
+    if (!mine.length || element._fullLayout.barmode !== "overlay") return;
+    element.on("plotly_relayout", (event) => {
+      if (!Object.keys(event).some((key) => key.startsWith("xaxis."))) return;
+      const axis = element._fullLayout.xaxis;
+      const pixels = axis._length / (axis.range[1] - axis.range[0]);
+      const texts = mine.map((trace) => Array.from(trace.x, (length, at) => {
+        const name = trace.customdata[at].split("<br>")[0].replace(/<\/?b>/g, "");
+        return plain(name).length * 6.5 + 6 < length * pixels ? name : "";
+      }));
+      const inside = { textposition: "inside", insidetextanchor: "start", constraintext: "none",
+        textangle: 0, "textfont.size": 10 };
+      Plotly.restyle(element, { text: texts, ...inside }, mine.map((trace) => trace.index));
+    });
   };
 
   const quoted = (cell) => (/[",\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell);
@@ -249,18 +276,47 @@
     fold.addEventListener("toggle", () => {
       const [names, ...rows] = dataOf(plot);
       const table = document.createElement("table");
-      const line = (cells, tag, into) => {
-        const row = into.insertRow();
-        cells.forEach((cell, at) => {
-          const one = document.createElement(tag);
-          one.textContent = typeof cell === "number" ? Number(cell.toPrecision(6)) : cell;
-          one.dataset.label = names[at];
-          row.append(one);
-        });
+      const search = document.createElement("input");
+      Object.assign(search, { type: "search", placeholder: "Filter", ariaLabel: "Filter the rows" });
+      let order = null; // column, 1 or -1
+      const fill = () => {
+        const asked = search.value.toLowerCase();
+        const kept = rows.filter((row) => row.join(" ").toLowerCase().includes(asked));
+        if (order) {
+          const [at, way] = order;
+          kept.sort((one, other) => way * (typeof one[at] === "number" && typeof other[at] === "number"
+            ? one[at] - other[at] : String(one[at]).localeCompare(other[at])));
+        }
+        const body = document.createElement("tbody");
+        for (const cells of kept.slice(0, SHOWN)) {
+          const row = body.insertRow();
+          cells.forEach((cell, at) => {
+            const one = row.insertCell();
+            one.textContent = typeof cell === "number" ? Number(cell.toPrecision(6)) : cell;
+            one.dataset.label = names[at];
+          });
+        }
+        if (table.tBodies.length) table.tBodies[0].remove();
+        table.append(body);
       };
-      line(names, "th", table.createTHead());
-      rows.slice(0, SHOWN).forEach((row) => line(row, "td", table.tBodies[0] || table.createTBody()));
-      fold.lastElementChild.replaceChildren(table);
+      const head = table.createTHead().insertRow();
+      names.forEach((name, at) => {
+        const cell = document.createElement("th");
+        const button = document.createElement("button");
+        Object.assign(button, { type: "button", className: "sb-sort", textContent: name });
+        cell.scope = "col";
+        button.addEventListener("click", () => {
+          order = [at, order && order[0] === at ? -order[1] : 1];
+          for (const other of head.cells) other.removeAttribute("aria-sort");
+          cell.ariaSort = order[1] > 0 ? "ascending" : "descending";
+          fill();
+        });
+        cell.append(button);
+        head.append(cell);
+      });
+      search.addEventListener("input", fill);
+      fill();
+      fold.lastElementChild.replaceChildren(...(rows.length > 12 ? [search] : []), table);
     });
     fold.querySelector("button").addEventListener("click", () => {
       const link = document.createElement("a");
@@ -280,7 +336,10 @@
       const wide = JSON.parse(script.textContent);
       const slim = narrow && patched(wide, JSON.parse(narrow.textContent));
       const done = drawIn(element, slim ? (width) => (width < NARROW ? slim : wide) : wide);
-      if (done) done.then(() => offerData({ element }));
+      if (done) done.then(() => {
+        offerData({ element });
+        nameBars({ element });
+      });
     }
   };
 
