@@ -16,9 +16,9 @@ from waiting import PATIENCE_S
 RECIPE = (REPOSITORY / "env" / "project.def").read_text()
 APPTAINER = shutil.which("apptainer")
 
-#: What `scalebook resolve --job` and training need, of requirements.txt.
+#: What `scalebook resolve --job`, training and notebooks need, of requirements.txt.
 IMPORTED = {"torch", "torchvision", "numpy", "click", "pydantic", "pyyaml", "psutil", "tqdm",
-            "nvidia-ml-py"}  # fmt: skip
+            "nvidia-ml-py", "ipykernel", "pandas", "plotly", "orjson"}  # fmt: skip
 
 
 def section(name: str) -> str:
@@ -37,7 +37,7 @@ def test_versions_are_those_of_the_lock():
     installs = re.findall(r"\$install (?:.*\\\n)*.*", post)
     assert len(installs) == 2 and all("-c constraints.txt" in line for line in installs)
     assert not set(re.findall(r"([\w.-]+)==\d", post))
-    named = set(installs[1].lower().split("constraints.txt ")[1].split())
+    named = set(installs[1].lower().replace("\\", "").split("constraints.txt ")[1].split())
     assert named == IMPORTED - {"torch", "torchvision", "numpy"} and named <= set(lock)
 
 
@@ -51,6 +51,8 @@ def test_it_installs_what_resolve_and_training_import():
     program = (
         "import sys, importlib.metadata as m\n"
         "import scalebook.cli, scalebook.launch.slurm.allocation, scalebook.train.run\n"
+        "import scalebook.analysis, scalebook.figures, scalebook.live, scalebook.traces\n"
+        "import scalebook.values, scalebook.project.kernel\n"
         "from scalebook.train.torchvision_fix import import_torchvision\nimport_torchvision()\n"
         "known = m.packages_distributions()\n"
         "print(*{d for name in sys.modules for d in known.get(name, [])})\n"

@@ -185,7 +185,7 @@ def test_a_study_is_run_on_the_hub(cluster, person, hub, browser):
     git = ("git", "-C", str(person.clone))
     wait_until(lambda: person(*git, "status", "--short") == "M notebooks/01_run.py", "it is saved")
     changed = person(*git, "diff", "-U0").splitlines()
-    assert len([line for line in changed if re.match(r"[+-][^+-]", line)]) == 14, changed
+    assert len([line for line in changed if re.match(r"[+-][^+-]", line)]) == 12, changed
 
     # Submitted while no node takes a job, so that it is there when its kernel is not.
     nodes("DRAIN")
