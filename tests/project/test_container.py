@@ -18,7 +18,8 @@ APPTAINER = shutil.which("apptainer")
 
 #: What `scalebook resolve --job`, training and notebooks need, of requirements.txt.
 IMPORTED = {"torch", "torchvision", "numpy", "click", "pydantic", "pyyaml", "psutil", "tqdm",
-            "nvidia-ml-py", "ipykernel", "pandas", "plotly", "orjson", "anywidget", "ipywidgets"}  # fmt: skip
+            "nvidia-ml-py", "ipykernel", "pandas", "plotly", "orjson", "anywidget",
+            "ipywidgets"}  # fmt: skip
 
 
 def section(name: str) -> str:
