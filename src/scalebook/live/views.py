@@ -133,7 +133,10 @@ class JobsView(View):
     def _choose(self, rows: Sequence[JobRow]) -> list[JobRow]:
         shown = newest(rows, self._ended)
         hidden = len(rows) - len(shown)
-        notes = [*self._table.damaged, f"{hidden} older jobs are not shown" if hidden else ""]
+        notes = [
+            *self._table.damaged,
+            f"not shown, because they ended before: {hidden}" if hidden else "",
+        ]
         notes.append("" if rows else NONE)
         self.widget.note = "\n".join(filter(None, notes))
         return shown
