@@ -531,7 +531,7 @@
   // On a phone each row of a table is a card, whose lines say their column.
   const cards = () => {
     for (const table of document.querySelectorAll(".bd-article table")) {
-      const heads = table.tHead ? [...table.tHead.rows].at(-1).cells : [];
+      const heads = [...(table.tHead?.rows || [])].at(-1)?.cells || []; // a script may fill it later
       if (heads.length < 2 || table.closest(".sb-cards")) continue;
       table.parentElement.classList.add("sb-carded");
       for (const row of [...table.tBodies].flatMap((body) => [...body.rows])) {
