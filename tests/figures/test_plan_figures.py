@@ -116,7 +116,7 @@ def test_pitch_figures_show_the_numbers_of_the_ledger(project):
     expected = [known[f"ddp_2gpu.mini-{link}.efficiency.median"].value
                 for link in ("open", "1gbit", "200mbit")]  # fmt: skip
     assert list(strong.y) == pytest.approx(expected)
-    assert list(strong.x) == ["not limited", "1 Gbit/s", "200 Mbit/s"]
+    assert list(strong.x) == ["full rate", "1 Gbit/s", "200 Mbit/s"]
 
 
 def test_reported_bars_are_hatched(project):
