@@ -120,8 +120,9 @@ class Visit:
 
     def open(self, name: str) -> None:
         self.page.goto(f"{self.site}{name}.html", wait_until="load")
-        self.page.wait_for_function(
-            "[...document.querySelectorAll('.sb-plot')].every(e => e.querySelector('.main-svg'))"
+        self.page.wait_for_function(  # what a page has yet to be asked for is not shown
+            "[...document.querySelectorAll('.sb-plot')]"
+            ".every(e => e.querySelector('.main-svg') || !e.offsetParent)"
         )
 
     def __enter__(self) -> Visit:
@@ -138,7 +139,7 @@ def test_every_figure_is_drawn_and_no_other_host_is_asked(site, browser):
             visit.open(name)
             plots = visit.page.locator(".sb-plot.js-plotly-plot")
             assert plots.count() >= DRAWN.get(name, 0), name
-            assert plots.count() == visit.page.locator("script.sb-plot-data").count(), name
+            assert plots.count() >= visit.page.locator("script.sb-plot-data").count(), name
             for plot in plots.all():
                 assert plot.get_attribute("role") == "figure"  # "img" would hide its buttons
                 assert len(plot.get_attribute("aria-label")) > 20
