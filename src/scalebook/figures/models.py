@@ -75,7 +75,8 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
         tickvals=[10**power for power in powers], ticktext=[short(10**power) for power in powers],
     )  # fmt: skip
     figure.update_xaxes(range=list(span), dtick=2, tick0=min(years), zeroline=False)
-    figure.update_layout(height=400, margin={"t": 52, "b": 32})
+    # Room for the names of the last ones, which are centred on them.
+    figure.update_layout(height=400, margin={"t": 52, "b": 32, "r": 40})
     largest = sizes.index(max(sizes))
     growth = (
         f"from {names[0]} in {years[0]} with {short(sizes[0])} to {names[largest]} in "
