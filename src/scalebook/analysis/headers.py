@@ -1,5 +1,8 @@
 """Columns of tables for a reader, as `figures.show_table` takes them."""
 
+from collections.abc import Iterable
+
+from scalebook import contract
 from scalebook.study.document import beside
 
 _HEADERS = beside(__file__)
@@ -19,6 +22,13 @@ RECORD_HEADERS: dict[str, str] = _HEADERS["record"]
 SACCT_HEADERS: dict[str, str] = _HEADERS["sacct"]
 EPOCH_HEADERS: dict[str, tuple[str, int]] = _HEADERS["epochs"]
 
+
 #: Decimal places of floats that are not shown with one.
 SCALING_DIGITS = {"speedup": 2, "speedup_low": 2, "speedup_high": 2}
 COLLECTIVE_DIGITS = {"bytes": 0, "busbw_gb_s": 3}
+
+
+def epoch_headers(names: Iterable[str]) -> dict[str, str]:
+    """Header with its unit of each of these columns of the epochs."""
+    units = {column.name: f" ({column.unit})" for column in contract.EPOCHS if column.unit}
+    return {name: EPOCH_HEADERS[name][0] + units.get(name, "") for name in names}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -164,6 +164,18 @@ def step_summary(steps: pd.DataFrame) -> dict[str, float]:
         "data_wait_share": float(timed["data_wait_s"].sum()) / total if total else math.nan,
         "load_balance": float(average.mean()) / mean if mean else math.nan,
     }
+
+
+def step_rows(summary: Mapping[str, float]) -> Iterator[tuple[str, str, float]]:
+    """Name, title with its unit, and value of each quantity of a `step_summary`."""
+    for name, value in summary.items():
+        unit = " (ms)" if name.endswith("_ms") else ""
+        yield name, f"{STEP_METRICS[name]}{unit}", value
+
+
+def thinned(rows: pd.DataFrame, together: int) -> pd.DataFrame:
+    """Medians of each `together` neighbouring rows, numbered from 0 where there are several."""
+    return rows if together <= 1 else rows.groupby(np.arange(len(rows)) // together).median()
 
 
 def _over_ranks(timed: pd.DataFrame) -> tuple[Array, Array]:

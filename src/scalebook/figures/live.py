@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
+from scalebook.analysis.statistics import thinned
 from scalebook.figures import theme
 
 #: Points of a curve that are drawn at most: a browser draws them again twice a second.
@@ -38,7 +39,7 @@ class StepCurves:
 
 def step_curves(curves: StepCurves) -> go.Figure:
     """Loss, rate and utilisation of a job by step; always the same lines, empty at first."""
-    points, epochs = _thinned(curves.points), curves.epochs
+    points, epochs = thinned(curves.points, -(-len(curves.points) // MOST)), curves.epochs
     busy = curves.utilisation
     figure = theme.subplots(1, 2 if busy is None else 3, horizontal_spacing=0.12)
     loss, rate, use = ({"row": 1, "col": column} for column in (1, 2, 3))
@@ -85,18 +86,10 @@ def _draw_utilisation(figure: go.Figure, busy: pd.DataFrame, cell: dict[str, int
     gpus = busy[busy["device"] != "host"]
     shown = gpus if len(gpus) else busy
     mean = shown.groupby("step", as_index=False)["utilisation_percent"].mean()
-    mean = _thinned(mean)
+    mean = thinned(mean, -(-len(mean) // MOST))
     figure.add_scatter(
         x=list(mean["step"]), y=list(mean["utilisation_percent"]), mode="lines",
         name="GPUs" if len(gpus) else "processors",
         line={"color": theme.PALETTE[3], "width": 1.5}, **cell,
     )  # fmt: skip
     figure.update_yaxes(title_text="utilisation (%)", range=[0, 102], **cell)
-
-
-def _thinned(table: pd.DataFrame) -> pd.DataFrame:
-    """Medians of neighbouring rows, as many as are drawn at most."""
-    together = -(-len(table) // MOST)
-    if together <= 1:
-        return table
-    return table.groupby([position // together for position in range(len(table))]).median()

@@ -9,8 +9,8 @@ from IPython.display import display
 
 from scalebook import contract, launch, results, study
 from scalebook.analysis.comparable import SYNTHETIC
-from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS
-from scalebook.analysis.statistics import STEP_METRICS, step_summary
+from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, epoch_headers
+from scalebook.analysis.statistics import step_rows, step_summary
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 from scalebook.figures.notebook import bundle, use_study
@@ -55,8 +55,7 @@ class RunView:
     @property
     def headers(self) -> dict[str, str]:
         """Headers with units of the columns in `epochs`."""
-        units = {column.name: f" ({column.unit})" for column in contract.EPOCHS if column.unit}
-        return {name: EPOCH_HEADERS[name][0] + units.get(name, "") for name in self.epochs}
+        return epoch_headers(self.epochs)
 
     @property
     def digits(self) -> dict[str, int]:
@@ -74,10 +73,7 @@ class RunView:
         except ScalebookError:
             # An imported run has no step file; the table then says that there are none.
             return pd.DataFrame(columns=columns)
-        rows = []
-        for name, value in summary.items():
-            unit = " (ms)" if name.endswith("_ms") else ""
-            rows.append((f"{STEP_METRICS[name]}{unit}", value))
+        rows = [(title, value) for _, title, value in step_rows(summary)]
         return pd.DataFrame(rows, columns=columns)
 
     def figure(self) -> go.Figure:

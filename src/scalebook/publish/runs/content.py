@@ -15,8 +15,8 @@ import pandas as pd
 
 from scalebook import contract, results, traces
 from scalebook.analysis.comparable import SYNTHETIC, plain
-from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, SACCT_HEADERS
-from scalebook.analysis.statistics import STEP_METRICS, step_summary
+from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, SACCT_HEADERS, epoch_headers
+from scalebook.analysis.statistics import step_rows, step_summary, thinned
 from scalebook.analysis.study_queries import label
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
 from scalebook.figures.notebook import cell_text
@@ -207,14 +207,15 @@ def _command(manifest: Mapping[str, Any]) -> str:
 def _epoch_table(epochs: pd.DataFrame | None) -> Table | None:
     if epochs is None or epochs.empty:
         return None
-    units = {column.name: f" ({column.unit})" for column in contract.EPOCHS if column.unit}
     names = [name for name in EPOCH_HEADERS if name in epochs]
     columns = [
         [cell_text(plain(value), EPOCH_HEADERS[name][1]) for value in epochs[name]]
         for name in names
     ]
-    headers = [EPOCH_HEADERS[name][0] + units.get(name, "") for name in names]
-    return {"headers": headers, "rows": list(zip(*columns, strict=True))}
+    return {
+        "headers": list(epoch_headers(names).values()),
+        "rows": list(zip(*columns, strict=True)),
+    }
 
 
 def _columns(epochs: pd.DataFrame | None) -> dict[str, list[Any]]:
@@ -227,11 +228,10 @@ def _columns(epochs: pd.DataFrame | None) -> dict[str, list[Any]]:
 def _step_table(steps: pd.DataFrame | None) -> Table | None:
     if steps is None or steps.empty:
         return None
-    rows = []
-    for name, value in step_summary(steps).items():
-        unit = " (ms)" if name.endswith("_ms") else ""
-        digits = 0 if name == "steps" else 3
-        rows.append((f"{STEP_METRICS[name]}{unit}", cell_text(value, digits)))
+    rows = [
+        (title, cell_text(value, 0 if name == "steps" else 3))
+        for name, title, value in step_rows(step_summary(steps))
+    ]
     return {"headers": [], "rows": rows}
 
 
@@ -243,8 +243,7 @@ def _step_curves(steps: pd.DataFrame | None) -> dict[str, Any]:
     for rank, mine in steps.groupby("rank", sort=True):
         times = 1e3 * mine["step_time_s"].reset_index(drop=True)
         together = max(together, -(-len(times) // POINTS))
-        merged = times.groupby(times.index // together).median() if together > 1 else times
-        ranks.append({"rank": int(rank), "ms": merged.round(3).tolist()})
+        ranks.append({"rank": int(rank), "ms": thinned(times, together).round(3).tolist()})
     return {"together": together, "ranks": ranks}
 
 
