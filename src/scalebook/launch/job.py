@@ -415,6 +415,9 @@ class Job(ABC):
         raise TimeoutError(f"job {self.id} is still {state.value} after {timeout_s:g} s")
 
 
+_JOBS = Path(".scalebook", "jobs")
+
+
 def job_folder(root: Path, job_id: str) -> Path:
     """Folder of the private notes about one job.
 
@@ -424,7 +427,12 @@ def job_folder(root: Path, job_id: str) -> Path:
         If `job_id` has characters that no job id has.
     """
     Stem("job", job_id, 1, "cpu")
-    return root / ".scalebook" / "jobs" / job_id
+    return root / _JOBS / job_id
+
+
+def notes_of_all(root: Path) -> list[Path]:
+    """File of notes of every job that was submitted from the study, by its id."""
+    return sorted((root / _JOBS).glob("*/job.json"))
 
 
 def environment_of_job() -> dict[str, str]:

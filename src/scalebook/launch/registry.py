@@ -14,7 +14,7 @@ from typing import Any
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch.job import Choice, Job, job_folder
+from scalebook.launch.job import Choice, Job, job_folder, notes_of_all
 from scalebook.launch.local import LocalJob
 from scalebook.launch.slurm.job import SlurmJob
 from scalebook.launch.watch import in_notebook
@@ -212,7 +212,7 @@ def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job
     """
     root = root or contract.find_root()
     found = []
-    for path in sorted((root / ".scalebook" / "jobs").glob("*/job.json")):
+    for path in notes_of_all(root):
         try:
             notes = contract.read_json(path)
             job = _job(path.parent.name, root, notes)

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
-from scalebook.launch.job import Job
+from scalebook.launch.job import Job, notes_of_all
 from scalebook.launch.registry import jobs
 from scalebook.launch.watch import clock, glance
 from scalebook.train.privacy import printable
@@ -118,7 +118,8 @@ class JobTable:
 
     def rows(self) -> list[JobRow]:
         """Look at every job, oldest first."""
-        notes = {job: self._changed(job) for job in self._names()}
+        paths = [self._only.folder / "job.json"] if self._only else notes_of_all(self.root)
+        notes = {path.parent.name: _changed(path) for path in paths}
         if self._only is None and notes != self._seen:
             self.damaged = []
             self._found, self._seen = jobs(self.root, self.damaged), notes
@@ -138,15 +139,10 @@ class JobTable:
             self._ended[job.id] = changed, row
         return row
 
-    def _names(self) -> list[str]:
-        if self._only:
-            return [self._only.id]
-        folder = self.root / ".scalebook" / "jobs"
-        return sorted(path.parent.name for path in folder.glob("*/job.json"))
 
-    def _changed(self, job: str) -> Any:
-        """What is another where a job was resumed."""
-        try:
-            return (self.root / ".scalebook" / "jobs" / job / "job.json").stat().st_mtime_ns
-        except OSError:
-            return None
+def _changed(notes: Path) -> Any:
+    """What is another where a job was resumed."""
+    try:
+        return notes.stat().st_mtime_ns
+    except OSError:
+        return None
