@@ -4,8 +4,10 @@ import functools
 import html
 import json
 import math
+from pathlib import Path
 from typing import Any, ClassVar
 
+import plotly
 import plotly.graph_objects as go
 import plotly.io as pio
 from docutils import nodes
@@ -17,6 +19,9 @@ from scalebook import figures
 from scalebook.publish import pages
 from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.results.digests import canonical
+
+#: The script that draws figures, as it comes with Python's plotly.
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 #: Height of a figure that does not give its own, in pixels.
 HEIGHT = 420

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import plotly
 from markupsafe import Markup
 
 from scalebook import __version__, contract, results
@@ -38,7 +37,6 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
         rows = results.runs(stem=stem)
         known = content(rows[rows["kind"] != "reported"].iloc[0].to_dict(), root, offer=False)
     out = out or root / FOLDER / f"{stem}.html"
-    bundle = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     page = (
         environment()
         .get_template("report.html.j2")
@@ -48,7 +46,7 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
             look=Markup(look()),
             data=Markup(plots.script_json(known)),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-            scripts=[_inline(path) for path in (bundle, STATIC / "scalebook.js", STATIC / SCRIPT)],
+            scripts=list(map(_inline, (plots.PLOTLY, STATIC / "scalebook.js", STATIC / SCRIPT))),
             version=__version__,
         )
     )

@@ -14,7 +14,6 @@ from typing import Any
 
 import markupsafe
 import nbformat
-import plotly
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -152,8 +151,7 @@ def _refuse_buttons_without_repository(app: Sphinx) -> None:
 def _bring_static_files(app: Sphinx) -> None:
     if app.builder.format != "html" or app.builder.name == pages.DECK:
         return
-    bundle = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    app.config.html_static_path += [str(STATIC), str(bundle)]
+    app.config.html_static_path += [str(STATIC), str(plots.PLOTLY)]
     app.add_css_file("scalebook.css")
     app.add_js_file("scalebook.js", loading_method="defer")
 
@@ -281,7 +279,7 @@ def _prepare_page(
         files = context.get(kind, [])
         files[:] = [file for file in files if not _is_thebe(file)]
     if doctree is not None and next(doctree.findall(plots.study_plot), None) is not None:
-        app.add_js_file("plotly.min.js", priority=400, loading_method="defer")
+        app.add_js_file(plots.PLOTLY.name, priority=400, loading_method="defer")
 
 
 def _is_thebe(file: Any) -> bool:

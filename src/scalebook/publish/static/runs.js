@@ -4,7 +4,7 @@
 (() => {
   const page = document.querySelector(".sb-runs-page");
   const LOOK = JSON.parse(document.getElementById("sb-look").textContent);
-  const NARROW = 560; // as in scalebook.js
+  const { NARROW } = window.scalebook;
   const MOST_DRAWN = 12,
     MOST_COMPARED = 6; // of the chosen runs
   const ROWS = matchMedia("(max-width: 40rem)").matches ? 10 : 25; // of the table at a time

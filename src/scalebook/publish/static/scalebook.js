@@ -526,7 +526,7 @@
     }
   };
 
-  window.scalebook = { drawIn }; // for figures that other scripts make
+  window.scalebook = { drawIn, NARROW }; // for figures that other scripts make
 
   // On a phone each row of a table is a card, whose lines say their column.
   const cards = () => {
