@@ -10,6 +10,22 @@ from pathlib import Path
 
 from waiting import PATIENCE_S
 
+#: ``_config.yml`` of a small book; further keys may follow.
+CONFIG = """\
+title: Small
+author: Nobody
+logo: ""
+only_build_toc_files: true
+execute: {execute_notebooks: "off"}
+sphinx: {extra_extensions: [scalebook.publish.sphinx_ext]}
+"""
+
+
+def toc(*pages: str) -> str:
+    """``_toc.yml`` of a small book with these pages below ``book/index``."""
+    chapters = "".join(f"  - {{file: {page}}}\n" for page in pages)
+    return f"format: jb-book\nroot: book/index\nchapters:\n{chapters}"
+
 
 def jb(root: Path, *options: str) -> subprocess.CompletedProcess:
     """``jb build`` of a study, with the interpreter of the tests."""

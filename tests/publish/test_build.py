@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import book_helpers
 import nbformat
 import pytest
 from book_helpers import jb, put_back
@@ -19,23 +20,12 @@ from scalebook.publish import build
 
 pytestmark = pytest.mark.slow
 
-CONFIG = """\
-title: Small
-author: Nobody
-logo: ""
-only_build_toc_files: true
-execute: {execute_notebooks: "off"}
-latex: {latex_engine: xelatex, use_jupyterbook_latex: false}
-sphinx: {extra_extensions: [scalebook.publish.sphinx_ext]}
+CONFIG = f"""\
+{book_helpers.CONFIG}\
+latex: {{latex_engine: xelatex, use_jupyterbook_latex: false}}
 """
 
-TOC = """\
-format: jb-book
-root: book/index
-chapters:
-  - file: notebooks/drawn
-  - file: notebooks/asked
-"""
+TOC = book_helpers.toc("notebooks/drawn", "notebooks/asked")
 
 INDEX = """\
 # Small

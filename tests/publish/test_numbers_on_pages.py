@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import book_helpers
 import pytest
 from book_helpers import jb, put_back
 from fabricate import add_run
@@ -16,23 +17,12 @@ from scalebook.values import ledger_digest
 
 pytestmark = pytest.mark.slow
 
-CONFIG = """\
-title: Small
-author: Nobody
-logo: ""
-only_build_toc_files: true
-execute: {execute_notebooks: "off"}
-parse: {myst_enable_extensions: [amsmath, colon_fence, dollarmath]}
-latex: {latex_engine: xelatex, use_jupyterbook_latex: false}
-sphinx: {extra_extensions: [scalebook.publish.sphinx_ext]}
+CONFIG = f"""\
+{book_helpers.CONFIG}\
+parse: {{myst_enable_extensions: [amsmath, colon_fence, dollarmath]}}
+latex: {{latex_engine: xelatex, use_jupyterbook_latex: false}}
 """
-TOC = """\
-format: jb-book
-root: book/index
-chapters:
-  - {file: book/other}
-  - {file: book/origins}
-"""
+TOC = book_helpers.toc("book/other", "book/origins")
 
 #: Where a number can stand, with ``@`` for what asks for it: in text, or in a formula.
 PLACES = {

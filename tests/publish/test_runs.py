@@ -7,27 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from book_helpers import jb
+from book_helpers import CONFIG, jb, toc
 from fabricate import add_run
 from paths import REPOSITORY
 
 from scalebook.publish.runs import data
 
 HOSTILE = "<script>document.title = 'taken'</script> & <b>bold</b>"
-CONFIG = """\
-title: Small
-author: Nobody
-logo: ""
-only_build_toc_files: true
-execute: {execute_notebooks: "off"}
-sphinx: {extra_extensions: [scalebook.publish.sphinx_ext]}
-"""
-TOC = """\
-format: jb-book
-root: book/index
-chapters:
-  - {file: book/runs}
-"""
 
 
 def write(root: Path) -> tuple[int, int]:
@@ -115,7 +101,7 @@ def book(tmp_path_factory) -> tuple[Path, list[str]]:
     rate = "Rate {value}`baseline.local.throughput.median`.\n\n```{study-table} runs\n```\n"
     for name, text in {
         "_config.yml": CONFIG,
-        "_toc.yml": TOC,
+        "_toc.yml": toc("book/runs"),
         "book/index.md": f"# Small\n\n{rate}",
         "book/runs.md": (REPOSITORY / "book/runs.md").read_text(),
     }.items():
