@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scalebook.analysis.text import count
 from scalebook.values.sentences import (
     Ledger,
     Sentence,
@@ -152,7 +153,7 @@ def curve(numbers: Ledger) -> Sentence:
     if not has(numbers, bandwidth, latency):
         return Sentence("missing", "The all-reduce curves are shown without a fitted model.")
     fitted = _with_interval(numbers, bandwidth, ".3f"), _with_interval(numbers, latency, ",.0f")
-    jobs = f"{numbers[bandwidth].n} job" + ("s" if numbers[bandwidth].n > 1 else "")
+    jobs = count(numbers[bandwidth].n, "job")
     text = (
         "{numref}`fig-allreduce` measures the exchange alone. "
         f"Fitted to messages of 1 MiB and more in {jobs} at {RATE} Gbit/s, {{eq}}`eq-ring` gives "

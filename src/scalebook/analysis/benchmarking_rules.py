@@ -310,7 +310,7 @@ def _measured_distribution(found: Sequence[Configuration]) -> Verdict:
             if summary.n > 1:
                 intervals += 1
                 if not {summary.low, summary.high} <= set(one.runs[metric]):
-                    off.append(f"{metric} of {one['experiment']} on {one['system']}")
+                    off.append(f"{metric} of {one.title} on {one.machine}")
     if off:
         return _measured_as("computed ends", names=abridged(off))
     return _measured_as("observed ends" if intervals else "no interval", all=intervals)

@@ -130,15 +130,16 @@ def fit(curves: pd.DataFrame) -> LinkFit:
     alpha, beta = (summarise(values) for values in zip(*found))
     rates = curves["link_gbit_s"].dropna().unique()
     rate = float(rates[0]) * 1e9 / 8 if len(rates) == 1 else None
-    highest = beta.high if beta.n >= FEWEST_JOBS else beta.median
+    error, error_max = _errors(long, alpha.median, beta.median)
+    link = LinkFit(system, alpha, beta, error, error_max, rate, tuple(long["stem"].unique()))
+    highest = beta.high if link.has_interval else beta.median
     if rate and highest > rate:
         raise ScalebookError(
             f"all-reduce curve of {system}: a bandwidth of {1e-9 * highest:.4g} GB/s is more than "
             f"the {1e-9 * rate:.4g} GB/s that the link is said to have: check link_gbit_s in the "
             "facts of the system, and that the ranks were on different nodes"
         )
-    error, error_max = _errors(long, alpha.median, beta.median)
-    return LinkFit(system, alpha, beta, error, error_max, rate, tuple(long["stem"].unique()))
+    return link
 
 
 def _fit_job(curve: pd.DataFrame) -> tuple[float, float]:

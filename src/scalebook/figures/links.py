@@ -13,7 +13,7 @@ from scalebook.analysis.comparable import plain
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.study_queries import label
-from scalebook.analysis.text import listed, number
+from scalebook.analysis.text import count, listed, number
 from scalebook.figures import captions, registry, theme
 
 #: Kinds of scaling, with their colour.
@@ -72,14 +72,11 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
 
 def _over_jobs(curves: pd.DataFrame) -> pd.DataFrame:
     """Median over jobs by message size, with lowest and highest; of one job its quartiles."""
-    jobs = curves["stem"].nunique()
-    ends = curves.assign(
-        low=curves["busbw_gb_s"] * curves["latency_us"] / curves["latency_high_us"],
-        high=curves["busbw_gb_s"] * curves["latency_us"] / curves["latency_low_us"],
-    )
-    if jobs > 1:
-        ends = ends.assign(low=ends["busbw_gb_s"], high=ends["busbw_gb_s"])
-    return ends.groupby("bytes", as_index=False).agg(
+    low = high = rate = curves["busbw_gb_s"]
+    if curves["stem"].nunique() == 1:
+        low = rate * curves["latency_us"] / curves["latency_high_us"]
+        high = rate * curves["latency_us"] / curves["latency_low_us"]
+    return curves.assign(low=low, high=high).groupby("bytes", as_index=False).agg(
         system=("system", "first"), ranks=("world_size", "first"), backend=("backend", "first"),
         rate=("link_gbit_s", "first"), jobs=("stem", "nunique"), low=("low", "min"),
         high=("high", "max"), busbw_gb_s=("busbw_gb_s", "median"),
@@ -91,7 +88,7 @@ def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int, name: str
     hue = theme.cycled(theme.PALETTE, position)
     sizes = list(curve["bytes"])
     median = curve["busbw_gb_s"]
-    theme.add_band(figure, sizes, curve["high"], curve["low"], hue, 0.25)
+    theme.add_band(figure, sizes, curve["low"], curve["high"], hue, 0.25)
     figure.add_scatter(
         x=sizes,
         y=list(median),
@@ -153,8 +150,7 @@ def _sentence(curve: pd.DataFrame, refused: str | None) -> str:
     largest = curve.iloc[-1]
     rate = plain(first["rate"])
     share = f", {100 * 8 * largest['busbw_gb_s'] / rate:.0f} % of its link" if rate else ""
-    jobs = f"{first['jobs']} job" + ("s" if first["jobs"] > 1 else "")
-    name = label(first["system"], "system")
+    name, jobs = label(first["system"], "system"), count(first["jobs"], "job")
     return (
         f"{name} with {first['ranks']} ranks by {first['backend']} reaches "
         f"{number(largest['busbw_gb_s'])} GB/s{share} with {_size(largest['bytes'])}, and takes "

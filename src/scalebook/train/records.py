@@ -20,14 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalebook import contract
-from scalebook.contract import (
-    CSV_COLUMNS,
-    EPOCHS,
-    STEP_COLUMNS,
-    STEPS,
-    Column,
-    RunFiles,
-)
+from scalebook.contract import CSV_COLUMNS, EPOCHS, STEP_COLUMNS, STEPS, Column, RunFiles
 
 if TYPE_CHECKING:
     from scalebook.train.epoch import LossOnItsWay
