@@ -193,7 +193,7 @@ class _Plot:
             one.update(text=one.text.replace(" ", "<br>", 1), align="left")
         for value, text in zip(self.y.tickvals, self.y.ticktext):
             figure.add_annotation(
-                text=text, x=0, xanchor="left", y=value, yanchor="bottom", yshift=5, **place
+                text=text, x=0, xanchor="left", y=value, yanchor="bottom", yshift=14, **place
             )
         self.y.update(showticklabels=False)
         self.named = abs(self.y.range[0] - self.y.range[1]) * NAMED

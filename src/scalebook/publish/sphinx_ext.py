@@ -21,6 +21,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import __version__
 from scalebook.contract import LEADS_OUT, ScalebookError, leads_out
+from scalebook.figures import fitting
 from scalebook.figures.notebook import CAPTION
 from scalebook.publish import (
     cells,
@@ -101,8 +102,9 @@ def _configure(app: Sphinx, config: Config) -> None:
     config.html_math_renderer = "mathml"
     config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
     config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")
-    # Pages made by another version of this extension are made anew.
-    files = sorted([*Path(__file__).parent.glob("**/*.py"), *STATIC.iterdir()])
+    # Pages made by another version of this extension are made anew; they fit figures to a phone.
+    own = Path(__file__).parent.glob("**/*.py")
+    files = sorted([*own, *STATIC.iterdir(), Path(fitting.__file__)])
     config.scalebook_code = sha256("".join(sha256(file.read_bytes()) for file in files))
 
 
