@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from paths import REPOSITORY
+from playwright.sync_api import Error
 from waiting import PATIENCE_S, wait_until
 
 from scalebook.project.kernel import closed_folder
@@ -125,9 +126,23 @@ def context(browser):
     made.close()
 
 
+def appears(page, found) -> None:
+    """Wait for what a locator finds; where it does not come, say what the page shows instead."""
+    try:
+        found.first.wait_for()
+    except Error as error:
+        raise AssertionError(page.locator("body").inner_text()[-5000:]) from error
+
+
+def run_all(page) -> None:
+    """Run a notebook's cells once its kernel is there: without one Lab asks for a kernel."""
+    appears(page, page.locator(f'{SHOWN} [data-status="idle"]'))
+    menu(page, "Run", "Run All Cells")
+
+
 def open_notebook(page, name: str, title: str) -> None:
     page.locator(f'.jp-DirListing-item:has-text("{name}")').dblclick()
-    page.locator(f'{SHOWN} .jp-MarkdownOutput h1:has-text("{title}")').wait_for()
+    appears(page, page.locator(f'{SHOWN} .jp-MarkdownOutput h1:has-text("{title}")'))
 
 
 def menu(page, title: str, entry: str) -> None:
@@ -144,7 +159,7 @@ def write(page, text: str) -> None:
 
 def printed(page, pattern: str) -> re.Match[str]:
     found = page.locator(f"{SHOWN} .jp-OutputArea-output").filter(has_text=re.compile(pattern))
-    found.first.wait_for()
+    appears(page, found)
     match = re.search(pattern, found.first.text_content())
     assert match
     return match
@@ -179,8 +194,8 @@ def test_a_study_is_run_on_the_hub(cluster, person, hub, context):
     folder = f"{address}/user/{person.name}/lab/tree/scalebook/notebooks"
     page.goto(folder)
     open_notebook(page, "04_scaling.py", "Scaling")
-    menu(page, "Run", "Run All Cells")
-    page.locator(f"{SHOWN} .js-plotly-plot").first.wait_for()
+    run_all(page)
+    appears(page, page.locator(f"{SHOWN} .js-plotly-plot"))
     page.keyboard.press("Control+s")
 
     open_notebook(page, "01_run.py", "A training run")
@@ -197,7 +212,7 @@ def test_a_study_is_run_on_the_hub(cluster, person, hub, context):
     # Submitted while no node takes a job, so that it is there when its kernel is not.
     nodes("DRAIN")
     try:
-        menu(page, "Run", "Run All Cells")
+        run_all(page)
         job = printed(page, r"submitted by this notebook as job (\S+) on").group(1)
         assert sorted(one[:2] for one in queue()) == [["jupyter", "RUNNING"], ["quick", "PENDING"]]
         page.close()
@@ -210,14 +225,13 @@ def test_a_study_is_run_on_the_hub(cluster, person, hub, context):
         page = context.new_page()
         page.set_default_timeout(PATIENCE_S * 1000)
         page.goto(f"{folder}/01_run.py")
-        page.locator(f"{SHOWN} .jp-CodeCell").first.wait_for()
-        page.locator(f'{SHOWN} [data-status="idle"]').first.wait_for()
-        menu(page, "Run", "Run All Cells")
+        appears(page, page.locator(f"{SHOWN} .jp-CodeCell"))
+        run_all(page)
         printed(page, rf"job {job} of the same settings was under way")
     finally:
         nodes("RESUME")
     # Its curves, in the cell that followed it and in the one that shows the result.
-    page.locator(f"{SHOWN} .js-plotly-plot").nth(1).wait_for()
+    appears(page, page.locator(f"{SHOWN} .js-plotly-plot").nth(1))
     printed(page, rf"quick_{job}_2cpu_{job}")
 
     # Scalebook's commands and Slurm's, typed in a cell, from within the server's job.

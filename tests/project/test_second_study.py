@@ -89,13 +89,14 @@ def shapes(tmp_path, monkeypatch):
     (root / "book").mkdir()
     (root / "book" / "index.md").write_text(INDEX)
     (root / "book" / "references.bib").write_text("")
+    shutil.copy(REPOSITORY / "book" / "runs.md", root / "book")  # the notebooks lead to it
     shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
     config = (REPOSITORY / "_config.yml").read_text()
     title = next(line for line in config.splitlines() if line.startswith("title:"))
     (root / "_config.yml").write_text(config.replace(title, 'title: "Squares and stripes"'))
     (root / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n"
-        "  - file: notebooks/01_run\n  - file: notebooks/04_scaling\n"
+        "  - file: book/runs\n  - file: notebooks/01_run\n  - file: notebooks/04_scaling\n"
     )
     monkeypatch.chdir(root)
     monkeypatch.delenv("SCALEBOOK_ROOT", raising=False)
