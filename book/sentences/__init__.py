@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from scalebook.values.sentences import Ledger, Sentence
 
-from . import answers, captions, paper, proposal
+from . import answers, captions, paper, proposal, slides
 from . import reports as theirs
 from . import runs as ours
 
@@ -39,4 +39,5 @@ SENTENCES: Mapping[str, Callable[[Ledger], Sentence]] = {
     "caption-throughput": captions.throughput,
     **paper.SENTENCES,
     **proposal.SENTENCES,
+    **slides.SENTENCES,
 }

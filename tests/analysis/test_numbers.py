@@ -176,8 +176,8 @@ def test_formulas_by_hand():
     assert scaling.efficiency(6.0, 16, 2) == pytest.approx(75.0)
 
 
-def test_ratios_are_paired_by_seed(study_root):
-    # Unpaired, the ranges overlap; paired, each seed gains exactly half.
+def test_ratios_are_paired_by_block(study_root):
+    # Unpaired, the ranges overlap; paired, each block gains exactly half.
     for seed, rate in enumerate((100.0, 200.0, 300.0)):
         add_run(study_root, seed=seed, rate=rate, epoch_time=1e4 / rate)
         add_run(study_root, "ddp_2gpu", seed, 1.5 * rate, world=2, epoch_time=1e4 / rate / 1.25)
@@ -185,13 +185,13 @@ def test_ratios_are_paired_by_seed(study_root):
     rate, epoch = rows.loc["throughput"], rows.loc["time per epoch"]
     ends = (rate["speedup"], rate["speedup_low"], rate["speedup_high"])
     assert ends == pytest.approx((1.5, 1.5, 1.5))
-    assert rate["pairing"] == "by seed" and rate["n"] == 3
+    assert rate["pairing"] == "by block" and rate["n"] == 3
     assert rate["efficiency"] == pytest.approx(75.0)
     assert epoch["efficiency"] == pytest.approx(62.5)
     assert rate["reference_value"] == pytest.approx(200.0) and rate["scaling"] == "strong"
 
 
-def test_other_seeds_give_the_widest_ratio_the_intervals_allow(study_root):
+def test_other_blocks_give_the_widest_ratio_the_intervals_allow(study_root):
     for seed, rate in ((0, 100.0), (1, 110.0)):
         add_run(study_root, seed=seed, rate=rate)
         add_run(study_root, "ddp_2gpu", seed + 5, 2 * rate, world=2)

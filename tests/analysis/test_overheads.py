@@ -33,7 +33,7 @@ def test_weak_efficiency_by_hand(study_root):
     times = results.runs(system="mini-1gbit").groupby("experiment")["epoch_time_s"].median()
     scaled = (times["baseline"] / 13824) / (times["ddp_weak"] / 27648)
     assert by_time["efficiency"] == pytest.approx(100 * scaled / 2, rel=0.01)
-    assert by_time["scaling"] == "weak" and by_time["n"] == 3 and by_time["pairing"] == "by seed"
+    assert by_time["scaling"] == "weak" and by_time["n"] == 3 and by_time["pairing"] == "by block"
 
 
 def test_only_images_in_proportion_to_the_ranks_may_differ(study_root):
@@ -132,7 +132,7 @@ def test_runs_without_steps_have_no_parts(study_root):
     for path in (study_root / "results/steps").iterdir():
         path.unlink()
     (row,) = rows_of(step_parts.overheads(), scaling="strong")
-    assert row["reason"].startswith("no block or seed has recorded steps of ddp_2gpu and baseline")
+    assert row["reason"].startswith("no block has recorded steps of ddp_2gpu and baseline")
     assert math.isnan(row["step_ms"])
 
 

@@ -36,7 +36,7 @@ def test_the_measured_campaign(study_root):
     found = ruled("measured")
     assert "broken" not in found.values()
     assert found[1] == found[8] == found[10] == found[11] == "kept"
-    # Three seeds cover 75 %; speed-ups are medians of ratios paired by seed.
+    # Three seeds cover 75 %; speed-ups are medians of ratios paired by block.
     assert found[4] == found[5] == found[7] == "partly"
     assert "75 %" in where("measured", 5)
     # No commit stands in these manifests.

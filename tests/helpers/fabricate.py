@@ -30,7 +30,10 @@ def add_run(
     steps: bool = True,
     **changes,
 ) -> str:
-    """Write CSV, manifest and steps of one finished run; `changes` go into the manifest."""
+    """Write CSV, manifest and steps of one finished run; `changes` go into the manifest.
+
+    Runs of one seed are a block.
+    """
     job = changes.get("job_id", f"t{experiment[:4].strip('_')}-{world}-{seed}")
     stem = Stem(experiment, job, world, device)
     files = RunFiles(root / ("results/local" if local else "results"), str(stem))
@@ -88,7 +91,8 @@ def _manifest(stem: Stem, seed: int, epochs: int) -> dict:
     return {
         "schema": contract.MANIFEST_SCHEMA, "stem": str(stem), "run_uuid": "u",
         "job_id": stem.job_id, "experiment": stem.experiment, "system": "local", "seed": seed,
-        "resolved": {"scaling": scaling, "reference": reference, "layout": {"nodes": 1}},
+        "resolved": {"scaling": scaling, "reference": reference, "layout": {"nodes": 1},
+                     "block": {"campaign": "made-up", "number": seed}},
         "command": ["python"], "code": {"commit": None, "dirty": False},
         "versions": {"torch": "2.13.0"}, "backend": "gloo", "threads_per_rank": 1,
         "nodes": [{"index": 0, "cpu": "Some CPU @ 2.1 GHz", "cores": 2, "memory_gb": 24}],

@@ -32,9 +32,9 @@ phases:
   - name: first
     title: First
     measurements:
-      - {what: timing, scaling: weak, gpus: [8], repetitions: 6, steps: 3000, overhead_minutes: 10}
+      - {what: timing, scaling: weak, gpus: [8], repetitions: 6, steps: 3000, job_minutes: 10}
       - {what: training, scaling: weak, gpus: [1], variants: 2, repetitions: 3, epochs: 7,
-         overhead_minutes: 1}
+         job_minutes: 1}
 contingency: 0.5
 reported_request:
   entry: asked

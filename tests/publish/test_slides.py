@@ -147,7 +147,7 @@ def test_the_deck_opens_offline_and_nothing_is_cut_off(built, browser):
         small = section.evaluate(
             "slide => [...slide.querySelectorAll('h2, p, li, figcaption')]"
             ".filter(one => !one.closest('aside'))"
-            ".filter(one => parseFloat(getComputedStyle(one).fontSize) < 22)"
+            ".filter(one => parseFloat(getComputedStyle(one).fontSize) < 24)"
             ".map(one => one.textContent)"
         )
         assert small == []

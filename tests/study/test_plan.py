@@ -43,9 +43,9 @@ def test_the_plan_of_this_project_is_complete(planned):
 
 def test_gradients_travel_in_buckets(planned):
     work = study.load().plan.workload
-    assert work.gradients == 4 * 11_181_642
+    assert work.gradients(work.parameters) == 4 * 11_181_642
     # 1 MiB, then 41.65 MiB in pieces of 25.
-    assert work.messages == 3
+    assert work.messages(work.parameters) == 3
     assert work.batch_per_gpu("strong", 32) == work.batch_per_gpu("weak", 32) == 128
 
 
@@ -55,14 +55,17 @@ def test_gradients_travel_in_buckets(planned):
         ({"ladder": [1, 4, 2]}, "ladder: must increase"),
         ({"machines": ["lumi-g", "lumi-g"]}, "machines: 'lumi-g' is there twice"),
         ({"contingency": 2}, "contingency: 2"),
-        ({"months": 6}, "milestones.M3: ends in month 8 of 6"),
+        ({"months": 4}, "milestones.M4: ends in month 6 of 4"),
         ({"laddder": [1]}, "laddder: unknown key"),
         ({"phases": [{"name": "total", "title": "x", "measurements": [
             {"what": "x", "scaling": "weak", "repetitions": 1, "steps": 1,
-             "overhead_minutes": 1}]}]}, "'total' is taken"),
+             "job_minutes": 1}]}]}, "'total' is taken"),
         ({"phases": [{"name": "a", "title": "x", "measurements": [
-            {"what": "x", "scaling": "weak", "repetitions": 1, "overhead_minutes": 1}]}]},
+            {"what": "x", "scaling": "weak", "repetitions": 1, "job_minutes": 1}]}]},
          "give steps or epochs"),
+        ({"phases": [{"name": "a", "title": "x", "measurements": [
+            {"what": "x", "network": "other", "scaling": "weak", "repetitions": 1, "steps": 1,
+             "job_minutes": 1}]}]}, "phases.a: no network 'other'"),
         ({"risks": [{"id": "R1", "text": "x", "likelihood": 6, "impact": 1, "mitigation": "x",
                      "owner": "x"}]}, "risks.0.likelihood: 6"),
     ],

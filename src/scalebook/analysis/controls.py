@@ -26,7 +26,7 @@ class Pooled(NamedTuple):
     because : str
         Why it is the same on all of them.
     efficiency : Summary
-        In percent, over the blocks or seeds of all systems, by throughput.
+        In percent, over the blocks of all systems, by throughput.
     stems : list of str
         Runs behind it.
     """

@@ -52,14 +52,14 @@ class Ratio:
     ----------
     basis : str
         Key of `BASES`.
-    pairing : {"by block", "by seed", "of medians"}
+    pairing : {"by block", "of medians"}
         How the repetitions of the two went together.
     speedup : Summary
         Without unit.
     efficiency : Summary
         In percent; without values where the experiment does not change the number of ranks.
     values : tuple of float
-        The speed-ups behind it, one a block or seed; none where it is of medians.
+        The speed-ups behind it, one a block; none where it is of medians.
     """
 
     one: Configuration
@@ -229,7 +229,8 @@ def _ratios(one: Configuration, reference: Configuration) -> Iterator[Ratio]:
         work = 1.0
         if metric == "epoch_time_s" and one["train_images"] and reference["train_images"]:
             work = one["train_images"] / reference["train_images"]
-        pairing, pairs = together([one.runs, reference.runs], metric)
+        pairs = together([one.runs, reference.runs], metric)
+        pairing = "by block" if pairs else "of medians"
         values = tuple(work * speedup(ours, theirs, more) for ours, theirs in pairs)
         ratio = summarise(values) if values else _of_medians(one, reference, metric, more, work)
         share = summarise([])
@@ -252,28 +253,21 @@ def _of_medians(
     return Summary(n, middle, min(corners), max(corners), middle, min(corners), max(corners), 0)
 
 
-def together(sides: Sequence[pd.DataFrame], metric: str) -> tuple[str, list[tuple[float, ...]]]:
-    """Values of a metric that were measured together, one tuple of all sides for each time.
+def together(sides: Sequence[pd.DataFrame], metric: str) -> list[tuple[float, ...]]:
+    """Values of a metric that were measured together, one tuple of all sides for each block.
 
-    Runs of one block ran one after the other, so that drift touches all of them alike. Where no
-    block was noted, runs of one seed stand in for it, as rounds of a campaign.
-
-    Returns
-    -------
-    str, list of tuple
-        ``"by block"``, ``"by seed"``, or ``"of medians"`` and no tuple.
+    Runs of one block ran one after the other, so that drift touches all of them alike. Runs of one
+    seed need not have: a seed pairs accuracies, not times.
     """
-    for name in ("block", "seed"):
-        found = [_medians(side, name, metric) for side in sides]
-        if shared := sorted(set.intersection(*map(set, found))):
-            return f"by {name}", [tuple(side[key] for side in found) for key in shared]
-    return "of medians", []
+    found = [_medians(side, metric) for side in sides]
+    shared = sorted(set.intersection(*map(set, found)))
+    return [tuple(side[key] for side in found) for key in shared]
 
 
-def _medians(runs: pd.DataFrame, name: str, metric: str) -> dict[Any, float]:
-    """Median of a metric over the runs of each block or seed; those without one are left out."""
+def _medians(runs: pd.DataFrame, metric: str) -> dict[Any, float]:
+    """Median of a metric over the runs of each block; those without one are left out."""
     found: dict[Any, list[float]] = {}
-    for key, value in zip(runs[name], runs[metric]):
+    for key, value in zip(runs["block"], runs[metric]):
         if plain(key) is not None and plain(value) is not None:
             found.setdefault(plain(key), []).append(float(value))
     medians = {key: median(values) for key, values in found.items()}

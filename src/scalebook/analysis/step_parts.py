@@ -13,7 +13,7 @@ parallel overhead      t_c − computation: smaller batches, gradient exchange i
 network                t_p − t_c: what having more nodes adds
 =====================  =================================================================
 
-The parts are formed seed by seed and then summed up, so that their medians need not add up to
+The parts are formed block by block and then summed up, so that their medians need not add up to
 the median step. Beside them stands one *modelled* number, the shortest time in which a ring
 all-reduce of n ranks can move the gradients over the link of a node:
 ``bytes · 2 (n − 1) / n / rate``. It names the physical limit of the exchange, not of the
@@ -55,7 +55,7 @@ class StepParts:
     control : Configuration or None
         As many ranks with the same batch on the nodes of the reference.
     parts : dict of str to Summary
-        Each of `PARTS`, in ms, over blocks or seeds; empty summaries of what cannot be formed.
+        Each of `PARTS`, in ms, over blocks; empty summaries of what cannot be formed.
     parameters : int or None
         Of the model, where a manifest counts them.
     link_gbit_s : float or None
@@ -203,10 +203,10 @@ def _taken_apart(
         )
     sides = [one, reference, *([control] if control else [])]
     own = [steps[steps["stem"].isin(side.stems)] for side in sides]
-    _, times = together(own, STEP)
+    times = together(own, STEP)
     if not times and not reason:
         names = " and ".join(side.title for side in sides)
-        reason = f"no block or seed has recorded steps of {names}"
+        reason = f"no block has recorded steps of {names}"
     if unlike or not times:
         parts = {part: summarise([]) for part in PARTS} | {"step": summarise(own[0][STEP])}
     else:

@@ -215,7 +215,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         ),
         details=(
             f"Parallel efficiency by throughput: {each}. Lines are the range or 95 % interval over "
-            "blocks or seeds. "
+            "blocks. "
             f"{''.join(map(_control_said, evidence.controls))}{captions.machines(systems)}"
             f"{captions.origin(taken)}"
         ),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from scalebook import results
+from scalebook import results, study
 from scalebook.analysis.tables import steps_that_disagree
 from scalebook.contract import (
     EVIDENCE,
@@ -28,6 +28,7 @@ from scalebook.figures import build, plot_files, plots, rendering, theme
 from scalebook.project import pdf_facts, specification, typed
 from scalebook.study import citation
 from scalebook.study.document import read
+from scalebook.study.plan import FILE as PLAN
 from scalebook.values import ledger_digest
 
 FILE = "data/deliverables.yaml"
@@ -140,6 +141,11 @@ def _authors(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
         found = citation.line(written)
         yield about("authors of the documents", citation.to_fill(written), found,
                      f"for the owner to fill: {citation.FILE}", FILL)  # fmt: skip
+    plan = study.load().plan
+    if plan and plan.applicant:
+        lacking = [field for field, answer in plan.applicant.items() if not answer]
+        yield about("applicant of the proposal", lacking, f"{len(plan.applicant)} answers",
+                     f"for the owner to fill: {PLAN}", FILL)  # fmt: skip
 
 
 def fails(found: list[Deliverable]) -> bool:

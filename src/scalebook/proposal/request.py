@@ -1,9 +1,10 @@
-"""The request of a proposal, computed: runs × (steps × seconds per step + overhead) × GPUs.
+"""The request of a proposal, computed: what jobs of some runs each take on the plan's GPUs.
 
-For each run of ``data/plan.yaml`` on n GPUs, with g GPUs on a node:
+The hours of a measurement are those of its jobs, each with the minutes that pass outside its steps,
+and of its runs, each with its own and with steps × seconds of a step. On n GPUs, with g on a node:
 
-- GPU-hours = n × hours, what the run uses;
-- node-hours = ⌈n / g⌉ × hours, what it occupies: every run takes whole nodes;
+- GPU-hours = n × hours, what the runs use;
+- node-hours = ⌈n / g⌉ × hours, what they occupy: every job takes whole nodes;
 - billed = node-hours × the machine's units per node-hour, in its own unit.
 
 The seconds of a step are those of `steptime`, in three cases; so is everything after them. The
@@ -30,6 +31,8 @@ from scalebook.study.plan import Measurement, ReportedRequest
 ROUND = 10
 
 NOTHING = Range(0, 0, 0)
+#: What a share of contingency adds none of.
+COUNTS = ("runs", "jobs")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Cost:
 
     Attributes
     ----------
-    runs : int
+    runs, jobs : int
         How many there are.
     gpu_hours, node_hours : Range
         Hours used, and hours occupied.
@@ -49,6 +52,7 @@ class Cost:
     """
 
     runs: int = 0
+    jobs: int = 0
     gpu_hours: Range = NOTHING
     node_hours: Range = NOTHING
     billed: Range = NOTHING
@@ -59,7 +63,7 @@ class Cost:
         return Cost(**{name: mine[name] + others[name] for name in mine})
 
     def __mul__(self, factor: float) -> Cost:
-        scaled = {name: value * factor for name, value in vars(self).items() if name != "runs"}
+        scaled = {name: value * factor for name, value in vars(self).items() if name not in COUNTS}
         return replace(self, **scaled)
 
 
@@ -89,8 +93,8 @@ class Request:
     Attributes
     ----------
     costs : dict of str to Cost
-        Of each phase by name, then ``contingency``, then ``total``. The share of contingency
-        belongs to each case.
+        Of each phase by name, then ``contingency``, then ``total``, and of it ``core``: the phases
+        of the core with their contingency. The share of contingency belongs to each case.
     """
 
     def __init__(self, model: Model) -> None:
@@ -100,7 +104,13 @@ class Request:
             for phase in model.plan.phases
         }
         whole, share = sum(phases.values(), Cost()), model.plan.contingency
-        self.costs = {**phases, "contingency": whole * share, "total": whole * (1 + share)}
+        core = [phases[phase.name] for phase in model.plan.phases if phase.part == "core"]
+        self.costs = {
+            **phases,
+            "contingency": whole * share,
+            "total": whole * (1 + share),
+            "core": sum(core, Cost()) * (1 + share),
+        }
 
     def asked(self) -> Asked:
         """What to ask for: the high case with contingency, rounded up to `ROUND`."""
@@ -108,11 +118,13 @@ class Request:
         return Asked(nodes, nodes * self.model.accounting.units_per_node_hour)
 
     def longest(self) -> tuple[float, str]:
-        """Minutes of the longest run in the high case, start and stop included, and which it is."""
+        """Minutes of the longest job in the high case, start and stop included, and which it is."""
         plan = self.model.plan
         return max(
             (
-                one.overhead_minutes + steps_of(plan, one, gpus) * self._step(one, gpus).high / 60,
+                one.job_minutes
+                + min(one.runs_per_job, one.runs)
+                * (one.run_minutes + steps_of(plan, one, gpus) * self._step(one, gpus).high / 60),
                 f"{one.what}, {one.scaling}, {gpus} GPUs",
             )
             for phase in plan.phases
@@ -167,23 +179,23 @@ class Request:
 
     def _step(self, one: Measurement, gpus: int) -> Range:
         batch = self.model.plan.workload.batch_per_gpu(one.scaling, gpus)
-        return self.model.seconds(gpus, batch)
+        return self.model.seconds(gpus, batch, self.model.plan.network(one))
 
     def _cost(self, one: Measurement) -> Cost:
         """All runs of a measurement."""
         cost = Cost()
-        runs = one.variants * one.repetitions
-        overhead = 60 * one.overhead_minutes
+        outside = (one.jobs * one.job_minutes + one.runs * one.run_minutes) / 60
         for gpus in self.model.plan.gpus(one):
-            seconds = self._step(one, gpus) * steps_of(self.model.plan, one, gpus)
-            hours = (seconds + Range(overhead, overhead, overhead)) * (runs / 3600)
+            steps = one.runs * steps_of(self.model.plan, one, gpus)
+            hours = self._step(one, gpus) * (steps / 3600) + Range(outside, outside, outside)
             nodes = max(one.nodes or 1, self.model.nodes(gpus))
             cost += Cost(
-                runs,
+                one.runs,
+                one.jobs,
                 gpu_hours=hours * gpus,
                 node_hours=hours * nodes,
                 billed=hours * nodes * self.model.accounting.units_per_node_hour,
-                overhead_node_hours=nodes * runs * overhead / 3600,
+                overhead_node_hours=nodes * outside,
             )
         return cost
 

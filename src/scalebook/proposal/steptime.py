@@ -36,6 +36,7 @@ from scalebook.analysis import study_queries
 from scalebook.analysis.link_model import ring_seconds
 from scalebook.contract import ScalebookError
 from scalebook.study import Accounting, Facts, Plan
+from scalebook.study.plan import Network
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,11 @@ class Model:
         """Nodes that hold so many GPUs."""
         return math.ceil(gpus / self.gpus_per_node)
 
-    def exchange(self, gpus: int) -> Range:
-        """Seconds to sum the gradients of `gpus` GPUs up."""
-        size, messages = self.plan.workload.gradients, self.plan.workload.messages
+    def exchange(self, gpus: int, parameters: int | None = None) -> Range:
+        """Seconds to sum the gradients of `gpus` GPUs up, of the workload's network or another."""
+        work = self.plan.workload
+        parameters = parameters or work.parameters
+        size, messages = work.gradients(parameters), work.messages(parameters)
         if gpus == 1:
             return Range(0.0, 0.0, 0.0)
         return Range(
@@ -120,9 +123,15 @@ class Model:
             high=ring_seconds(gpus, size, messages * self.alpha.high, self.bandwidth.low),
         )
 
-    def seconds(self, gpus: int, batch: float) -> Range:
-        """Seconds of a step."""
+    def seconds(self, gpus: int, batch: float, network: Network | None = None) -> Range:
+        """Seconds of a step, of the workload's network or another."""
         compute, exchange = self.compute(batch), self.exchange(gpus)
+        if network:
+            ratio = network.compute
+            compute = Range(
+                compute.low * ratio.low, compute.mid * ratio.mid, compute.high * ratio.high
+            )
+            exchange = self.exchange(gpus, network.parameters)
         whole = compute + exchange
         return Range(max(compute.low, exchange.low), whole.mid, whole.high)
 

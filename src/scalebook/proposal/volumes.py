@@ -36,7 +36,7 @@ class Volume(NamedTuple):
 
 def runs_of(plan: Plan, one: Measurement) -> int:
     """Runs of a measurement on all its rungs."""
-    return one.variants * one.repetitions * len(plan.gpus(one))
+    return one.runs * len(plan.gpus(one))
 
 
 def volumes(plan: Plan) -> Iterator[Volume]:
@@ -50,7 +50,7 @@ def volumes(plan: Plan) -> Iterator[Volume]:
     runs = rows = traced = 0
     for phase in plan.phases:
         for one in phase.measurements:
-            each, gpus = one.variants * one.repetitions, plan.gpus(one)
+            each, gpus = one.runs, plan.gpus(one)
             runs += runs_of(plan, one)
             rows += each * sum(steps_of(plan, one, n) * n for n in gpus)
             if one.what.startswith("profile"):

@@ -52,6 +52,12 @@ def entries(part: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
 
 
+def applicant() -> pd.DataFrame:
+    """What a form asks of the applicant, and what the owner of the study has entered."""
+    rows = [[field, answer or "to be entered"] for field, answer in _plan().applicant.items()]
+    return pd.DataFrame(rows, columns=["Asked by the form", "Answer"])
+
+
 # --------------------------------------------------------------------------- machines and hours
 
 
@@ -86,30 +92,25 @@ def request(machine: str) -> pd.DataFrame:
     request = f"modelled.request.{machine}"
     phases = [(one.milestone or NOTHING, one.title, one.name) for one in plan.phases]
     phases += [("", "Contingency", "contingency"), ("", "Total", "total")]
+    if any(one.part != "core" for one in plan.phases):
+        phases.append(("", "Of it the core, with contingency", "core"))
     rows: list[list[Shown | str]] = []
     for milestone, title, name in phases:
         hours = [
             cell(f"{request}.{name}.{metric}", ",.0f", interval=True)
             for metric in ("gpu_hours", "node_hours", "billed")
         ]
-        rows.append([milestone, title, cell(f"{request}.{name}.runs", ".0f"), *hours])
+        counts = (cell(f"{request}.{name}.{one}", ".0f") for one in ("runs", "jobs"))
+        rows.append([milestone, title, *counts, *hours])
     asked = [cell(f"{request}.asked.{metric}", ",.0f") for metric in ("node_hours", "billed")]
-    rows.append(["", "Asked for: high case, rounded up", "", "", *asked])
-    columns = ["For", "Phase", "Runs", "GPUs × hours", "Node-hours", f"Billed, {unit}"]
+    rows.append(["", "Asked for: high case, rounded up", "", "", "", *asked])
+    columns = ["For", "Phase", "Runs", "Jobs", "GPUs × hours", "Node-hours", f"Billed, {unit}"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def compared() -> pd.DataFrame:
-    """The reported request, the same by its own formula, and the computed one a machine."""
-    reported = "modelled.request.reported"
+    """The computed request, a row a machine."""
     rows: list[list[Shown | str]] = []
-    if _plan().reported_request:
-        hours = cell(f"{reported}.hours", ",.0f")
-        gpu_hours = cell(f"{reported}.ladder_gpu_hours", ",.0f")
-        rows = [
-            ["Earlier estimate, as added up", hours, NOTHING, "no factor for GPUs"],
-            ["The same by its own formula", NOTHING, gpu_hours, "with the GPUs of every rung"],
-        ]
     for machine in _plan().machines:
         prefix = f"modelled.request.{machine}"
         rows.append(

@@ -1,4 +1,8 @@
-"""``{study-text} NAME``: computed sentences, parsed where they stand."""
+"""``{study-text} NAME``: computed sentences, parsed where they stand.
+
+``{study-title} NAME`` makes one of them the title of its section. Addresses and links keep the
+words that were typed as the title, and do not change with the numbers.
+"""
 
 import functools
 
@@ -45,7 +49,35 @@ class StudyText(pages.StudyDirective):
         return list(holder.children)
 
 
+class section_title(nodes.Invisible, nodes.Element):
+    """Place of a computed title. Attribute: ``text``."""
+
+
+class StudyTitle(StudyText):
+    """A computed sentence as the title of the section that it stands in."""
+
+    def show(self, name: str) -> list[nodes.Node]:
+        """Leave its words: a title is repeated in menus, where no number has a note."""
+        words = " ".join(node.astext() for node in super().show(name))
+        return [section_title(text=words)]
+
+
+def _entitle(app: Sphinx, doctree: nodes.document) -> None:
+    """Put computed titles in place of the typed ones."""
+    for node in list(doctree.findall(section_title)):
+        section = node.parent
+        title = section.next_node(nodes.title)
+        if isinstance(section, nodes.section) and title is not None:
+            title.children = []
+            title += nodes.Text(node["text"])
+        section.remove(node)
+
+
 def setup(app: Sphinx) -> None:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("study-text", StudyText)
+    app.add_directive("study-title", StudyTitle)
+    app.add_node(section_title)
+    # Before tables of contents are collected from the titles.
+    app.connect("doctree-read", _entitle, priority=100)
     pages.DIGESTS["text"] = lambda app, name: sha256(text(name))

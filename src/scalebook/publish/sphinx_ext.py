@@ -28,12 +28,12 @@ from scalebook.publish import (
     downloads,
     latex,
     maths,
+    page_head,
     pages,
     pictures,
     plotly_mime,
     plots,
     printing,
-    provenance_page,
     sentences,
     slides,
     tables,
@@ -41,6 +41,7 @@ from scalebook.publish import (
 )
 from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
+from scalebook.publish.origins import page as origins_page
 from scalebook.publish.runs import pages as run_pages
 from scalebook.study import citation
 from scalebook.study.document import not_utf8
@@ -51,11 +52,12 @@ PARTS = (
     downloads,
     latex,
     maths,
+    origins_page,
+    page_head,
     pages,
     pictures,
     plots,
     printing,
-    provenance_page,
     run_pages,
     sentences,
     slides,

@@ -11,6 +11,7 @@ name                                      rows
 ``claims.open``                           those of them that do not hold or cannot be decided
 ``rules``                                 the twelve rules of Hoefler and Belli, kept or broken
 ``system.<name>``                         facts about a machine, from ``data/systems``
+``applicant``                             what a proposal's form asks of the applicant
 ``machines``                              the machines that a proposal considers
 ``request.<machine>``                     the computed request, phase by phase
 ``request.compared``                      the requests for all machines
@@ -49,6 +50,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "claims.open": lambda: result_tables.claims(only_open=True),
     "rules": benchmarking_rules.rules_table,
     "system.*": result_tables.system,
+    "applicant": plan_tables.applicant,
     "machines": plan_tables.machines,
     "request.compared": plan_tables.compared,
     "request.*": plan_tables.request,

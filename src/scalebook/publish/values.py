@@ -9,6 +9,7 @@ import html
 import posixpath
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -20,6 +21,7 @@ from scalebook import results
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages
 from scalebook.publish.runs import links
+from scalebook.study import citation
 from scalebook.values import Value, ledger, lookup
 
 #: The part of Python's format language that prose needs.
@@ -98,6 +100,15 @@ class ValueRole(SphinxRole):
         node = value_node(self.env, *found)
         self.set_source_info(node)
         return [node], []
+
+
+class AuthorsRole(SphinxRole):
+    """``{authors}`all```: who wrote the documents, with their institutions."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Take them from the one file that names them."""
+        self.env.note_dependency(citation.FILE)
+        return [nodes.inline(text=citation.line(citation.authors(Path(self.env.srcdir))))], []
 
 
 def find(
@@ -287,4 +298,5 @@ def setup(app: Sphinx) -> None:
     """Register node and role."""
     app.add_node(study_value, html=(visit_html, None))
     app.add_role("value", ValueRole())
+    app.add_role("authors", AuthorsRole())
     pages.DIGESTS["value"] = lambda app, key: results.digest(_lookup(key))

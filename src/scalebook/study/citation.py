@@ -5,6 +5,7 @@ The rest of that file cites the software. Its format: https://citation-file-form
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,7 @@ class Author(BaseModel):
 class _Work(BaseModel):
     model_config = ConfigDict(frozen=True)
 
+    title: str = ""
     authors: list[Author] = Field([])
 
 
@@ -41,6 +43,7 @@ class _Citation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     work: _Work = Field(_Work(), alias="preferred-citation")
+    released: date | None = Field(None, alias="date-released")
 
 
 def authors(root: Path) -> list[Author]:
@@ -52,6 +55,15 @@ def authors(root: Path) -> list[Author]:
         One line, if the file cannot be read.
     """
     return read(_Citation, root, FILE).work.authors if (root / FILE).is_file() else []
+
+
+def reference(root: Path) -> str:
+    """How the study's documents are cited: authors, title, year; empty where no file says."""
+    if not (root / FILE).is_file():
+        return ""
+    found = read(_Citation, root, FILE)
+    year = str(found.released.year) if found.released else ""
+    return ". ".join(filter(None, [line(found.work.authors), found.work.title, year]))
 
 
 def line(written: list[Author]) -> str:

@@ -40,15 +40,13 @@ class Workload(Frozen):
     bucket_mib: float = Field(25.0, gt=0)
     first_bucket_mib: float = Field(1.0, gt=0)
 
-    @property
-    def gradients(self) -> int:
-        """Bytes of all gradients."""
-        return self.parameters * self.gradient_bytes
+    def gradients(self, parameters: int) -> int:
+        """Bytes of the gradients of so many parameters."""
+        return parameters * self.gradient_bytes
 
-    @property
-    def messages(self) -> int:
-        """Pieces the gradients travel in."""
-        rest = self.gradients - self.first_bucket_mib * 2**20
+    def messages(self, parameters: int) -> int:
+        """Pieces these gradients travel in."""
+        rest = self.gradients(parameters) - self.first_bucket_mib * 2**20
         return 1 + max(0, math.ceil(rest / (self.bucket_mib * 2**20)))
 
     def batch_per_gpu(self, scaling: str, gpus: int) -> float:
@@ -56,6 +54,35 @@ class Workload(Frozen):
         if scaling == "weak":
             return self.weak_batch_per_gpu
         return self.strong_global_batch / gpus
+
+
+class Relative(Frozen):
+    """How many times longer than another something takes: low, middle and high case."""
+
+    low: float = Field(gt=0)
+    mid: float = Field(gt=0)
+    high: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Relative:
+        if not self.low <= self.mid <= self.high:
+            raise ValueError("low, mid and high must not decrease")
+        return self
+
+
+class Network(Frozen):
+    """Another network than the workload's, by its ratio to it.
+
+    Attributes
+    ----------
+    compute : Relative
+        Time of the computation, of which the workload's network takes 1.
+    """
+
+    name: Name
+    parameters: int = Field(ge=1)
+    compute: Relative
+    reason: Text
 
 
 class ReportedNumber(Frozen):
@@ -115,9 +142,19 @@ class Measurement(Frozen):
     """Runs of one kind in a phase, on every rung of `gpus` (the plan's ladder where None).
 
     They take as few nodes as hold their GPUs, or `nodes` where that is more.
+
+    Attributes
+    ----------
+    network : str or None
+        One of the plan's networks; the workload's own where None.
+    runs_per_job : int
+        Runs that one job makes one after another.
+    job_minutes, run_minutes : float
+        Minutes that pass outside the steps: once in a job, and once more in each of its runs.
     """
 
     what: Text
+    network: Name | None = None
     scaling: Literal["strong", "weak"]
     gpus: list[Positive] | None = Field(None, min_length=1)
     nodes: Positive | None = None
@@ -125,7 +162,19 @@ class Measurement(Frozen):
     repetitions: Positive
     steps: Positive | None = None
     epochs: Positive | None = None
-    overhead_minutes: float = Field(ge=0)
+    runs_per_job: Positive = 1
+    job_minutes: float = Field(ge=0)
+    run_minutes: float = Field(0, ge=0)
+
+    @property
+    def runs(self) -> int:
+        """Runs on one rung."""
+        return self.variants * self.repetitions
+
+    @property
+    def jobs(self) -> int:
+        """Jobs on one rung."""
+        return math.ceil(self.runs / self.runs_per_job)
 
     @model_validator(mode="after")
     def _one_length(self) -> Measurement:
@@ -135,10 +184,11 @@ class Measurement(Frozen):
 
 
 class Phase(Frozen):
-    """What is run on the way to one milestone."""
+    """What is run on the way to one milestone: of the core, or what the rest of the hours buys."""
 
     name: Name
     title: Text
+    part: Literal["core", "rest"] = "core"
     milestone: str | None = None
     measurements: list[Measurement] = Field(min_length=1)
 
@@ -213,6 +263,8 @@ class Plan(Frozen):
     ----------
     months : int
         Length of the project.
+    applicant : dict of str to str
+        What a form asks of the applicant, and the answer; empty where only the owner knows it.
     machines : list of str
         Targets, each with facts in ``data/systems``; the first is the one applied for.
     ladder : list of int
@@ -224,9 +276,11 @@ class Plan(Frozen):
     name: Name
     title: str = ""
     months: Positive
+    applicant: dict[Text, str] = Field({})
     machines: list[Name] = Field(min_length=1)
     ladder: list[Positive] = Field(min_length=1)
     workload: Workload
+    networks: list[Network] = Field([])
     step_time: StepTime
     phases: list[Phase] = Field(min_length=1)
     contingency: float = Field(ge=0, le=1)
@@ -242,6 +296,7 @@ class Plan(Frozen):
             raise ValueError("ladder: must increase from rung to rung")
         lists = {
             "machines": self.machines,
+            "networks": [one.name for one in self.networks],
             "phases": [phase.name for phase in self.phases],
             "assumptions": [one.id for one in self.assumptions],
             "objectives": [one.id for one in self.objectives],
@@ -252,20 +307,35 @@ class Plan(Frozen):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice:
                 raise ValueError(f"{what}: {twice!r} is there twice")
-        for name in ("contingency", "total"):
+        for name in ("contingency", "core", "total"):
             if name in lists["phases"]:
                 raise ValueError(f"phases: {name!r} is taken, name the phase otherwise")
         for phase in self.phases:
             if phase.milestone and phase.milestone not in lists["milestones"]:
                 raise ValueError(f"phases.{phase.name}: no milestone {phase.milestone!r}")
-        for one in self.milestones:
-            if one.end > self.months:
-                raise ValueError(f"milestones.{one.id}: ends in month {one.end} of {self.months}")
+            for one in phase.measurements:
+                if one.network and one.network not in lists["networks"]:
+                    raise ValueError(f"phases.{phase.name}: no network {one.network!r}")
+        for milestone in self.milestones:
+            if milestone.end > self.months:
+                raise ValueError(
+                    f"milestones.{milestone.id}: ends in month {milestone.end} of {self.months}"
+                )
         return self
 
     def gpus(self, measurement: Measurement) -> list[int]:
         """Rungs a measurement is made on."""
         return measurement.gpus or self.ladder
+
+    def network(self, measurement: Measurement) -> Network:
+        """The network that a measurement trains."""
+        own = Network(
+            name=self.name,
+            parameters=self.workload.parameters,
+            compute=Relative(low=1, mid=1, high=1),
+            reason="the workload's",
+        )
+        return next((one for one in self.networks if one.name == measurement.network), own)
 
     @property
     def effort(self) -> float:

@@ -5,14 +5,17 @@ key                                                  value
 ===================================================  ==============================================
 ``plan.<field>``                                     as ``data/plan.yaml`` says it, or counted
 ``plan.<machine>.nodes``                             nodes of the largest rung on a target
+``plan.<machine>.most_nodes``                        nodes of the largest job there
 ``modelled.volume.results_mb``                       results, step times, manifests and logs
 ``modelled.volume.traces_gb``                        traces of the runs that are profiled
 ``modelled.volume.checkpoint_mb``                    weights and momentum of the model
 ``modelled.energy.<machine>.kwh``                    of the GPUs in the hours asked for
 ``modelled.job.<machine>.minutes``                   of the longest run, high case
-``modelled.request.<machine>.<phase>.<metric>``      ``runs``, ``gpu_hours``, ``node_hours``,
-                                                     ``billed``, ``overhead_node_hours`` of every
-                                                     phase, ``contingency`` and ``total``
+``modelled.request.<machine>.<phase>.<metric>``      ``runs``, ``jobs``, ``gpu_hours``,
+                                                     ``node_hours``, ``billed`` and
+                                                     ``overhead_node_hours`` of every phase,
+                                                     ``contingency``, ``total`` and ``core``;
+                                                     ``overhead_share`` of ``total``
 ``modelled.request.<machine>.asked.<metric>``        what is asked for
 ``modelled.ladder.<machine>.<kind>.<n>.<metric>``    modelled scaling on n GPUs
 ``modelled.request.reported.<metric>``               the reported request, and over the ladder
@@ -61,12 +64,14 @@ def planned(inputs: Inputs) -> Iterator[Value]:
 
 def _plan(plan: Plan) -> Iterator[Value]:
     last = plan.ladder[-1]
-    runs = sum(runs_of(plan, one) for phase in plan.phases for one in phase.measurements)
+    each = [one for phase in plan.phases for one in phase.measurements]
+    runs = sum(runs_of(plan, one) for one in each)
     counted: list[tuple[str, float, str, str, str]] = [
         ("months", plan.months, "months", "length of the project", "months"),
         ("effort", plan.effort, "person-months", "effort of all milestones", "milestones"),
         ("gpus.first", plan.ladder[0], "GPUs", "smallest rung", "ladder"),
         ("gpus.last", last, "GPUs", "largest rung", "ladder"),
+        ("gpus.most", max(map(max, map(plan.gpus, each))), "GPUs", "largest job", "phases"),
         ("rungs", len(plan.ladder), "", "rungs of the ladder", "ladder"),
         ("contingency", 100 * plan.contingency, "%", "share added for failed jobs", "contingency"),
         ("runs", runs, "runs", "runs of all phases", "phases"),
@@ -83,6 +88,10 @@ def _plan(plan: Plan) -> Iterator[Value]:
             source = f"nodes of {last} GPUs on {machine}, {per_node} a node"
             nodes = math.ceil(last / per_node)
             counted.append((f"{machine}.nodes", nodes, "nodes", source, "ladder"))
+            needed = [math.ceil(max(plan.gpus(one)) / per_node) for one in each]
+            widest = max(max(one.nodes or 1, holds) for one, holds in zip(each, needed))
+            source = f"nodes of the largest job on {machine}"
+            counted.append((f"{machine}.most_nodes", widest, "nodes", source, "phases"))
     for field, number, unit, source, where in counted:
         make = origin("plan", planned, source=source, where=where)
         yield make(f"plan.{field}", float(number), unit)
@@ -110,8 +119,9 @@ def _of_machine(machine: str, request: Request) -> Iterator[Value]:
         make = origin("request", request_of, **about)
         if phase != "contingency":
             yield make(f"{prefix}.{phase}.runs", cost.runs, "", where="phases")
+            yield make(f"{prefix}.{phase}.jobs", cost.jobs, "", where="phases")
         key, outside = f"{prefix}.{phase}.overhead_node_hours", cost.overhead_node_hours
-        yield make(key, outside, "node-hours", where="overhead_minutes")
+        yield make(key, outside, "node-hours", where="job_minutes")
         for metric, hours, unit in (
             ("gpu_hours", cost.gpu_hours, "GPU-hours"),
             ("node_hours", cost.node_hours, "node-hours"),
@@ -119,6 +129,10 @@ def _of_machine(machine: str, request: Request) -> Iterator[Value]:
         ):
             low, high = hours.low, hours.high
             yield make(f"{prefix}.{phase}.{metric}", hours.mid, unit, low=low, high=high)
+    total = request.costs["total"]
+    share = [100 * total.overhead_node_hours / hours for hours in total.node_hours]
+    make = origin("request", request_of, **about)
+    yield make(f"{prefix}.total.overhead_share", share[1], "%", low=share[2], high=share[0])
     asked, make = request.asked(), origin("request", Request.asked, **about)
     yield make(f"{prefix}.asked.node_hours", asked.node_hours, "node-hours")
     yield make(f"{prefix}.asked.billed", asked.billed, billed)

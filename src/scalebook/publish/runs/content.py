@@ -22,7 +22,7 @@ from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
 from scalebook.figures.notebook import cell_text
 from scalebook.figures.profile.utilisation import utilisation
 from scalebook.live.settings import command, flat
-from scalebook.publish import provenance
+from scalebook.publish.origins import catalogue
 from scalebook.publish.runs.links import key, standing
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -101,7 +101,7 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["word"] = provenance.file_kind
+    environment.filters["word"] = catalogue.file_kind
     return environment
 
 
@@ -141,7 +141,7 @@ def _measured(run: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "sacct": _sacct(files.sacct),
         "log": "\n".join(tail(files.log).splitlines()[-LOG_LINES:]),
         "values": None,
-        "files": [] if run["local"] else list(provenance.files_of(root, stem)),
+        "files": [] if run["local"] else list(catalogue.files_of(root, stem)),
     }
 
 

@@ -24,8 +24,9 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
 
 from scalebook.contract import ScalebookError
-from scalebook.publish import downloads, pages, provenance, tables, values
-from scalebook.publish.provenance import Entry, Run
+from scalebook.publish import downloads, pages, tables, values
+from scalebook.publish.origins import catalogue
+from scalebook.publish.origins.catalogue import Entry, Run
 from scalebook.publish.runs import links
 from scalebook.values import Value, ledger_digest
 
@@ -77,8 +78,8 @@ def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     placeholders = list(doctree.findall(study_provenance))
     if not placeholders:
         return
-    entries = provenance.entries(app.env)
-    runs = provenance.runs(app.env, entries)
+    entries = catalogue.entries(app.env)
+    runs = catalogue.runs(app.env, entries)
     for node in placeholders:
         if app.builder.format == "html":
             markup = _html(app, docname, node["part"], entries, runs)
@@ -110,7 +111,7 @@ def _plain(
         head = ("Kind", "Name", "Digest")
         rows = [
             [nodes.Text(one.kind), nodes.literal(text=one.name), nodes.literal(text=one.digest)]
-            for one in provenance.drawn(env)
+            for one in catalogue.drawn(env)
         ]
     group = tables.grid(tables.row(list(map(nodes.Text, head))), list(map(tables.row, rows)))
     return nodes.table("", group, classes=["longtable", "sb-ledger"])
@@ -144,7 +145,7 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
         return title.astext() if title is not None else name
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True
     )
     # Names may break after dots, slashes and underscores.
     environment.filters["pieces"] = lambda text: re.split(r"(?<=[./_])", text)
@@ -155,12 +156,12 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
         runs=runs,
         runs_behind=runs_behind,
         other_files=other_files,
-        drawn=provenance.drawn(app.env),
+        drawn=catalogue.drawn(app.env),
         fold=FOLD,
         anchor=values.anchor,
         css_kind=values.css_kind,
         summary=_summary,
-        file_kind=provenance.file_kind,
+        file_kind=catalogue.file_kind,
         link_to=link_to,
         link_to_run=lambda stem: links.address(app.builder, docname, [stem]),
         page_title=page_title,
