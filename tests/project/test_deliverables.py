@@ -255,3 +255,7 @@ def test_what_only_the_owner_knows_is_asked_for_and_fails_nothing(study_root):
     path.write_text(f"{text}    - {person}\n")
     one = rows(study_root)["authors of the documents"]
     assert (one.status, one.found) == ("ok", "Ada B, IE University")
+    shutil.copy(REPOSITORY / "data/plan.yaml", study_root / "data/plan.yaml")
+    one = rows(study_root)["applicant of the proposal"]
+    assert one.status == "to fill" and one.found.startswith("Principal investigator")
+    assert not deliverables.fails([one])

@@ -116,6 +116,47 @@ def test_hours_by_hand(small):
     assert asked.billed == 12 * asked.node_hours
 
 
+def test_jobs_of_several_runs_pay_their_start_once(small):
+    path = small / "data/plan.yaml"
+    plan = path.read_text().replace("steps: 3000, job_minutes: 10", "steps: 3000, job_minutes: 10,"
+                                    " runs_per_job: 4, run_minutes: 2")  # fmt: skip
+    path.write_text(plan)
+    request = request_of("theirs")
+    step = steptime.model_of("theirs").seconds(8, 100)
+    first = request.costs["first"]
+    # Six runs in two jobs of at most four, on two nodes; and six runs of a job each on one.
+    assert (first.runs, first.jobs) == (12, 8)
+    outside = 2 * (2 * 10 + 6 * 2) / 60 + 6 * 1 / 60
+    assert first.overhead_node_hours == pytest.approx(outside)
+    timing = 6 * 3000 * step.high / 3600 * 2
+    assert first.node_hours.high == pytest.approx(timing + 6 * 70 * 0.1 / 3600 + outside)
+    assert request.longest()[0] == pytest.approx(10 + 4 * (2 + 3000 * step.high / 60))
+    assert ledger()["modelled.request.theirs.total.jobs"].value == 8
+
+
+def test_another_network_and_the_core_apart_from_the_rest(small):
+    path = small / "data/plan.yaml"
+    network = (
+        "networks:\n  - {name: large, parameters: 2000000, "
+        "compute: {low: 1, mid: 2, high: 3}, reason: counted}\n"
+    )
+    rest = (
+        "  - name: second\n    part: rest\n    title: Second\n    measurements:\n"
+        "      - {what: more, network: large, scaling: weak, gpus: [8], repetitions: 1,"
+        " steps: 100, job_minutes: 0}\n"
+    )
+    plan = path.read_text().replace("contingency: 0.5", f"{rest}contingency: 0.5")
+    path.write_text(plan.replace("step_time:", f"{network}step_time:"))
+    request, model = request_of("theirs"), steptime.model_of("theirs")
+    compute, exchange = model.compute(100), model.exchange(8, 2_000_000)
+    second = request.costs["second"].node_hours
+    assert second.mid == pytest.approx(2 * 100 * (2 * compute.mid + exchange.mid) / 3600)
+    assert second.high == pytest.approx(2 * 100 * (3 * compute.high + exchange.high) / 3600)
+    core, total = request.costs["core"].node_hours, request.costs["total"].node_hours
+    assert core.mid == pytest.approx(1.5 * request.costs["first"].node_hours.mid)
+    assert total.mid - core.mid == pytest.approx(1.5 * second.mid)
+
+
 def test_a_ladder_is_relative_to_its_first_rung(small):
     request = request_of("theirs")
     strong = request.ladder("strong")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import re
 import shutil
 import subprocess
@@ -59,6 +60,23 @@ def test_every_page_is_there_and_every_inner_link_leads_somewhere(html):
             assert to.is_file(), f"{name}: {link}"
             if fragment and to.suffix == ".html":
                 assert f'id="{fragment}"' in to.read_text(), f"{name}: {link}"
+
+
+@pytest.mark.slow
+def test_every_page_describes_itself_and_offers_what_it_is_made_of(html):
+    for name in PAGES:
+        text = (html / f"{name}.html").read_text()
+        about = re.findall(r'<meta name="description" content="([^"]+)">', text)
+        assert len(about) == 1 and 20 < len(about[0]) <= 202, name
+        assert len(re.findall(r'<meta property="og:title" content="[^"]+">', text)) == 1, name
+        assert "Cite as: " in text
+    offered = {"notebooks/04_scaling": "_sources/notebooks/04_scaling.ipynb",
+               "book/paper": "docs/paper.pdf"}  # fmt: skip
+    for name, file in offered.items():
+        assert f'href="../{file}"' in (html / f"{name}.html").read_text()
+    notebook = json.loads((html / offered["notebooks/04_scaling"]).read_text())
+    assert any(cell.get("outputs") for cell in notebook["cells"])
+    assert (html / offered["book/paper"]).read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.slow

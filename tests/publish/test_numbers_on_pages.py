@@ -65,7 +65,8 @@ def built(tmp_path_factory) -> tuple[Path, tuple[str, ...]]:
         "_config.yml": CONFIG,
         "_toc.yml": TOC,
         "book/index.md": index + "\n\n```{study-text} own-gpu\n```\n",
-        "book/other.md": f"# Other\n\nIt is {{value}}`{ACCURACY}|.1f|unit`, not 50.0 %.\n",
+        "book/other.md": f"# Other\n\nIt is {{value}}`{ACCURACY}|.1f|unit`, not 50.0 %.\n"
+        "\n## Typed\n\n```{study-title} slide-exchange\n```\n\nBelow.\n",
         "book/origins.md": "# Origins\n\nDigest {ledger-digest}`sha256`.\n\n"
         + "".join(
             f"```{{study-provenance}} {part}\n```\n\n" for part in ("numbers", "runs", "drawn")
@@ -97,6 +98,14 @@ def words(markup: str) -> list[str]:
 
 
 # --------------------------------------------------------------------------- in every place
+
+
+def test_a_computed_title_stands_in_heading_and_menu_and_keeps_its_address(built):
+    text = page(built[0], "other")
+    heading = re.search(r'<section id="typed">\s*<h2>(.*?)<a', text, re.S)[1]
+    assert "45 MB cross the network" in heading.replace("\u00a0", " ") and "<" not in heading
+    menu = re.search(r'href="#typed">(.*?)</a>', text, re.S)[1]
+    assert "cross the network" in menu and "Typed" not in text
 
 
 def test_a_number_stands_in_every_place_with_note_and_link(built):

@@ -49,6 +49,43 @@ def test_gradients_travel_in_buckets(planned):
     assert work.batch_per_gpu("strong", 32) == work.batch_per_gpu("weak", 32) == 128
 
 
+def test_the_other_network_is_counted_as_the_plan_says(planned):
+    """Products, modules that launch kernels, and elements written, for an image of 32 × 32."""
+    import torch
+
+    from scalebook.train.torchvision_fix import import_torchvision
+
+    def counts(name: str) -> dict[str, int]:
+        model = getattr(import_torchvision().models, name)(num_classes=10).eval()
+        found = dict.fromkeys(("products", "modules", "elements"), 0)
+
+        def count(module, inputs, output):
+            found["modules"] += 1
+            found["elements"] += output.numel()
+            if isinstance(module, torch.nn.Conv2d):
+                found["products"] += output.numel() * module.weight[0].numel()
+            if isinstance(module, torch.nn.Linear):
+                found["products"] += output.numel() * module.in_features
+
+        for module in model.modules():
+            if not list(module.children()):
+                module.register_forward_hook(count)
+        with torch.no_grad():
+            model(torch.zeros(1, 3, 32, 32))
+        return {**found, "parameters": sum(one.numel() for one in model.parameters())}
+
+    plan = study.load().plan
+    (network,) = plan.networks
+    ours, theirs = counts("resnet18"), counts(network.name)
+    assert (plan.workload.parameters, network.parameters) == (
+        ours["parameters"],
+        theirs["parameters"],
+    )
+    ratios = [theirs[name] / ours[name] for name in ("products", "modules", "elements")]
+    stated = network.compute
+    assert ratios == pytest.approx([stated.low, stated.mid, stated.high], abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
