@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scalebook.analysis.text import count
 from scalebook.values.sentences import (
     Ledger,
     Sentence,
@@ -15,7 +16,7 @@ from scalebook.values.sentences import (
     value,
 )
 
-from .runs import CONTROL, MIDDLE, RATE, RUN, SPREAD
+from .runs import CONTROL, MIDDLE, OPEN, RATE, RUN, SLOW, SPREAD
 
 #: Shares of convolution in a public trace.
 BY_KERNEL, BY_OPERATOR = (
@@ -115,9 +116,15 @@ def overheads(numbers: Ledger) -> Sentence:
 
 def allreduce(numbers: Ledger) -> Sentence:
     """Of `allreduce_bandwidth`."""
-    return Sentence(
-        "always",
+    fitted = [f"modelled.link.{name}.bandwidth_gb_s" for name in (SLOW, MIDDLE, OPEN)]
+    jobs = {numbers[key].n for key in fitted if has(numbers, key)}
+    text = (
         "Large messages reach the limit that was set for the link (dashed), small ones pay "
-        "latency, and a short burst passes unlimited. Medians and quartiles of repetitions in one "
-        "job a link.",
+        "latency, and a short burst passes unlimited. "
     )
+    if jobs == {1}:
+        return Sentence("one job", f"{text}Medians and quartiles of repetitions in one job a link.")
+    if len(jobs) == 1:
+        (each,) = jobs
+        return Sentence("jobs", f"{text}Medians and range over {count(each, 'job')} a link.")
+    return Sentence("unlike", f"{text}Medians and range over the jobs of a link.")
