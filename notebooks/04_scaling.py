@@ -66,8 +66,8 @@ figures.show(figures.build("allreduce_bandwidth"))
 # ## The numbers
 #
 # A ratio is formed only between runs with the same system, device, data, model, epochs and torch
-# version, seed by seed where both sides ran the same seeds; under weak scaling the images may grow
-# with the ranks. The value of the reference stands beside each ratio.
+# version, block by block where both sides ran in the same blocks; under weak scaling the images may
+# grow with the ranks. The value of the reference stands beside each ratio.
 
 # %%
 figures.show_table(
@@ -75,6 +75,21 @@ figures.show_table(
     headers=analysis.SCALING_HEADERS,
     digits=analysis.SCALING_DIGITS,
     empty="No two comparable runs yet.",
+)
+
+# %% [markdown]
+# ### The control against itself
+#
+# A control never uses the link, so its efficiency on one system over that on another is 1 but for
+# chance: *A/A*. Below each stand the experiments that do use the link: *A/B*. Read whether an A/B
+# ratio lies further from 1 than the A/A ratio of the same pair. Each is formed within a block.
+
+# %%
+figures.show_table(
+    analysis.contrasts(),
+    headers=analysis.CONTRAST_HEADERS,
+    digits=analysis.CONTRAST_DIGITS,
+    empty="No control was measured on two systems in the same blocks yet.",
 )
 
 # %% [markdown]

@@ -4,6 +4,7 @@ import pytest
 from fabricate import add_campaign, add_run
 
 from scalebook import figures, study
+from scalebook.analysis.controls import contrasts
 from scalebook.analysis.evidence import Evidence
 from scalebook.contract import ScalebookError
 from scalebook.values import ledger
@@ -23,6 +24,19 @@ def test_a_control_is_pooled_over_its_systems(study_root):
     drawn = figures.build("link_efficiency")
     assert [shape.fillcolor for shape in drawn.layout.shapes if shape.type == "rect"]
     assert "The band is the control, ddp_1node" in drawn.layout.meta["caption"]
+
+
+def test_the_control_stands_beside_what_it_is_the_control_of(study_root):
+    for system, ms in (("mini-open", 180.0), ("mini-1gbit", 200.0)):
+        steps = {"baseline": 300.0, "ddp_1node": 190.0, "ddp_2gpu": 2 * ms}
+        add_campaign(study_root, system, steps)
+    table = contrasts()
+    assert table["role"].tolist() == ["A/A", "A/B"]
+    assert table["experiment"].tolist() == ["ddp_1node", "ddp_2gpu"]
+    assert (table["system"] == "mini-open").all() and (table["n"] == 3).all()
+    assert table["ratio"].tolist() == pytest.approx([1.0, 400 / 360], rel=0.01)
+    add_campaign(study_root, "mini-200mbit", steps, seeds=(7, 8))
+    assert len(contrasts()) == 2  # it shares no block with the others
 
 
 def test_on_one_system_there_is_nothing_to_hold_against(study_root):

@@ -4,10 +4,13 @@ import importlib
 from typing import Any
 
 from scalebook.analysis.comparable import Configuration, configurations, documented
+from scalebook.analysis.controls import contrasts
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.headers import (
     ACCURACY_HEADERS,
     CHECK_HEADERS,
+    CONTRAST_DIGITS,
+    CONTRAST_HEADERS,
     OVERHEAD_HEADERS,
     SCALING_DIGITS,
     SCALING_HEADERS,
@@ -27,6 +30,8 @@ from scalebook.analysis.tables import configuration_table, step_table
 __all__ = [
     "ACCURACY_HEADERS",
     "CHECK_HEADERS",
+    "CONTRAST_DIGITS",
+    "CONTRAST_HEADERS",
     "OVERHEAD_HEADERS",
     "SCALING_DIGITS",
     "SCALING_HEADERS",
@@ -38,6 +43,7 @@ __all__ = [
     "compare",
     "configuration_table",
     "configurations",
+    "contrasts",
     "documented",
     "modelled",
     "overheads",

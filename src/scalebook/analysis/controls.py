@@ -7,11 +7,18 @@ one measurement, and a difference between two systems counts as one only beyond 
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
+import pandas as pd
+
 from scalebook.analysis import study_queries
-from scalebook.analysis.scaling import Ratio, efficiency
+from scalebook.analysis.comparable import configurations
+from scalebook.analysis.scaling import Ratio, efficiency, ratios, together
 from scalebook.analysis.statistics import Summary, summarise
+
+#: Columns of `contrasts`.
+CONTRAST = ("role", "experiment", "system", "other", "n", "ratio", "low", "high", "coverage")
 
 
 class Pooled(NamedTuple):
@@ -74,3 +81,43 @@ def pooled(ratios: Sequence[Ratio]) -> list[Pooled]:
         stems = [stem for ratio in own for stem in ratio.stems]
         found.append(Pooled(control.experiment, systems, control.because, summarise(values), stems))
     return found
+
+
+def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Efficiency on one system over that on another, block by block: A/A beside A/B.
+
+    A control is the same on both systems, so that its ratio is 1 but for chance (``A/A``). Below it
+    stand the experiments that do differ there (``A/B``). A system's own reference is in each ratio.
+
+    Parameters
+    ----------
+    runs : DataFrame, optional
+        Rows of the catalogue; all that may stand in a document where left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns `CONTRAST`: the median ratio, its interval, and how often that holds the median, in
+        percent. Pairs of systems that share no block are left out.
+    """
+    rows = []
+    found = [ratio for ratio in ratios(configurations(runs)) if ratio.basis == "throughput"]
+    for control in study_queries.controls():
+        there = {
+            (ratio.one["experiment"], ratio.one["system"]): ratio
+            for ratio in found
+            if ratio.one.kind == "measured" and ratio.efficiency.n
+        }
+        names = dict.fromkeys([control.experiment, *(experiment for experiment, _ in there)])
+        for (system, other), name in ((pair, name) for pair in combinations(control.systems, 2)
+                                      for name in names):  # fmt: skip
+            if (name, system) not in there or (name, other) not in there:
+                continue
+            sides = [*there[name, system].sides, *there[name, other].sides]
+            times = together([side.runs for side in sides], "throughput")
+            summary = summarise([(one / base) / (two / base_2) for one, base, two, base_2 in times])
+            if summary.n:
+                role = "A/A" if name == control.experiment else "A/B"
+                rows.append((role, name, system, other, summary.n, summary.median, summary.low,
+                             summary.high, 100 * summary.coverage))  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CONTRAST))

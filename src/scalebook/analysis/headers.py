@@ -9,6 +9,7 @@ _HEADERS = beside(__file__)
 
 CHECK_HEADERS: dict[str, str] = _HEADERS["checks"]
 SCALING_HEADERS: dict[str, str] = _HEADERS["scaling"]
+CONTRAST_HEADERS: dict[str, str] = _HEADERS["contrasts"]
 OVERHEAD_HEADERS: dict[str, str] = _HEADERS["overheads"]
 THROUGHPUT_HEADERS: dict[str, str] = _HEADERS["throughput"]
 ACCURACY_HEADERS: dict[str, str] = _HEADERS["accuracy"]
@@ -25,6 +26,7 @@ EPOCH_HEADERS: dict[str, tuple[str, int]] = _HEADERS["epochs"]
 
 #: Decimal places of floats that are not shown with one.
 SCALING_DIGITS = {"speedup": 2, "speedup_low": 2, "speedup_high": 2}
+CONTRAST_DIGITS = {"ratio": 3, "low": 3, "high": 3}
 COLLECTIVE_DIGITS = {"bytes": 0, "busbw_gb_s": 3}
 
 
