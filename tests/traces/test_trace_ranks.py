@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from trace_events import kernel, launch, operator, write
+from trace_events import events_of, kernel, launch, operator, own_times, write
 from waiting import PATIENCE_S
 
 from scalebook import traces
@@ -246,6 +246,30 @@ def test_who_waits_for_whom_in_a_real_job(two_ranks):
     answer = json.loads(told.output)
     assert [one["rank"] for one in answer["job"]["ranks"]] == [0, 1]
     assert answer["job"]["load_balance"] <= 1
+
+
+@pytest.mark.slow
+def test_totals_steps_and_one_clock_of_a_real_job(two_ranks, tmp_path):
+    answer = traces.summaries(two_ranks)
+    raw = [own_times(path, "gloo:") for path in two_ranks]
+    for one, times in zip(answer["files"], raw):
+        assert one["total_us"] == pytest.approx(sum(times.values()), rel=0.01)
+        assert [step["step"] for step in one["steps"]] == [1, 2, 3]
+        assert one["by_operator"]["communication"] >= 0.99 * times["gloo:all_reduce"]
+    whole = tmp_path / "all.json"
+    told = traces.merge(two_ranks, whole)
+    assert told["ranks"] == [0, 1]
+    begun = []
+    for rank, path in enumerate(two_ranks):
+        document = json.loads(path.read_text())
+        zero = document["baseTimeNanoseconds"] / 1e3 - told["clocks_us"][rank]
+        begun += [zero + one["ts"] for one in events_of(path, "aten::")]
+    merged = [one["ts"] for one in events_of(whole, "aten::")]
+    # All events of both, and what lies between any two is what lay between them.
+    apart = [np.sort(times) - min(times) for times in (begun, merged)]
+    assert len(begun) == len(merged) and np.allclose(*apart, rtol=0, atol=1)
+    both = traces.summary(whole)
+    assert both["total_us"] == pytest.approx(sum(one["total_us"] for one in answer["files"]))
 
 
 @pytest.mark.shared
