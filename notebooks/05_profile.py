@@ -18,13 +18,15 @@
 # %% tags=["parameters"]
 study = None  # folder with study.yaml; None: found from here
 trace = None  # file in results/profiling to show in detail; None: one of a GPU, else the first
+rank = None  # of the trace's run; None: that of the trace
+step = None  # to show first; None: the middle one
 trials = False  # traces of trial runs in results/local too
 
 # %%
 from scalebook import figures
 
 figures.use_study(study)
-view = figures.trace_view(trace, everything=trials)
+view = figures.trace_view(trace, everything=trials, rank=rank, step=step)
 
 # %% [markdown]
 # ## What holds the run up

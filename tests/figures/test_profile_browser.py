@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
@@ -15,7 +16,7 @@ from types import SimpleNamespace
 import plotly
 import pytest
 from docutils import nodes
-from profile_traces import add
+from profile_traces import add, add_gpu, add_job
 from test_drawing import HOSTILE
 from trace_events import kernel, launch, operator
 
@@ -67,11 +68,18 @@ def site(study_root, monkeypatch) -> Iterator[str]:
     shown: list[str] = []
     monkeypatch.setattr(view, "show_markup", lambda markup, markdown: shown.append(markup))
     view.show_traces()
+    with served(study_root, timeline(file), "".join(shown)) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def served(root: Path, drawn, more: str = "") -> Iterator[str]:
+    """Address of a folder with ``page.html`` that holds a figure with its caption."""
     written = SimpleNamespace(body=[])
-    figure = json.loads(timeline(file).to_json())
+    figure = json.loads(drawn.to_json())
     with pytest.raises(nodes.SkipNode):
         plots.visit_html(written, plots.plot_node(figure))
-    folder = study_root / "notebooks"
+    folder = root / "notebooks"
     folder.mkdir()
     bundle = Path(plotly.__file__).parent / "package_data/plotly.min.js"
     for script in (bundle, sphinx_ext.STATIC / "scalebook.js"):
@@ -80,9 +88,10 @@ def site(study_root, monkeypatch) -> Iterator[str]:
     (folder / "page.html").write_text(
         '<!doctype html><meta charset="utf-8"><script defer src="plotly.min.js"></script>'
         '<script defer src="scalebook.js"></script><link rel="icon" href="data:,">'
-        + "".join([*written.body, *shown])
+        + f"<figure>{''.join(written.body)}<figcaption><p><span class=caption-text>"
+        f"{plots.message_text(figure)}</span></p></figcaption></figure>{more}"
     )
-    handler = functools.partial(_Quiet, directory=str(study_root))
+    handler = functools.partial(_Quiet, directory=str(root))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/notebooks/"
@@ -92,6 +101,13 @@ def site(study_root, monkeypatch) -> Iterator[str]:
 @pytest.fixture
 def page(site, browser):
     """The page, opened; it asks no other host for anything."""
+    with visited(site, browser) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def visited(site: str, browser):
+    """A page of a site in the browser."""
     wrong: list[str] = []
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     context.route(
@@ -114,6 +130,8 @@ def zoomed(page) -> tuple[float, float]:
 
 def hover(page, name: str) -> str:
     """Point at the first bar in view whose text holds `name`; what is shown then."""
+    page.mouse.move(1, 1)  # away from what was pointed at before
+    page.wait_for_selector(".hoverlayer .hovertext", state="detached")
     x, y, _ = page.evaluate(BAR, name)
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y)
@@ -141,6 +159,48 @@ def test_a_timeline_is_zoomed_by_dragging_and_names_what_is_pointed_at(page):
     assert "launched by aten::conv" in said and "64×" in said and "40 µs" in said
     assert "convolution" in said
     assert page.locator(".sb-plot").get_attribute("tabindex") == "0"
+
+
+def test_another_step_rank_or_trace_is_chosen_by_keyboard(study_root, browser):
+    gpu, ranks = add_gpu(study_root), add_job(study_root)
+    with (
+        served(study_root, view.trace_view(gpu).timeline()) as site,
+        visited(site, browser) as page,
+    ):
+        found = page.locator(".sb-choices select")
+        lists = {name: found.nth(at) for at, name in enumerate(("Trace", "Rank", "Step"))}
+        title, caption = page.locator(".gtitle"), page.locator(".caption-text")
+
+        def shows(step: int, file: str) -> None:
+            page.wait_for_function(
+                "([said, n]) => document.querySelector('.gtitle').textContent.endsWith(n) &&"
+                " document.querySelector('.sb-plot').getAttribute('aria-label').includes(said)",
+                arg=[file, f"number {step}"],
+            )
+            assert file in caption.text_content() and f"step {step}" in caption.text_content()
+
+        shows(5, gpu)
+        first = page.evaluate("document.querySelector('.sb-plot').clientHeight")
+        assert lists["Step"].input_value() == "5" and not lists["Rank"].is_visible()
+        assert lists["Trace"].input_value() == "profile_9_1gpu_9"
+        lists["Step"].focus()
+        page.keyboard.press("ArrowUp")
+        shows(4, gpu)
+        assert "middle" not in caption.text_content()
+        # What a bar says of itself is what it says where the page drew it.
+        assert "300 µs" in hover(page, "launched by aten::conv2d")
+        lists["Trace"].focus()
+        page.keyboard.press("Home")
+        shows(1, ranks[0])
+        assert lists["Rank"].is_visible() and not lists["Step"].is_visible()
+        lists["Rank"].focus()
+        page.keyboard.press("ArrowDown")
+        shows(1, ranks[1])
+        lists["Trace"].focus()
+        page.keyboard.press("End")
+        shows(5, gpu)
+        assert page.evaluate("document.querySelector('.sb-plot').clientHeight") == first
+        assert title.text_content() == "Timeline of one step, number 5"
 
 
 def test_hostile_names_are_text_where_they_are_pointed_at(page):

@@ -31,7 +31,8 @@ class study_plot(nodes.General, nodes.Element):
     """A plotly figure.
 
     Attributes: ``figure`` (its JSON), ``alt``, ``height``, ``name``; ``narrow``, JSON of what
-    differs on a phone, empty where nothing does, and its height ``narrow_height``.
+    differs on a phone, empty where nothing does, and its height ``narrow_height``; ``choices``,
+    JSON of what a reader may show in its place, empty where there is nothing.
     """
 
 
@@ -41,13 +42,18 @@ class plot_details(nodes.General, nodes.TextElement):
 
 def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
     """Node of a figure given as plotly's JSON object; `name` is that of a figure of the study."""
-    layout = figure.get("layout") or {}
+    layout = dict(figure.get("layout") or {})
+    meta = _meta(figure)
+    choices = meta.get("choices")
+    if choices:
+        layout["meta"] = {name: one for name, one in meta.items() if name != "choices"}
     height = layout.get("height")
     data = figure.get("data") or []
     narrow = on_a_phone(figure)
     return study_plot(
         figure=script_json({"data": data, "layout": layout}),
         narrow=script_json(narrow) if narrow else "",
+        choices=script_json(choices) if choices else "",
         narrow_height=int((narrow or {}).get("layout", {}).get("height") or 0),
         alt=alt_text(figure),
         name=name,
@@ -163,6 +169,12 @@ def box(node: study_plot, number: int, fallback: str = "") -> str:
     name = f"sb-plot-{number}"
     alt = html.escape(node["alt"])
     narrow = node.get("narrow_height") or node["height"]
+    more = [
+        f'<script type="application/json" class="sb-plot-{kind}" data-for="{name}">'
+        f"{node[kind]}</script>\n"
+        for kind in ("narrow", "choices")
+        if node.get(kind)
+    ]
     return (
         '<div class="sb-plot-box">'
         f'<div class="sb-plot" id="{name}" role="figure" aria-label="{alt}" tabindex="0" '
@@ -170,13 +182,7 @@ def box(node: study_plot, number: int, fallback: str = "") -> str:
         f"<noscript><p>{alt}</p>{fallback}</noscript>"
         "</div></div>\n"
         f'<script type="application/json" class="sb-plot-data" data-for="{name}">'
-        f"{node['figure']}</script>\n"
-        + (
-            f'<script type="application/json" class="sb-plot-narrow" data-for="{name}">'
-            f"{node['narrow']}</script>\n"
-            if node["narrow"]
-            else ""
-        )
+        f"{node['figure']}</script>\n" + "".join(more)
     )
 
 

@@ -20,6 +20,7 @@ from scalebook.traces.queries import (
     trace_files,
     trace_job,
     trace_summary,
+    trace_timelines,
 )
 from scalebook.traces.ranks import (
     get_clocks,
@@ -32,7 +33,7 @@ from scalebook.traces.reading import read
 from scalebook.traces.speed import get_peak, get_speed, get_speed_summary
 from scalebook.traces.summary import diff, summaries, summary, write_tables
 from scalebook.traces.text import as_text, diff_as_text, job_as_text
-from scalebook.traces.timeline import get_timeline
+from scalebook.traces.timeline import get_timeline, middle_step
 from scalebook.traces.times import get_time
 from scalebook.traces.trace import Trace
 
@@ -66,6 +67,7 @@ __all__ = [
     "job_as_text",
     "measured_cpu",
     "merge",
+    "middle_step",
     "read",
     "read_job",
     "summaries",
@@ -75,5 +77,6 @@ __all__ = [
     "trace_files",
     "trace_job",
     "trace_summary",
+    "trace_timelines",
     "write_tables",
 ]

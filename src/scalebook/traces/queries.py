@@ -6,7 +6,7 @@ gives it, and whose trace it was.
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,6 @@ ANALYSES: dict[str, Callable[[Trace], pd.DataFrame]] = {
     "queue": launches.get_queue,
     "memory": memory.get_memory,
     "memory_peak": memory.get_memory_peak,
-    "timeline": timeline.get_timeline,
 }
 #: Those that hold a trace against what its device can do.
 AGAINST_PEAK: dict[str, Callable[[Trace, Peak | None], pd.DataFrame]] = {
@@ -101,6 +100,40 @@ def trace_analysis(path: str, analysis: str) -> pd.DataFrame:
     if analysis in AGAINST_PEAK:
         return AGAINST_PEAK[analysis](trace, get_run_peak(whole))
     return ANALYSES[analysis](trace)
+
+
+@query
+def trace_timelines(
+    path: str, steps: Sequence[int | None], most: int = timeline.MOST
+) -> pd.DataFrame:
+    """Events of some steps of a trace below the study's root, each as `get_timeline` answers.
+
+    Parameters
+    ----------
+    path : str
+        The trace.
+    steps : sequence of int or None
+        Numbers of steps, as `get_timeline` takes them.
+    most : int
+        How many events of each to keep.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `get_timeline`, and ``place``: which of `steps` the event is shown for.
+
+    Raises
+    ------
+    UsageError
+        If the path leads out of the study, or the trace has no such step.
+    ScalebookError
+        As `summary`.
+    """
+    trace = reading.read(_inside(path), Path(path).as_posix())
+    tables = [timeline.get_timeline(trace, step, most) for step in steps]
+    return pd.concat(
+        [table.assign(place=place) for place, table in enumerate(tables)], ignore_index=True
+    )
 
 
 @query

@@ -1,5 +1,8 @@
 """Events of one step on their lanes: what a timeline is drawn from."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -18,13 +21,16 @@ COLUMNS = ["lane", "lane_name", "depth", "kind", "name", "operator", "family", "
            "step", "start_us", "dur_us", "left_out"]  # fmt: skip
 
 
-def representative_step(trace: Trace) -> int:
-    """The middle one of the steps that are not warm-up; -1 where no step is marked."""
-    times = get_time(trace)
-    steps = times[times["step"] >= 0]
-    steady = steps[~steps["warm_up"].astype(bool)]
-    chosen = steady if len(steady) else steps
-    return int(chosen["step"].iloc[len(chosen) // 2]) if len(chosen) else -1
+def middle_step(steps: Sequence[Mapping[Any, Any]]) -> int:
+    """The middle one of the steps that are not warm-up, and -1 where no step is marked.
+
+    Parameters
+    ----------
+    steps : sequence of mapping
+        ``steps`` of a `summary`.
+    """
+    chosen = [one for one in steps if not one["warm_up"]] or steps
+    return int(chosen[len(chosen) // 2]["step"]) if chosen else -1
 
 
 def get_timeline(trace: Trace, step: int | None = None, most: int = MOST) -> pd.DataFrame:
@@ -39,8 +45,7 @@ def get_timeline(trace: Trace, step: int | None = None, most: int = MOST) -> pd.
     trace : Trace
         What to show.
     step : int, optional
-        Number of a step; `representative_step` where left out. Where no step is marked the
-        whole trace is taken.
+        Number of a step, -1 for the whole trace; `middle_step` where left out.
     most : int
         How many events to keep: the longest.
 
@@ -58,7 +63,9 @@ def get_timeline(trace: Trace, step: int | None = None, most: int = MOST) -> pd.
         If the trace has no such step.
     """
     parts = attribute(trace)
-    step = representative_step(trace) if step is None else step
+    if step is None:
+        times = get_time(trace)
+        step = middle_step(times[times["step"] >= 0].to_dict("records"))
     low, high = _window(trace, parts, step)
     around = parts.tree.innermost(parts.host["shape"].to_numpy()) if len(parts.host) else None
     host, gpu = _host(parts, step, low, high), _gpu(parts, around, step, low, high)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 
 from scalebook import traces
 from scalebook.figures import captions, registry, theme
-from scalebook.figures.profile import families
+from scalebook.figures.profile import choices, families
 
 TITLE = "Timeline of one step"
 
@@ -30,19 +31,30 @@ MOSTLY = 2 / 3
 
 
 @registry.figure(TITLE, lenient=True)
-def timeline(file: str | None) -> go.Figure:
-    """Bars of all events of the middle step, on a lane for each stream and thread.
+def timeline(file: str | None, step: int | None = None, others: Sequence[str] = ()) -> go.Figure:
+    """Bars of all events of a step, on a lane for each stream and thread.
 
     Parameters
     ----------
     file : str, optional
         A trace, relative to the study's root; a sentence is drawn where there is none.
+    step : int, optional
+        Number of a step; the middle one where left out.
+    others : sequence of str
+        Traces whose steps a page offers instead; see `choices.offer`.
     """
     if file is None:
         return theme.empty("No trace is in results/profiling/ yet.")
-    events = traces.trace_analysis(file, "timeline")
+    events = traces.trace_timelines(file, [step])
     if events.empty:
         return theme.empty(f"{file} holds no events to show.")
+    figure = _drawn(events, file, middle=step is None)
+    choices.offer(figure, file, step, others, _drawn)
+    return figure
+
+
+def _drawn(events: pd.DataFrame, file: str, middle: bool) -> go.Figure:
+    """The figure of a step's events; `middle` says that it is the middle one of its trace."""
     events = events.assign(row=_rows(events), own=_own(events))
     ends = events.loc[events["own"], "start_us"] + events.loc[events["own"], "dur_us"]
     last = max(float(ends.max()) / 1e3, 0.001)
@@ -66,7 +78,7 @@ def timeline(file: str | None) -> go.Figure:
     )  # fmt: skip
     theme.leave_room(figure, ROW * rows)
     figure.update_layout(barmode="overlay", bargap=0, hovermode="closest", dragmode="zoom")
-    sentences = _sentences(events, file)
+    sentences = _sentences(events, file, middle)
     return theme.finish(
         figure,
         _title(events),
@@ -151,18 +163,18 @@ def _hovers(events: pd.DataFrame) -> pd.Series:
 
 
 def _hover(event: Any, width: int) -> str:
-    """Name, operator, shapes and duration of an event; names are untrusted."""
+    """Name, operator, shapes and, last, duration of an event; names are untrusted."""
     lines = [f"<b>{_escaped(event.name, width)}</b>"]
     if event.operator and event.operator != event.name:
         lines.append(f"launched by {_escaped(event.operator, width)}")
     if event.shapes:
         lines.append(_escaped(event.shapes, width))
-    last = families.duration(event.dur_us)
-    if event.phase not in ("other", ""):
-        last += f", {event.phase}"
+    about = [event.phase] if event.phase not in ("other", "") else []
     if not event.own:
-        last += f", step {event.step}" if event.step >= 0 else ", in no step"
-    return "<br>".join([*lines, last])
+        about.append(f"step {event.step}" if event.step >= 0 else "in no step")
+    if about:
+        lines.append(", ".join(about))
+    return "<br>".join([*lines, families.duration(event.dur_us)])
 
 
 @functools.lru_cache(maxsize=8192)
@@ -204,11 +216,12 @@ def _alt(events: pd.DataFrame, file: str, last: float) -> str:
     return f"Timeline of {what} of {file}, {last:,.1f} ms long. {'; '.join(lanes)}."
 
 
-def _sentences(events: pd.DataFrame, file: str) -> list[str]:
+def _sentences(events: pd.DataFrame, file: str, middle: bool) -> list[str]:
     step = _number(events)
     left_out = int(events.groupby("lane")["left_out"].first().sum())
     shown = {
-        "step": step >= 0,
+        "middle": step >= 0 and middle,
+        "step": step >= 0 and not middle,
         "whole": step < 0,
         "gpu": events["kind"].isin(["kernel", "copy", "set"]).any(),
         "elsewhere": (~events["own"]).any(),

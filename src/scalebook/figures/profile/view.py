@@ -12,7 +12,9 @@ import plotly.graph_objects as go
 from scalebook import contract, traces
 from scalebook.analysis.headers import TRACE_STEP_HEADERS
 from scalebook.analysis.study_queries import start_command
+from scalebook.analysis.text import abridged, listed
 from scalebook.contract import ScalebookError, Stem, UsageError
+from scalebook.figures import captions
 from scalebook.figures.notebook import as_markdown, show_markup
 from scalebook.figures.profile.ranks import collective_table, job_of, rank_comparison
 from scalebook.figures.profile.roofline import roofline
@@ -44,11 +46,17 @@ class TraceView:
         Traces of all ranks of a run: of the same one, else of the first that has several.
     message : str
         What the reader should know first: which trace this is, or why there is none.
+    step : int or None
+        The step that is shown first; None for the middle one.
+    others : tuple of str
+        Traces that a page offers besides.
     """
 
     file: str | None
     ranks: tuple[str, ...]
     message: str
+    step: int | None = None
+    others: tuple[str, ...] = ()
 
     def verdict(self) -> None:
         """Display what holds the run up, and the job where there are several ranks."""
@@ -69,8 +77,8 @@ class TraceView:
         )
 
     def timeline(self) -> go.Figure:
-        """Events of the middle step."""
-        return timeline(self.file)
+        """Events of a step; a page offers the other steps, ranks and traces in its place."""
+        return timeline(self.file, self.step, self.others)
 
     def roofline(self) -> go.Figure:
         """Operators against what the device can do."""
@@ -103,7 +111,7 @@ class TraceView:
 
 
 def _verdict(summary: dict[str, Any]) -> list[str]:
-    """Paragraphs: the verdict, and what recording itself cost where the run tells."""
+    """Paragraphs: the verdict, what recording itself cost where the run tells, what is odd."""
     texts = [summary["verdict"]]
     cost = summary.get("profiler")
     if cost:
@@ -113,10 +121,19 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
             f"{cost['other_step_time_s'] * 1e3:,.1f} ms without the profiler (medians of "
             f"{cost['recorded_steps']} and {cost['other_steps']} steps)."
         )
+    for part in ("notices", "dropped", "not_read"):
+        each = [f"{number:,} {what}" for what, number in summary[part].items()]
+        if each:
+            texts.append(captions.text("trace", part, each=listed(each)))
     return texts
 
 
-def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
+def trace_view(
+    file: str | None = None,
+    everything: bool = False,
+    rank: int | None = None,
+    step: int | None = None,
+) -> TraceView:
     """Choose a trace to show in detail.
 
     Parameters
@@ -126,36 +143,62 @@ def trace_view(file: str | None = None, everything: bool = False) -> TraceView:
         first of a GPU, else the first there is.
     everything : bool
         Consider traces of trial runs in ``results/local`` too.
+    rank : int, optional
+        Of the run; the rank of the trace that is chosen where left out.
+    step : int, optional
+        Of the trace; the middle one where left out.
 
     Raises
     ------
     UsageError
-        If there is no such trace.
+        If there is no such trace, rank or step.
     """
-    if file is not None:
-        return _named(file)
     sound = readable(everything)
-    if not sound:
+    every = list(sound) if file is None else traces.trace_files()
+    if file is not None:
+        chosen = _named(file, every)
+    elif sound:
+        gpus = [name for name, one in sound.items() if one["device"] == "gpu"]
+        chosen = (gpus or every)[0]
+    else:
         return TraceView(
             None, (), f"No trace yet: record one with `{start_command(profiled=True)}`, or drop "
             "one into results/profiling/.",
         )  # fmt: skip
-    gpus = [name for name, one in sound.items() if one["device"] == "gpu"]
-    chosen = (gpus or list(sound))[0]
-    others = len(sound) - 1
+    ranks = _ranks(chosen, every)
+    if rank is not None:
+        chosen = _of_rank(rank, chosen, every)
+    if step is not None:
+        _check_step(step, chosen)
     message = f"{run_title(run_of(chosen))}: {chosen}"
-    if others:
-        message += f", one of {others + 1} traces; the notebook's parameter `trace` chooses another"
-    return TraceView(chosen, _ranks(chosen, list(sound)), f"{message}.")
+    if file is None and len(sound) > 1:
+        message += f", one of {len(sound)} traces; the notebook's parameter `trace` chooses another"
+    others = tuple(dict.fromkeys([*sound, chosen]))
+    return TraceView(chosen, ranks, f"{message}.", step, others)
 
 
-def _named(file: str) -> TraceView:
-    every = traces.trace_files()
+def _named(file: str, every: list[str]) -> str:
     chosen = next((one for one in every if file in (one, PurePosixPath(one).name)), None)
     if chosen is None:
         names = ", ".join(PurePosixPath(one).name for one in every[:8]) or "none"
         raise UsageError(f"trace {file}: is not in results/profiling; there are {names}")
-    return TraceView(chosen, _ranks(chosen, every), f"{run_title(run_of(chosen))}: {chosen}.")
+    return chosen
+
+
+def _of_rank(rank: int, file: str, every: list[str]) -> str:
+    """The trace of a rank of the run that a trace is of."""
+    own = [one for one in every if run_of(one) == run_of(file)]
+    ranks = {traces.trace_summary(one)["ranks"][0]["rank"]: one for one in own}
+    if rank not in ranks:
+        raise UsageError(f"rank {rank}: {run_of(file)} has traces of {abridged(map(str, ranks))}")
+    return ranks[rank]
+
+
+def _check_step(step: int, file: str) -> None:
+    steps = [one["step"] for one in traces.trace_summary(file)["steps"]]
+    if step not in steps:
+        there = abridged(map(str, steps), 8) or "none"
+        raise UsageError(f"step {step}: {PurePosixPath(file).name} has steps {there}")
 
 
 def _ranks(file: str, files: list[str]) -> tuple[str, ...]:

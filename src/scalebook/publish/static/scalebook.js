@@ -91,7 +91,7 @@
     layout.title = named(layout.title);
     merge(layout, {
       autosize: true,
-      uirevision: "kept", // zoom and hidden traces outlast a change of theme
+      uirevision: layout.uirevision || "kept", // zoom and hidden traces outlast a change of theme
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: text },
@@ -247,11 +247,12 @@
   // Zoomed into, a bar of a timeline that became long enough shows its name.
   const nameBars = (plot) => {
     const { element } = plot;
-    const mine = element._fullData.filter((trace) => trace.type === "bar" && trace.base &&
+    const bars = () => element._fullData.filter((trace) => trace.type === "bar" && trace.base &&
       typeof (trace.customdata || [])[0] === "string");
-    if (!mine.length || element._fullLayout.barmode !== "overlay") return;
+    if (!bars().length || element._fullLayout.barmode !== "overlay") return;
     element.on("plotly_relayout", (event) => {
       if (!Object.keys(event).some((key) => key.startsWith("xaxis."))) return;
+      const mine = bars(); // others, where another step was chosen
       const axis = element._fullLayout.xaxis;
       const pixels = axis._length / (axis.range[1] - axis.range[0]);
       const texts = mine.map((trace) => Array.from(trace.x, (length, at) => {
@@ -329,12 +330,87 @@
     (figure.querySelector("figcaption") || figure).append(fold);
   };
 
+  // ---- another step, rank or trace in a timeline's place -------------------------------
+
+  const duration = (us) => {
+    const digits = us >= 1e5 ? 0 : us >= 1e4 ? 1 : 2;
+    return us < 1000 ? `${Number(us.toPrecision(4))} µs` : `${(us / 1000).toFixed(digits)} ms`;
+  };
+
+  // Bars as `figures/profile/choices.py` packs them: begins and lengths in tenths of a µs.
+  const unpacked = ({ packed: [begins, lengths, rows, named], ...bar }, texts) => {
+    let begin = 0;
+    return { ...bar, y: rows, x: lengths.map((length) => length / 1e4),
+      base: begins.map((later) => (begin += later) / 1e4),
+      customdata: named.map((at, n) => `${texts[at]}<br>${duration(lengths[n] / 10)}`) };
+  };
+
+  const offerChoices = (element, first, { names, texts, each }) => {
+    const figure = element.closest("figure") || element.parentElement.parentElement;
+    const box = document.createElement("div");
+    box.className = "sb-filter sb-choices";
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", "What is shown");
+    const selects = names.map((name) => {
+      const label = document.createElement("label");
+      const select = document.createElement("select");
+      select.setAttribute("aria-controls", element.id);
+      label.append(`${name} `, select);
+      box.append(label);
+      return select;
+    });
+    let now = each.find((one) => !one.data); // which the page draws itself
+    const fill = () => {
+      let among = each; // each list holds what goes with those before it
+      selects.forEach((select, at) => {
+        const values = [...new Set(among.map((one) => one.names[at]))];
+        if (values.join("\n") !== Array.from(select.options, (one) => one.value).join("\n")) {
+          select.replaceChildren(...values.map((value) => new Option(value, value)));
+        }
+        select.value = now.names[at];
+        select.parentElement.hidden = values.length < 2;
+        among = among.filter((one) => one.names[at] === now.names[at]);
+      });
+    };
+    const choose = (at) => {
+      let among = each;
+      selects.forEach((select, n) => {
+        const same = among.filter((one) => one.names[n] === select.value);
+        if (n <= at || same.length) among = same;
+      });
+      now = among.find((one) => one.middle) || among[0];
+      fill();
+      const layout = { ...first.layout, ...now.layout, uirevision: now.names.join() };
+      const data = now.data
+        ? now.data.map((bar) => unpacked(bar, texts)) : first.data.map((bar) => ({ ...bar }));
+      const { alt, caption, message } = layout.meta;
+      element.setAttribute("aria-label", alt);
+      for (const name of ["--sb-height", "--sb-narrow"]) {
+        element.style.setProperty(name, `${layout.height}px`);
+      }
+      const [said, more] = [".caption-text", "figcaption details:not(.sb-data) p"].map((place) =>
+        figure.querySelector(place));
+      if (said) said.textContent = message;
+      if (more) more.textContent = caption.slice(message.length).trim();
+      const done = drawIn(element, { data, layout });
+      const table = figure.querySelector(".sb-data[open]");
+      if (done && table) done.then(() => table.dispatchEvent(new Event("toggle")));
+    };
+    selects.forEach((select, at) => select.addEventListener("change", () => choose(at)));
+    fill();
+    element.parentElement.before(box);
+  };
+
   const plots = () => {
     for (const script of document.querySelectorAll("script.sb-plot-data")) {
       const element = document.getElementById(script.dataset.for);
-      const narrow = document.querySelector(`.sb-plot-narrow[data-for="${script.dataset.for}"]`);
+      const beside = (kind) =>
+        document.querySelector(`.sb-plot-${kind}[data-for="${script.dataset.for}"]`);
+      const narrow = beside("narrow");
+      const choices = beside("choices");
       const wide = JSON.parse(script.textContent);
       const slim = narrow && patched(wide, JSON.parse(narrow.textContent));
+      if (choices) offerChoices(element, wide, JSON.parse(choices.textContent));
       const done = drawIn(element, slim ? (width) => (width < NARROW ? slim : wide) : wide);
       if (done) done.then(() => {
         offerData({ element });
