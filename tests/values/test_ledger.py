@@ -129,8 +129,8 @@ def test_settings_of_the_study_are_resolved(study_root):
     assert known["study.ddp_weak.global_batch"].value == 256
     assert known["study.seeds"].value == 3
     campaign = "study.campaign.small-cluster"
-    assert known[f"{campaign}.train_images"].value == 13824
-    assert known[f"{campaign}.ddp_weak.train_images"].value == 27648
+    assert known[f"{campaign}.train_images"].value == 6144
+    assert known[f"{campaign}.ddp_weak.train_images"].value == 12288
     assert known[f"{campaign}.baseline.steps"].value == 108
     assert known[f"{campaign}.baseline.timed_steps"].value == 100
 
