@@ -59,7 +59,7 @@ def scaling(numbers: Ledger) -> Sentence:
             )
     return Sentence(
         case,
-        f"{text}. Whiskers: range over seeds. Reported: by throughput and by time per epoch, two "
+        f"{text}. Whiskers: range over blocks or runs. Reported: by throughput and by time per epoch, two "
         "values for one run.",
     )
 

@@ -54,7 +54,7 @@ def measured_scaling(numbers: Ledger) -> Sentence:
     if not there:
         return Sentence("not run", "No scaling point on two nodes is evidence yet.")
     shown = [f"{spread(strong[name], '.0f')} on {label(name, 'system')}" for name in there]
-    text = f"Strong scaling keeps {listed(shown)} (medians and ranges over seeds). "
+    text = f"Strong scaling keeps {listed(shown)} (medians and their intervals over blocks). "
     order = [number(numbers, f"{strong[name]}.median") for name in there]
     falls = len(order) > 1 and order == sorted(order, reverse=True)
     text += f"Efficiency {'falls with' if falls else 'does not follow'} the rate of the link"

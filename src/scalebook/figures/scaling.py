@@ -257,7 +257,7 @@ def _disagreement(rows: list[Row]) -> str:
 def _intervals(rows: list[Row]) -> str:
     if not any(row["n"] > 1 for row in rows):
         return ""
-    return ", with the range or 95 % interval over seeds as a line"
+    return ", with the range or 95 % interval over blocks or runs as a line"
 
 
 def _partial(taken: list[Configuration]) -> str:
