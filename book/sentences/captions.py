@@ -59,8 +59,8 @@ def scaling(numbers: Ledger) -> Sentence:
             )
     return Sentence(
         case,
-        f"{text}. Whiskers: range over blocks or runs. Reported: by throughput and by time per epoch, two "
-        "values for one run.",
+        f"{text}. Whiskers: range over blocks or runs. Reported: by throughput and by time per "
+        "epoch, two values for one run.",
     )
 
 
@@ -69,7 +69,7 @@ def accuracy(numbers: Ledger) -> Sentence:
     one, two = "baseline.local.final_val_acc", "ddp_2gpu.local.final_val_acc"
     case, text = "plain", "Validation accuracy over epochs"
     if measured(numbers, one, two):
-        case, text = "alike", "One and two ranks learn alike, within the spread between seeds"
+        case, text = "alike", "One and two ranks end within the spread between seeds"
         if apart(numbers, one, two):
             case, text = "apart", "One and two ranks learn differently"
     return Sentence(

@@ -48,9 +48,9 @@ def _precision(numbers: Ledger) -> str:
     if not has(numbers, gain, share):
         return ""
     text = f" Mixed precision trains {value(gain, '.2f', False)} times as fast on one GPU, at "
-    text += f"{value(share, '.1f')} of its FP16 peak"
+    text += f"{value(share, '.1f')} of its FP16 peak if the stem is torchvision's"
     return text + (
-        ": what it saves is not arithmetic." if reports.far_from_peak(numbers, share) else "."
+        ": arithmetic is not what limits it." if reports.far_from_peak(numbers, share) else "."
     )
 
 
@@ -60,11 +60,11 @@ def _bottleneck(numbers: Ledger) -> str:
     text = ""
     if has(numbers, norm):
         text = (
-            " Grouped by kernel name, batch normalisation leads our profile with "
-            f"{value(norm, '.0f')} of GPU time"
+            " Of the named groups of our profile, batch normalisation is the largest, with "
+            f"{value(norm, '.0f')} of GPU time; how they were grouped was not reported"
         )
     if has(numbers, BY_KERNEL, BY_OPERATOR):
-        text = f"{text}; in" if text else " In"
+        text = f"{text}. In" if text else " In"
         text += (
             " a public trace of a similar network, convolution takes "
             f"{value(BY_KERNEL, '.0f')} by kernel name and {value(BY_OPERATOR, '.0f')} by the "
@@ -80,11 +80,12 @@ def abstract_results(numbers: Ledger) -> Sentence:
     if link != "not run":
         text += (
             f" In the experiment, two ranks in one node keep an efficiency of "
-            f"{spread(CONTROL, '.0f')}, and the same ranks on two nodes at {RATE} Gbit/s "
+            f"{spread(CONTROL, '.0f')}, and the same ranks on two emulated nodes at {RATE} Gbit/s "
             f"{spread(RUN, '.0f')}"
         )
         text += (
-            ": a slow link alone is enough to undo the scaling of so small a network."
+            ": on processors, a slow link alone is enough to undo the scaling of so small a "
+            "network."
             if link == "link"
             else ": a loss by the network is not shown."
         )
@@ -98,8 +99,8 @@ def conclusion(numbers: Ledger) -> Sentence:
     by_time = value(f"modelled.{TWO}.speedup_by_epoch_time", ".2f", False)
     both = f"{by_rate} times by rate and {by_time} times by time per epoch"
     text = {
-        "contradict": f"*Scaling.* A second node brought {both}. Until the file of that run "
-        "tells which holds, neither is a result.",
+        "contradict": f"*Scaling.* A second node brought {both}. Which of them holds stays open "
+        "until the file of that run decides it.",
         "agree": f"*Scaling.* A second node brought {by_rate} times, in one run.",
         "arrived": f"*Scaling.* A second node brought {both}, of which the run's own file decides.",
         "open": f"*Scaling.* A second node brought {both}; the run's own file repeats both and "
@@ -115,7 +116,7 @@ def conclusion(numbers: Ledger) -> Sentence:
     if has(numbers, gain, share):
         text += (
             f" *Mixed precision.* FP16 brought {value(gain, '.2f', False)} times on one GPU, while "
-            f"the arithmetic stayed at {value(share, '.1f')} of its peak."
+            f"the arithmetic of torchvision's network stayed at {value(share, '.1f')} of its peak."
         )
     norm = f"reported.{PROFILE}.share.batch_norm"
     if has(numbers, norm):
@@ -125,8 +126,8 @@ def conclusion(numbers: Ledger) -> Sentence:
             "contradicted": "It is not batch normalisation, as the trace shows.",
         }.get(
             found,
-            f"Batch normalisation, with {value(norm, '.0f')} of the time by kernel name, may be "
-            "it; a grouping by operator has to show that convolution is not.",
+            f"Batch normalisation, the largest named group with {value(norm, '.0f')} of the time, "
+            "may be it, unless a grouping by operator puts convolution first.",
         )
     return Sentence(f"{case}, {link}", text)
 
@@ -172,10 +173,10 @@ def readings(numbers: Ledger) -> Sentence:
         f"ten-gigabit Ethernet the gradients of {megabytes} need {exchange} a step, which is that "
         f"loss at a global batch of {value(needed[1], '.0f', False)}; at the "
         f"experiment's {value('study.baseline.global_batch', '.0f', False)} an epoch of "
-        f"{value(f'{shared}epoch_s_10gbit', '.1f')} is predicted. The network explains the time, "
-        f"and the {value(f'reported.{TWO}.throughput', ',.0f')} are wrong. "
+        f"{value(f'{shared}epoch_s_10gbit', '.1f')} is predicted. Then the network explains the "
+        f"time, and the {value(f'reported.{TWO}.throughput', ',.0f')} are wrong. "
         "*Unsharded*: each GPU trains on all images, so that twice the training set passes in an "
-        "epoch. Both numbers are right, and the epoch does twice the work; the loss is "
+        "epoch. Then both numbers are right, and the epoch does twice the work; the loss is "
         f"{value(f'modelled.{TWO}.gap_us_per_image', '.0f')} an image, for which the same link "
         f"needs a batch of {value(f'modelled.{TWO}.matching_batch_10gbit', ',.0f', False)}. "
         "Other slips are possible: a rate may have been multiplied by the number of ranks, or half "

@@ -54,7 +54,10 @@ def measured_scaling(numbers: Ledger) -> Sentence:
     if not there:
         return Sentence("not run", "No scaling point on two nodes is evidence yet.")
     shown = [f"{spread(strong[name], '.0f')} on {label(name, 'system')}" for name in there]
-    text = f"Strong scaling keeps {listed(shown)} (medians and their intervals over blocks). "
+    text = (
+        f"Strong scaling keeps {listed(shown)} (medians and their intervals over "
+        f"{value(f'{strong[there[0]]}.n', '.0f', False)} randomised blocks). "
+    )
     order = [number(numbers, f"{strong[name]}.median") for name in there]
     falls = len(order) > 1 and order == sorted(order, reverse=True)
     text += f"Efficiency {'falls with' if falls else 'does not follow'} the rate of the link"
@@ -67,7 +70,8 @@ def measured_scaling(numbers: Ledger) -> Sentence:
             f"{spread(CONTROL, '.0f')}, "
         )
         text += (
-            "so that the difference is the network's"
+            "and the gap is larger than the control differs from itself over all links: it is the "
+            "network's"
             if separate
             else "which does not differ by more than the control does from itself"
         )
@@ -77,12 +81,12 @@ def measured_scaling(numbers: Ledger) -> Sentence:
         text += f"Weak scaling keeps {spread(weak, '.0f')} on {label(MIDDLE, 'system')}"
         if number(numbers, f"{weak}.low") > number(numbers, f"{strong[MIDDLE]}.high"):
             cases.append("weak helps")
-            text += ", since the same gradients serve twice the images"
+            text += ": the same gradients serve twice the images"
         text += ". "
     return Sentence(
         ", ".join(cases),
         text + "These are two ranks on processors. They validate method and software and say "
-        "nothing of the efficiency on LUMI-G, which is what the time is asked for.",
+        "nothing of the efficiency on LUMI-G, which is what we ask the time for.",
     )
 
 
@@ -111,18 +115,17 @@ def link_check(numbers: Ledger) -> Sentence:
     ]
     worst = max((error for *_, error in rows), key=lambda error: abs(number(numbers, error)))
     where = (
-        f"On {listed(outside)} the measured step is not between the cases that all and that none "
-        "of the exchange hides: there the model fails. "
+        f"On {listed(outside)} the measured step lies outside the range from full to no overlap: "
+        "there the exchange is no larger than the noise, or the model fails. "
         if outside
-        else "Every measured step is between the cases that all and that none of the exchange "
-        "hides. "
+        else "Every measured step lies in the range from full to no overlap. "
     )
     return Sentence(
         "outside" if outside else "inside",
-        "Then it met training steps that it had not seen. The control's step, and "
-        f"after it an exchange of which nothing hides, give {listed(against)}. {where}"
-        f"The largest error of the sum is {value(worst, '+.0f')}. More than two ranks, and "
-        "other networks, have not validated it.",
+        "Fitted link by link, the model was then tested on training steps that were not used. The "
+        f"control's step plus a fully exposed exchange gives {listed(against)}. {where}"
+        f"The largest error of the sum is {value(worst, '+.0f')}. The model has not been "
+        "validated on more than two ranks or on other networks.",
     )
 
 
@@ -133,7 +136,8 @@ def reported_study(numbers: Ledger) -> Sentence:
     by_time = value(f"modelled.{TWO}.efficiency_by_epoch_time", ".0f")
     together = {
         "contradict": "These are incompatible if each GPU takes its share of an epoch: by rate the "
-        f"efficiency is {by_rate} %, by time per epoch {by_time}. ",
+        f"efficiency is {by_rate} %, by time per epoch {by_time}. Their product is twice the "
+        "training set, as if each GPU had trained on all of it. ",
         "agree": "The two agree within rounding. ",
         "open": "The run's own file repeats both, which are incompatible in a sharded epoch. ",
         "arrived": "The run's own file has arrived and decides which holds; see the paper. ",
@@ -166,8 +170,8 @@ def evidence(numbers: Ledger) -> Sentence:
         if has(numbers, key := f"modelled.ddp_2gpu.{name}.step_error")
     ]
     text = (
-        f"Measured so far, on a small Slurm cluster of processors: two ranks keep {listed(shown)}, "
-        f"and {value(f'{CONTROL}.median', '.0f', True)} inside one node"
+        "Measured so far, on a Slurm cluster of two emulated nodes without GPUs: two ranks keep "
+        f"{listed(shown)}, and {value(f'{CONTROL}.median', '.0f', True)} inside one node"
     )
     if not errors:
         return Sentence("runs", f"{text}.")
@@ -188,7 +192,7 @@ def request(numbers: Ledger) -> Sentence:
         return Sentence("missing", "The request cannot be computed yet.")
     text = (
         f"The core, ResNet-18 on both ladders, needs {value(core, ',.0f')} in the middle case. "
-        "ResNet-50, whose exchange and computation weigh otherwise, and a rung of "
+        "ResNet-50, with another ratio of exchange to computation, and a rung of "
         f"{value('plan.gpus.most', '.0f', True)} bring it to {value(total, ',.0f')}. We ask for "
         f"the high case rounded up, **{value(hours, ',.0f')}, or {value(billed, ',.0f')}** in "
         "LUMI's accounting, where a GPU is a whole module: two of the GPUs that Slurm sees and "
@@ -210,7 +214,7 @@ def request(numbers: Ledger) -> Sentence:
         text += f"Our first estimate was {brief} hours. "
     return Sentence(
         "less" if less else "more",
-        f"{text}Every second of a step in it is modelled, not yet validated. After M1 has measured "
+        f"{text}Every step time in the table is modelled, not yet validated. After M1 has measured "
         "the first steps on the target, the table is computed again, and hours that turn out not "
         "to be needed are given back.",
     )

@@ -199,7 +199,7 @@ def half_precision(numbers: Ledger) -> Sentence:
         return Sentence("missing", "No FP16 run was reported.")
     text = (
         f"The reported FP16 run is {value(gain, '.2f', False)} times as fast as FP32, and uses "
-        f"{value(share, '.1f')} of the GPU's FP16 peak."
+        f"{value(share, '.1f')} of the GPU's FP16 peak, if its stem is torchvision's."
     )
     if far_from_peak(numbers, share):
         return Sentence(
@@ -243,7 +243,7 @@ def exchange(numbers: Ledger) -> Sentence:
     if bases(numbers) == "contradict" and has(numbers, f"modelled.{TWO}.sharded_gap_us_per_image"):
         return Sentence(
             "possible, by both readings",
-            "By either reading the network can be the cause, at one batch or another. Neither the "
+            "Under either reading the network could be the cause, at a suitable batch. Neither the "
             "batch nor the rate of the link was written down, so that it is a possible cause, not "
             "a shown one.",
         )

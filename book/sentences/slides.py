@@ -18,7 +18,8 @@ def exchange(numbers: Ledger) -> Sentence:
     if not has(numbers, size):
         return Sentence("unknown", "Work divides by the GPUs, the exchange does not")
     return Sentence(
-        "size", f"Work divides by the GPUs; {value(size, '.0f')} cross the network every step"
+        "size",
+        f"GPUs share the work; {value(size, '.0f')} of gradients cross the network every step",
     )
 
 

@@ -103,7 +103,10 @@ def words(markup: str) -> list[str]:
 def test_a_computed_title_stands_in_heading_and_menu_and_keeps_its_address(built):
     text = page(built[0], "other")
     heading = re.search(r'<section id="typed">\s*<h2>(.*?)<a', text, re.S)[1]
-    assert "45 MB cross the network" in heading.replace("\u00a0", " ") and "<" not in heading
+    assert (
+        "45 MB of gradients cross the network" in heading.replace("\u00a0", " ")
+        and "<" not in heading
+    )
     menu = re.search(r'href="#typed">(.*?)</a>', text, re.S)[1]
     assert "cross the network" in menu and "Typed" not in text
 

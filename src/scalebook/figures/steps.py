@@ -109,9 +109,9 @@ def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
     ends = [max(100.0, 100 * (_limit(one) or 0) / one["step_ms"]) for one in group]
     for one, name in zip(group, names):
         shown = _rounding(one)
-        parts = " + ".join(shown(one[f"{part}_ms"]) for part in PARTS)
+        parts = ", ".join(shown(one[f"{part}_ms"]) for part in PARTS)
         figure.add_annotation(
-            text=f"{shown(one['step_ms'])} ms<br>= {parts}",
+            text=f"{shown(one['step_ms'])} ms<br>({parts})",
             x=max(ends), xanchor="left", xshift=12, y=name, align="left", font_size=12, **cell,
         )  # fmt: skip
     least = min(0.0, *(100 * one[f"{part}_ms"] / one["step_ms"] for one in group for part in PARTS))

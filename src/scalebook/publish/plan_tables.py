@@ -118,10 +118,13 @@ def compared() -> pd.DataFrame:
                 f"Computed for {_title(machine)}",
                 cell(f"{prefix}.total.node_hours", ",.0f", interval=True),
                 cell(f"{prefix}.total.gpu_hours", ",.0f", interval=True),
+                cell(f"{prefix}.asked.node_hours", ",.0f", unit=True),
                 cell(f"{prefix}.asked.billed", ",.0f", unit=True),
             ]
         )
-    return pd.DataFrame(rows, columns=["Request", "Node-hours", "GPUs × hours", "Asked for"])
+    return pd.DataFrame(
+        rows, columns=["Request", "Node-hours", "GPUs × hours", "Asked for", "Billed"]
+    )
 
 
 def ladder(machine: str, kind: str) -> pd.DataFrame:

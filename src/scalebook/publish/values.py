@@ -62,7 +62,7 @@ class Shown:
         text = shown(self.value, self.spec, with_unit=self.unit)
         if not self.interval or self.value.low is None or self.value.high is None:
             return text
-        if self.value.n == 1:
+        if self.value.low == self.value.high:  # one run has no interval
             return text
         low, high = (formatted(end, self.spec) for end in (self.value.low, self.value.high))
         return f"{text} ({low}–{high})"
