@@ -17,17 +17,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from lab_pages import SHOWN, TINY, appears, menu, printed, run_all
 from paths import REPOSITORY
-from playwright.sync_api import Error
 from waiting import PATIENCE_S, wait_until
 
 from scalebook.project.kernel import closed_folder
 
 pytestmark = pytest.mark.hub
-
-TINY = {"dataset": "synthetic", "image_size": 8, "train_images": 64, "val_images": 16,
-        "global_batch": 32, "epochs": 1, "untimed_steps": 0}  # fmt: skip
-SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 
 
 def run(*command: str, **options: object) -> str:
@@ -126,28 +122,9 @@ def context(browser):
     made.close()
 
 
-def appears(page, found) -> None:
-    """Wait for what a locator finds; where it does not come, say what the page shows instead."""
-    try:
-        found.first.wait_for()
-    except Error as error:
-        raise AssertionError(page.locator("body").inner_text()[-5000:]) from error
-
-
-def run_all(page) -> None:
-    """Run a notebook's cells once its kernel is there: without one Lab asks for a kernel."""
-    appears(page, page.locator(f'{SHOWN} [data-status="idle"]'))
-    menu(page, "Run", "Run All Cells")
-
-
 def open_notebook(page, name: str, title: str) -> None:
     page.locator(f'.jp-DirListing-item:has-text("{name}")').dblclick()
     appears(page, page.locator(f'{SHOWN} .jp-MarkdownOutput h1:has-text("{title}")'))
-
-
-def menu(page, title: str, entry: str) -> None:
-    page.get_by_role("menuitem", name=title, exact=True).click()
-    page.locator(".lm-Menu-itemLabel").get_by_text(entry, exact=True).click()
 
 
 def write(page, text: str) -> None:
@@ -155,14 +132,6 @@ def write(page, text: str) -> None:
     page.locator(f"{SHOWN} .jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(text)
-
-
-def printed(page, pattern: str) -> re.Match[str]:
-    found = page.locator(f"{SHOWN} .jp-OutputArea-output").filter(has_text=re.compile(pattern))
-    appears(page, found)
-    match = re.search(pattern, found.first.text_content())
-    assert match
-    return match
 
 
 def test_a_study_is_run_on_the_hub(cluster, person, hub, context):

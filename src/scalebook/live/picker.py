@@ -15,6 +15,7 @@ from scalebook.figures.notebook import show_markup, show_table, show_table_html
 from scalebook.live.frontend import takes_widgets
 from scalebook.live.settings import command, settings
 from scalebook.live.views import WatchView
+from scalebook.live.widgets import answering
 
 
 class Picker:
@@ -47,6 +48,9 @@ class Picker:
         )
         self.overrides.continuous_update = False
         self.submit = ipywidgets.Button(description="submit", icon="play", button_style="primary")
+        fields = (self.experiment, self.system, self.seed, self.overrides)
+        for field in (*fields, self.submit):
+            answering(field)
         self.about, self.command, self.message, self.settings = (
             ipywidgets.HTML() for _ in range(4)
         )
@@ -56,7 +60,7 @@ class Picker:
             [self.experiment, self.about, self.system, self.seed, self.overrides, self.command,
              self.submit, self.message, folded, self._below]
         )  # fmt: skip
-        for field in (self.experiment, self.system, self.seed, self.overrides):
+        for field in fields:
             field.observe(lambda _: self.update(), "value")
         self.submit.on_click(lambda _: self.start())
         self.update()

@@ -20,6 +20,25 @@ _KINDS = {
 }  # fmt: skip
 
 
+def answering(widget: Any) -> None:  # ipywidgets brings no types
+    """Let a widget answer while a cell runs, too.
+
+    ipykernel 7 hands a click to the shell that has sent something last. That is the main one, which
+    a long cell keeps busy; where it is forgotten the notebook's choice holds, a subshell.
+    """
+    send = widget._send
+
+    def forget() -> None:
+        getattr(widget.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+
+    def send_and_forget(msg: Any, buffers: Any = None) -> None:
+        send(msg, buffers)
+        forget()
+
+    widget._send = send_and_forget
+    forget()
+
+
 class JobsWidget(anywidget.AnyWidget):
     """Rows of jobs with buttons; each asks `act` with what to do and the job's id.
 
@@ -47,12 +66,7 @@ class JobsWidget(anywidget.AnyWidget):
             act(str(content.get("action")), str(content.get("job")))
 
         self.on_msg(receive)
-
-    def _send(self, msg: Any, buffers: Any = None) -> None:
-        super()._send(msg, buffers)
-        # ipykernel 7 hands a click to the shell that has sent something last. That is the main
-        # one, which a long cell keeps busy; without this the notebook's choice holds, a subshell.
-        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+        answering(self)
 
     def show(self, rows: Sequence[JobRow]) -> bool:
         """Show these rows; returns whether anything has changed."""
