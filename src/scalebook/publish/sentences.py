@@ -69,7 +69,7 @@ def _entitle(app: Sphinx, doctree: nodes.document) -> None:
         title = section.next_node(nodes.title)
         if isinstance(section, nodes.section) and title is not None:
             title.children = []
-            title += nodes.Text(node["text"])
+            title.append(nodes.Text(node["text"]))
         section.remove(node)
 
 
