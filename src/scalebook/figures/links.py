@@ -111,13 +111,13 @@ def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
     rate = plain(curve["link_gbit_s"].iloc[-1])
     if rate is None:
         return
-    text = f"modelled: {rate:g} Gbit/s"
+    text = f"set: {rate:g} Gbit/s"
     figure.add_scatter(
         x=[curve["bytes"].min(), curve["bytes"].max()],
         y=[rate / 8, rate / 8],
         mode="lines+text",
-        text=["", text],
-        textposition="top left",
+        text=[text, ""],  # short messages stay far below it
+        textposition="top right",
         textfont_size=12,
         line={"color": theme.cycled(theme.PALETTE, position), "dash": "dash", "width": 2},
         showlegend=False,

@@ -112,7 +112,7 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
         if _contradictory(pair):
             top = max(row["efficiency_high"] for row in pair.values())
             figure.add_annotation(
-                text="contradict each other", x=top, xanchor="left", xshift=12, y=y, font_size=12
+                text="contradictory", x=top, xanchor="left", xshift=12, y=y, font_size=12
             )
     figure.update_xaxes(title_text="parallel efficiency (%)", range=[0, max(108, 1.08 * highest)])
     figure.update_yaxes(

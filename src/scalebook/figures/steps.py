@@ -100,10 +100,10 @@ def _draw(groups: list[list[Step]], found: dict[str, Configuration]) -> go.Figur
 def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
     """Steps of one plot with their times beside them."""
     cell = {"row": row, "col": 1}
-    names = [
-        theme.escape(f"{label(one['system'], 'system')}, {label(one['experiment'])}", 50)
-        for one in group
-    ]
+    names = [label(one["system"], "system") for one in group]
+    if len({one["experiment"] for one in group}) > 1:
+        names = [f"{name}, {label(one['experiment'])}" for name, one in zip(names, group)]
+    names = [theme.escape(name, 50) for name in names]
     _draw_parts(figure, cell, group, names)
     _draw_limits(figure, cell, group, names)
     ends = [max(100.0, 100 * (_limit(one) or 0) / one["step_ms"]) for one in group]
