@@ -98,6 +98,19 @@ def test_plots_that_shared_a_scale_keep_it_above_each_other(measured):
     assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
 
 
+def test_a_drawing_stands_in_two_parts_on_a_phone():
+    wide = figures.build("ddp_architecture")
+    narrow = fit(wide, figures.PHONE)
+    end, (bottom, _) = narrow.layout.xaxis.range[1], narrow.layout.yaxis.range
+    for one in narrow.layout.annotations:
+        assert 0 <= one.x <= end and 0 <= one.y <= bottom
+        assert one.axref is None or (abs(one.x - one.ax) < 60 and abs(one.y - one.ay) < 60)
+    at = {one.text: one for one in narrow.layout.annotations}
+    before = {one.text: one for one in wide.layout.annotations}
+    assert at["<b>2 GPUs on 2 nodes</b>"].y == before["<b>2 GPUs on 2 nodes</b>"].y + bottom / 2
+    assert at["<b>1 GPU</b>"].x == end / 2
+
+
 def test_a_slide_has_no_title_and_the_letters_of_a_page(measured):
     wide = figures.build("link_efficiency")
     figure = fit(wide, figures.slide(570, 400))

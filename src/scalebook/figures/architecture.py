@@ -39,7 +39,7 @@ def ddp_architecture() -> go.Figure:
         **captions.texts("ddp_architecture"),
         sources=[],
         min_width=580,
-        stacks=False,
+        cut=FIRST[0] - 32,
     )
 
 

@@ -112,6 +112,9 @@ def _stack(figure: go.Figure, size: Size) -> None:
         figure.layout.annotations[0].text = theme.wrap(figure.layout.meta["alt"], ACROSS)
         figure.layout.height = 120
         return
+    if "cut" in figure.layout.meta:
+        _cut(figure, figure.layout.meta["cut"])
+        return
     axes = {(one.xaxis or "x", one.yaxis or "y") for one in figure.data}
     plots = [_Plot(figure, x, y) for x, y in sorted(axes, key=lambda pair: int(pair[0][1:] or 1))]
     _set_heights([plot for plot in plots if not plot.rows])
@@ -144,6 +147,33 @@ def _stack(figure: go.Figure, size: Size) -> None:
     }  # fmt: skip
     figure.layout.legend.title.text = None
     figure.update_layout(margin=around, height=inner + around["t"] + around["b"], legend=below)
+
+
+def _cut(figure: go.Figure, at: float) -> None:
+    """Put what stands right of `at` in a drawing without data below the rest, which is centred."""
+    wide, high = figure.layout.xaxis.range[1] - at, figure.layout.yaxis.range[0]
+    shapes, notes = figure.layout.shapes, figure.layout.annotations
+    edges = [x for one in shapes if not one.path for x in (one.x0, one.x1) if x < at]
+    shift = (wide - min(edges) - max(edges)) / 2
+
+    def moved(x: float, y: float) -> tuple[float, float]:
+        return (x + shift, y) if x < at else (x - at, y + high)
+
+    def point(found: re.Match[str]) -> str:
+        return ",".join(map(str, moved(float(found[1]), float(found[2]))))
+
+    for one in shapes:
+        if one.path:
+            one.path = re.sub(r"([\d.]+),([\d.]+)", point, one.path)
+        else:
+            (one.x0, one.y0), (one.x1, one.y1) = moved(one.x0, one.y0), moved(one.x1, one.y1)
+    for one in notes:
+        one.x, one.y = moved(one.x, one.y)
+        if one.axref == "x":
+            one.ax, one.ay = moved(one.ax, one.ay)
+    figure.update_xaxes(range=[0, wide])
+    figure.update_yaxes(range=[2 * high, 0])
+    figure.update_layout(height=2 * (high + EDGE), margin=dict.fromkeys("lrtb", EDGE))
 
 
 class _Plot:

@@ -341,6 +341,7 @@ def finish(
     sources: Sequence[str],
     min_width: int | None = None,
     stacks: bool = True,
+    cut: float | None = None,
 ) -> go.Figure:
     """Give a figure its theme and description.
 
@@ -362,6 +363,8 @@ def finish(
         Where it is legible in less space than a page gives any other, in CSS pixels.
     stacks : bool
         Whether its plots can stand above each other on a narrow screen, see `fitting.fit`.
+    cut : float, optional
+        Of a drawing without data: from which x on it stands below the rest there.
     """
     meta: dict[str, Any] = {
         "alt": alt,
@@ -370,8 +373,8 @@ def finish(
         "stacks": stacks,
         "sources": list(dict.fromkeys(sources)),
     }
-    if min_width is not None:
-        meta["min_width"] = min_width
+    meta |= {} if min_width is None else {"min_width": min_width}
+    meta |= {} if cut is None else {"cut": cut}
     return figure.update_layout(template=template(), title_text=title, meta=meta)
 
 
