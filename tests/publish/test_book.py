@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from paths import REPOSITORY
 
 from scalebook.publish import build
@@ -136,8 +137,8 @@ class Visit:
         if message.type in ("error", "warning"):
             self.wrong.append(f"console: {message.text}")
 
-    def open(self, name: str) -> None:
-        self.page.goto(f"{self.site}{name}.html", wait_until="load")
+    def open(self, name: str, query: str = "") -> None:
+        self.page.goto(f"{self.site}{name}.html{query}", wait_until="load")
         self.page.wait_for_function(  # what a page has yet to be asked for is not shown
             "[...document.querySelectorAll('.sb-plot')]"
             ".every(e => e.querySelector('.main-svg') || !e.offsetParent)"
@@ -175,6 +176,28 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site, browser, scheme):
             )
             assert wide <= window, name
         assert visit.wrong == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_no_page_shuts_anybody_out(html, site, browser, width, scheme):
+    options = {"rules": {"label-content-name-mismatch": {"enabled": True}}}  # else it is left out
+    if scheme == "dark":  # only colours are others
+        options = {"runOnly": ["color-contrast", "link-in-text-block"]}
+    options["resultTypes"] = ["violations"]
+    found = [path.relative_to(html).with_suffix("").as_posix() for path in html.rglob("*.html")]
+    alike = "document.querySelectorAll('tbody > tr:nth-child(n + 20)').forEach(row => row.remove())"
+    run = min((html / "runs/data").iterdir()).stem
+    found = sorted(name for name in found if not name.startswith("_static/"))
+    found.remove("index")  # it only leads on to the first page
+    with Visit(browser, site, width=width, scheme=scheme) as visit:
+        for name in found:
+            visit.open(name, f"?run={run}" if name == "runs/run" else "")
+            visit.page.evaluate(alike)
+            violations = Axe().run(visit.page, options=options).response["violations"]
+            serious = [one for one in violations if one["impact"] in ("serious", "critical")]
+            at = [(one["id"], node["target"]) for one in serious for node in one["nodes"]]
+            assert at == [], name
 
 
 @pytest.mark.browser
@@ -235,6 +258,13 @@ def test_a_number_says_where_it_came_from_to_the_keyboard(site, browser):
         assert value.get_attribute("aria-describedby") == note.get_attribute("id")
         visit.page.keyboard.press("Escape")
         assert not note.is_visible()
+        visit.open("book/proposal")
+        value = visit.page.locator(".sb-behind").first  # a number of a formula
+        value.focus()
+        note = visit.page.locator(f"#{value.get_attribute('aria-describedby')}")
+        assert note.is_visible() and visit.page.locator(".sb-mathnumber.sb-focused").count() == 1
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_url("**/provenance.html#num-*")
 
 
 @pytest.mark.browser

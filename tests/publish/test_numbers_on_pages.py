@@ -118,10 +118,12 @@ def test_a_number_stands_in_every_place_with_note_and_link(built):
     in_text = re.findall(rf'<a class="sb-number" aria-describedby="(sb-note-\d+)" href="{entry}">'
                          "1,240\u00a0images/s</a>", text)  # fmt: skip
     in_maths = re.findall(
-        r'<mrow class="sb-mathnumber sb-measured" tabindex="0" role="link" '
+        r'<mrow class="sb-mathnumber sb-measured" '
         r'aria-describedby="(sb-note-\d+)"><mn>1,240</mn><mtext>\u00a0images/s</mtext></mrow>',
         text,
     )
+    behind = rf'<a class="sb-behind" aria-describedby="(sb-note-\d+)" href="{entry}">1,240'
+    assert re.findall(behind, text) == in_maths
     maths = [place for place in PLACES if "math" in place]
     assert len(in_maths) == len(maths) and len(in_text) == len(PLACES) - len(maths)
     for name in in_text + in_maths:

@@ -74,6 +74,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # The theme extends the writers that are registered, and its own only where none is: ours for
     # LaTeX and slides would leave the pages without scrolling tables.
     app.set_translator("html", HTML5Translator)
+    html = (_visit_citation, HTML5Translator.depart_citation)
+    app.add_node(nodes.citation, override=True, html=html)
     pages.DIGESTS["notebook"] = _notebook_digest
     app.add_config_value("scalebook_cell_timeout", update.CELL_TIMEOUT, "")
     app.add_config_value("scalebook_code", "", "env")
@@ -264,6 +266,12 @@ def _drop_launcher(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for node in list(doctree.findall(nodes.raw)):
         if "x-thebe-config" in node.astext() or node.astext().startswith("<script>kernelName ="):
             node.parent.remove(node)
+
+
+def _visit_citation(self: HTML5Translator, node: nodes.citation) -> None:
+    """Write an item of the list that docutils makes; its own role, of books, is no item's."""
+    HTML5Translator.visit_citation(self, node)
+    self.body[-1] = self.body[-1].replace('"doc-biblioentry"', '"listitem"')
 
 
 def _prepare_page(

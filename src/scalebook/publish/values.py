@@ -244,6 +244,14 @@ def note_html(
     return name, markup, link
 
 
+def reachable(markup: str, css: str, note: str, link: str | None) -> str:
+    """HTML of a number that the keyboard reaches: a link to its entry, where there is one."""
+    about = f'class="{css}" aria-describedby="{note}"'
+    if link:
+        return f'<a {about} href="{html.escape(link)}">{markup}</a>'
+    return f'<span {about} tabindex="0">{markup}</span>'
+
+
 def _entry_link(self: HTML5Translator, key: str) -> str | None:
     """Address of a number's entry, from the page being written; None without such a page."""
     page = pages.origins_page(self.builder.env)
@@ -269,12 +277,7 @@ def visit_html(self: HTML5Translator, node: study_value) -> None:
         self.body.append(text)
         raise nodes.SkipNode
     name, note, link = note_html(self, node["key"], node["note"], node["runs"])
-    about = f'class="sb-number" aria-describedby="{name}"'
-    number = (
-        f'<a {about} href="{html.escape(link)}">{text}</a>'
-        if link
-        else f'<span {about} tabindex="0">{text}</span>'
-    )
+    number = reachable(text, "sb-number", name, link)
     self.body.append(f'<span class="sb-value sb-{css_kind(node["kind"])}">{number}{note}</span>')
     raise nodes.SkipNode
 

@@ -421,7 +421,8 @@
 
   // ---- notes beside numbers ----------------------------------------------------------
 
-  const NUMBER = ".sb-value, .sb-mathnumber"; // in text with the note inside, in formulas beside
+  const NUMBER = ".sb-value, .sb-mathnumber"; // in text with the note inside, in formulas behind
+  const KEPT = ".sb-open, .sb-focused, :hover, :focus-within";
 
   const noteOf = (number) =>
     number.querySelector(".sb-note") ||
@@ -440,7 +441,7 @@
 
   const shownNow = () =>
     [...document.querySelectorAll(NUMBER)].filter((number) =>
-      number.matches(".sb-open, :hover, :focus-within"));
+      number.matches(KEPT));
 
   const open = (number) => {
     number.classList.remove("sb-dismissed");
@@ -457,27 +458,27 @@
   const values = () => {
     for (const number of document.querySelectorAll(NUMBER)) {
       const inMath = number.matches(".sb-mathnumber");
+      const reached = inMath ? noteOf(number).previousElementSibling : number; // by the keyboard
       number.addEventListener("mouseenter", () => open(number));
-      number.addEventListener("focusin", () => open(number));
+      reached.addEventListener("focusin", () => {
+        number.classList.toggle("sb-focused", inMath);
+        open(number);
+      });
       // Pointing at the note itself keeps it; in a formula the note is not inside the number.
       number.addEventListener("mouseleave", () => {
         const leave = () => {
-          const kept = number.matches(".sb-open, :hover, :focus-within") || noteOf(number).matches(":hover");
+          const kept = number.matches(KEPT) || noteOf(number).matches(":hover");
           if (!kept) close(number, false);
         };
         setTimeout(leave, inMath ? 300 : 0);
       });
       if (inMath) noteOf(number).addEventListener("mouseleave", () => close(number, false));
-      number.addEventListener("focusout", () => {
+      reached.addEventListener("focusout", () => {
+        number.classList.remove("sb-focused");
         if (!number.matches(".sb-open, :hover")) close(number, false);
       });
       if (inMath) {
-        const follow = () => {
-          const link = noteOf(number).querySelector("a");
-          if (link) link.click();
-        };
-        number.addEventListener("keydown", (event) => event.key === "Enter" && follow());
-        number.addEventListener("click", (event) => event.pointerType === "mouse" && follow());
+        number.addEventListener("click", (event) => event.pointerType === "mouse" && reached.click());
       }
     }
     // A finger cannot hover: the first tap opens the note, which holds a link; the second closes.
@@ -642,6 +643,14 @@
   };
 
   const start = () => {
+    // What the theme names by other words than it shows cannot be called by what one sees.
+    const named = document.querySelectorAll(".search-button-field, details.hide > summary");
+    for (const one of named) one.removeAttribute("aria-label");
+    for (const icon of document.querySelectorAll(".theme-switch")) icon.removeAttribute("title");
+    // A drawing that scrolls on a phone does so by the keyboard, too.
+    for (const { parentElement: box } of document.querySelectorAll('figure > img[src$=".svg"]')) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    }
     names();
     cards();
     values();
