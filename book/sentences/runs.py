@@ -49,16 +49,19 @@ def link_effect(numbers: Ledger) -> Sentence:
     )
     if not differ(numbers, RUN, CONTROL, SPREAD):
         return Sentence("overlap", f"{text}{YARDSTICK}: the experiment does not separate the two.")
-    case = "control slower"
+    case, factor = "control slower", f"ddp_2gpu.{MIDDLE}.control_ratio"
+    gap = "The gap"
+    if measured(numbers, factor):
+        gap = f"The gap, a factor of {spread(factor, '.2f', False)},"
     effect = (
-        f"{YARDSTICK}. The gap is larger, but the control is the slower one: the network is not "
+        f"{YARDSTICK}. {gap} is larger, but the control is the slower one: the network is not "
         "what costs here."
     )
     if below(numbers, RUN, CONTROL):
         case = "network"
         effect = (
-            f"{YARDSTICK}. The gap is larger, and the two differ only in the path between the "
-            "ranks: it is the network's, not that of data parallelism as such."
+            f"{YARDSTICK}. {gap} is larger, and the two differ only in the path between the ranks: "
+            "it is the network's, not that of data parallelism as such."
         )
     gain = f"ddp_2gpu.{MIDDLE}.speedup"
     if slower(numbers, gain):

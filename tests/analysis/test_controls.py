@@ -39,6 +39,16 @@ def test_the_control_stands_beside_what_it_is_the_control_of(study_root):
     assert len(contrasts()) == 2  # it shares no block with the others
 
 
+def test_a_gap_is_the_control_over_what_stands_beside_it(study_root):
+    add_campaign(study_root, "mini-open")
+    numbers = ledger()
+    factor = numbers["ddp_2gpu.mini-open.control_ratio.median"]
+    assert factor.value == pytest.approx(402 / 192, rel=0.01) and factor.n == 3
+    assert "two" in factor.source or "ddp_1node" in factor.source
+    # Another global batch is no control's; nor is the baseline's one rank.
+    assert not [key for key in numbers if ".control_ratio" in key and "ddp_2gpu" not in key]
+
+
 def test_on_one_system_there_is_nothing_to_hold_against(study_root):
     add_campaign(study_root, "mini-open")
     assert Evidence().controls == []

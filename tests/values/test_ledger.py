@@ -131,8 +131,8 @@ def test_settings_of_the_study_are_resolved(study_root):
     campaign = "study.campaign.small-cluster"
     assert known[f"{campaign}.train_images"].value == 6144
     assert known[f"{campaign}.ddp_weak.train_images"].value == 12288
-    assert known[f"{campaign}.baseline.steps"].value == 108
-    assert known[f"{campaign}.baseline.timed_steps"].value == 100
+    assert known[f"{campaign}.baseline.steps"].value == 48
+    assert known[f"{campaign}.baseline.timed_steps"].value == 40
 
 
 # --------------------------------------------------------------------------- traces

@@ -83,6 +83,46 @@ def pooled(ratios: Sequence[Ratio]) -> list[Pooled]:
     return found
 
 
+class Gap(NamedTuple):
+    """By what factor an experiment falls behind the control beside it, on one system.
+
+    Attributes
+    ----------
+    ratio, control : Ratio
+        Of the experiment and of its control, by throughput.
+    factor : Summary
+        The control's throughput over the experiment's, block by block.
+    """
+
+    ratio: Ratio
+    control: Ratio
+    factor: Summary
+
+
+def gaps(ratios: Sequence[Ratio]) -> list[Gap]:
+    """Hold what has as many ranks and the same global batch against the control of its system."""
+    rated = [one for one in ratios if one.basis == "throughput" and one.one.kind == "measured"]
+    found = []
+    for declared in study_queries.controls():
+        beside = {
+            one.one["system"]: one
+            for one in rated
+            if one.one["experiment"] == declared.experiment
+            and one.one["system"] in declared.systems
+        }
+        for ratio in rated:
+            control = beside.get(ratio.one["system"])
+            alike = control is not None and all(
+                ratio.one[name] == control.one[name] for name in ("world_size", "global_batch")
+            )
+            if control is None or not alike or ratio is control:
+                continue
+            pairs = together([control.one.runs, ratio.one.runs], "throughput")
+            if pairs:
+                found.append(Gap(ratio, control, summarise([ours / one for ours, one in pairs])))
+    return found
+
+
 def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Efficiency on one system over that on another, block by block: A/A beside A/B.
 

@@ -22,8 +22,9 @@ key                                                value
 
 Metrics of a run are those of `comparable.METRICS`, the step times of
 `statistics.STEP_METRICS`, and for an experiment with a reference ``speedup``,
-``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``. An experiment on
-several nodes has ``compute_ms``, ``parallel_ms``, ``network_ms`` and ``overhead_ms`` of a step,
+``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``. One with as many ranks
+and the same global batch as a control of its system has ``control_ratio``, see `controls.gaps`; one
+on several nodes has ``compute_ms``, ``parallel_ms``, ``network_ms`` and ``overhead_ms`` of a step,
 see `step_parts`, and the modelled ``transfer_ms``.
 """
 

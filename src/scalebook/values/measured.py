@@ -49,6 +49,9 @@ def measured(inputs: Inputs) -> Iterator[Value]:
             yield from _of_ratio(ratio)
     for control in inputs.controls:
         yield from _of_control(control)
+    for gap in controls.gaps(inputs.ratios):
+        if rated.issuperset(map(_prefix, (gap.ratio.one, gap.control.one))):
+            yield from _of_gap(gap)
     for step in inputs.step_parts:
         if rated.issuperset(map(_prefix, step.sides)):
             yield from _of_step(step)
@@ -166,6 +169,15 @@ def _of_control(control: controls.Pooled) -> Iterator[Value]:
         f"{prefix}.efficiency", control.efficiency, partial(make, unit="%"), STATS
     )
     yield make(f"{prefix}.spread", control.factor, unit="", n=control.efficiency.n)
+
+
+def _of_gap(gap: controls.Gap) -> Iterator[Value]:
+    stems = [*gap.control.one.stems, *gap.ratio.one.stems]
+    make = origin("gap", controls.gaps, stems, gap=gap)
+    prefix = f"{_prefix(gap.ratio.one)}.control_ratio"
+    yield from statistics(
+        prefix, gap.factor, partial(make, unit=""), ("median", "low", "high", "n")
+    )
 
 
 def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
