@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from fabricate import add_run
@@ -14,6 +15,7 @@ from paths import REPOSITORY
 from scalebook import results
 from scalebook.cli import main
 from scalebook.contract import ScalebookError
+from scalebook.figures import theme
 from scalebook.publish import report
 
 HOSTILE = "<script>document.title = 'taken'</script> & <b>bold</b>"
@@ -95,6 +97,23 @@ def test_it_opens_offline_with_its_figures(page, browser):
     assert (asked, wrong) == ([page.as_uri()], [])
     assert tab.title().startswith("Run baseline_")
     context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "losses", [(2.3, 1.9, 1.2), (1348.0, 2.3, 2.1), (2.3, 0.9, 0.1), (1348.0, 2.3, 0.0), (9.0, 0.5)]
+)
+def test_curves_have_the_axis_that_figures_give_to_losses(study_root, browser, losses):
+    stem = add_run(study_root, accuracy=(40.0,) * len(losses), steps=False)
+    path = study_root / f"results/csv/{stem}.csv"
+    epochs = pd.read_csv(path)
+    epochs["train_loss"] = epochs["val_loss"] = losses
+    epochs.to_csv(path, index=False)
+    tab = browser.new_context().new_page()
+    tab.goto(report.write(stem, study_root).as_uri())
+    tab.wait_for_selector("[data-plot=curves] .main-svg")
+    drawn = tab.evaluate("document.querySelector('[data-plot=curves]')._fullLayout.yaxis.type")
+    assert drawn == theme.loss_axis(losses * 2)["type"]
 
 
 def test_an_imported_run_has_a_report_though_it_has_no_record(study_root):

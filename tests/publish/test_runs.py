@@ -16,6 +16,11 @@ from scalebook.publish.runs import data
 HOSTILE = "<script>document.title = 'taken'</script> & <b>bold</b>"
 
 
+#: Tables that are wider than their place on the page.
+CUT = """[...document.querySelectorAll('.sb-run-list, .sb-scrolls')]
+    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"""
+
+
 def write(root: Path) -> tuple[int, int]:
     return data.write(root, root / "out", root / "record.json", lambda name: None)
 
@@ -138,6 +143,7 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     assert "code.commit" in differs and "versions" not in differs
     page.locator(".sb-equal input").check()
     assert "versions.torch" in page.locator(".sb-compare tbody").inner_text()
+    assert page.evaluate(CUT) == []
     address = page.url
     page.goto("about:blank")
     page.goto(address)
@@ -147,6 +153,8 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     rows.nth(1).locator("a").click()
     page.wait_for_selector(".sb-run-plot .main-svg")
     assert page.locator(".sb-runs-page h1").inner_text() == f"Run {second}"
+    page.locator(".sb-run details summary").first.click()
+    assert page.evaluate(CUT) == []
     assert wrong == []
 
 

@@ -187,13 +187,15 @@ def add_band(
 
 #: So many times the value in the middle, and the largest one flattens the others.
 FLATTENING = 10.0
+#: Settings of an axis of losses that is logarithmic.
+LOGARITHMIC = {"type": "log", "dtick": 1, "exponentformat": "none"}
 
 
 def loss_axis(values: Iterable[float]) -> dict[str, Any]:
     """Settings of an axis of losses: logarithmic where the largest would flatten the others."""
     known = [value for value in values if math.isfinite(value)]
     if known and min(known) > 0 and max(known) > FLATTENING * statistics.median_low(known):
-        return {"type": "log", "dtick": 1, "exponentformat": "none"}
+        return LOGARITHMIC
     return {"type": "linear", "dtick": None, "exponentformat": None}
 
 

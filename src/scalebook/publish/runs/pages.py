@@ -45,6 +45,8 @@ def look() -> str:
         "palette": theme.PALETTE,
         "dashes": theme.DASHES,
         "symbols": theme.SYMBOLS,
+        "flattening": theme.FLATTENING,
+        "logarithmic": theme.LOGARITHMIC,
     }
     return plots.script_json(known)
 

@@ -70,6 +70,14 @@
     ["images/s", null, "throughput"],
   ];
 
+  // Logarithmic where the largest would flatten the others, as `theme.loss_axis` has it.
+  const lossAxis = (values) => {
+    const known = values.filter(Number.isFinite).sort((a, b) => a - b);
+    const middle = known[Math.floor((known.length - 1) / 2)];
+    const flattens = known[0] > 0 && known.at(-1) > LOOK.flattening * middle;
+    return flattens ? LOOK.logarithmic : {};
+  };
+
   // Plots beside each other, one below another on a phone.
   const panels = (element, width, titles, traces) => {
     const narrow = width < NARROW,
@@ -79,6 +87,7 @@
     const span = (at) =>
       [at * (1 + gap) * part, (at * (1 + gap) + 1) * part].map((end) => Math.min(1, end));
     const longest = Math.max(0, ...traces.map(({ x }) => x.length));
+    const drawn = (axis) => traces.filter(({ yaxis }) => yaxis === axis).flatMap(({ y }) => y);
     const layout = {
       template: LOOK.template,
       annotations: [],
@@ -101,6 +110,7 @@
         domain: y,
         anchor: `x${end}`,
         rangemode: title === "images/s" ? "tozero" : "normal",
+        ...(title === "loss" ? lossAxis(drawn(`y${end}`)) : {}),
       };
       layout.annotations.push({
         text: `<b>${title}</b>`,
