@@ -123,8 +123,8 @@ def test_titles_and_captions_cannot_become_markup(built):
 
 def test_plotly_is_loaded_where_there_is_a_figure_and_nothing_from_elsewhere(built):
     root, _ = built
-    assert "plotly.min.js" in page(root, "notebooks/drawn")
-    assert "plotly.min.js" not in page(root, "book/index")
+    assert "plotly-basic.min.js" in page(root, "notebooks/drawn")
+    assert "plotly" not in page(root, "book/index")
     for name, content in pages(root).items():
         text = content.decode()
         assert not re.search(r"""(src|href)=["'](https?:)?//""", re.sub(r"<a [^>]*>", "", text))

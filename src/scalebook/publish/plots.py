@@ -4,6 +4,7 @@ import functools
 import html
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,9 @@ from scalebook.results.digests import canonical
 
 #: The script that draws figures, as it comes with Python's plotly.
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+#: The part of it that draws these types of traces alone, plotly's own basic distribution.
+BASIC = Path(__file__).parent / "static" / "plotly-basic.min.js"
+BASIC_TYPES = {"bar", "pie", "scatter"}
 
 #: Height of a figure that does not give its own, in pixels.
 HEIGHT = 420
@@ -30,9 +34,10 @@ HEIGHT = 420
 class study_plot(nodes.General, nodes.Element):
     """A plotly figure.
 
-    Attributes: ``figure`` (its JSON), ``alt``, ``height``, ``name``; ``narrow``, JSON of what
-    differs on a phone, empty where nothing does, and its height ``narrow_height``; ``choices``,
-    JSON of what a reader may show in its place, empty where there is nothing.
+    Attributes: ``figure`` (its JSON), ``types`` of its traces, ``alt``, ``height``, ``name``;
+    ``narrow``, JSON of what differs on a phone, empty where nothing does, and its height
+    ``narrow_height``; ``choices``, JSON of what a reader may show in its place, empty where there
+    is nothing.
     """
 
 
@@ -52,6 +57,7 @@ def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
     narrow = on_a_phone(figure)
     return study_plot(
         figure=script_json({"data": data, "layout": layout}),
+        types=types(figure),
         narrow=script_json(narrow) if narrow else "",
         choices=script_json(choices) if choices else "",
         narrow_height=int((narrow or {}).get("layout", {}).get("height") or 0),
@@ -59,6 +65,16 @@ def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
         name=name,
         height=int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT,
     )
+
+
+def types(figure: dict[str, Any]) -> list[str]:
+    """Types of the traces of a figure."""
+    return sorted({trace.get("type", "scatter") for trace in figure.get("data") or []})
+
+
+def script(types: Iterable[str]) -> Path:
+    """The smallest script that draws traces of these types."""
+    return BASIC if BASIC_TYPES.issuperset(types) else PLOTLY
 
 
 def figure_node(figure: dict[str, Any]) -> nodes.Element:

@@ -36,6 +36,7 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
     with results.one_snapshot():
         rows = results.runs(stem=stem)
         known = content(rows[rows["kind"] != "reported"].iloc[0].to_dict(), root, offer=False)
+    plotly = plots.script(plots.types(known["utilisation"] or {}))  # the others are lines
     out = out or root / FOLDER / f"{stem}.html"
     page = (
         environment()
@@ -46,7 +47,7 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
             look=Markup(look()),
             data=Markup(plots.script_json(known)),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-            scripts=list(map(_inline, (plots.PLOTLY, STATIC / "scalebook.js", STATIC / SCRIPT))),
+            scripts=list(map(_inline, (plotly, STATIC / "scalebook.js", STATIC / SCRIPT))),
             version=__version__,
         )
     )

@@ -290,8 +290,10 @@ def _prepare_page(
     for kind in ("script_files", "css_files"):  # the builder's own lists, reset for each page
         files = context.get(kind, [])
         files[:] = [file for file in files if not _is_thebe(file)]
-    if doctree is not None and next(doctree.findall(plots.study_plot), None) is not None:
-        app.add_js_file(plots.PLOTLY.name, priority=400, loading_method="defer")
+    drawn = [] if doctree is None else list(doctree.findall(plots.study_plot))
+    if drawn:
+        script = plots.script(type_ for plot in drawn for type_ in plot["types"])
+        app.add_js_file(script.name, priority=400, loading_method="defer")
 
 
 def _is_thebe(file: Any) -> bool:

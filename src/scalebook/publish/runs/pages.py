@@ -76,7 +76,7 @@ def _markup(app: Sphinx, here: str, view: str) -> str:
             view=view,
             index=values.relative(place, data.INDEX),
             data=values.relative(place, data.FOLDER),
-            plotly=values.relative(place, f"_static/{plots.PLOTLY.name}"),
+            plotly=values.relative(place, f"_static/{plots.BASIC.name}"),
             page=app.builder.get_relative_uri(here, links.PAGE),
             explorer=app.builder.get_relative_uri(here, links.explorer(app.env) or here),
             look=Markup(look()),  # escaped for its element
