@@ -1,11 +1,38 @@
-"""The book as a site: its script of figures."""
+"""The book as a site: its search, its icons, its script of figures, pages that change at once."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+from pathlib import Path
+
+import pytest
+from book_helpers import CONFIG, jb, put_back, toc
+from paths import REPOSITORY
 
 from scalebook.publish import plots
+from scalebook.publish.site import search
+
+PAGE = """
+<section id="top"><h1>Results of ResNet-18<a class="headerlink" href="#top">#</a></h1>
+<p>Rate <span class="sb-value"><span class="sb-number">4,460 images/s</span><span class="sb-note"
+id="n">measured</span></span> with <code><span class="pre">run_epoch</span></code>.<br>Next</p>
+<figure><div class="sb-plot"><noscript><p>Bars.</p><p>The interactive figure needs
+JavaScript.</p></noscript></div><script type="application/json">{"data": [1]}</script>
+<figcaption><p>Rates &lt; 1</p><details><summary>Details</summary><p>How.</p></details></figcaption>
+</figure>
+<section id="deeper"><h2>Deeper</h2><table><tr><th>run</th><th>rate</th></tr><tr><td>a</td>
+<td>1</td></tr></table><p>After</p></section></section>
+"""
+
+
+def test_the_text_of_a_page_is_read_by_section_without_fallbacks_and_with_cells_apart():
+    assert search.sections(PAGE) == [
+        ["", "Results of ResNet-18",
+         "Rate 4,460 images/s with run_epoch. Next · Rates < 1 How."],
+        ["deeper", "Deeper", "run · rate · a · 1 · After"],
+    ]  # fmt: skip
 
 
 def test_a_figure_of_other_types_of_traces_loads_the_whole_of_plotly():
@@ -23,3 +50,99 @@ def test_the_part_of_plotly_is_of_the_release_of_the_whole():
     assert part == whole
     digest = hashlib.sha256(plots.BASIC.read_bytes()).hexdigest()
     assert f"sha256 {digest}" in plots.BASIC.with_name("LICENSES.txt").read_text()
+
+
+# --------------------------------------------------------------------------- a small book
+
+SPY = """
+from pathlib import Path
+
+
+def look(app):
+    root = Path(app.srcdir)
+    page = root / "_build/html/book/index.html"
+    (root / "seen.html").write_text(page.read_text() if page.is_file() else "")
+    if (root / "fail").exists():
+        raise RuntimeError("as asked")
+    return []
+
+
+def setup(app):
+    app.connect("html-collect-pages", look, priority=900)
+"""
+INDEX = "# Small\n\nFirst words.\n"
+WORDS = """\
+# Spelling
+
+Batch normalisation is colourful, `Trainer.run_epoch` counts.
+
+## Warm-up
+
+What the warm-up is, and the batch-norm of {value}`reported.2644.throughput`.
+
+| run | rate |
+|---|---|
+| alpha | beta |
+
+## Nothing of it
+
+All-reduce waits.
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A small study with its book, and an extension that looks at the book while it is built."""
+    root = tmp_path_factory.mktemp("a site")
+    shutil.copytree(REPOSITORY / "data" / "reported", root / "data" / "reported")
+    shutil.copy(REPOSITORY / "study.yaml", root)
+    config = CONFIG.replace("sphinx: {", "sphinx: {local_extensions: {spy: .}, ")
+    for name, text in {
+        "_config.yml": config, "_toc.yml": toc("book/words"), "spy.py": SPY,
+        "book/index.md": INDEX, "book/words.md": WORDS,
+    }.items():  # fmt: skip
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    done = jb(root, "-W", "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+def html(root: Path, name: str = "book/index") -> Path:
+    return root / "_build" / "html" / f"{name}.html"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("query", "anchor", "marked"),
+    [
+        ("batch norm", "warm-up", "batch norm"),
+        ("batch-norm", "warm-up", "batch norm"),
+        ("batch normalisation", "", "Batch normalisation"),
+        ("Batch Normalization", "", "Batch normalisation"),
+        ("warmup", "warm-up", "warm-up"),
+        ("warm up", "warm-up", "warm up"),
+        ("allreduce", "nothing-of-it", "All-reduce"),
+        ("colorful", "", "colourful"),
+        ("run_epoch", "", "run epoch"),
+        ("4,460", "warm-up", "4 460"),
+    ],
+)
+def test_a_search_finds_sections_in_any_spelling_from_a_disk(built, browser, query, anchor, marked):
+    page = browser.new_context().new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda one: wrong.append(one.text) if one.type == "error" else None)
+    page.goto(f"{html(built, 'search').as_uri()}?q={query}")
+    first = page.locator("#search-results li").first
+    assert (
+        first.locator("a")
+        .get_attribute("href")
+        .endswith(f"book/words.html#{anchor}" if anchor else "book/words.html")
+    )
+    assert marked in " ".join(first.locator("mark").all_inner_texts())
+    if anchor == "warm-up":
+        assert "run · rate · alpha · beta" in first.locator(".context").inner_text()
+    first.locator("a").click()
+    page.wait_for_selector("article span.highlighted")
+    assert wrong == []

@@ -43,6 +43,7 @@ from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.publish.origins import page as origins_page
 from scalebook.publish.runs import pages as run_pages
+from scalebook.publish.site import search
 from scalebook.study import citation
 from scalebook.study.document import not_utf8
 
@@ -59,12 +60,14 @@ PARTS = (
     plots,
     printing,
     run_pages,
+    search,
     sentences,
     slides,
     tables,
     values,
 )
 STATIC = Path(__file__).parent / "static"
+TEMPLATES = Path(__file__).parent / "site" / "templates"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -105,6 +108,7 @@ def _configure(app: Sphinx, config: Config) -> None:
     config.author = citation.line(citation.authors(Path(app.srcdir))) or config.author
     config.html_math_renderer = "mathml"
     config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
+    config.templates_path = [*config.templates_path, str(TEMPLATES)]
     config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")
     # Pages made by another version of this extension are made anew; they fit figures to a phone.
     own = Path(__file__).parent.glob("**/*.py")

@@ -1,0 +1,1 @@
+"""The pages as a site: its search, its icons, and how new pages take the place of old."""
