@@ -146,3 +146,21 @@ def test_a_search_finds_sections_in_any_spelling_from_a_disk(built, browser, que
     first.locator("a").click()
     page.wait_for_selector("article span.highlighted")
     assert wrong == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_icon_is_a_picture_and_no_script_or_font_is_asked_for(built, browser, width):
+    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(html(built, "book/words").as_uri())
+    empty = """[...document.querySelectorAll('button, a.btn, label.btn')].filter(one =>
+        one.checkVisibility() && !one.innerText.trim() && !one.querySelector('svg, img') &&
+        ![...one.querySelectorAll('[class*=fa-]')].some(icon => icon.checkVisibility() &&
+            icon.getBoundingClientRect().width > 5 &&
+            getComputedStyle(icon, '::before').maskImage !== 'none')
+    ).map(one => one.outerHTML)"""
+    assert page.evaluate(empty) == []
+    assert page.locator("[class*=fa-]").count() > 5
+    assert not [address for address in asked if "fontawesome" in address or "woff" in address]

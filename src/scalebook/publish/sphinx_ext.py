@@ -163,6 +163,7 @@ def _bring_static_files(app: Sphinx) -> None:
         return
     app.config.html_static_path += [str(STATIC), str(plots.PLOTLY)]
     app.add_css_file("scalebook.css")
+    app.add_css_file("icons.css")
     app.add_js_file("scalebook.js", loading_method="defer")
 
 
