@@ -112,6 +112,24 @@ def html(root: Path, name: str = "book/index") -> Path:
     return root / "_build" / "html" / f"{name}.html"
 
 
+@pytest.mark.slow
+def test_while_a_book_is_built_its_old_pages_stand_whole(built):
+    with put_back(built):
+        before, other = html(built).read_text(), html(built, "book/words").stat().st_mtime_ns
+        (built / "book/index.md").write_text(INDEX.replace("First", "Second"))
+        assert jb(built).returncode == 0
+        assert (built / "seen.html").read_text() == before
+        assert "Second words" in html(built).read_text()
+        assert html(built, "book/words").stat().st_mtime_ns == other
+        before = html(built).read_text()
+        (built / "book/index.md").write_text(INDEX.replace("First", "Third"))
+        (built / "fail").touch()
+        assert jb(built).returncode != 0
+        (built / "fail").unlink()
+        assert html(built).read_text() == before
+    assert not list((built / "_build").glob(".html*"))
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("query", "anchor", "marked"),

@@ -43,7 +43,7 @@ from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.publish.origins import page as origins_page
 from scalebook.publish.runs import pages as run_pages
-from scalebook.publish.site import search
+from scalebook.publish.site import search, staging
 from scalebook.study import citation
 from scalebook.study.document import not_utf8
 
@@ -63,6 +63,7 @@ PARTS = (
     search,
     sentences,
     slides,
+    staging,
     tables,
     values,
 )
