@@ -246,8 +246,12 @@ def access(numbers: Ledger) -> Sentence:
             "development",
             text + "The request fits Development access and exceeds Benchmark access.",
         )
-    fits = [NAMES[machine] for machine in OTHERS if fits_development(numbers, machine)]
-    also = f" By hours the same holds on {listed(fits)}." if fits else ""
+    fits = [
+        f"{NAMES[machine]} ({value(f'modelled.request.{machine}.asked.node_hours', ',.0f')})"
+        for machine in OTHERS
+        if fits_development(numbers, machine)
+    ]
+    also = f" By hours the same holds for the whole plan on {listed(fits)}." if fits else ""
     return Sentence(
         "either",
         f"{text}By its hours the request fits either. Development is chosen for its length: M1 to "

@@ -108,25 +108,6 @@ def request(machine: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def compared() -> pd.DataFrame:
-    """The computed request, a row a machine."""
-    rows: list[list[Shown | str]] = []
-    for machine in _plan().machines:
-        prefix = f"modelled.request.{machine}"
-        rows.append(
-            [
-                f"Computed for {_title(machine)}",
-                cell(f"{prefix}.total.node_hours", ",.0f", interval=True),
-                cell(f"{prefix}.total.gpu_hours", ",.0f", interval=True),
-                cell(f"{prefix}.asked.node_hours", ",.0f", unit=True),
-                cell(f"{prefix}.asked.billed", ",.0f", unit=True),
-            ]
-        )
-    return pd.DataFrame(
-        rows, columns=["Request", "Node-hours", "GPUs × hours", "Asked for", "Billed"]
-    )
-
-
 def ladder(machine: str, kind: str) -> pd.DataFrame:
     """Modelled scaling on a machine, a row a rung."""
     if kind not in ("strong", "weak"):

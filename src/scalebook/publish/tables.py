@@ -14,7 +14,6 @@ name                                      rows
 ``applicant``                             what a proposal's form asks of the applicant
 ``machines``                              the machines that a proposal considers
 ``request.<machine>``                     the computed request, phase by phase
-``request.compared``                      the requests for all machines
 ``ladder.<machine>.strong|weak``          modelled scaling on a machine
 ``objectives``, ``assumptions``,          of ``data/plan.yaml``
 ``milestones``, ``risks``
@@ -52,7 +51,6 @@ TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "system.*": result_tables.system,
     "applicant": plan_tables.applicant,
     "machines": plan_tables.machines,
-    "request.compared": plan_tables.compared,
     "request.*": plan_tables.request,
     "ladder.*": plan_tables.ladder,
     **{
