@@ -21,7 +21,9 @@ def hooks():
 def run_hook(hook, names):
     """Run a hook as pre-commit does, on the files it is for."""
     kinds = r"\.py$" if hook.get("types_or") == ["python"] else ""
+    left_out = hook.get("exclude", "^$")
     names = [name for name in names if re.search(hook.get("files", kinds), name)]
+    names = [name for name in names if not re.search(left_out, name)]
     if hook["language"] == "fail":
         return bool(names)
     command = [*shlex.split(hook["entry"]), *names]
