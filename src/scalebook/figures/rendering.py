@@ -75,7 +75,7 @@ def render(drawn: Sequence[go.Figure], suffixes: Sequence[str]) -> list[dict[str
             (work / f"{number}.json").write_text(printed(figure).to_json(), encoding="utf-8")
         scale = WIDTH_IN * DPI / theme.WIDTH
         command = [sys.executable, "-m", __name__, name, f"{scale!r}", *asked]
-        problem = _run(command, {**os.environ, "BROWSER_PATH": program})
+        problem = _cannot_start(program) or _run(command, {**os.environ, "BROWSER_PATH": program})
         try:
             return [
                 {suffix: _content(work / f"{number}{suffix}", figure) for suffix in suffixes}
@@ -120,6 +120,17 @@ def to_pdf(svg: bytes) -> bytes:
 
 
 # --------------------------------------------------------------------------- the browser
+
+
+def _cannot_start(program: str) -> str:
+    """Why a browser does not even say its version; kaleido would wait for a dead one."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return f"no answer in {TIMEOUT_S} s"
+    except OSError as error:
+        return str(error)
+    return f"exit status {done.returncode}" if done.returncode else ""
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
