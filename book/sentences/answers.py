@@ -35,7 +35,7 @@ def scaling(numbers: Ledger) -> Sentence:
     if all(pays):
         case, answer = "always", "A second node pays over every link that was tried"
     elif pays[0]:
-        case, answer = "fast link", "A second node pays over a fast link alone"
+        case, answer = "fast link", "A second node pays only over a fast link"
     elif any(pays):
         case, answer = "some", "Whether a second node pays depends on the link"
     shown = [

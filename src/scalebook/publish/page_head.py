@@ -59,6 +59,9 @@ def _describe(
     context["metatags"] = "\n".join(filter(None, [context.get("metatags"), about]))
     for group in context.get("header_buttons") or []:
         if group.get("label") == "download-buttons":
+            for button in group["buttons"]:
+                if button["label"] == "download-pdf-button":  # the page as a browser prints it
+                    button["text"] = "print"
             group["buttons"][:0] = _downloads(app, pagename, context["pathto"])
 
 
@@ -73,7 +76,7 @@ def _downloads(app: Sphinx, pagename: str, pathto: Any) -> list[dict[str, str]]:
     name = app.env.metadata.get(pagename, {}).get("pdf")
     typeset = f"{DOCUMENTS}/{name}.pdf"
     if name and (root / typeset).is_file() and not leads_out(root, typeset):
-        found.append(("typeset .pdf", "Download the typeset document", root / typeset,
+        found.append((".pdf", "Download the typeset document", root / typeset,
                       typeset, "fas fa-file-pdf"))  # fmt: skip
     entries = []
     for text, tooltip, source, place, icon in found:
