@@ -6,7 +6,7 @@ are pooled. The largest over the smallest of them is what the machine, the hour 
 one measurement, and a difference between two systems counts as one only beyond that factor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -14,11 +14,9 @@ import pandas as pd
 
 from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import configurations
+from scalebook.analysis.headers import CONTRAST_HEADERS
 from scalebook.analysis.scaling import Ratio, efficiency, ratios, together
 from scalebook.analysis.statistics import Summary, summarise
-
-#: Columns of `contrasts`.
-CONTRAST = ("role", "experiment", "system", "other", "n", "ratio", "low", "high", "coverage")
 
 
 class Pooled(NamedTuple):
@@ -50,6 +48,20 @@ class Pooled(NamedTuple):
         return self.efficiency.max / self.efficiency.min
 
 
+def _rated(ratios: Iterable[Ratio]) -> list[Ratio]:
+    """Measured ratios by throughput that have an efficiency."""
+    return [
+        ratio
+        for ratio in ratios
+        if ratio.basis == "throughput" and ratio.one.kind == "measured" and ratio.efficiency.n
+    ]
+
+
+def _by_experiment(ratios: Iterable[Ratio]) -> dict[tuple[str, str], Ratio]:
+    """Rated ones by experiment and system."""
+    return {(one.one["experiment"], one.one["system"]): one for one in _rated(ratios)}
+
+
 def pooled(ratios: Sequence[Ratio]) -> list[Pooled]:
     """Pool every control that was measured on two of its systems or more.
 
@@ -58,17 +70,14 @@ def pooled(ratios: Sequence[Ratio]) -> list[Pooled]:
     ratios : sequence of Ratio
         Of all configurations, as `scaling.ratios` forms them.
     """
-    found = []
+    rated, found = _rated(ratios), []
     for control in study_queries.controls():
         own = [
             ratio
-            for ratio in ratios
-            if ratio.basis == "throughput"
-            and ratio.one.kind == "measured"
-            and ratio.one["experiment"] == control.experiment
+            for ratio in rated
+            if ratio.one["experiment"] == control.experiment
             and ratio.one["system"] in control.systems
             and ratio.values
-            and ratio.efficiency.n
         ]
         systems = list(dict.fromkeys(ratio.one["system"] for ratio in own))
         if len(systems) < 2:
@@ -101,25 +110,20 @@ class Gap(NamedTuple):
 
 def gaps(ratios: Sequence[Ratio]) -> list[Gap]:
     """Hold what has as many ranks and the same global batch against the control of its system."""
-    rated = [one for one in ratios if one.basis == "throughput" and one.one.kind == "measured"]
-    found = []
+    there, found = _by_experiment(ratios), []
     for declared in study_queries.controls():
-        beside = {
-            one.one["system"]: one
-            for one in rated
-            if one.one["experiment"] == declared.experiment
-            and one.one["system"] in declared.systems
-        }
-        for ratio in rated:
-            control = beside.get(ratio.one["system"])
-            alike = control is not None and all(
-                ratio.one[name] == control.one[name] for name in ("world_size", "global_batch")
-            )
-            if control is None or not alike or ratio is control:
+        for (experiment, system), ratio in there.items():
+            control = there.get((declared.experiment, system))
+            if control is None or experiment == declared.experiment:
+                continue
+            if system not in declared.systems or any(
+                ratio.one[name] != control.one[name] for name in ("world_size", "global_batch")
+            ):
                 continue
             pairs = together([control.one.runs, ratio.one.runs], "throughput")
             if pairs:
-                found.append(Gap(ratio, control, summarise([ours / one for ours, one in pairs])))
+                factors = [beside / behind for beside, behind in pairs]
+                found.append(Gap(ratio, control, summarise(factors)))
     return found
 
 
@@ -137,17 +141,11 @@ def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `CONTRAST`: the median ratio, its interval, and how often that holds the median, in
-        percent. Pairs of systems that share no block are left out.
+        Columns `CONTRAST_HEADERS`: the median ratio, its interval, and how often that holds the
+        median, in percent. Pairs of systems that share no block are left out.
     """
-    rows = []
-    found = [ratio for ratio in ratios(configurations(runs)) if ratio.basis == "throughput"]
+    there, rows = _by_experiment(ratios(configurations(runs))), []
     for control in study_queries.controls():
-        there = {
-            (ratio.one["experiment"], ratio.one["system"]): ratio
-            for ratio in found
-            if ratio.one.kind == "measured" and ratio.efficiency.n
-        }
         names = dict.fromkeys([control.experiment, *(experiment for experiment, _ in there)])
         for (system, other), name in ((pair, name) for pair in combinations(control.systems, 2)
                                       for name in names):  # fmt: skip
@@ -160,4 +158,4 @@ def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
                 role = "A/A" if name == control.experiment else "A/B"
                 rows.append((role, name, system, other, summary.n, summary.median, summary.low,
                              summary.high, 100 * summary.coverage))  # fmt: skip
-    return pd.DataFrame(rows, columns=list(CONTRAST))
+    return pd.DataFrame(rows, columns=list(CONTRAST_HEADERS))

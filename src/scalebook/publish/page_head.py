@@ -69,7 +69,7 @@ def _downloads(app: Sphinx, pagename: str, pathto: Any) -> list[dict[str, str]]:
     """Entries of a page's menu: its executed notebook, its typeset PDF."""
     root, out = Path(app.srcdir), Path(app.outdir)
     found = []
-    notebook = update.folder(out.parent) / f"{Path(pagename).name}.ipynb"
+    notebook = update.executed(out.parent, pagename)
     if pagename.startswith(f"{update.FOLDER}/") and notebook.is_file():
         found.append((".ipynb", "Download the notebook with its outputs", notebook,
                       f"_sources/{pagename}.ipynb", "fas fa-code"))  # fmt: skip

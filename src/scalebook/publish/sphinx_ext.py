@@ -220,13 +220,8 @@ def _say(outcome: update.Outcome) -> None:
     pages.say(line.rstrip())
 
 
-def _executed_path(app: Sphinx, docname: str) -> Path:
-    name = docname.partition("/")[2]
-    return update.folder(Path(app.outdir).parent) / f"{name}.ipynb"
-
-
 def _notebook_digest(app: Sphinx, docname: str) -> str:
-    path = _executed_path(app, docname)
+    path = update.executed(Path(app.outdir).parent, docname)
     return sha256(path.read_bytes()) if path.is_file() else ""
 
 
@@ -234,7 +229,7 @@ def _show_executed(app: Sphinx, docname: str, source: list[str]) -> None:
     """Put the executed notebook in the place of its source."""
     if not _is_notebook(app, docname):
         return
-    notebook = nbformat.read(_executed_path(app, docname), as_version=4)
+    notebook = nbformat.read(update.executed(Path(app.outdir).parent, docname), as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = _without_captions(cell.outputs)

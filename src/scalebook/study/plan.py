@@ -327,15 +327,9 @@ class Plan(Frozen):
         """Rungs a measurement is made on."""
         return measurement.gpus or self.ladder
 
-    def network(self, measurement: Measurement) -> Network:
-        """The network that a measurement trains."""
-        own = Network(
-            name=self.name,
-            parameters=self.workload.parameters,
-            compute=Relative(low=1, mid=1, high=1),
-            reason="the workload's",
-        )
-        return next((one for one in self.networks if one.name == measurement.network), own)
+    def network(self, measurement: Measurement) -> Network | None:
+        """The network that a measurement trains; None where it is the workload's."""
+        return next((one for one in self.networks if one.name == measurement.network), None)
 
     @property
     def effort(self) -> float:

@@ -93,6 +93,11 @@ def folder(build_dir: Path) -> Path:
     return build_dir / "scalebook" / FOLDER
 
 
+def executed(build_dir: Path, docname: str) -> Path:
+    """The executed notebook of a page, ``notebooks/NAME``."""
+    return folder(build_dir) / f"{docname.rpartition('/')[2]}.ipynb"
+
+
 def load(root: Path, build_dir: Path, names: list[str]) -> list[Notebook]:
     """Put the named notebooks together with their parameters from the study.
 

@@ -28,6 +28,7 @@ from scalebook.publish import downloads, pages, tables, values
 from scalebook.publish.origins import catalogue
 from scalebook.publish.origins.catalogue import Entry, Run
 from scalebook.publish.runs import links
+from scalebook.publish.runs.content import TEMPLATES
 from scalebook.values import Value, ledger_digest
 
 PARTS = ("numbers", "runs", "drawn")
@@ -144,9 +145,7 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
         title = app.env.titles.get(name)
         return title.astext() if title is not None else name
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True
-    )
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     # Names may break after dots, slashes and underscores.
     environment.filters["pieces"] = lambda text: re.split(r"(?<=[./_])", text)
     return environment.get_template("provenance.html.j2").render(
