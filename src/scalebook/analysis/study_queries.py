@@ -36,7 +36,7 @@ def systems() -> list[str]:
 #: What has a label, and the columns of tables that hold its name.
 Labelled = Literal["experiment", "system", "campaign"]
 _COLUMNS: dict[str, Labelled] = {
-    "experiment": "experiment", "reference": "experiment", "system": "system",
+    "experiment": "experiment", "reference": "experiment", "system": "system", "other": "system",
 }  # fmt: skip
 
 
