@@ -8,11 +8,11 @@ import pytest
 from paths import REPOSITORY
 
 from scalebook.launch import JobState
-from scalebook.launch.diagnose import diagnose, own_line, useful_lines
+from scalebook.launch.diagnose import diagnose, failure_line
 
 LOGS = REPOSITORY / "tests" / "recorded" / "logs"
 
-# Cause, and what the useful lines hold and must not hold.
+# Cause, and what the line that says why holds and must not hold.
 SEEN = {
     "container-missing": ("container", "apptainer: not found", "task 0"),
     "dataset-missing": ("data set is missing", "scalebook data get", "task 0"),
@@ -20,7 +20,7 @@ SEEN = {
     "memory-inherited": ("inherited", "mutually exclusive", "task 0"),
     "missing-first-rank": ("did not start", "rank 1 could not join", "frame #"),
     "missing-rank": ("did not start", "1/2 clients joined", "task 1"),
-    "out-of-memory": ("out of memory on the node", "oom-kill", "lost contact"),
+    "out-of-memory": ("out of memory on the node", "task 1: Out Of Memory", "lost contact"),
     "port-taken": ("port is taken", "EADDRINUSE", "Connection reset"),
     "python-missing": ("Python or a package", "python: not found", "task 0"),
     "rank-error": (None, "ValueError: number of things is wrong", "settings:"),
@@ -30,7 +30,7 @@ SEEN = {
     "time-limit": ("time limit", "DUE TO TIME LIMIT", "epoch"),
     "torch-missing": ("Python or a package", "No module named 'torch'", "frame #"),
     "torch-missing-cut": (None, "task 1: Exited with exit code 1", "task 0"),
-    "unknown-host": ("name of the first node", "gai error", "frame #"),
+    "unknown-host": ("name of the first node", "connect to (nosuchhost", "frame #"),
     "unreachable-interface": ("cannot reach each other", "connectFullMesh failed", "task 1"),
     "wrong-interface": ("interface does not exist", "Unable to find address for: ib0", "task 0"),
 }
@@ -65,10 +65,10 @@ def test_the_cause_and_the_first_failing_rank_are_found(name):
     cause, there, absent = SEEN[name]
     found = diagnose(recorded(name), JobState.FAILED)
     assert (found is None) if cause is None else (cause in found.cause), found
-    lines = useful_lines(recorded(name), 6)
-    assert there in lines
-    assert absent not in lines
-    assert len(lines.splitlines()) <= 6
+    line = failure_line(recorded(name))
+    assert there in line
+    assert absent not in line
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize("text", PRINTED)
@@ -98,8 +98,8 @@ def test_only_the_last_attempt_of_a_requeued_job_counts():
     )
     text = recorded("port-taken") + requeued + recorded("dataset-missing")
     assert "data set" in diagnose(text, JobState.FAILED).cause
-    assert "EADDRINUSE" not in useful_lines(text, 50)
-    assert "EADDRINUSE" in useful_lines(recorded("port-taken") + requeued, 50)
+    assert "no CIFAR-10 there" in failure_line(text)
+    assert "EADDRINUSE" in failure_line(recorded("port-taken") + requeued)
 
 
 def test_a_controller_that_is_away_as_ranks_start_is_the_cause():
@@ -110,17 +110,29 @@ def test_a_controller_that_is_away_as_ranks_start_is_the_cause():
     assert "did not answer" in found.cause and "--resume JOB" in found.advice
 
 
-def test_what_a_rank_says_itself_is_found():
-    assert own_line("x\n1: scalebook.train: no such file\nsrun: error: y") == "no such file"
-    assert own_line("srun: error: y") == ""
+@pytest.mark.parametrize(
+    ("output", "line"),
+    {
+        "x\n1: scalebook.train: no such file\nsrun: error: y": "no such file",
+        "ValueError: inner\nscalebook.train: no data set\n[W] torch noise\n": "no data set",
+        "noise\nRuntimeError: it broke\nmore noise": "RuntimeError: it broke",
+        "[rank1]: Traceback (most recent call last):\n[rank1]: torch.OutOfMemoryError: 2 GiB\n"
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n":
+            "torch.OutOfMemoryError: 2 GiB",
+        "srun: error: y": "srun: error: y",
+        "": "",
+    }.items(),
+)  # fmt: skip
+def test_the_line_that_says_why_is_found_in_any_programs_output(output, line):
+    assert failure_line(output) == line
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "\x00\x1b[0m", "1: ", "srun: error: x: task 1: "])
 def test_odd_outputs_are_no_trouble(text):
     assert diagnose(text, JobState.FAILED) is None
-    useful_lines(text, 5)
+    failure_line(text)
 
 
 def test_an_ordinary_output_is_shown_where_nothing_failed():
     text = "2026-01-01T00:00:00Z run x attempt 1\nepoch   1/2  train 1.0\n"
-    assert useful_lines(text, 1) == "epoch   1/2  train 1.0"
+    assert failure_line(text) == "epoch   1/2  train 1.0"

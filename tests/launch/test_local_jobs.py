@@ -19,7 +19,7 @@ from scalebook import contract, launch, live, results, study
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch import JobState, Progress
-from scalebook.launch.local import LocalJob, failure_line
+from scalebook.launch.local import LocalJob
 from scalebook.launch.watch import bar_format, describe, describe_briefly
 
 SMALL = {
@@ -382,13 +382,6 @@ def test_a_reason_with_braces_is_shown_as_it_is():
     form = bar_format("quick", Progress(), JobState.FAILED, "KeyError: {'a': {}}", 100)
     shown = tqdm.format_meter(0, 100, 1, ncols=100, bar_format=form, prefix="quick")
     assert shown.endswith("failed (KeyError: {'a': {}})")
-
-
-def test_the_reason_is_the_line_that_training_wrote_for_it():
-    output = "Traceback\nValueError: inner\nscalebook.train: data/: no data set\n[W] torch noise\n"
-    assert failure_line(output) == "data/: no data set"
-    assert failure_line("noise\nRuntimeError: it broke\nmore noise") == "RuntimeError: it broke"
-    assert failure_line("") == "it printed nothing"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Why a job failed: the lines of its output that show it, and what to do about known causes.
+"""Why a job failed: the line of its output that shows it, and what to do about known causes.
 
 The output of a Slurm job interleaves all ranks, and one failure makes many lines: the other
 ranks miss the one that is gone, ``srun`` ends them, PyTorch prints its call stack. The rank
@@ -42,6 +42,10 @@ _REQUEUED = re.compile(
     r"\*\*\* JOB \S+ ON \S+ CANCELLED AT \S+ DUE TO (JOB REQUEUE|PREEMPTION|NODE FAILURE)", re.I
 )
 _LABEL = re.compile(r"^ *(?P<rank>\d+): (?P<text>.*)$")
+#: What PyTorch puts before the call stack of a rank.
+_TORCH_LABEL = re.compile(r"^\[rank\d+\]: ?")
+_OWN = re.compile(r"scalebook\.train: (?P<why>.+)")
+_EXCEPTION = re.compile(r"(?P<why>[\w.]+(Error|Exception): .+)")
 _RANK = re.compile(r"\brank (?P<rank>\d+)\b", re.I)
 _TASK_ENDED = re.compile(r"srun: error: \S+: tasks? (?P<tasks>[\d,-]+): ")
 
@@ -79,22 +83,27 @@ class _Line:
         return int(match["rank"]) if match else None
 
 
-def useful_lines(text: str, lines: int) -> str:
-    """Choose the last lines that tell why a job failed.
+def failure_line(text: str) -> str:
+    """Find the line that says why a job failed.
 
     Parameters
     ----------
     text : str
         Output of the job, of all ranks and attempts, with or without ``srun --label``.
-    lines : int
-        Most lines to return.
 
     Returns
     -------
     str
-        Lines of the rank that failed first, and of Slurm; in the order of the output.
+        Of the last attempt, and of the rank that failed first: what the training process says
+        itself, else the exception that ended it, else the last line; empty where nothing was
+        printed.
     """
-    return "\n".join(line.text for line in _chosen(text)[-lines:])
+    lines = [_TORCH_LABEL.sub("", line.text).strip() for line in _chosen(text)]
+    for pattern in (_OWN, _EXCEPTION):
+        for line in reversed(lines):
+            if match := pattern.match(line):
+                return match["why"]
+    return lines[-1] if lines else ""
 
 
 def _chosen(text: str) -> list[_Line]:
@@ -139,12 +148,6 @@ def _first_ended(lines: list[_Line]) -> tuple[int | None, _Line | None]:
         if match := _TASK_ENDED.match(line.text):
             return int(re.split(r"[,-]", match["tasks"])[0]), line
     return None, None
-
-
-def own_line(text: str) -> str:
-    """The line in which a rank itself says why its last attempt ended; empty without one."""
-    found = re.findall(r"(?m)^(?: *\d+: )?scalebook\.train: (.+)$", _last_attempt(text))
-    return str(found[-1]) if found else ""
 
 
 # --------------------------------------------------------------------------- causes

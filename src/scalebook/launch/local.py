@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -184,13 +183,3 @@ def end_processes(processes: list[psutil.Process], grace_s: float = GRACE_S) -> 
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(alive, timeout=5)
-
-
-def failure_line(output: str) -> str:
-    """The line of a failed job's output that says why, as the training process wrote it."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for pattern in (r"^scalebook\.train: (?P<why>.+)", r"^(?P<why>\w+(Error|Exception): .+)"):
-        for line in reversed(lines):
-            if match := re.match(pattern, line):
-                return match["why"]
-    return lines[-1] if lines else "it printed nothing"

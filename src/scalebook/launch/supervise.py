@@ -16,8 +16,9 @@ from pathlib import Path
 
 import psutil
 
+from scalebook.launch.diagnose import failure_line
 from scalebook.launch.job import JobState
-from scalebook.launch.local import LocalJob, end_processes, failure_line
+from scalebook.launch.local import LocalJob, end_processes
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -69,7 +70,8 @@ def main(arguments: list[str]) -> int:
     else:
         with open(log, encoding="utf-8", errors="replace") as file:
             file.seek(before)
-            job.finish(JobState.FAILED, failure_line(file.read()), code)
+            why = failure_line(file.read()) or "it printed nothing"
+            job.finish(JobState.FAILED, why, code)
     return 0
 
 

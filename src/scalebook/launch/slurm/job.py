@@ -12,7 +12,7 @@ from typing import Any
 
 from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch.diagnose import diagnose, own_line
+from scalebook.launch.diagnose import diagnose, failure_line
 from scalebook.launch.job import Choice, Job, JobState, job_folder
 from scalebook.launch.slurm import accounting, commands, states
 from scalebook.launch.slurm.commands import Ask
@@ -362,7 +362,7 @@ class SlurmJob(Job):
                 verdict = replace(verdict, settled=False)
         found = diagnose(self.printed(), verdict.state)
         failed = verdict.state is JobState.FAILED and run.ended is None
-        if found is None and failed and (line := own_line(self.printed())):
+        if found is None and failed and (line := failure_line(self.printed())):
             return replace(verdict, reason=f"{verdict.reason}; {line}")
         # The run's own line names what to do itself.
         if found is None or (run.reason and run.reason in verdict.reason):
