@@ -87,6 +87,24 @@ What the warm-up is, and the batch-norm of {value}`reported.2644.throughput`.
 ## Nothing of it
 
 All-reduce waits.
+
+## Marked
+
+```{note}
+Read <https://github.com/pydata/pydata-sphinx-theme>.
+```
+
+```{seealso}
+More.
+```
+
+```{error}
+Wrong.
+```
+
+```{versionadded} 2.0
+New.
+```
 """
 
 
@@ -181,4 +199,9 @@ def test_every_icon_is_a_picture_and_no_script_or_font_is_asked_for(built, brows
     ).map(one => one.outerHTML)"""
     assert page.evaluate(empty) == []
     assert page.locator("[class*=fa-]").count() > 5
+    drawn = """[...document.querySelectorAll('.bd-article *')].flatMap(one =>
+        ['::before', '::after'].map(part => getComputedStyle(one, part).maskImage))
+        .filter(mask => mask !== 'none')"""
+    masks = page.evaluate(drawn)
+    assert len(masks) == len(set(masks)) == 5  # three kinds, a change, a link to GitHub
     assert not [address for address in asked if "fontawesome" in address or "woff" in address]
