@@ -104,3 +104,21 @@ def test_two_ranks_on_one_gpu_are_no_lost_rank():
     )
     said = str(failures.as_peer_lost(error, ranks, "start"))
     assert "two ranks of a node were given the same GPU" in said and "died" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    {
+        "[gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.2]:33412":
+            "lost contact with another rank, which died or was killed ([gloo/transport",
+        "Timed out waiting 6000ms for recv operation to complete": "did not answer for 9 s",
+        "NCCL error: ncclRemoteError: A call failed possibly due to a network error": "lost contact",
+        "NCCL error: ncclSystemError\nBootstrap : no socket interface found": None,
+        "CUDA error: peer access is not supported between these two devices": None,
+        "ProcessGroupGloo: unsupported gloo device": None,
+    }.items(),
+)  # fmt: skip
+def test_only_a_rank_that_is_gone_is_called_lost(text, line):
+    ranks = type("Two", (), {"world_size": 2, "rank": 1, "timeout_s": 9.0})
+    found = failures.as_peer_lost(RuntimeError(text), ranks, "epoch 1")
+    assert line in str(found) if line else found is None

@@ -13,7 +13,7 @@ import train_helpers as helpers
 
 from scalebook import contract, traces
 from scalebook.traces import families
-from scalebook.train import profiler
+from scalebook.train import privacy, profiler
 
 
 @pytest.fixture
@@ -151,6 +151,16 @@ def test_annotations_of_a_gpu_are_not_kept_twice(tmp_path):
     text = profiler.clean_trace({"traceEvents": found, "host_name": "x"}, tmp_path)
     kept = json.loads(text)["traceEvents"]
     assert [one.get("cat") for one in kept] == ["python_function", "gpu_user_annotation", None]
+
+
+def test_a_user_named_as_a_phase_takes_no_phase_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(privacy.getpass, "getuser", lambda: "data")
+    found = [{"name": "data", "args": {"file": f"{tmp_path}/a.py", "at": "/home/data/b.py"}}]
+    text = profiler.clean_trace({"traceEvents": found, "distributedInfo": "of data"}, tmp_path)
+    assert json.loads(text) == {
+        "traceEvents": [{"name": "data", "args": {"file": "a.py", "at": "b.py"}}],
+        "distributedInfo": "of (name)",
+    }
 
 
 @pytest.mark.slow

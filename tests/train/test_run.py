@@ -17,6 +17,7 @@ import torch
 import train_helpers as helpers
 
 from scalebook import contract
+from scalebook.results import schema
 from scalebook.train import checkpoint, loop, manifest, records, stop
 
 ATTEMPT = {"number", "start", "end", "ended", "reason", "first_epoch", "first_step", "scheduler"}
@@ -283,6 +284,23 @@ def test_resumed_equals_uninterrupted(root, tmp_path, monkeypatch, place):
     attempts = helpers.manifest(root)["attempts"]
     assert [a["ended"] for a in attempts] == ["killed", "completed"]
     assert [a["first_epoch"] for a in attempts] == [1, 2]
+
+
+def test_a_run_of_fewer_columns_goes_on_with_all(root, monkeypatch):
+    """As one does that began before a column came into the contract."""
+    monkeypatch.setenv("SCALEBOOK_JOB_ID", "9")
+    mend = interrupt_after(monkeypatch, 4, (loop, "learning_rate"))
+    with pytest.raises(SystemExit):
+        helpers.train(root)
+    mend()
+    path = helpers.only(root, "results/local/csv/*.csv")
+    old = [row.rpartition(",")[0] for row in path.read_text().splitlines()]
+    path.write_text("".join(f"{row}\n" for row in old))
+    assert helpers.train(root, "--resume") == 0
+    rows = helpers.rows(root)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert list(rows[0]) == list(contract.CSV_COLUMNS)
+    assert len(schema.read_epochs(path, path.name).frame) == 3
 
 
 def test_resume_without_checkpoint_starts_again(root, monkeypatch):

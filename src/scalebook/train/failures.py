@@ -19,12 +19,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 # NumPy says so where a disk fills up while it writes an array, and gives no error number.
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 
+#: What Gloo, NCCL and PyTorch print where the other end is gone or silent. Their names alone
+#: prove nothing: a wrong network interface is an NCCL error, too.
 _LOST = re.compile(
-    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed? ?out|"
-    r"process group|peer",
+    r"connection (was )?(closed|reset|refused|aborted)|closed by (remote )?peer|broken pipe|"
+    r"socket closed|time[d-]? ?out|remote process exit|ncclRemoteError|failed to recv|"
+    r"communicator was aborted|pair (closure|is closed)",
     re.IGNORECASE,
 )
-_TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
+_TIMED_OUT = re.compile(r"time[d-]? ?out", re.IGNORECASE)
 
 
 class PeerLost(ScalebookError):
@@ -53,21 +56,22 @@ def as_peer_lost(error: BaseException, ranks: Ranks, where: str) -> PeerLost | N
     """Say a collective's failure in one line, or None if `error` is something else."""
     if ranks.world_size == 1 or not isinstance(error, (RuntimeError, ConnectionError)):
         return None
-    if not _LOST.search(str(error)):
-        return None
     if "Duplicate GPU" in str(error):
         return PeerLost(
             f"rank {ranks.rank}, {where}: two ranks of a node were given the same GPU: start at "
             "most one rank for each"
         )
+    if not _LOST.search(str(error)):
+        return None
+    seen = first_line(error)
     if _TIMED_OUT.search(str(error)):
         return PeerLost(
             f"rank {ranks.rank}, {where}: another rank did not answer for {ranks.timeout_s:g} s "
-            "(timeout_s) and seems to hang: look at its node, then continue with --resume"
+            f"(timeout_s) and seems to hang ({seen}): look at its node, then continue with --resume"
         )
     return PeerLost(
-        f"rank {ranks.rank}, {where}: lost contact with another rank, which died or was killed: "
-        "look at its output and memory, then continue with --resume"
+        f"rank {ranks.rank}, {where}: lost contact with another rank, which died or was killed "
+        f"({seen}): look at its output and memory, then continue with --resume"
     )
 
 

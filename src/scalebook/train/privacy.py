@@ -37,15 +37,20 @@ def printable(text: str) -> str:
 
 def clean_text(text: str, root: Path) -> str:
     """Make paths relative to the study's root, and drop other folders, hosts and the user."""
+    text = clean_folders(text, root)
+    for name in sorted(_names(), key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(name)", text)
+    return text
+
+
+def clean_folders(text: str, root: Path) -> str:
+    """Make paths relative to the study's root, and drop other folders and addresses."""
     folders = {str(root), os.getcwd(), os.path.expanduser("~"), tempfile.gettempdir(), sys.prefix}
     # Longer ones first, so that a folder inside another is taken whole.
     for folder in sorted(folders - {"/", ""}, key=len, reverse=True):
         text = text.replace(f"{folder}/", "").replace(folder, ".")
     text = _PATH.sub(r"\1", text)
-    text = _ADDRESS.sub("(address)", text)
-    for name in sorted(_names(), key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(name)", text)
-    return text
+    return _ADDRESS.sub("(address)", text)
 
 
 def clean_path(text: str, root: Path) -> str:

@@ -18,7 +18,7 @@ from torch import nn
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, UsageError
 from scalebook.train.distributed import Ranks
-from scalebook.train.privacy import clean_text
+from scalebook.train.privacy import clean_folders, clean_text
 from scalebook.train.settings import Settings
 
 # Steps that pass before the recorded ones: one that is skipped, then two that are thrown
@@ -247,11 +247,22 @@ class _Calls:
 
 
 def clean_trace(trace: dict[str, Any], root: Path) -> str:
-    """JSON of a trace without hosts, users and absolute paths."""
-    kept = {key: value for key, value in trace.items() if key in _KEPT}
-    kept["traceEvents"] = list(_named(kept.get("traceEvents", [])))
-    text = json.dumps(kept, separators=(",", ":"))
-    return clean_text(text, root)
+    """JSON of a trace without hosts, users and absolute paths.
+
+    Events hold the user and hosts in paths and addresses alone. Elsewhere these are words: a user
+    may be called "data", as a phase of a step is.
+    """
+    about = {key: value for key, value in trace.items() if key in _KEPT and key != "traceEvents"}
+    events = list(_named(trace.get("traceEvents", [])))
+    return (
+        clean_text(_json(about), root)[:-1]
+        + ("," if about else "")
+        + f'"traceEvents":{clean_folders(_json(events), root)}}}'
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _named(events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

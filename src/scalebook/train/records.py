@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalebook import contract
-from scalebook.contract import CSV_COLUMNS, EPOCHS, STEP_COLUMNS, STEPS, Column, RunFiles
+from scalebook.contract import EPOCHS, STEPS, Column, RunFiles
 
 if TYPE_CHECKING:
     from scalebook.train.epoch import LossOnItsWay
@@ -58,17 +58,17 @@ def append_log(files: RunFiles, text: str) -> None:
 def cut(files: RunFiles, epoch: int) -> int:
     """Drop rows of epochs later than `epoch`, and torn tails; returns the rows dropped.
 
-    Used by a resume: what its checkpoint does not know of is done again.
+    Used by a resume: what its checkpoint does not know of is done again. Columns that came into
+    the contract since the run began are empty in the rows that stay.
     """
     dropped = 0
     if files.csv.exists():
         text = files.csv.read_bytes().decode(errors="replace")
-        kept, lost = _up_to(text, epoch, CSV_COLUMNS.index("epoch"))
+        kept, dropped = _up_to(text, epoch, EPOCHS)
         contract.write_whole(files.csv, kept)
-        dropped += lost
     if files.steps.exists():
         text = read_gzip_members(files.steps.read_bytes()).decode(errors="replace")
-        kept, _ = _up_to(text, epoch, STEP_COLUMNS.index("epoch"))
+        kept, _ = _up_to(text, epoch, STEPS)
         contract.write_whole(files.steps, gzip.compress(kept.encode(), mtime=0) if kept else b"")
     return dropped
 
@@ -89,19 +89,21 @@ def read_gzip_members(data: bytes) -> bytes:
     return b"".join(whole)
 
 
-def _up_to(text: str, epoch: int, column: int) -> tuple[str, int]:
+def _up_to(text: str, epoch: int, columns: tuple[Column, ...]) -> tuple[str, int]:
     """Header and whole rows up to `epoch`, and how many rows were left out."""
     lines = text.splitlines(keepends=True)
     if not lines or not lines[0].endswith("\n"):
         return "", 0
-    columns = lines[0].count(",")
-    kept = [lines[0]]
+    header = lines[0].rstrip("\n").split(",")
+    names = [column.name for column in columns]
+    out = [",".join(names) + "\n"]
     for line in lines[1:]:
-        cells = line.split(",")
-        whole = line.endswith("\n") and len(cells) == columns + 1
-        if whole and cells[column].isdigit() and int(cells[column]) <= epoch:
-            kept.append(line)
-    return "".join(kept), len(lines) - len(kept)
+        cells = line.rstrip("\n").split(",")
+        row = dict(zip(header, cells))
+        whole = line.endswith("\n") and len(cells) == len(header)
+        if whole and row.get("epoch", "").isdigit() and int(row["epoch"]) <= epoch:
+            out.append(",".join(row.get(name, "") for name in names) + "\n")
+    return "".join(out), len(lines) - len(out)
 
 
 def _lines(columns: tuple[Column, ...], rows: Iterable[dict[str, Any]], header: bool) -> str:
