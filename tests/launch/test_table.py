@@ -76,6 +76,19 @@ def test_what_has_ended_is_asked_for_once_until_it_is_resumed(job):
     assert not table.rows()[0].finished
 
 
+def test_an_end_of_which_accounting_may_know_more_is_asked_for_again(job, monkeypatch):
+    _, shown = job
+    monkeypatch.setattr(LocalJob, "settled", False)
+    shown |= {"state": JobState.FAILED, "reason": "exit status 9"}
+    table = JobTable()
+    assert table.rows()[0].reason == "exit status 9"
+    monkeypatch.setattr(LocalJob, "settled", True)
+    shown |= {"state": JobState.OUT_OF_MEMORY, "reason": "more memory than it asked for"}
+    assert table.rows()[0].state == JobState.OUT_OF_MEMORY.value
+    shown["state"] = JobState.FAILED
+    assert table.rows()[0].state == JobState.OUT_OF_MEMORY.value
+
+
 def test_damaged_notes_are_named_and_hide_no_other_job(job):
     one, _ = job
     broken = one.folder.parent / "t1-broken"

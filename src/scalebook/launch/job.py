@@ -178,6 +178,11 @@ class Job(ABC):
     def state(self) -> JobState:
         """Ask what the job is doing."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether a state that is finished will stay, unless the job is resumed."""
+        return True
+
     @abstractmethod
     def reason(self) -> str:
         """Why it is in that state, in one line; empty where there is nothing to say."""

@@ -91,7 +91,7 @@ class JobRow:
 
 
 class JobTable:
-    """The jobs of a study, looked at again and again; what has ended is asked for only once.
+    """The jobs of a study, looked at again and again; what is settled is asked for only once.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class JobTable:
             line = f"job {job.id}: {error}"
             self.damaged += [line] if line not in self.damaged else []
             return None
-        if row.finished:
+        if row.finished and job.settled:
             self._ended[job.id] = changed, row
         return row
 

@@ -224,6 +224,11 @@ class SlurmJob(Job):
         """Ask what the job is doing."""
         return self._verdict().state
 
+    @property
+    def settled(self) -> bool:
+        """Whether accounting, too, has told how it ended."""
+        return self._verdict().settled
+
     def reason(self) -> str:
         """Why it waits, or why it ended as it did."""
         return self._verdict().reason

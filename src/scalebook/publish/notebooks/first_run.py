@@ -61,7 +61,7 @@ def ensure(root: Path, experiment: str) -> str:
     parameters = {"submit": True, "experiment": experiment, "system": choice.system}
     output = root / "_build" / "scalebook" / "first_run" / "01_run.ipynb"
     notebook = update.Notebook(source, output, output.with_suffix(".json"), parameters)
-    known = {job.id for job in launch.jobs(root)}
+    known = {job.id for job in launch.jobs(root, damaged=[])}
     with ThreadPoolExecutor(max_workers=1) as pool:
         executing = pool.submit(
             update.execute, notebook, root, timeout=CELL_TIMEOUT_S, may_submit=True
@@ -85,7 +85,7 @@ def ensure(root: Path, experiment: str) -> str:
 def _submitted(root: Path, known: set[str], executing: Future[update.Outcome]) -> launch.Job | None:
     """Job the notebook has submitted, as soon as it is there."""
     while not executing.done():
-        for job in launch.jobs(root):
+        for job in launch.jobs(root, damaged=[]):
             if job.id not in known:
                 return job
         time.sleep(0.2)
