@@ -64,6 +64,24 @@ def test_a_run_is_found_by_stem_by_job_and_by_how_it_begins(here, stems):
         results.find("")
 
 
+def test_a_file_that_another_program_named_has_a_report(tmp_path, monkeypatch):
+    (tmp_path / "data/reported").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "study.yaml", tmp_path)
+    shutil.copytree(REPOSITORY / "data/systems", tmp_path / "data/systems")
+    listed = (REPOSITORY / "data/reported/magic-castle-2025.yaml").read_text()
+    (tmp_path / "data/reported/theirs.yaml").write_text(
+        listed.replace("results/csv/baseline_2644_1gpu_2644.csv", "results/csv/theirs.csv")
+    )
+    profiling = tmp_path / "results/profiling"
+    profiling.mkdir(parents=True)
+    (profiling / "gpu_util_2644.log").write_text("index,utilization.gpu [%]\n0,97 %\n0,98 %\n")
+    (tmp_path / "results/csv").mkdir()
+    (tmp_path / "results/csv/theirs.csv").write_text("epoch,val_acc\n1,55.25\n")
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))
+    text = report.write("theirs", tmp_path).read_text()
+    assert "Run theirs" in text and "gpu_util_2644.log" in text
+
+
 def test_an_unknown_run_is_one_line(here):
     said = CliRunner().invoke(main, ["report", "nobody"])
     assert said.exit_code == 1

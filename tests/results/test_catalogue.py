@@ -288,6 +288,16 @@ def test_a_file_of_a_reported_job_joins_it(study_root):
     assert results.runs(kind="reported", job_id="2644")["throughput"].tolist() == [4460.0]
 
 
+def test_a_run_is_found_beside_a_file_that_another_program_named(study_root):
+    reported = study_root / "data/reported/magic-castle-2025.yaml"
+    listed = reported.read_text().replace(OWNERS, "results/csv/theirs.csv")
+    reported.write_text(listed)
+    drop(study_root, "epoch,val_acc\n1,55.25\n", "results/csv/theirs.csv")
+    ours = add_run(study_root)
+    assert results.find("t1") == ours == results.find("baseline_t")
+    assert results.find("theirs") == "theirs" == results.find("2644")
+
+
 def test_the_job_decides_what_the_file_is_of(study_root):
     drop(study_root, "epoch,val_acc\n1,50\n", "results/csv/baseline_2649_2gpu_2649.csv")
     row = results.runs(kind="imported").iloc[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem, UsageError
+from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, UsageError
 from scalebook.results import curves, manifests, reports, scan, schema, utilisation
 from scalebook.results.files import problem_frame
 from scalebook.results.queries import query
@@ -241,11 +241,10 @@ def find(run: str) -> str:
     """
     known = runs()
     known = known[known["kind"] != "reported"]
-    stems = list(dict.fromkeys(map(str, known["stem"])))
-    jobs = {stem: Stem.parse(stem).job_id for stem in stems}
-    exact = [stem for stem in stems if run in (stem, jobs[stem])]
+    jobs = dict(zip(map(str, known["stem"]), map(str, known["job_id"])))
+    exact = [stem for stem, job in jobs.items() if run in (stem, job)]
     found = exact or [
-        stem for stem in stems if run and (stem.startswith(run) or jobs[stem].startswith(run))
+        stem for stem, job in jobs.items() if run and (stem.startswith(run) or job.startswith(run))
     ]
     if len(found) == 1:
         return found[0]

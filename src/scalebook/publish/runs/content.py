@@ -18,7 +18,7 @@ from scalebook.analysis.comparable import SYNTHETIC, plain
 from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, SACCT_HEADERS, epoch_headers
 from scalebook.analysis.statistics import step_rows, step_summary, thinned
 from scalebook.analysis.study_queries import label
-from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
+from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError
 from scalebook.figures.notebook import cell_text
 from scalebook.figures.profile.utilisation import utilisation
 from scalebook.live.settings import command, flat
@@ -117,8 +117,8 @@ def _measured(run: Mapping[str, Any], root: Path) -> dict[str, Any]:
         manifest = {}
     epochs, no_epochs = _or_reason(results.epochs, stem)
     steps, no_steps = _or_reason(results.steps, stem)
-    watched = _job(stem) in results.utilisation_files()
-    figure = json.loads(utilisation(_job(stem)).to_json()) if watched else None
+    watched = run["job_id"] in results.utilisation_files()
+    figure = json.loads(utilisation(run["job_id"]).to_json()) if watched else None
     return {
         "title": f"Run {stem}",
         "lead": _lead(run),
@@ -151,14 +151,6 @@ def _or_reason(read: Any, stem: str) -> tuple[pd.DataFrame | None, str]:
         return read(stem), ""
     except ScalebookError as error:
         return None, str(error)
-
-
-def _job(stem: str) -> str:
-    """Job id of a run; the name of a file that another program named."""
-    try:
-        return Stem.parse(stem).job_id
-    except ScalebookError:
-        return stem
 
 
 def _lead(run: Mapping[str, Any]) -> str:
