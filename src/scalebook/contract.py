@@ -139,19 +139,21 @@ ALLREDUCE = (
 ALLREDUCE_COLUMNS = _names(ALLREDUCE)
 
 #: How an attempt can end, as the manifest says it, and the name of the state that leaves a job in.
-ENDED = {
-    "completed": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "interrupted": "cancelled",
-    "killed": "failed",
-    "timeout": "timeout",
-}
-
+ENDED = {"completed": "completed", "failed": "failed", "cancelled": "cancelled",
+         "interrupted": "cancelled", "killed": "failed", "timeout": "timeout"}  # fmt: skip
 
 #: Exit status of a training process that wrote a checkpoint before its time limit and asks
 #: to be queued again (EX_TEMPFAIL of sysexits.h).
 REQUEUE = 75
+
+
+#: Dataset of generated images; and, in a list of datasets, any other.
+SYNTHETIC, ANY_REAL = "synthetic", "*"
+
+
+def takes_dataset(names: list[str], dataset: str) -> bool:
+    """Whether a list of datasets, such as ``evidence_datasets`` of a run, takes this one."""
+    return dataset in names or (ANY_REAL in names and dataset != SYNTHETIC)
 
 
 class ScalebookError(Exception):
@@ -222,8 +224,7 @@ class Stem:
         ScalebookError
             If `text` does not have the form ``<experiment>_<job>_<n><gpu|cpu>_<job>``.
         """
-        match = _STEM.fullmatch(text)
-        if match is None:
+        if (match := _STEM.fullmatch(text)) is None:
             raise ScalebookError(
                 f"{text!r} is not the stem of a run; expected "
                 "<experiment>_<job id>_<n><gpu|cpu>_<job id>, as baseline_2644_1gpu_2644"
@@ -355,8 +356,7 @@ def find_root(start: Path | None = None) -> Path:
     ScalebookError
         If there is none.
     """
-    named = os.environ.get("SCALEBOOK_ROOT")
-    if named:
+    if named := os.environ.get("SCALEBOOK_ROOT"):
         root = Path(named).expanduser().resolve()
         if not (root / "study.yaml").is_file():
             raise ScalebookError(f"SCALEBOOK_ROOT={named}: holds no study.yaml")

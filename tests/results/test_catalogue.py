@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from paths import REPOSITORY
 
-from scalebook import contract, results
+from scalebook import contract, results, study
 from scalebook.contract import RunFiles, ScalebookError, Stem, UsageError
 from scalebook.results import reports
 
@@ -112,6 +112,25 @@ def test_evidence_is_what_a_rule_of_the_study_takes(study_root, change, evidence
     add_run(study_root, **change)
     assert measured()["evidence"].tolist() == [evidence]
     assert len(results.runs(evidence=True)) == evidence
+
+
+@pytest.mark.parametrize(
+    ("datasets", "real", "generated"),
+    [("[]", True, False), ("[cifar10]", True, False), ("[synthetic]", False, True)],
+)
+def test_generated_images_are_evidence_only_where_a_rule_names_them(
+    study_root, datasets, real, generated
+):
+    path = study_root / "study.yaml"
+    declared = path.read_text().partition("evidence:")[0]
+    path.write_text(f"{declared}evidence:\n- {{datasets: {datasets}}}\n")
+    add_run(study_root, "t1")
+    add_run(study_root, "t2", dataset={"name": "synthetic", "subset": False})
+    assert measured()["evidence"].tolist() == [real, generated]
+    # Where a training process puts them is decided in the same way.
+    allowed = study.resolve(study.load(study_root), "baseline", "local")["evidence_datasets"]
+    taken = [contract.takes_dataset(allowed, name) for name in ("cifar10", "synthetic")]
+    assert taken == [real, generated]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pandas as pd
 from scalebook import results
 from scalebook.analysis import study_queries, text
 from scalebook.analysis.statistics import Summary, summarise
-from scalebook.contract import ScalebookError
+from scalebook.contract import SYNTHETIC, ScalebookError
 
 #: What two runs must share before one is divided by the other. The dataset is
 #: told by its digest; its name is kept for the reader.
@@ -49,8 +49,6 @@ METRICS = {
     "final_val_acc": ("final validation accuracy", "%", "val_acc, last row"),
     "best_val_acc": ("best validation accuracy", "%", "val_acc, largest"),
 }
-
-SYNTHETIC = "synthetic"
 
 
 def plain(value: Any) -> Any:

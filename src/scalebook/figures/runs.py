@@ -4,7 +4,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis.comparable import SYNTHETIC, plain
+from scalebook.analysis.comparable import plain
+from scalebook.contract import SYNTHETIC
 from scalebook.figures import captions, registry, theme
 
 #: What is drawn of a run by epoch: unit, and columns with their line's name.

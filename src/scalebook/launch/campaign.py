@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scalebook import study
-from scalebook.contract import ScalebookError, UsageError
+from scalebook.contract import ScalebookError, UsageError, takes_dataset
 from scalebook.launch import registry
 from scalebook.launch.collecting import collect
 from scalebook.launch.finished import Finished, finished_on, of_evidence
@@ -240,11 +240,7 @@ def _limit(planned: list[Planned], gpu_hours: float, where: str) -> None:
 
 def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
     """Whether a rule takes the experiment on the system, whatever its settings."""
-    return any(
-        (not rule.experiments or experiment in rule.experiments)
-        and (not rule.systems or system in rule.systems)
-        for rule in loaded.evidence
-    )
+    return any(rule.concerns(experiment, system) for rule in loaded.evidence)
 
 
 def _looked_up(planned: Planned, finished: list[Finished], root: Path) -> Planned:
@@ -256,9 +252,8 @@ def _looked_up(planned: Planned, finished: list[Finished], root: Path) -> Planne
         if block and one.row.block != block:  # only what ran together is compared
             continue
         # A trial of before a rule took it never becomes evidence: then it is run again.
-        data = one.row.dataset
-        names = {data, "*"} if data != "synthetic" else {"synthetic"}
-        if not (one.row.local and names & set(planned.resolved["evidence_datasets"])):
+        datasets = planned.resolved["evidence_datasets"]
+        if not (one.row.local and takes_dataset(datasets, one.row.dataset)):
             return replace(planned, stem=str(one.row.stem))
     job = registry.under_way(planned.resolved, root)
     return replace(planned, job=job, seconds=_seconds(planned, finished))

@@ -132,9 +132,4 @@ def _folder(manifest: Path, root: Path) -> str:
         row = manifests.row(manifests.read(manifest, manifest.name)[0])
     except ScalebookError:  # who takes it in says what is wrong with it
         return "local"
-    generated = row["dataset"] == "synthetic"
-    admitted = any(
-        scan.admits(rule, row) and (rule.datasets or not generated)
-        for rule in study.load(root).evidence
-    )
-    return "" if admitted else "local"
+    return "" if scan.admitted(study.load(root), row) else "local"

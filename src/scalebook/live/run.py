@@ -8,10 +8,9 @@ import plotly.graph_objects as go
 from IPython.display import display
 
 from scalebook import contract, launch, results, study
-from scalebook.analysis.comparable import SYNTHETIC
 from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, epoch_headers
 from scalebook.analysis.statistics import step_rows, step_summary
-from scalebook.contract import ScalebookError
+from scalebook.contract import SYNTHETIC, ScalebookError
 from scalebook.figures import theme
 from scalebook.figures.notebook import bundle, use_study
 from scalebook.figures.runs import live_curve

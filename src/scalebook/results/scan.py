@@ -14,7 +14,7 @@ from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
 from scalebook.results import manifests, reports, schema
 from scalebook.results.files import Problem
 from scalebook.results.snapshots import Snapshot
-from scalebook.study import EvidenceRule
+from scalebook.study import Study
 
 
 @dataclass
@@ -47,8 +47,8 @@ def catalogue(snapshot: Snapshot) -> Catalogue:
         found.problems.extend(Problem(*problem) for problem in summed["problems"])
         row = summed["row"]
         if row and row["kind"] == "measured":
-            admitted = any(admits(rule, row) for rule in snapshot.study.evidence)
-            row = {**row, "evidence": _may_be_evidence(row) and admitted}
+            evidence = _may_be_evidence(row) and admitted(snapshot.study, row)
+            row = {**row, "evidence": evidence}
         elif row:
             row = _imported(run, row, found, taken)
         if row:
@@ -152,12 +152,14 @@ def _may_be_evidence(row: dict[str, Any]) -> bool:
     return row["status"] == "finished" and not row["local"]
 
 
-def admits(rule: EvidenceRule, row: dict[str, Any]) -> bool:
+def admitted(study: Study, row: dict[str, Any]) -> bool:
     """Whether a rule takes the run of a row of the catalogue, wherever its files lie."""
     subset = bool(row["subset"])
     images = row["train_images"]
-    return rule.admits(row["experiment"], row["system"], row["epochs"], subset, images) and (
-        not rule.datasets or row["dataset"] in rule.datasets
+    return any(
+        rule.admits(row["experiment"], row["system"], row["epochs"], subset, images)
+        and rule.admits_dataset(row["dataset"])
+        for rule in study.evidence
     )
 
 

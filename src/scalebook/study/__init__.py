@@ -4,7 +4,8 @@ A study names experiments and systems. One of each, with a seed, resolves into
 one JSON document that `scalebook.train` reads on any machine.
 """
 
-from scalebook.study.model import Campaign, Control, EvidenceRule, Experiment, Study, load
+from scalebook.study.evidence import EvidenceRule
+from scalebook.study.model import Campaign, Control, Experiment, Study, load
 from scalebook.study.plan import Plan
 from scalebook.study.resolving import check_seed, detect_device, parse_overrides, resolve
 from scalebook.study.systems import Accelerator, Accounting, Facts, Slurm, System

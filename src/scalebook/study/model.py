@@ -1,4 +1,4 @@
-"""The objects of ``study.yaml``: experiments, campaigns, evidence rules."""
+"""The objects of ``study.yaml``: experiments, campaigns, controls and the study itself."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from scalebook.study.document import (
     read_text,
     validated,
 )
+from scalebook.study.evidence import EvidenceRule
 from scalebook.study.plan import FILE as PLAN
 from scalebook.study.plan import Plan
 from scalebook.study.systems import FOLDER as SYSTEMS
@@ -204,7 +205,7 @@ class Campaign(Frozen):
 class Control(Frozen):
     """An experiment that is the same on several systems, since it uses nothing they differ in.
 
-    What it differs there is what machine and hour do, see `analysis.controls`.
+    Any difference is noise of machine and time, see `analysis.controls`.
 
     Attributes
     ----------
@@ -222,38 +223,6 @@ class Control(Frozen):
         if len(set(value)) < len(value):
             raise ValueError("a system is there twice: a control is held against another one")
         return value
-
-
-class EvidenceRule(Frozen):
-    """Takes a finished run if every list holds its value; an empty list takes any.
-
-    Attributes
-    ----------
-    subsets : bool
-        Whether a run on a part of the data set is taken.
-    min_train_images : int or None
-        Fewest training images of such a part, so that a trial is not.
-    """
-
-    experiments: list[Name] = Field([])
-    systems: list[Name] = Field([])
-    datasets: list[str] = Field([])
-    min_epochs: Positive = 1
-    subsets: bool = False
-    min_train_images: Positive | None = None
-
-    def admits(
-        self, experiment: str, system: str, epochs: int, subset: bool, train_images: int | None
-    ) -> bool:
-        """Whether a run may become evidence, dataset aside; no `train_images` means all."""
-        few = self.min_train_images and train_images and train_images < self.min_train_images
-        return (
-            (not self.experiments or experiment in self.experiments)
-            and (not self.systems or system in self.systems)
-            and epochs >= self.min_epochs
-            and (self.subsets or not subset)
-            and not few
-        )
 
 
 class Study(Frozen):

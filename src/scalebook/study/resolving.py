@@ -114,7 +114,7 @@ def resolve(
             dataset
             for rule in study.evidence
             if rule.admits(experiment, system, settings.epochs, subset, settings.train_images)
-            for dataset in (rule.datasets or ["*"])
+            for dataset in rule.dataset_names
         }
     )
     training = settings.model_dump(

@@ -349,9 +349,11 @@ def _prepare(
     failure = failed[0]["failure"] if failed else None
 
     if attempt.files is None:
-        name = about_data["name"] if about_data else "synthetic"
-        names = {name} if name == "synthetic" else {name, "*"}
-        evidence = failure is None and names & set(settings.evidence_datasets)
+        evidence = (
+            failure is None
+            and about_data is not None
+            and contract.takes_dataset(settings.evidence_datasets, about_data["name"])
+        )
         folder = contract.EVIDENCE if evidence else contract.TRIALS
         files = RunFiles(root / folder, stem)
         machines = [one["machine"] for one in outcomes]

@@ -14,11 +14,11 @@ import jinja2
 import pandas as pd
 
 from scalebook import contract, results, traces
-from scalebook.analysis.comparable import SYNTHETIC, plain
+from scalebook.analysis.comparable import plain
 from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, SACCT_HEADERS, epoch_headers
 from scalebook.analysis.statistics import step_rows, step_summary, thinned
 from scalebook.analysis.study_queries import label
-from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError
+from scalebook.contract import EVIDENCE, SYNTHETIC, TRIALS, RunFiles, ScalebookError
 from scalebook.figures.notebook import cell_text
 from scalebook.figures.profile.utilisation import utilisation
 from scalebook.live.settings import command, flat

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scalebook.contract import SYNTHETIC
 from scalebook.train.images.sampling import hash_integers
 from scalebook.train.images.source import Arrays, Progress, Source
 
@@ -34,7 +35,7 @@ class Synthetic(Source):
 
     def name_of(self, digest: str) -> str:
         """Always ``synthetic``."""
-        return "synthetic"
+        return SYNTHETIC
 
     def decode(self, image_size: int | None, progress: Progress) -> tuple[Arrays, list[str]]:
         """Compute the images."""
