@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tomllib
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from paths import REPOSITORY
@@ -314,6 +315,19 @@ def test_a_data_set_that_is_no_official_one_is_not_called_here(study_root):
     here, _, mend = doctor._dataset()
     assert not here
     assert mend == "rm -r data/cifar-10-batches-py && scalebook data get"
+
+
+def test_images_are_looked_for_where_the_study_says(study_root):
+    path = study_root / "study.yaml"
+    document = yaml.safe_load(path.read_text())
+    document.setdefault("defaults", {}).update(dataset="folder", data_dir="images")
+    path.write_text(yaml.safe_dump(document))
+    here, found, mend = doctor._dataset()
+    assert not here and found.startswith("images: holds no images") and "data get" not in mend
+    for split in ("train", "test"):
+        (study_root / "images" / "set" / split / "class").mkdir(parents=True)
+        (study_root / "images" / "set" / split / "class" / "1.png").touch()
+    assert doctor._dataset()[:2] == (True, "ImageFolder under images/")
 
 
 def test_a_browser_named_and_not_there_is_said(monkeypatch):

@@ -112,7 +112,7 @@ def test_two_ranks_on_one_gpu_are_no_lost_rank():
         "[gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.2]:33412":
             "lost contact with another rank, which died or was killed ([gloo/transport",
         "Timed out waiting 6000ms for recv operation to complete": "did not answer for 9 s",
-        "NCCL error: ncclRemoteError: A call failed possibly due to a network error": "lost contact",
+        "NCCL error: ncclRemoteError: A call failed": "lost contact",
         "NCCL error: ncclSystemError\nBootstrap : no socket interface found": None,
         "CUDA error: peer access is not supported between these two devices": None,
         "ProcessGroupGloo: unsupported gloo device": None,

@@ -14,6 +14,10 @@ from waiting import PATIENCE_S
 from scalebook import results
 from scalebook.train.tools import environment
 
+#: As ``scalebook system`` writes it down for a study that takes what lies in data/.
+WHOLE = {"image_size": None, "train_images": None, "val_images": None}
+IMAGES = [{"source": "folder", "dir": "data", **WHOLE}]
+
 
 def ranks(module, root, count, *arguments, **changes):
     """Run a module as `count` ranks of one node; status, output and errors of each."""
@@ -21,7 +25,13 @@ def ranks(module, root, count, *arguments, **changes):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (root / "system.json").write_text(
-        json.dumps({"system": "mini-1gbit", "facts": {"network": "1 Gbit/s", "link_gbit_s": 1.0}})
+        json.dumps(
+            {
+                "system": "mini-1gbit",
+                "facts": {"network": "1 Gbit/s", "link_gbit_s": 1.0},
+                "images": IMAGES,
+            }
+        )
     )
     common = {
         **os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
@@ -93,6 +103,11 @@ def test_every_node_is_in_the_table_and_each_fault_is_a_line(study_root):
     assert all(line.startswith("node ") for line in faults)
 
 
+def test_generated_images_are_no_fault(study_root):
+    auto = [{**IMAGES[0], "source": "auto", "dir": "nowhere"}]
+    assert environment._data(study_root, auto) == "generated"
+
+
 @pytest.mark.slow
 def test_a_node_that_does_not_report_is_missed(study_root):
     lost = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
@@ -104,7 +119,7 @@ def test_a_node_that_does_not_report_is_missed(study_root):
 
 @pytest.mark.slow
 def test_nodes_that_differ_are_told_and_a_missing_gpu_is_a_fault(study_root):
-    first = environment.look(0, study_root, gpus=1)
+    first = environment.look(0, study_root, gpus=1, images=IMAGES)
     assert any("torch sees no GPU and the system has 1 a node" in one for one in first["faults"])
     other = {**first, "node": 1, "packages": {**first["packages"], "torch": "1.0"}}
     faults = environment.compare([first, other], 3, "a")

@@ -63,15 +63,18 @@ def get() -> None:
 
     from scalebook.train.images import download
 
-    root = contract.find_root()
+    loaded = study.load()
+    asked = study.image_sources(loaded)
+    folders = {one["dir"] for one in asked if one["source"] in ("auto", "cifar10")} or {"data"}
     with tqdm(unit="B", unit_scale=True, desc="CIFAR-10", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        where = download.get(root / "data", progress=progress)
-    echo(f"CIFAR-10 is in {shown(where)}")
+        places = [download.get(loaded.root / folder, progress) for folder in sorted(folders)]
+    for place in places:
+        echo(f"CIFAR-10 is in {shown(place)}")
 
 
 # --------------------------------------------------------------------------- results

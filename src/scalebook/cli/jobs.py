@@ -282,7 +282,8 @@ def system(system: str) -> None:
     name = name or launch.pick_system(loaded, system).system
     facts = loaded.facts(name)
     known = facts.model_dump(mode="json") if facts else None
-    echo(json.dumps({"system": name, "facts": known}, indent=2))
+    images = study.image_sources(loaded)
+    echo(json.dumps({"system": name, "facts": known, "images": images}, indent=2))
 
 
 def _run_all(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from scalebook import contract, study
+from scalebook import study
 from scalebook.contract import ScalebookError
 from scalebook.launch import SlurmJob
 from scalebook.launch.slurm import commands, records
@@ -131,20 +131,29 @@ def _study() -> Answer:
 
 def _dataset() -> Answer:
     try:
-        root = contract.find_root()
-        from scalebook.train.images import cifar10, download, finding  # which import torch
-
-        found = finding.find(DatasetSettings("auto", "data", None, None, None), root)
+        loaded = study.load()
     except ScalebookError as error:
-        return _lacks("no data", error=error)
+        return _lacks("no study", error=error)
+    try:
+        from scalebook.train.images import cifar10, download, finding  # which import torch
     except ImportError:
         return _lacks("data unknown")
-    if isinstance(found, cifar10.OfficialBatches):
+    there = []
+    for asked in study.image_sources(loaded):
         try:
-            download.check(found.folder)
+            found = finding.find(DatasetSettings(**asked), loaded.root)
         except ScalebookError as error:
-            return _lacks("broken data", error=error, folder=download.FOLDER)
-    return _here(f"{type(found).__name__} under data/")
+            own = asked["source"] == "folder"
+            return _lacks("no images" if own else "no data", error=error)
+        if isinstance(found, cifar10.OfficialBatches):
+            try:
+                download.check(found.folder)
+            except ScalebookError as error:
+                folder = f"{asked['dir']}/{download.FOLDER}"
+                return _lacks("broken data", error=error, folder=folder)
+        where = f"{type(found).__name__} under {asked['dir']}/" if found.folder else "generated"
+        there.append(where)
+    return _here("; ".join(there))
 
 
 def _slurm() -> Answer:

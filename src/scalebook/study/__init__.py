@@ -7,7 +7,13 @@ one JSON document that `scalebook.train` reads on any machine.
 from scalebook.study.evidence import EvidenceRule
 from scalebook.study.model import Campaign, Control, Experiment, Study, load
 from scalebook.study.plan import Plan
-from scalebook.study.resolving import check_seed, detect_device, parse_overrides, resolve
+from scalebook.study.resolving import (
+    check_seed,
+    detect_device,
+    image_sources,
+    parse_overrides,
+    resolve,
+)
 from scalebook.study.systems import Accelerator, Accounting, Facts, Slurm, System
 
 __all__ = [
@@ -24,6 +30,7 @@ __all__ = [
     "System",
     "check_seed",
     "detect_device",
+    "image_sources",
     "load",
     "parse_overrides",
     "resolve",

@@ -162,6 +162,13 @@ def resolve(
     }
 
 
+def image_sources(study: Study) -> list[dict[str, Any]]:
+    """Where the images of the experiments come from: ``dataset`` of `resolve`, all images, once."""
+    pairs = dict.fromkeys((one.dataset, one.data_dir) for one in study.experiments.values())
+    sizes = {"image_size": None, "train_images": None, "val_images": None}
+    return [{"source": source, "dir": folder, **sizes} for source, folder in pairs]
+
+
 def _nodes(
     settings: Experiment, facts: Facts | None, launcher: str, where: Callable[[str], str]
 ) -> int:

@@ -42,11 +42,12 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     rank, size = _number("RANK", 0), _number("WORLD_SIZE", 1)
     gpus = (known.get("facts") or {}).get("gpus_per_node") or 0
+    images = known["images"]
     address = (os.environ.get("MASTER_ADDR", "127.0.0.1"), _number("MASTER_PORT", 29400))
     if rank:
-        return _tell(address, look(rank, root, gpus), arguments.patience)
+        return _tell(address, look(rank, root, gpus, images), arguments.patience)
     try:
-        reports = [look(0, root, gpus), *_listen(address[1], size - 1, arguments.patience)]
+        reports = [look(0, root, gpus, images), *_listen(address[1], size - 1, arguments.patience)]
     except OSError as error:
         print(f"node 0: port {address[1]} cannot be used ({error.strerror})", file=sys.stderr)
         return 1
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if faults else 0
 
 
-def look(node: int, root: Path, gpus: int) -> dict[str, Any]:
+def look(node: int, root: Path, gpus: int, images: list[dict[str, Any]]) -> dict[str, Any]:
     """Look around on this node.
 
     Parameters
@@ -71,6 +72,8 @@ def look(node: int, root: Path, gpus: int) -> dict[str, Any]:
         Folder of the study.
     gpus : int
         GPUs of a node, as the study knows the system; 0 where it has none.
+    images : list of dict
+        ``source`` and ``dir`` of the images that its experiments ask for.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def look(node: int, root: Path, gpus: int) -> dict[str, Any]:
         )
     data = None
     try:
-        data = _data(root)
+        data = _data(root, images)
     except (ScalebookError, ImportError, OSError) as error:
         faults.append(f"data: {error}")
     return {
@@ -147,13 +150,22 @@ def _gpus() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
-def _data(root: Path) -> str:
+def _data(root: Path, images: list[dict[str, Any]]) -> str:
     """Name the images that a training would take, and how many files they are here."""
     from scalebook.train.images import finding  # which imports torch
 
-    source = finding.find(DatasetSettings("auto", "data", None, None, None), root)
-    folder = source.folder.relative_to(root) if source.folder else "generated"
-    return f"{folder}: {len(source.listing())} files"
+    found = []
+    for asked in images:
+        try:
+            source = finding.find(DatasetSettings(**asked), root)
+        except finding.NoImages:
+            if asked["source"] != "auto":
+                raise
+            found.append("generated")
+            continue
+        folder = source.folder.relative_to(root) if source.folder else None
+        found.append(f"{folder}: {len(source.listing())} files" if folder else "generated")
+    return "; ".join(dict.fromkeys(found))
 
 
 # --------------------------------------------------------------------------- between nodes
