@@ -12,7 +12,7 @@ from fabricate import add_run
 from scalebook import contract
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch.fetch import fetch
+from scalebook.launch.fetch import Fetched, as_text, fetch
 from scalebook.launch.rsync import Source
 
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
@@ -57,6 +57,13 @@ def change(root, stem, **attempt):
     document = contract.read_json(path)
     document["attempts"][-1].update(attempt)
     contract.write_json(path, document)
+
+
+def test_files_are_counted_for_their_own_run():
+    logs = ["gpu_util_2", "gpu_util_26"]
+    new = [f"results/local/profiling/{name}.log" for name in logs]
+    lines = as_text(Fetched(new=new, runs=logs)).splitlines()
+    assert lines == ["gpu_util_2: 1 new files", "gpu_util_26: 1 new files"]
 
 
 @needs_rsync

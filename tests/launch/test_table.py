@@ -9,10 +9,11 @@ from scalebook import contract, launch, study
 from scalebook.cli import jobs as commands
 from scalebook.cli.command import main
 from scalebook.launch import JobState
-from scalebook.launch.job import Progress
+from scalebook.launch.job import Progress, killed_by
 from scalebook.launch.local import LocalJob
 from scalebook.launch.points import points
 from scalebook.launch.table import HEADERS, JobRow, JobTable
+from scalebook.launch.watch import glance
 from scalebook.train.records import POINTS_FILE
 
 HALF = Progress("train", 2, 4, 5, 10, images_per_s=1234.5, val_acc=61.24, remaining_s=125)
@@ -146,3 +147,20 @@ def test_points_of_a_resumed_run_take_the_place_of_those_before(job):
         (1, 10, 2.5),
         (1, 15, 2.4),
     ]
+
+
+@pytest.mark.parametrize(
+    ("phase", "where"),
+    [
+        ("waiting", "starting"),
+        ("data", "preparing data"),
+        ("all-reduce", "measuring the all-reduce"),
+    ],
+)
+def test_what_a_run_does_before_its_first_epoch_is_shown(phase, where):
+    assert glance(Progress(phase), JobState.RUNNING).where == where
+
+
+def test_a_signal_without_a_name_has_its_number():
+    assert killed_by(9) == "killed by signal 9 (SIGKILL)"
+    assert killed_by(40) == "killed by signal 40"

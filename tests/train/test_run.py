@@ -100,8 +100,7 @@ def test_files_are_as_the_contract_says(root, monkeypatch, tmp_path):
     for said in ("seed=0", "torch=", "synthetic", "code: abc with changes", "epoch   3/3"):
         assert said in log
     state = json.loads(progress.read_text())
-    assert state["stem"] == stem and state["phase"] == "done" and state["epoch"] == 3
-    assert state["results"] == "results/local" and state["val_acc"] is not None
+    assert state["phase"] == "done" and state["epoch"] == 3 and state["val_acc"] is not None
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,11 @@ def _move(source: Path, target: Path) -> None:
         source.unlink()
 
 
+def _of(name: str, stem: str) -> bool:
+    """Whether a file, relative to the study's root, is one of the run."""
+    return run_of(name.removeprefix("results/").removeprefix("local/")) == stem
+
+
 def as_text(fetched: Fetched) -> str:
     """What came, for a person: one line for each run, and one for each file that was left."""
     lines = []
@@ -245,7 +250,7 @@ def as_text(fetched: Fetched) -> str:
         counts = [
             f"{count} {what}"
             for what, names in (("new", fetched.new), ("updated", fetched.updated))
-            if (count := sum(stem in name for name in names))
+            if (count := sum(_of(name, stem) for name in names))
         ]
         lines.append(f"{stem}: {', '.join(counts)} files")
     lines += [f"{stem}: still running there; fetch it again later" for stem in fetched.running]

@@ -8,6 +8,7 @@ import datetime as dt
 import enum
 import functools
 import os
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +64,14 @@ class JobState(enum.Enum):
 STATE_OF_END = {end: JobState[state.upper()] for end, state in contract.ENDED.items()}
 
 
+def killed_by(number: int) -> str:
+    """``killed by signal 9 (SIGKILL)``; a signal without a name has its number alone."""
+    try:
+        return f"killed by signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"killed by signal {number}"
+
+
 def after_completion(reason: str) -> str:
     """Reason of a job that something ended when its run had completed."""
     return f"{reason}, after its training had completed"
@@ -75,7 +84,7 @@ class Progress:
     Attributes
     ----------
     phase : str
-        ``"waiting"``, ``"data"``, ``"train"``, ``"validate"`` or ``"done"``.
+        ``"waiting"``, ``"data"``, ``"all-reduce"``, ``"train"``, ``"validate"`` or ``"done"``.
     epoch, epochs : int
         Epoch at work, from 1 (0 before the first), and how many there will be.
     step, steps : int

@@ -121,8 +121,20 @@ class LocalJob(Job):
         if self._end() is None:
             self.finish(JobState.CANCELLED, "cancelled")
 
-    def finish(self, state: JobState, reason: str, exit_code: int | None = None) -> None:
-        """Note the job's end, in its folder and, where the run could not, in its manifest."""
+    def finish(
+        self,
+        state: JobState,
+        reason: str,
+        exit_code: int | None = None,
+        ended: str | None = None,
+    ) -> None:
+        """Note the job's end, in its folder and, where the run could not, in its manifest.
+
+        Parameters
+        ----------
+        ended : str, optional
+            What the manifest calls it, one of `contract.ENDED`; as the state says where left out.
+        """
         if self.last_attempt().get("ended") == "completed":
             state = JobState.COMPLETED
             reason = after_completion(reason) if reason else ""
@@ -134,9 +146,8 @@ class LocalJob(Job):
         }
         files = self.files()
         if files is not None:
-            ended = "killed" if reason.startswith("killed") else state.end
             try:
-                contract.close_attempt(files.manifest, ended, reason)
+                contract.close_attempt(files.manifest, ended or state.end, reason)
             except OSError:  # a full disk, perhaps: whoever looks next tries again
                 end["manifest"] = "open"
         contract.write_json(self.folder / "state.json", end)

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from scalebook.launch.diagnose import failure_line
-from scalebook.launch.job import JobState
+from scalebook.launch.job import JobState, killed_by
 from scalebook.launch.local import LocalJob, end_processes
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -65,8 +65,7 @@ def main(arguments: list[str]) -> int:
     elif code == 0:
         job.finish(JobState.COMPLETED, "", code)
     elif code < 0:
-        reason = f"killed by signal {-code} ({signal.Signals(-code).name})"
-        job.finish(JobState.FAILED, reason, code)
+        job.finish(JobState.FAILED, killed_by(-code), code, ended="killed")
     else:
         with open(log, encoding="utf-8", errors="replace") as file:
             file.seek(before)

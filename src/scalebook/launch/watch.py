@@ -77,6 +77,10 @@ class Glance:
     remaining_s: float | None = None
 
 
+#: What a run does before its first epoch, by phase.
+_BEFORE_TRAINING = {"data": "preparing data", "all-reduce": "measuring the all-reduce"}
+
+
 def glance(progress: Progress, state: JobState) -> Glance:
     """Say of a job's progress what holds in its state."""
     if state is JobState.PENDING:  # what there is of progress is of an attempt before
@@ -85,7 +89,7 @@ def glance(progress: Progress, state: JobState) -> Glance:
     if progress.epoch and state is not JobState.COMPLETED:
         where.append(f"epoch {progress.epoch}/{progress.epochs}")
     elif state is JobState.RUNNING:
-        where.append("preparing data" if progress.phase == "data" else "starting")
+        where.append(_BEFORE_TRAINING.get(progress.phase, "starting"))
     if state is JobState.SUSPENDED:
         return Glance(", ".join(where))
     if progress.phase == "validate" and not state.finished:

@@ -152,8 +152,8 @@ class Progress:
         self._written = self._newest_point = -math.inf
         self._waiting: list[tuple[dict[str, Any], LossOnItsWay]] = []
         self._state: dict[str, Any] = {
-            "stem": None, "results": None, "phase": "data", "epoch": 0, "epochs": epochs,
-            "step": 0, "steps": 0, "images_per_s": None, "val_acc": None, "elapsed_s": 0.0,
+            "phase": "data", "epoch": 0, "epochs": epochs, "step": 0, "steps": 0,
+            "images_per_s": None, "val_acc": None,
         }  # fmt: skip
 
     @property
@@ -193,7 +193,6 @@ class Progress:
         if not now and moment - self._written < self._PAUSE_S:
             return
         self._written = moment
-        self._state["elapsed_s"] = round(moment - self._start, 3)
         # Whole, but not synced to disk: that would take longer than a training step.
         with contextlib.suppress(OSError):  # a progress bar must not end a run
             self._write_points()

@@ -85,7 +85,6 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
 
     attempt.where = "choice of the run's name"
     stem, folder = _on_first(attempt, lambda: _find_run(attempt))
-    progress.update(stem=stem, now=True)
     known = None if folder is None else RunFiles(root / folder, stem)
     if known and _on_first(attempt, lambda: manifest.finished(known)):
         if ranks.first:
@@ -102,7 +101,6 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
     _settle_images(attempt)
     data, network, number = _prepare(attempt, stem, progress)
     files = attempt.run_files
-    progress.update(results=str(files.results.relative_to(root)), now=True)
     trainer, so_far = _trainer(attempt, data, network, number, continued=folder is not None)
     if ranks.first:
         _log(attempt, "\n".join(_header(attempt, data, number)))

@@ -7,12 +7,11 @@ import fnmatch
 import functools
 import os
 import re
-import signal
 from pathlib import Path
 
 import yaml
 
-from scalebook.launch.job import JobState
+from scalebook.launch.job import JobState, killed_by
 from scalebook.launch.slurm.records import Exit
 
 MEMORY = "a process needed more memory than the job was given"
@@ -88,10 +87,7 @@ def exit_text(code: Exit) -> str:
         return "could not open its output file: the node must see its folder (slurm/logs)"
     if not number:
         return f"ended with exit status {code.status}"
-    try:
-        return f"was killed by signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"was killed by signal {number}"
+    return f"was {killed_by(number)}"
 
 
 def canceller(user: str) -> str:
