@@ -23,6 +23,7 @@ from scalebook.analysis.reported_jobs import (
     reference_of,
 )
 from scalebook.analysis.text import number
+from scalebook.results import METRICS
 
 HOLDS, CONTRADICTED, UNDETERMINED = "holds", "contradicted", "undetermined"
 
@@ -212,12 +213,12 @@ def _shares(job: Job) -> Iterator[Check]:
 
 def _against_file(job: Job) -> Iterator[Check]:
     """What was claimed against what the job's own file holds, once it is there."""
-    for metric in ("throughput", "epoch_time_s", "final_val_acc"):
+    for metric, about in METRICS.items():
         claimed, found = job.values.get(metric), plain(job.measured.get(metric))
         if claimed is None or found is None:
             continue
         # An accuracy is quoted to its last digit; a rate depends on what was timed.
-        tolerance = 0.005 if metric == "final_val_acc" else TOLERANCE
+        tolerance = 0.005 if about.unit == "%" else TOLERANCE
         verdict = HOLDS if agree(claimed, found, tolerance) else CONTRADICTED
         computation = f"the file holds {found:,.6g} {job.units[metric]}"
         file = f"results/csv/{job.measured['stem']}.csv"

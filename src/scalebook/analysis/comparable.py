@@ -42,14 +42,6 @@ SETTINGS = (
     "global_batch",
 )
 
-#: Metrics of a run in the catalogue: title, unit, and what of its CSV they are.
-METRICS = {
-    "throughput": ("throughput", "images/s", "throughput, all epochs together"),
-    "epoch_time_s": ("time per epoch", "s", "epoch_time_s, median over the epochs"),
-    "final_val_acc": ("final validation accuracy", "%", "val_acc, last row"),
-    "best_val_acc": ("best validation accuracy", "%", "val_acc, largest"),
-}
-
 
 def plain(value: Any) -> Any:
     """None for every kind of missing value, a Python scalar for the rest."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from scalebook import contract
+from scalebook.results import METRICS
 from scalebook.study.document import beside
 
 _HEADERS = beside(__file__)
@@ -14,7 +15,10 @@ OVERHEAD_HEADERS: dict[str, str] = _HEADERS["overheads"]
 THROUGHPUT_HEADERS: dict[str, str] = _HEADERS["throughput"]
 ACCURACY_HEADERS: dict[str, str] = _HEADERS["accuracy"]
 STEP_HEADERS: dict[str, str] = _HEADERS["steps"]
-EXPLORER_HEADERS: dict[str, tuple[str, int | None]] = _HEADERS["explorer"]
+EXPLORER_HEADERS: dict[str, tuple[str, int | None]] = {}
+for _name, _header in _HEADERS["explorer"].items():
+    _metrics = {metric.name: (metric.header, metric.digits) for metric in METRICS.values()}
+    EXPLORER_HEADERS |= _metrics if _name == "metrics" else {_name: _header}
 BREAKDOWN_HEADERS: dict[str, str] = _HEADERS["breakdown"]
 TRACE_HEADERS: dict[str, str] = _HEADERS["traces"]
 TRACE_STEP_HEADERS: dict[str, str] = _HEADERS["trace_steps"]

@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis.comparable import COMPARABLE, METRICS, SETTINGS, configurations, documented
+from scalebook.analysis.comparable import COMPARABLE, SETTINGS, configurations, documented
 from scalebook.analysis.statistics import STEP_METRICS, step_summary
 from scalebook.contract import RunFiles, ScalebookError
+from scalebook.results import METRICS
 
 
 def configuration_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:

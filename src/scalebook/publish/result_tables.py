@@ -27,7 +27,7 @@ AS_REPORTED = ",.6g"
 def run_table() -> pd.DataFrame:
     """Reported runs beside the measured ones that are evidence, one a row."""
     found = results.runs()
-    has_result = found[["throughput", "epoch_time_s", "final_val_acc"]].notna().any(axis=1)
+    has_result = found[list(results.METRICS)].notna().any(axis=1)
     taken = found[has_result & ((found["kind"] == "reported") | found["evidence"].eq(True))]
     taken = taken.sort_values(["kind", "system", "experiment", "world_size", "job_id"])
     rows = []

@@ -23,6 +23,7 @@ from scalebook.results.catalogue import (
 )
 from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
 from scalebook.results.digests import canonical, digest
+from scalebook.results.metrics import METRICS
 from scalebook.results.queries import answer_digest, query
 from scalebook.results.schema import read_epochs, read_steps, throughput, timed
 from scalebook.results.snapshots import Snapshot, answer, one_snapshot, remembered, snapshot
@@ -32,6 +33,7 @@ from scalebook.results.utilisation import utilisation, utilisation_began, utilis
 __all__ = [
     "ALLREDUCE_COLUMNS",
     "CLAIM_COLUMNS",
+    "METRICS",
     "REPORTED_COLUMNS",
     "RUN_COLUMNS",
     "UTILISATION_COLUMNS",

@@ -11,6 +11,7 @@ import pandas as pd
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, UsageError
 from scalebook.results import curves, manifests, reports, scan, schema, utilisation
 from scalebook.results.files import problem_frame
+from scalebook.results.metrics import METRICS
 from scalebook.results.queries import query
 from scalebook.results.snapshots import Snapshot, links, snapshot
 
@@ -20,12 +21,10 @@ RUN_COLUMNS = (
     "seed", "block", "status", "evidence", "local", "dataset", "dataset_sha256", "subset",
     "train_images", "model", "model_stem", "epochs", "epochs_done", "precision", "scaling",
     "reference", "global_batch", "batch_per_rank", "threads_per_rank", "profiled", "torch",
-    "device_name", "started", "ended", "throughput", "epoch_time_s", "final_val_acc",
-    "best_val_acc", "note",
+    "device_name", "started", "ended", *METRICS, "note",
 )  # fmt: skip
 _FLAGS = ("evidence", "local", "profiled")
 _WHOLE = ("world_size", "epochs_done")
-_FLOATS = ("throughput", "epoch_time_s", "final_val_acc", "best_val_acc")
 
 #: Columns of `reported` and of `claims`.
 REPORTED_COLUMNS = (
@@ -296,4 +295,4 @@ def _run_table(now: Snapshot) -> pd.DataFrame:
     rows = [tuple({**defaults, **row}.values()) for row in now.once(scan.catalogue).rows]
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS), dtype=object)
     types = dict.fromkeys(_FLAGS, bool) | dict.fromkeys(_WHOLE, "int64")
-    return frame.astype(types | dict.fromkeys(_FLOATS, float))
+    return frame.astype(types | dict.fromkeys(METRICS, float))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from scalebook.contract import ScalebookError
 from scalebook.results import files
+from scalebook.results.metrics import METRICS
 from scalebook.study.document import decoded, parsed
 
 FOLDER = "data/reported"
@@ -230,8 +231,6 @@ def run_row(report_file: ReportFile, job: Job) -> dict[str, Any]:
         "status": "reported",
         "evidence": False,
         "local": False,
-        "throughput": value.get("throughput"),
-        "epoch_time_s": value.get("epoch_time_s"),
-        "final_val_acc": value.get("final_val_acc"),
+        **{metric: value.get(metric) for metric in METRICS},
         "note": " ".join(f"reported by {report.source}, {report.date}. {job.note}".split()),
     }

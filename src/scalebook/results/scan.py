@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
 from scalebook.results import manifests, reports, schema
 from scalebook.results.files import Problem
+from scalebook.results.metrics import METRICS
 from scalebook.results.snapshots import Snapshot
 from scalebook.study import Study
 
@@ -217,12 +216,8 @@ def _reported_job(stem: str, found: Catalogue) -> tuple[reports.ReportFile, repo
 
 def _measures(epochs: pd.DataFrame) -> dict[str, Any]:
     """What the rows of a CSV say of the run."""
-    row: dict[str, Any] = {"epochs_done": len(epochs)}
-    if len(epochs):
-        accuracy = epochs["val_acc"].to_numpy(dtype=float)
-        row["final_val_acc"], row["best_val_acc"] = float(accuracy[-1]), float(accuracy.max())
-        row["throughput"] = schema.throughput(epochs)
-        if "epoch_time_s" in epochs.columns:
-            known = epochs["epoch_time_s"].dropna().to_numpy(dtype=float)
-            row["epoch_time_s"] = float(np.median(known)) if len(known) else math.nan
-    return row
+    measures = METRICS.values() if len(epochs) else ()
+    return {
+        "epochs_done": len(epochs),
+        **{metric.name: metric.measure(epochs) for metric in measures},
+    }

@@ -20,7 +20,7 @@ key                                                value
 ``trace.<run or example>.…``                       shares of a trace, see `traced`
 =================================================  =========================================
 
-Metrics of a run are those of `comparable.METRICS`, the step times of
+Metrics of a run are those of `results.METRICS`, the step times of
 `statistics.STEP_METRICS`, and for an experiment with a reference ``speedup``,
 ``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``. One with as many ranks
 and the same global batch as a control of its system has ``control_ratio``, see `controls.gaps`; one

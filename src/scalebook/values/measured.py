@@ -19,10 +19,11 @@ from scalebook.analysis import (
     summarise,
     tables,
 )
-from scalebook.analysis.comparable import METRICS, Configuration, differences, plain
+from scalebook.analysis.comparable import Configuration, differences, plain
 from scalebook.analysis.statistics import STEP_METRICS
 from scalebook.analysis.study_queries import label
 from scalebook.analysis.text import listed
+from scalebook.results import METRICS
 from scalebook.values.inputs import Inputs
 from scalebook.values.references import SETTING_UNITS
 from scalebook.values.value import Value, origin, result_files, statistics
@@ -94,18 +95,21 @@ def ambiguous() -> dict[str, str]:
 
 def _of_configuration(prefix: str, one: Configuration, steps: pd.DataFrame) -> Iterator[Value]:
     runs = one.stems
-    for metric, (_, unit, column) in METRICS.items():
-        make = origin("configuration", tables.configuration_table, runs, one=one, column=column)
-        yield from _stats(f"{prefix}.{metric}", one.summary(metric), partial(make, unit=unit))
+    for metric in METRICS.values():
+        make = partial(
+            origin("configuration", tables.configuration_table, runs, one=one,
+                   column=metric.column), unit=metric.unit,
+        )  # fmt: skip
+        yield from _stats(f"{prefix}.{metric.name}", one.summary(metric.name), make)
     timed = [stem for stem in runs if stem in steps.index]
     own, files = steps.loc[timed], result_files("steps", tuple(timed))
-    for metric in STEP_METRICS:
-        column = "data_wait_s" if metric == "data_wait_share" else "step_time_s"
+    for name in STEP_METRICS:
+        column = "data_wait_s" if name == "data_wait_share" else "step_time_s"
         make = origin("steps", tables.step_table, runs, one=one, column=column)
-        unit = "ms" if metric.endswith("_ms") else ""
-        if metric != "steps":
+        unit = "ms" if name.endswith("_ms") else ""
+        if name != "steps":
             make = partial(make, unit=unit, files=files)
-            yield from _stats(f"{prefix}.{metric}", summarise(own[metric]), make)
+            yield from _stats(f"{prefix}.{name}", summarise(own[name]), make)
     for name in SETTINGS:
         if isinstance(one[name], int) and not isinstance(one[name], bool):
             make = origin("setting of a configuration", configurations, runs, one=one, name=name)
@@ -135,14 +139,14 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
     """Each measured run by itself, for tables that list them."""
     for row in runs[runs["kind"] != "reported"].to_dict("records"):
         stem = plain(row["stem"])
-        for metric, (title, unit, column) in METRICS.items():
-            if stem is None or plain(row[metric]) is None:
+        for metric in METRICS.values():
+            if stem is None or plain(row[metric.name]) is None:
                 continue
             make = origin(
-                "run", results.runs, [stem], title=title, column=column,
+                "run", results.runs, [stem], title=metric.title, column=metric.column,
                 experiment=label(row["experiment"]), system=label(row["system"], "system"),
             )  # fmt: skip
-            yield make(f"run.{stem}.{metric}", float(row[metric]), unit)
+            yield make(f"run.{stem}.{metric.name}", float(row[metric.name]), metric.unit)
 
 
 # --------------------------------------------------------------------------- ratios and parts

@@ -34,13 +34,6 @@ LOG_LINES, TAIL_BYTES = 400, 1 << 18
 POINTS = 600
 #: Columns of the epochs that are drawn.
 CURVES = ("epoch", "train_loss", "val_loss", "train_acc", "val_acc", "throughput")
-#: Results of a run in the catalogue: title and decimal places.
-OUTCOMES = {
-    "throughput": ("throughput (images/s)", 1),
-    "epoch_time_s": ("median time per epoch (s)", 2),
-    "final_val_acc": ("final validation accuracy (%)", 2),
-    "best_val_acc": ("best validation accuracy (%)", 2),
-}
 #: Parts of a manifest that say where it ran, and with what.
 ENVIRONMENT = (
     "code", "versions", "backend", "driver", "nodes", "devices", "dataset", "model", "submitted",
@@ -175,9 +168,9 @@ def _about(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[tupl
     yield "run", run["stem"]
     yield "status", run["status"]
     yield "stands behind documents", cell_text(bool(run["evidence"]), 0)
-    for name, (title, digits) in OUTCOMES.items():
-        if run[name] is not None:
-            yield title, cell_text(run[name], digits)
+    for metric in results.METRICS.values():
+        if run[metric.name] is not None:
+            yield metric.heading, cell_text(run[metric.name], metric.digits)
     yield "data", run["dataset"]
     if run["dataset"] == SYNTHETIC:
         settings = (manifest.get("resolved") or {}).get("dataset") or {}
@@ -287,7 +280,7 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
         (one["metric"].replace("_", " "), f"{one['value']:,.6g} {one['unit']}", one["as_written"])
         for one in mine
     ]
-    left_out = {"stem", "kind", "status", "evidence", "local", "note", *OUTCOMES}
+    left_out = {"stem", "kind", "status", "evidence", "local", "note", *results.METRICS}
     known = {
         name.replace("_", " "): value
         for name, value in run.items()

@@ -101,6 +101,7 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             }
             for name, (title, digits) in EXPLORER_HEADERS.items()
         ],
+        "metrics": list(results.METRICS),
         "experiments": list(study_queries.experiments()),
         "start": study_queries.start_command(),
         "problems": [

@@ -253,6 +253,7 @@
 
   let keys = [],
     columns = [],
+    metrics = [],
     byName = {},
     rowOf = new Map(),
     keyOf = new Map(),
@@ -506,9 +507,7 @@
   };
 
   const compare = (runs) => {
-    const results = ["status", "throughput", "epoch_time_s", "final_val_acc", "best_val_acc"].map(
-      (name) => byName[name],
-    );
+    const results = ["status", ...metrics].map((name) => byName[name]);
     const lines = results.map((column) => [
       column.title,
       runs.map((run) => text(column, column.values[rowOf.get(run.key)])),
@@ -728,7 +727,7 @@
       say("The list of runs is not there: build the book again.");
       return;
     }
-    ({ keys, columns, experiments } = index);
+    ({ keys, columns, metrics, experiments } = index);
     byName = Object.fromEntries(columns.map((column) => [column.name, column]));
     rowOf = new Map(keys.map((key, row) => [key, row]));
     for (const key of keys) keyOf.set(short(key), keyOf.has(short(key)) ? "several" : key);
