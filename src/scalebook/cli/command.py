@@ -191,18 +191,20 @@ def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("names", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of results/plots.")
-def figures(out: Path | None) -> None:
-    """Render the study's figures that are not current, as PNG (300 dpi) and SVG."""
+def figures(names: tuple[str, ...], out: Path | None) -> None:
+    """Render the figures NAMES, else those that are not current, as PNG (300 dpi) and SVG."""
     with working("looking which figures are current") as now:
         from scalebook.figures import plot_files
 
-        out = out or plot_files.folder()
-        names = plot_files.stale(out)
-        now(f"drawing {', '.join(names)}")
-        paths = plot_files.update(names, out) if names else []
-    if not names:
-        echo(f"every figure in {shown(out)} is current")
+        wanted = list(names) or plot_files.stale(out)
+        now(f"drawing {', '.join(wanted)}")
+        paths = plot_files.update(wanted, out) if wanted else []
+    if not paths:
+        there = shown(out or plot_files.folder())
+        echo(f"{', '.join(names)}: nothing to show yet" if names else
+             f"every figure in {there} is current")  # fmt: skip
     for path in paths:
         echo(shown(path))
 

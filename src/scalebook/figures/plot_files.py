@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from scalebook import contract, results
-from scalebook.contract import ScalebookError
+from scalebook.contract import ScalebookError, UsageError
 from scalebook.figures import rendering, theme
 from scalebook.figures.fitting import COLUMN, WIDE, Size, fit
-from scalebook.figures.registry import Registered, build, plots
+from scalebook.figures.registry import Registered, build, plots, registered
 
 SUFFIXES = (".png", ".svg")
 #: Ends the name of a plot for one column of a paper, of which only the SVG is kept.
@@ -83,7 +83,7 @@ def _drawings(name: str) -> Iterator[tuple[str, go.Figure]]:
     """Each drawing of a plot, with the name of its files: the wide one, that for a column."""
     figure = build(name)
     yield name, figure
-    if plots()[name].column:
+    if registered()[name].column:
         yield f"{name}{NARROW}", fit(figure, COLUMN)
 
 
@@ -114,9 +114,10 @@ def update(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     Parameters
     ----------
     names : iterable of str, optional
-        Which of `registry.plots`; the stale ones where left out.
+        Figures; the stale ones of `registry.plots` where left out.
     out : Path, optional
-        Folder of the files; ``results/plots`` of the study where left out.
+        Folder of the files; ``results/plots`` of the study where left out, which keeps
+        `registry.plots` alone.
 
     Returns
     -------
@@ -126,12 +127,14 @@ def update(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     Raises
     ------
     UsageError
-        If there is no such figure.
+        If there is no such figure, or the folder does not keep it.
     ScalebookError
         If no browser is there, or it fails, or the folder cannot be written.
     """
-    out = out or folder()
     names = stale(out) if names is None else list(names)
+    if out is None and (others := [name for name in names if name not in plots()]):
+        _refuse(others)
+    out = out or folder()
     drawn = dict(drawing for name in names for drawing in _drawings(name))
     for stem in [stem for stem, figure in drawn.items() if theme.is_provisional(figure)]:
         drawn.pop(stem)
@@ -151,6 +154,14 @@ def update(names: Iterable[str] | None = None, out: Path | None = None) -> list[
             f"{error.filename or out}: cannot be written ({error.strerror}); name another folder "
             "with --out"
         ) from None
+
+
+def _refuse(names: Sequence[str]) -> None:
+    for name in names:
+        build(name)  # which says what there is
+    raise UsageError(
+        f"{', '.join(names)}: results/plots holds figures of documents; name a folder with --out"
+    )
 
 
 def _write(drawn: Mapping[str, go.Figure], out: Path) -> list[Path]:

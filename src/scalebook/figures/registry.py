@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,6 +58,12 @@ class Registered:
         own = self.draw.__module__.startswith("scalebook.")
         return answer(name, make) if own else make()
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is drawn without being told of which run or trace."""
+        asked = inspect.signature(self.draw).parameters.values()
+        return all(one.default is not one.empty for one in asked)
+
 
 def figure(
     title: str, plot: bool = False, column: bool = False, lenient: bool = False
@@ -74,6 +81,8 @@ def figure(
     def register(
         draw: Callable[_Arguments, go.Figure],
     ) -> Callable[_Arguments, go.Figure]:
+        name = draw.__name__
+
         @functools.wraps(draw)
         def titled(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> go.Figure:
             try:
@@ -85,9 +94,9 @@ def figure(
                 drawn = theme.empty(str(error))
             if drawn.layout.title.text is None:
                 drawn.update_layout(title_text=title)
+            drawn.layout.meta = {**(drawn.layout.meta or {}), "name": name}
             return drawn
 
-        name = draw.__name__
         before = _figures.get(name)
         if before and before.draw.__module__ != draw.__module__:
             raise ScalebookError(
@@ -145,14 +154,16 @@ def build(name: str, **arguments: Any) -> go.Figure:
     Returns
     -------
     Figure
-        With ``layout.meta`` of ``alt``, ``caption`` and ``sources``.
+        With ``layout.meta`` of ``name``, ``alt``, ``caption`` and ``sources``.
 
     Raises
     ------
     UsageError
-        If there is no such figure.
+        If there is no such figure, or it must be told of which run or trace.
     """
     found = registered().get(name)
     if found is None:
         raise UsageError(f"no figure {name!r}; there are {', '.join(sorted(_figures))}")
+    if not (arguments or found.alone):
+        raise UsageError(f"figure {name!r}: shows one run or trace, which its notebook chooses")
     return found.draw(**arguments)
