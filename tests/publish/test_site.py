@@ -18,9 +18,10 @@ PAGE = """
 <section id="top"><h1>Results of ResNet-18<a class="headerlink" href="#top">#</a></h1>
 <p>Rate <span class="sb-value"><span class="sb-number">4,460 images/s</span><span class="sb-note"
 id="n">measured</span></span> with <code><span class="pre">run_epoch</span></code>.<br>Next</p>
-<figure><div class="sb-plot"><noscript><p>Bars.</p><p>The interactive figure needs
+<figure id="rates"><div class="sb-plot"><noscript><p>Bars.</p><p>The interactive figure needs
 JavaScript.</p></noscript></div><script type="application/json">{"data": [1]}</script>
-<figcaption><p>Rates &lt; 1</p><details><summary>Details</summary><p>How.</p></details></figcaption>
+<figcaption><p><span class="caption-number">Figure 1 </span>Rates &lt; 1</p>
+<details><summary>Details</summary><p>How.</p></details></figcaption>
 </figure>
 <section id="deeper"><h2>Deeper</h2><table><tr><th>run</th><th>rate</th></tr><tr><td>a</td>
 <td>1</td></tr></table><p>After</p></section></section>
@@ -28,9 +29,9 @@ JavaScript.</p></noscript></div><script type="application/json">{"data": [1]}</s
 
 
 def test_the_text_of_a_page_is_read_by_section_without_fallbacks_and_with_cells_apart():
-    assert search.sections(PAGE) == [
-        ["", "Results of ResNet-18",
-         "Rate 4,460 images/s with run_epoch. Next · Rates < 1 How."],
+    assert search.sections(PAGE, "the paper") == [
+        ["", "Results of ResNet-18", "Rate 4,460 images/s with run_epoch. Next"],
+        ["rates", "Figure 1 of the paper", "Rates < 1 How."],
         ["deeper", "Deeper", "run · rate · a · 1 · After"],
     ]  # fmt: skip
 
@@ -70,7 +71,12 @@ def look(app):
 def setup(app):
     app.connect("html-collect-pages", look, priority=900)
 """
-INDEX = "# Small\n\nFirst words.\n"
+FIGURE = """
+```{{study-figure}} reported_speedup
+:name: fig-{0}
+```
+"""
+INDEX = "# Small\n\nFirst words.\n" + FIGURE.format("first")
 WORDS = """\
 # Spelling
 
@@ -86,7 +92,7 @@ What the warm-up is, and the batch-norm of {value}`reported.2644.throughput`.
 
 ## Nothing of it
 
-All-reduce waits.
+All-reduce waits. See {numref}`fig-words` and {numref}`fig-first`.
 
 ## Marked
 
@@ -105,7 +111,7 @@ Wrong.
 ```{versionadded} 2.0
 New.
 ```
-"""
+""" + FIGURE.format("words")
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +152,38 @@ def test_while_a_book_is_built_its_old_pages_stand_whole(built):
         (built / "fail").unlink()
         assert html(built).read_text() == before
     assert not list((built / "_build").glob(".html*"))
+
+
+@pytest.mark.slow
+def test_each_page_numbers_its_figures_and_says_how_to_repeat_them(built):
+    front, words = (html(built, name).read_text() for name in ("book/index", "book/words"))
+    for text in (front, words):
+        assert re.findall(r'"caption-number">(\w+ \d+) ', text) == ["Figure 1"]
+        fold = re.search(r'<details class="sb-repeat">.*?</details>', text, re.DOTALL)[0]
+        lines = re.sub(r"<[^>]*>", "", fold)
+        assert "scalebook figures reported_speedup --out _build/figures" in lines
+        assert "scalebook run fp16 --system magic-castle" in lines
+    found = re.findall(r'<a class="reference[^>]*href="([^"]*#fig-\w+)".*?</a>', words)
+    assert found == ["#fig-words", "index.html#fig-first"]
+    shown = re.sub(r"<[^>]*>", "", words)
+    assert "See Figure 1 and Figure 1 of the front page." in shown
+    assert "To repeat Figure 1 of the page Spelling" in shown
+
+
+@pytest.mark.browser
+def test_the_search_leads_to_the_figure_of_each_page(built, browser):
+    page = browser.new_context().new_page()
+    page.goto(f"{html(built, 'search').as_uri()}?q=repeat figure 1")
+    found = page.locator("#search-results li > a")
+    names = {"Figure 1 of the front page", "Figure 1 of the page Spelling"}
+    assert set(found.all_inner_texts()[:2]) == names
+    found.filter(has_text="of the page Spelling").first.click()
+    assert page.url.endswith("book/words.html#fig-words")
+    fold = page.locator("#fig-words .sb-repeat")
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert "copybtn" in page.evaluate("document.activeElement.className")
 
 
 @pytest.mark.browser

@@ -34,10 +34,10 @@ HEIGHT = 420
 class study_plot(nodes.General, nodes.Element):
     """A plotly figure.
 
-    Attributes: ``figure`` (its JSON), ``types`` of its traces, ``alt``, ``height``, ``name``;
-    ``narrow``, JSON of what differs on a phone, empty where nothing does, and its height
-    ``narrow_height``; ``choices``, JSON of what a reader may show in its place, empty where there
-    is nothing.
+    Attributes: ``figure`` (its JSON), ``types`` of its traces, ``alt``, ``height``, ``name``,
+    that under which it is ``registered``, ``sources``; ``narrow``, JSON of what differs on a phone,
+    empty where nothing does, and its height ``narrow_height``; ``choices``, JSON of what a reader
+    may show in its place, empty where there is nothing.
     """
 
 
@@ -63,6 +63,8 @@ def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
         narrow_height=int((narrow or {}).get("layout", {}).get("height") or 0),
         alt=alt_text(figure),
         name=name,
+        registered=str(meta.get("name") or ""),
+        sources=list(meta.get("sources") or ()),
         height=int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT,
     )
 

@@ -42,8 +42,9 @@ from scalebook.publish import (
 from scalebook.publish.notebooks import update
 from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.publish.origins import page as origins_page
+from scalebook.publish.origins import repeat
 from scalebook.publish.runs import pages as run_pages
-from scalebook.publish.site import search, staging
+from scalebook.publish.site import numbers, search, staging
 from scalebook.study import citation
 from scalebook.study.document import not_utf8
 
@@ -53,12 +54,14 @@ PARTS = (
     downloads,
     latex,
     maths,
+    numbers,
     origins_page,
     page_head,
     pages,
     pictures,
     plots,
     printing,
+    repeat,
     run_pages,
     search,
     sentences,
@@ -108,6 +111,7 @@ def _configure(app: Sphinx, config: Config) -> None:
         config.suppress_warnings = [*config.suppress_warnings, "mystnb.mime_priority"]
     config.author = citation.line(citation.authors(Path(app.srcdir))) or config.author
     config.html_math_renderer = "mathml"
+    config.numfig_format = {"figure": "Figure %s", **config.numfig_format}
     config.html_context.setdefault("default_mode", "auto")  # light or dark as the reader's system
     config.templates_path = [*config.templates_path, str(TEMPLATES)]
     config.html_favicon = config.html_favicon or str(STATIC / "favicon.svg")

@@ -15,6 +15,7 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from scalebook.contract import read_json, write_json
 from scalebook.publish import plots
 from scalebook.publish.runs import links
+from scalebook.publish.site import numbers
 
 #: Script of the search page, and the one that brings it the text.
 SCRIPT, TEXT = "search.js", "sections.js"
@@ -34,10 +35,11 @@ _ANCHOR, _TITLE, _WORDS = 0, 1, 2
 
 
 class _Sections(HTMLParser):
-    """Collects the anchor, title and text of each section."""
+    """Collects the anchor, title and text of each section, and of each numbered figure."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.figures: set[str] = set()
         self.found: list[list[str]] = [["", "", ""]]
         self._here: tuple[list[str], int, bool] = (self.found[0], _WORDS, False)
         self._around: list[tuple[str, tuple[list[str], int, bool]]] = []
@@ -47,15 +49,19 @@ class _Sections(HTMLParser):
         if tag not in _VOID:
             section, part, hidden = self._here
             self._around.append((tag, self._here))
-            if tag == "section" and "id" in known:
+            classes = set(known.get("class", "").split())
+            if tag in ("section", "figure") and "id" in known:
                 section, part = [known["id"], "", ""], _WORDS
                 self.found.append(section)
-            elif tag in _HEADINGS and not section[_TITLE]:
+                self.figures |= {known["id"]} if tag == "figure" else set()
+            elif not section[_TITLE] and (tag in _HEADINGS or self._numbers(section, classes)):
                 part = _TITLE
-            classes = set(known.get("class", "").split())
             left_out = tag in _LEFT_OUT or bool(classes & _LEFT_OUT_CLASSES)
             self._here = (section, part, hidden or left_out)
         self._separate(tag)
+
+    def _numbers(self, section: list[str], classes: set[str]) -> bool:
+        return section[_ANCHOR] in self.figures and "caption-number" in classes
 
     def handle_endtag(self, tag: str) -> None:
         if tag not in (name for name, _ in self._around):
@@ -74,12 +80,18 @@ class _Sections(HTMLParser):
         self.handle_data(" · " if tag in _MARKED else " " if tag in _SPACED else "")
 
 
-def sections(body: str) -> list[list[str]]:
-    """Anchor, title and text of each section of a page, from its HTML; a page has no anchor."""
+def sections(body: str, page: str = "the page") -> list[list[str]]:
+    """Anchor, title and text of each section and figure of a page, from its HTML.
+
+    The page itself has no anchor. `page` is what it is called after the number of a figure.
+    """
     parser = _Sections()
     parser.feed(body)
     parser.close()
     found = [[anchor, *map(_plain, rest)] for anchor, *rest in parser.found]
+    for section in found:
+        if section[_ANCHOR] in parser.figures and section[_TITLE]:
+            section[_TITLE] += f" of {page}"
     found = [section for section in found if any(section[_TITLE:])]
     for section in found[:1]:
         section[_ANCHOR] = ""
@@ -104,7 +116,8 @@ def _note(
         app.add_js_file(TEXT, priority=510, loading_method="defer")
         app.add_js_file(SCRIPT, priority=520, loading_method="defer")
     elif doctree is not None:
-        write_json(_record(app, pagename), {"sections": sections(context["body"])})
+        found = sections(context["body"], numbers.page_name(app.env, pagename))
+        write_json(_record(app, pagename), {"sections": found})
 
 
 def _write(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
