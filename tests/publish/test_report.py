@@ -79,7 +79,7 @@ def test_a_file_that_another_program_named_has_a_report(tmp_path, monkeypatch):
     (tmp_path / "results/csv/theirs.csv").write_text("epoch,val_acc\n1,55.25\n")
     monkeypatch.setenv("SCALEBOOK_ROOT", str(tmp_path))
     text = report.write("theirs", tmp_path).read_text()
-    assert "Run theirs" in text and "gpu_util_2644.log" in text
+    assert "<code>theirs</code>" in text and "gpu_util_2644.log" in text
 
 
 def test_an_unknown_run_is_one_line(here):
@@ -113,7 +113,7 @@ def test_it_opens_offline_with_its_figures(page, browser):
     tab.wait_for_selector(".js-plotly-plot .main-svg")
     assert tab.locator(".js-plotly-plot").count() == 2
     assert (asked, wrong) == ([page.as_uri()], [])
-    assert tab.title().startswith("Run baseline_")
+    assert tab.title().startswith("One rank, one machine, 2026-01-01 00:00")
     context.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from book_helpers import CONFIG, jb, toc
 from fabricate import add_run
 from paths import REPOSITORY
 
+from scalebook import results
+from scalebook.analysis.comparable import plain
 from scalebook.publish.runs import data
+from scalebook.publish.runs.best import best
 
 HOSTILE = "<script>document.title = 'taken'</script> & <b>bold</b>"
 
@@ -33,7 +37,8 @@ def taken(path: Path) -> dict:
 
 
 def column(index: dict, name: str) -> list:
-    return next(one["values"] for one in index["columns"] if one["name"] == name)
+    found = next(one for one in index["columns"] if one["name"] == name)
+    return found.get("values") or [found["texts"][at] for at in found["at"]]
 
 
 def test_the_data_of_a_run_hold_its_numbers_and_its_log_as_text(study_root):
@@ -45,17 +50,25 @@ def test_the_data_of_a_run_hold_its_numbers_and_its_log_as_text(study_root):
     run = taken(study_root / "out" / data.FOLDER / data.file_name(stem))
     assert run["epochs"]["val_acc"] == [40.0, 50.5]
     assert [len(one["ms"]) for one in run["steps"]["ranks"]] == [24, 24]
-    assert run["settings"]["versions.torch"] == "2.13.0"
+    assert run["settings"]["torch"] == "2.13.0" and run["settings"]["ranks"] == "2"
+    assert run["title"] == "Baseline, local, 2026-01-01 00:00"
+    assert f"<code>{stem}</code>" in run["html"]
+    assert run["html"].index('id="settings"') < run["html"].index('id="results"')
     assert "&lt;script&gt;" in run["html"] and "<script" not in run["html"]
     index = taken(study_root / "out" / data.INDEX)
     assert count == len(index["keys"]) > 1  # with the reported ones
     assert column(index, "final_val_acc")[index["keys"].index(stem)] == 50.5
+    assert column(index, "experiment")[index["keys"].index(stem)] == "baseline"
 
 
 def test_a_reported_run_says_what_is_known_of_it(study_root):
     write(study_root)
     run = taken(study_root / "out" / data.FOLDER / data.file_name("reported.2644"))
     assert "4,460 images/s" in run["html"] and "Its files are not here" in run["html"]
+    assert ">time per epoch</th><td" in run["html"].replace(' scope="row"', "")
+    assert run["title"] == "Baseline, magic-castle, job 2644"
+    assert run["settings"]["device"] == "NVIDIA Tesla T4" and run["settings"]["ranks"] == "1"
+    assert "_s</th>" not in run["html"] and "val acc" not in run["html"]
 
 
 def test_only_what_changed_is_written_again(study_root):
@@ -89,6 +102,36 @@ def test_a_study_without_runs_and_a_broken_manifest_are_said(study_root):
     }  # fmt: skip
 
 
+def test_the_best_runs_are_those_on_the_same_real_images(study_root):
+    whole = {"train_images": 50000}
+    accurate = add_run(study_root, seed=0, rate=1200, accuracy=(40.0, 50.0, 60.25), dataset=whole)
+    fast = add_run(study_root, seed=1, rate=1300.5, accuracy=(40.0, 55.0, 60.0), dataset=whole)
+    part = {"train_images": 6144, "subset": True}
+    add_run(study_root, "ddp_1node", system="mini-open", rate=9000, accuracy=(90.0,), dataset=part)
+    for seed, name in enumerate(("synthetic", "cifar10-jpeg"), 2):  # generated; a trial
+        add_run(
+            study_root, seed=seed, rate=9000, accuracy=(99.0,), local=True, dataset={"name": name}
+        )
+    (group,) = best(
+        {name: plain(value) for name, value in run.items()}
+        for run in results.runs().to_dict("records")
+    )
+    assert (
+        group.which == "2 runs behind the documents on all 50,000 training images of cifar10-jpeg"
+    )
+    assert group.best == [
+        (accurate, "highest validation accuracy, 60.25 % after 3 epochs"),
+        (fast, "highest throughput, 1,300.5 images/s on 1 rank"),
+    ]
+
+
+def test_a_row_of_the_explorer_takes_few_letters(study_root):
+    add_run(study_root)
+    rows = results.runs().to_dict("records")
+    many = {f"baseline_t261123-{n:06}-89a6_1cpu_t261123-{n:06}-89a6": rows[-1] for n in range(5000)}
+    assert len(data.script(data.index(many))) < 200 * len(many)
+
+
 # --------------------------------------------------------------------------- in a browser
 
 
@@ -118,6 +161,77 @@ def book(tmp_path_factory) -> tuple[Path, list[str]]:
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", [1300, 1440])
+def test_no_column_of_the_explorer_is_cut(book, browser, width):
+    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+    page.goto((book[0] / "book/runs.html").as_uri())
+    page.wait_for_selector(".sb-run-list tbody tr")
+    assert page.evaluate(CUT) == []
+
+
+@pytest.mark.browser
+def test_cards_on_a_phone_are_sorted_by_the_keyboard_and_the_address_keeps_it(book, browser):
+    html, (first, second, _) = book
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{(html / 'book/runs.html').as_uri()}#standing=evidence")
+    stems = page.locator(".sb-run-list tbody tr")
+    page.wait_for_selector(".sb-run-list tbody tr")
+    sort, order = (page.locator(f"select[name={name}]") for name in ("sort", "order"))
+    assert sort.input_value() == "started" and order.input_value() == "-"
+    sort.focus()
+    page.keyboard.type("images/s")
+    page.keyboard.press("Tab")
+    page.keyboard.type("asc")
+    titles = [row.locator("a").get_attribute("title") for row in stems.all()]
+    assert titles == [first, second]
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector(".sb-run-list tbody tr")
+    assert "sort=throughput" in page.url
+    assert sort.input_value() == "throughput" and order.input_value() == ""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1300])
+def test_the_best_run_shows_its_settings_first(book, browser, width):
+    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+    page.goto((book[0] / "book/runs.html").as_uri())
+    page.locator(".sb-best a").last.click()
+    page.wait_for_selector(".sb-run")
+    table = page.get_by_role("group", name="Settings", exact=True)
+    assert "one rank (baseline)" in table.inner_text()
+    assert table.bounding_box()["y"] < 900
+    assert page.locator(".sb-back a").get_attribute("href").endswith("book/runs.html")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1300])
+def test_a_link_to_some_runs_shows_them_at_once_and_leads_back_to_all(book, browser, width):
+    html, _ = book
+    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+    address = f"{(html / 'book/runs.html').as_uri()}?runs=tbase-1-0,tbase-1-1"
+    page.goto(f"{address},nobody")
+    page.wait_for_selector(".sb-overlay .main-svg")
+    page.wait_for_selector(".sb-compare tbody tr")
+    heading = page.locator("#chosen")
+    assert heading.inner_text() == "2 chosen runs"
+    what = page.locator(".sb-chosen-what").inner_text()
+    assert what == "one rank on one machine (2); 1 of those asked for are not in this book"
+    assert page.evaluate("document.activeElement.id") == "chosen"
+    assert 0 <= heading.bounding_box()["y"] < 300
+    label = page.locator(".sb-compare thead th").first
+    assert label.bounding_box()["width"] >= 9 * 13
+    page.get_by_role("link", name=re.compile("Back to all")).click()
+    assert page.locator(".sb-run-list").evaluate("one => one === document.activeElement")
+    assert 0 <= page.locator(".sb-explorer").bounding_box()["y"] < 300
+    page.locator(".sb-to-chosen").click()
+    page.get_by_role("button", name="Choose none").click()
+    assert not page.locator(".sb-chosen").is_visible()
+    assert page.locator(".sb-box input:checked").count() == 0
+
+
+@pytest.mark.browser
 def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, browser):
     html, (_, second, _) = book
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
@@ -140,9 +254,9 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
         box.check()
     page.wait_for_selector(".sb-overlay .main-svg")
     differs = page.locator(".sb-compare tbody").inner_text()
-    assert "code.commit" in differs and "versions" not in differs
+    assert "code.commit" in differs and "torch" not in differs
     page.locator(".sb-equal input").check()
-    assert "versions.torch" in page.locator(".sb-compare tbody").inner_text()
+    assert "torch" in page.locator(".sb-compare tbody").inner_text()
     assert page.evaluate(CUT) == []
     address = page.url
     page.goto("about:blank")
@@ -152,7 +266,10 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("images/s")
     rows.nth(1).locator("a").click()
     page.wait_for_selector(".sb-run-plot .main-svg")
-    assert page.locator(".sb-runs-page h1").inner_text() == f"Run {second}"
+    assert (
+        page.locator(".sb-runs-page h1").inner_text() == "One rank, one machine, 2026-01-01 00:00"
+    )
+    assert second in page.locator(".sb-stem").inner_text()
     page.locator(".sb-run details summary").first.click()
     assert page.evaluate(CUT) == []
     assert wrong == []

@@ -24,6 +24,8 @@ TRACE_HEADERS: dict[str, str] = _HEADERS["traces"]
 TRACE_STEP_HEADERS: dict[str, str] = _HEADERS["trace_steps"]
 COLLECTIVE_HEADERS: dict[str, str] = _HEADERS["collectives"]
 RECORD_HEADERS: dict[str, str] = _HEADERS["record"]
+SETTING_HEADERS: dict[str, tuple[str | None, str | None]] = _HEADERS["settings"]
+REPORTED_HEADERS: dict[str, str] = _HEADERS["reported"]
 SACCT_HEADERS: dict[str, str] = _HEADERS["sacct"]
 EPOCH_HEADERS: dict[str, tuple[str, int]] = _HEADERS["epochs"]
 

@@ -15,15 +15,21 @@ import pandas as pd
 
 from scalebook import contract, results, traces
 from scalebook.analysis.comparable import plain
-from scalebook.analysis.headers import EPOCH_HEADERS, RECORD_HEADERS, SACCT_HEADERS, epoch_headers
+from scalebook.analysis.headers import (
+    EPOCH_HEADERS,
+    REPORTED_HEADERS,
+    SACCT_HEADERS,
+    SETTING_HEADERS,
+    epoch_headers,
+)
 from scalebook.analysis.statistics import step_rows, step_summary, thinned
-from scalebook.analysis.study_queries import label
+from scalebook.analysis.study_queries import labels
 from scalebook.contract import EVIDENCE, SYNTHETIC, TRIALS, RunFiles, ScalebookError
 from scalebook.figures.notebook import cell_text
 from scalebook.figures.profile.utilisation import utilisation
 from scalebook.live.settings import command, flat
 from scalebook.publish.origins import catalogue
-from scalebook.publish.runs.links import key, standing
+from scalebook.publish.runs.links import day, key, standing, title
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 TEMPLATE = "run.html.j2"
@@ -44,6 +50,13 @@ TIMES = {
     "busy_us": "busy", "compute_us": "compute", "communication_us": "communication",
     "memory_us": "copies", "overlap_us": "communication hidden by compute", "idle_us": "idle",
 }  # fmt: skip
+
+#: Parts of a manifest that say how it was started.
+STARTED = ("submitted", "command", "overrides")
+#: What of a run's own record its settings say by another name.
+_NAMED = {path for _, path in SETTING_HEADERS.values()}
+
+_WORDS = {"true": "yes", "false": "no"}
 
 Table = dict[str, Any]
 
@@ -74,13 +87,16 @@ def content(run: Mapping[str, Any], root: Path, offer: bool = True) -> dict[str,
     drawn = ("epochs", "steps", "utilisation")
     return {
         "key": key(run),
-        "title": known["title"],
+        "title": title(run),
         "html": page.render(run=run, standing=standing(run), **known),
-        # The lines that started it differ always, and say nothing that the settings do not.
+        # What started it says nothing that the settings do not.
         "settings": {
-            name: value
-            for name, value in (*known["settings"]["rows"], *known["environment"]["rows"])
-            if name not in ("submitted", "command")
+            **dict(known["settings"]["rows"]),
+            **{
+                name: value
+                for name, value in (*known["record"]["rows"], *known["environment"]["rows"])
+                if name not in _NAMED and name.partition(".")[0] not in STARTED
+            },
         },
         "files": known["files"],
         **{name: known[name] for name in drawn},
@@ -112,13 +128,16 @@ def _measured(run: Mapping[str, Any], root: Path) -> dict[str, Any]:
     steps, no_steps = _or_reason(results.steps, stem)
     watched = run["job_id"] in results.utilisation_files()
     figure = json.loads(utilisation(run["job_id"]).to_json()) if watched else None
+    resolved = pairs(flat(manifest.get("resolved") or {}))
+    environment = pairs(flat({name: manifest.get(name) for name in ENVIRONMENT}))
     return {
-        "title": f"Run {stem}",
         "lead": _lead(run),
         "warning": "SYNTHETIC DATA: generated images, the accuracies mean nothing."
         if run["dataset"] == SYNTHETIC
         else "",
-        "about": pairs(_about(run, manifest)),
+        "settings": pairs(_settings(run, dict([*resolved["rows"], *environment["rows"]]))),
+        "command": _command(manifest),
+        "outcome": pairs(_outcome(run, manifest)),
         "epoch_table": _epoch_table(epochs),
         "no_epochs": no_epochs,
         "epochs": _columns(epochs),
@@ -129,8 +148,8 @@ def _measured(run: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "utilisation_caption": ((figure or {}).get("layout", {}).get("meta") or {}).get("caption"),
         "trace": _trace(files, root),
         "attempts": _attempts(manifest),
-        "settings": pairs(flat(manifest.get("resolved") or {})),
-        "environment": pairs(flat({name: manifest.get(name) for name in ENVIRONMENT})),
+        "record": resolved,
+        "environment": environment,
         "sacct": _sacct(files.sacct),
         "log": "\n".join(tail(files.log).splitlines()[-LOG_LINES:]),
         "values": None,
@@ -154,30 +173,34 @@ def _lead(run: Mapping[str, Any]) -> str:
         parts.append(f"{run['throughput']:,.0f} images/s")
     if run["final_val_acc"] is not None:
         parts.append(f"{run['final_val_acc']:.1f} % validation accuracy")
-    return f"{_what(run)}, {run['status']}: {', '.join(parts)}."
+    return f"{run['status'].capitalize()}: {', '.join(parts)}."
 
 
-def _what(run: Mapping[str, Any]) -> str:
-    """Experiment and system as a reader calls them."""
-    system = label(run["system"], "system") or "a system that is not known"
-    return f"Experiment {label(run['experiment'])} on {system}"
+def _settings(run: Mapping[str, Any], record: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """What a run was set to, in a reader's words; its record says what the catalogue does not."""
+    for name, (column, path) in SETTING_HEADERS.items():
+        value = run.get(column or "")
+        if value in (None, ""):
+            written = record.get(path or "", "")
+            yield name, _WORDS.get(written, written)
+        elif (called := labels().get(column or "", {}).get(value, value)) != value:
+            yield name, f"{called} ({value})"
+        else:
+            yield name, f"{value:,}" if type(value) is int else value
 
 
-def _about(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What it was and what came out."""
-    yield "run", run["stem"]
+def _outcome(run: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What came out."""
     yield "status", run["status"]
     yield "stands behind documents", cell_text(bool(run["evidence"]), 0)
     for metric in results.METRICS.values():
         if run[metric.name] is not None:
             yield metric.heading, cell_text(run[metric.name], metric.digits)
-    yield "data", run["dataset"]
     if run["dataset"] == SYNTHETIC:
         settings = (manifest.get("resolved") or {}).get("dataset") or {}
-        yield "generated because", settings.get("generated") or "asked for"
-    for name, title in RECORD_HEADERS.items():
-        yield title, run[name]
-    yield "repeat it with", _command(manifest)
+        yield "images generated because", settings.get("generated") or "asked for"
+    yield "started", day(run["started"] or "")
+    yield "note", run["note"]
 
 
 def _command(manifest: Mapping[str, Any]) -> str:
@@ -277,33 +300,34 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
     table = results.reported()
     mine = table[table["job_id"] == run["job_id"]].to_dict("records")
     rows = [
-        (one["metric"].replace("_", " "), f"{one['value']:,.6g} {one['unit']}", one["as_written"])
+        (_quantity(one["metric"]), f"{one['value']:,.6g} {one['unit']}", one["as_written"])
         for one in mine
     ]
-    left_out = {"stem", "kind", "status", "evidence", "local", "note", *results.METRICS}
-    known = {
-        name.replace("_", " "): value
-        for name, value in run.items()
-        if name not in left_out and value not in (None, "", 0, False)
-    }
     names = results.reported_files().get(run["job_id"], [])
-    if names:
-        known["files it should have left"] = ", ".join(names)
+    left = ("files it should have left", ", ".join(names))
     nothing: dict[str, Any] = {
         "warning": "", "epoch_table": None, "epochs": {}, "step_table": None, "steps": {},
         "utilisation": None, "utilisation_caption": None, "trace": None, "attempts": None,
-        "sacct": None, "log": "", "no_epochs": "", "no_steps": "",
+        "sacct": None, "log": "", "no_epochs": "", "no_steps": "", "command": "",
     }  # fmt: skip
     return {
         **nothing,
-        "title": f"Reported job {run['job_id']}",
-        "lead": f"{_what(run)}: {run['note']}",
-        "about": pairs([]),
+        "lead": f"{run['note'][:1].upper()}{run['note'][1:]}",
+        "outcome": pairs([]),
         "values": {"headers": ["quantity", "value", "as written"], "rows": rows},
-        "settings": pairs(known.items()),
+        "settings": pairs([("job", run["job_id"]), *_settings(run, {}), left]),
+        "record": pairs([]),
         "environment": pairs([]),
         "files": sorted({one["source_file"] for one in mine}),
     }
+
+
+def _quantity(metric: str) -> str:
+    """What a reader calls a reported quantity; its unit stands with the value."""
+    if metric in REPORTED_HEADERS:
+        return REPORTED_HEADERS[metric]
+    known = results.METRICS.get(metric)
+    return known.title if known else metric.replace("_", " ")
 
 
 # --------------------------------------------------------------------------- helpers

@@ -23,6 +23,7 @@ from scalebook.analysis.comparable import plain
 from scalebook.analysis.headers import EXPLORER_HEADERS
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError
 from scalebook.publish.runs import content, links
+from scalebook.publish.runs.best import best
 from scalebook.results import Snapshot
 from scalebook.results.kept import code
 
@@ -85,7 +86,11 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     wrong = results.problems()
     wrong = wrong[wrong["severity"] == "error"]
     shown = [
-        {**row, "standing": links.standing(row), "epochs_done": row["epochs_done"] or None}
+        {
+            **{name: plain(value) for name, value in row.items()},
+            "standing": links.standing(row),
+            "epochs_done": row["epochs_done"] or None,
+        }
         for row in rows.values()
     ]
     labels = study_queries.labels()
@@ -96,19 +101,34 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "name": name,
                 "title": title,
                 "digits": digits,
-                "values": [plain(row[name]) for row in shown],
+                **_compact([row[name] for row in shown], digits is None),
                 "labels": labels.get(name, {}),
             }
             for name, (title, digits) in EXPLORER_HEADERS.items()
         ],
         "metrics": list(results.METRICS),
         "experiments": list(study_queries.experiments()),
+        "best": [
+            {"which": group.which, "best": [one._asdict() for one in group.best]}
+            for group in best(shown)
+        ],
         "start": study_queries.start_command(),
         "problems": [
             {"file": one["file"], "problem": one["problem"]}
             for one in wrong.head(PROBLEMS).to_dict("records")
         ],
         "more_problems": max(0, len(wrong) - PROBLEMS),
+    }
+
+
+def _compact(values: list[Any], is_text: bool) -> dict[str, list[Any]]:
+    """A column in few letters: each text once and where it stands; numbers at six digits."""
+    if is_text:
+        texts = list(dict.fromkeys(values))
+        at = {text: number for number, text in enumerate(texts)}
+        return {"texts": texts, "at": [at[value] for value in values]}
+    return {
+        "values": [float(f"{value:.6g}") if type(value) is float else value for value in values]
     }
 
 

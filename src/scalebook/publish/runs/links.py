@@ -16,6 +16,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import results
+from scalebook.analysis.study_queries import label
 from scalebook.publish import pages
 from scalebook.values import Value
 
@@ -41,6 +42,19 @@ def standing(run: Mapping[str, Any]) -> str:
     if run["local"]:
         return "trial"
     return "evidence" if run["evidence"] else str(run["kind"])
+
+
+def title(run: Mapping[str, Any]) -> str:
+    """What a reader calls a run: experiment, system, and when it started or which job it was."""
+    names = [label(run["experiment"]), label(run["system"], "system")]
+    when = day(run["started"]) if run.get("started") else f"job {run['job_id']}"
+    text = ", ".join(str(part) for part in (*names, when) if part)
+    return text[:1].upper() + text[1:]
+
+
+def day(time: str) -> str:
+    """Day and minute of a time."""
+    return time[:16].replace("T", " ")
 
 
 @functools.lru_cache(maxsize=1)

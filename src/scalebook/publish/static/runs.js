@@ -8,7 +8,8 @@
   const MOST_DRAWN = 12,
     MOST_COMPARED = 6; // of the chosen runs
   const ROWS = matchMedia("(max-width: 40rem)").matches ? 10 : 25; // of the table at a time
-  const FACETS = ["standing", "experiment", "system", "status"]; // columns with a list of their own
+  // Columns with a list of their own.
+  const FACETS = ["standing", "experiment", "system", "dataset", "epochs_done", "status"];
   const SHOWN = [
     "standing",
     "experiment",
@@ -78,21 +79,28 @@
     return flattens ? LOOK.logarithmic : {};
   };
 
+  const LINE = 24; // pixels of a line of a legend
+
   // Plots beside each other, one below another on a phone.
-  const panels = (element, width, titles, traces) => {
+  const panels = (element, width, titles, traces, across = "epoch") => {
     const narrow = width < NARROW,
       count = titles.length;
     const gap = narrow ? 0.35 : 0.15; // of a plot
     const part = 1 / (count + gap * (count - 1));
     const span = (at) =>
       [at * (1 + gap) * part, (at * (1 + gap) + 1) * part].map((end) => Math.min(1, end));
+    // Lines of the legend, whose letters take about 7 pixels each.
+    const named = traces.filter(({ showlegend }) => showlegend).map(({ name }) => name.split("<br>"));
+    const wide = Math.max(...named.flat().map((part) => 7 * part.length + 50));
+    const rows = Math.ceil(named.length / Math.max(1, Math.floor(width / wide)));
+    const lines = rows * Math.max(...named.map((parts) => parts.length));
     const longest = Math.max(0, ...traces.map(({ x }) => x.length));
     const drawn = (axis) => traces.filter(({ yaxis }) => yaxis === axis).flatMap(({ y }) => y);
     const layout = {
       template: LOOK.template,
       annotations: [],
-      height: narrow ? 210 * count + 130 : 370,
-      margin: { t: 36, b: 90, l: 8, r: 16 },
+      height: (narrow ? 210 * count + 60 : 320) + LINE * lines,
+      margin: { t: 36, b: 60 + LINE * lines, l: 8, r: 16 },
       meta: { min_width: 240 },
       legend: { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom" },
     };
@@ -104,7 +112,7 @@
         domain: x,
         anchor: `y${end}`,
         dtick: longest <= 12 ? 1 : undefined,
-        title: { text: narrow && number < count - 1 ? "" : "epoch" },
+        title: { text: narrow && number < count - 1 ? "" : across },
       };
       layout[`yaxis${end}`] = {
         domain: y,
@@ -130,8 +138,12 @@
 
   const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 
-  // Curves of one run, or of several over each other: then what was validated alone.
+  // Curves of one run, or of several over each other: then what was validated alone. Of runs of a
+  // single epoch the points would lie on each other: they stand side by side.
   const curves = (element, runs) => (width) => {
+    const names = namesOf(runs.map(({ key }) => key));
+    const points = runs.every(({ epochs }) => (epochs.epoch || []).length === 1);
+    const beside = points && runs.length > 1;
     const there = PANELS.filter(([, train, val]) =>
       runs.some((run) => run.epochs[val] || run.epochs[train]),
     );
@@ -144,13 +156,13 @@
         for (const column of alone ? [train, val] : [val]) {
           if (!column || !run.epochs[column]) continue;
           const what = column === "throughput" ? 2 : column === train ? 0 : 1;
-          const name = alone ? ["training", "validation", "throughput"][what] : shortName(run.key);
+          const name = alone ? ["training", "validation", "throughput"][what] : names.get(run.key);
           traces.push({
             type: "scatter",
-            mode: "lines+markers",
-            x: run.epochs.epoch,
+            mode: points ? "markers" : "lines+markers",
+            x: beside ? [order + 1] : run.epochs.epoch,
             y: run.epochs[column],
-            name: escaped(name),
+            name: width < NARROW ? escaped(name).replace(/, (?=[^,]*$)/, "<br>") : escaped(name),
             legendgroup: name,
             showlegend: !named.has(name),
             xaxis: `x${end}`,
@@ -164,7 +176,7 @@
                   : "dash"
                 : LOOK.dashes[Math.floor(order / LOOK.palette.length)],
             },
-            marker: { symbol: cycled(LOOK.symbols, alone ? what : order), size: 7 },
+            marker: { symbol: cycled(LOOK.symbols, alone ? what : order), size: points ? 10 : 7 },
           });
           named.add(name);
         }
@@ -175,6 +187,7 @@
       width,
       there.map(([title]) => title),
       traces,
+      beside ? "chosen run" : "epoch",
     );
   };
 
@@ -234,15 +247,16 @@
     }
     find("h1").textContent = run.title;
     document.title = `${run.title} — ${document.title.split(" — ").pop()}`;
-    find(".sb-back").append(
+    find(".sb-back [aria-current]").textContent = run.title;
+    const place = find(".sb-run");
+    place.innerHTML = run.html; // written by this package, what runs say is escaped in it
+    find(".sb-stem").append(
       " · ",
       make("a", {
         href: `${page.dataset.explorer}?runs=${encodeURIComponent(key)}`,
         textContent: "compare it with others",
       }),
     );
-    const place = find(".sb-run");
-    place.innerHTML = run.html; // written by this package, what runs say is escaped in it
     place.hidden = false;
     const asked = location.hash && document.getElementById(location.hash.slice(1));
     if (asked) asked.scrollIntoView();
@@ -264,12 +278,31 @@
   // An address holds the job id of a run in place of its stem, where no other run has it.
   const short = (key) => (key.startsWith("reported.") ? key : key.slice(key.lastIndexOf("_") + 1));
 
-  const shortName = (key) => {
+  const jobOf = (key) => short(key).replace("reported.", "job ");
+
+  const called = (name, row) => text(byName[name], byName[name].values[row]);
+
+  // Names of runs side by side: in what they differ, and the job.
+  const namesOf = (chosen) => {
+    const rows = chosen.map((key) => rowOf.get(key));
+    if (rows.includes(undefined)) return new Map(); // on the page of a run
+    const differ = ["experiment", "system"].filter(
+      (name) => rows.length === 1 || new Set(rows.map((row) => called(name, row))).size > 1,
+    );
+    return new Map(
+      chosen.map((key, at) => [
+        key,
+        [...differ.map((name) => called(name, rows[at])), jobOf(key)].join(", "),
+      ]),
+    );
+  };
+
+  // As `links.title` has it.
+  const titleOf = (key) => {
     const row = rowOf.get(key);
-    if (row === undefined) return key;
-    const job = /_([^_]+)$/.exec(key); // of a stem; others are named whole
-    const { values, labels } = byName.experiment;
-    return `${labels[values[row]] || values[row]} ${job ? job[1] : key.replace("reported.", "job ")}`;
+    const when = byName.started.values[row] ? called("started", row) : `job ${jobOf(key)}`;
+    const title = `${called("experiment", row)}, ${called("system", row)}, ${when}`;
+    return title[0].toUpperCase() + title.slice(1);
   };
 
   const isNumber = (column) => column.digits !== null;
@@ -304,12 +337,12 @@
 
   const readAddress = () => {
     Object.assign(state, first(), asState(location.hash.slice(1)), { part: 0 });
-    state.chosen = new Set(
-      state.runs
-        .split(",")
-        .map((name) => keyOf.get(name) || name)
-        .filter((key) => rowOf.has(key)),
-    );
+    const named = state.runs
+      .split(",")
+      .filter(Boolean)
+      .map((name) => keyOf.get(name) || name);
+    state.chosen = new Set(named.filter((key) => rowOf.has(key)));
+    state.missing = named.length - state.chosen.size;
     for (const axis of ["x", "y", "by"]) if (!byName[state[axis]]) state[axis] = defaults[axis];
   };
 
@@ -391,6 +424,9 @@
       { scope: "col" },
       make("span", { className: "visually-hidden", textContent: "choose" }),
     );
+    const { sort, order } = find(".sb-sorting").elements;
+    Object.assign(sort, { value: sorted });
+    Object.assign(order, { value: state.sort.startsWith("-") ? "-" : "" });
     find("thead").replaceChildren(
       make("tr", {}, box, make("th", { scope: "col", textContent: "run" }), ...cells),
     );
@@ -409,8 +445,7 @@
         ariaLabel: `Choose ${key}`,
       });
       box.onchange = () => choose(key, box.checked);
-      const job = shortName(key).split(" ").pop();
-      const name = make("a", { href: runAddress(key), textContent: job, title: key });
+      const name = make("a", { href: runAddress(key), textContent: jobOf(key), title: key });
       const cells = shownColumns().map((column) => {
         const shown = text(column, column.values[row]);
         const cell = make("td", { textContent: shown });
@@ -418,6 +453,7 @@
         if (column.labels[column.values[row]])
           Object.assign(cell, { className: "sb-label", title: column.values[row] });
         if (isNumber(column)) cell.className = "sb-numeric";
+        if (column.name === "started") cell.className = "sb-started";
         if (column.name === "standing") {
           cell.replaceChildren(
             make("span", {
@@ -514,6 +550,7 @@
     ]);
     const names = new Set(runs.flatMap((run) => Object.keys(run.settings)));
     for (const name of names) lines.push([name, runs.map((run) => run.settings[name] ?? "–")]);
+    const titles = namesOf([...state.chosen]);
     const all = find(".sb-equal input").checked;
     const kept = lines.filter(([, values]) => all || runs.length === 1 || new Set(values).size > 1);
     const head = [make("th", { scope: "col", textContent: "setting" })];
@@ -522,10 +559,14 @@
         make(
           "th",
           { scope: "col" },
-          make("a", { href: runAddress(run.key), textContent: shortName(run.key) }),
+          make("a", { href: runAddress(run.key), textContent: titles.get(run.key) }),
         ),
       );
     }
+    find(".sb-some").textContent =
+      runs.length < state.chosen.size
+        ? `${runs.length} of the ${state.chosen.size} chosen runs, of each experiment and system in turn.`
+        : "";
     const [thead, tbody] = find(".sb-compare table").children;
     thead.replaceChildren(make("tr", {}, ...head));
     tbody.replaceChildren(
@@ -540,10 +581,49 @@
     );
   };
 
+  // As many as are shown side by side, of each experiment and system in turn.
+  const someOf = (runs) => {
+    const seen = new Map();
+    const turn = new Map(
+      runs.map((run) => {
+        const row = rowOf.get(run.key);
+        const kind = `${byName.experiment.values[row]} ${byName.system.values[row]}`;
+        seen.set(kind, (seen.get(kind) || 0) + 1);
+        return [run, seen.get(kind)];
+      }),
+    );
+    const some = [...runs].sort((a, b) => turn.get(a) - turn.get(b)).slice(0, MOST_COMPARED);
+    return runs.filter((run) => some.includes(run));
+  };
+
+  // What was chosen, in words.
+  const kindsOf = (chosen) => {
+    const counts = new Map();
+    for (const row of chosen.map((key) => rowOf.get(key))) {
+      const kind = `${called("experiment", row)} on ${called("system", row)}`;
+      counts.set(kind, (counts.get(kind) || 0) + 1);
+    }
+    const kinds = [...counts].map(([kind, count]) => (count > 1 ? `${kind} (${count})` : kind));
+    return kinds.slice(0, 8).join("; ") + (kinds.length > 8 ? `; ${kinds.length - 8} more` : "");
+  };
+
   const drawChosen = async () => {
     const chosen = [...state.chosen];
+    const count = chosen.length.toLocaleString("en-US");
+    document.getElementById("chosen").textContent = chosen.length
+      ? `${count} chosen run${chosen.length > 1 ? "s" : ""}`
+      : "Chosen runs";
+    find(".sb-chosen-what").textContent = [
+      kindsOf(chosen),
+      state.missing ? `${state.missing} of those asked for are not in this book` : "",
+    ]
+      .filter(Boolean)
+      .join("; ");
+    find(".sb-chosen-back a").textContent = `Back to all ${keys.length.toLocaleString("en-US")} runs`;
+    const names = namesOf(chosen);
     find(".sb-chosen").hidden = !chosen.length;
-    find(".sb-hint").hidden = Boolean(chosen.length);
+    find(".sb-chosen-back").hidden = !chosen.length && !state.missing;
+    find(".sb-hint").hidden = chosen.length > 1;
     find(".sb-chosen-runs").replaceChildren(
       ...chosen.map((key) => {
         const remove = make("button", {
@@ -558,7 +638,7 @@
         return make(
           "li",
           {},
-          make("a", { href: runAddress(key), textContent: shortName(key), title: key }),
+          make("a", { href: runAddress(key), textContent: names.get(key), title: key }),
           " ",
           remove,
         );
@@ -570,7 +650,7 @@
     if (!chosen.length) return;
     const runs = await Promise.all(chosen.slice(0, MOST_DRAWN).map(runData));
     if (chosen.join() !== [...state.chosen].join()) return; // chosen anew meanwhile
-    compare(runs.slice(0, MOST_COMPARED));
+    compare(someOf(runs));
     const overlay = find(".sb-overlay"),
       curved = runs.filter((run) => Object.keys(run.epochs).length);
     overlay.parentElement.hidden = !curved.length;
@@ -579,21 +659,40 @@
     window.scalebook.drawIn(overlay, curves(overlay, curved));
   };
 
-  // The address holds the state, so that this is no link of its own.
-  const toChosen = (event) => {
+  // The address holds the state, so that these are no links of their own.
+  const showChosen = (event) => {
+    event?.preventDefault();
+    const heading = document.getElementById("chosen");
+    heading.focus({ preventScroll: true });
+    heading.scrollIntoView({ behavior: "instant" });
+  };
+  const showAll = (event) => {
     event.preventDefault();
-    document.getElementById("chosen").scrollIntoView();
+    find(".sb-run-list").focus({ preventScroll: true });
+    find(".sb-explorer").scrollIntoView({ behavior: "instant" });
+  };
+
+  const chooseNone = (event) => {
+    state.chosen.clear();
+    state.missing = 0;
+    for (const box of page.querySelectorAll(".sb-box input")) box.checked = false;
+    chosenAnew();
+    showAll(event);
+  };
+
+  const chosenAnew = () => {
+    writeAddress();
+    drawScatter(asked());
+    return drawChosen();
   };
 
   const choose = (key, is) => {
     if (is) state.chosen.add(key);
     else state.chosen.delete(key);
-    writeAddress();
     for (const box of page.querySelectorAll(".sb-box input")) {
       if (box.value === key) box.checked = is; // and stays in focus
     }
-    drawScatter(asked());
-    return drawChosen();
+    return chosenAnew();
   };
 
   // Figures follow when the reader pauses: a letter typed changes the table at once.
@@ -624,7 +723,7 @@
       const column = byName[name];
       const values = [...new Set(column.values.map((value) => String(value ?? "")))]
         .filter(Boolean)
-        .sort();
+        .sort((a, b) => (isNumber(column) ? a - b : a < b ? -1 : 1));
       const select = make("select", { name });
       options(
         select,
@@ -643,6 +742,7 @@
       .filter((column) => column.values.some((value) => value !== null))
       .map(({ name, title }) => [name, title]);
     for (const axis of ["x", "y", "by"]) options(find(`select[name=${axis}]`), titles, state[axis]);
+    options(find("select[name=sort]"), titles, state.sort.replace("-", ""));
     find(".sb-columns div").replaceChildren(
       ...columns.map((column) => {
         const box = make("input", {
@@ -671,13 +771,19 @@
 
   const listen = () => {
     const filter = find(".sb-filter"),
-      axes = find(".sb-axes");
+      axes = find(".sb-axes"),
+      sorting = find(".sb-sorting");
     filter.addEventListener("input", ({ target }) => {
       state[target.name] = target.value;
       state.part = 0;
       update();
     });
-    for (const form of [filter, axes])
+    sorting.addEventListener("input", () => {
+      const { sort, order } = sorting.elements;
+      Object.assign(state, { sort: order.value + sort.value, part: 0 });
+      update();
+    });
+    for (const form of [filter, axes, sorting])
       form.addEventListener("submit", (event) => event.preventDefault());
     filter.addEventListener("reset", (event) => {
       event.preventDefault();
@@ -701,7 +807,9 @@
     before.onclick = turn(-1);
     after.onclick = turn(1);
     find(".sb-equal input").onchange = drawChosen;
-    find(".sb-to-chosen").onclick = toChosen;
+    find(".sb-to-chosen").onclick = showChosen;
+    find(".sb-chosen-back a").onclick = showAll;
+    find(".sb-chosen-back button").onclick = chooseNone;
     window.addEventListener("hashchange", restore);
   };
 
@@ -719,6 +827,41 @@
     find(".sb-problems ul").replaceChildren(...lines, ...rest);
   };
 
+  const showBest = (groups) => {
+    find(".sb-best").hidden = !groups.length;
+    find(".sb-best").append(
+      ...groups.map(({ which, best }) =>
+        make(
+          "div",
+          {},
+          make("p", { textContent: `Best of ${which}:` }),
+          make(
+            "ul",
+            {},
+            ...best.map(({ key, why }) =>
+              make(
+                "li",
+                {},
+                `${why}: `,
+                make("a", { href: `${runAddress(key)}#settings`, textContent: titleOf(key) }),
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
+  };
+
+  // Who followed a link to some runs sees them first; who comes back finds the page as it was.
+  const meetChosen = async (drawn) => {
+    const [{ type } = {}] = performance.getEntriesByType("navigation");
+    if (type !== "navigate" || !(state.chosen.size || state.missing)) return;
+    showChosen();
+    const before = window.scrollY;
+    await drawn; // the page is longer then
+    if (window.scrollY === before) showChosen();
+  };
+
   const showExplorer = async () => {
     let index;
     try {
@@ -728,6 +871,7 @@
       return;
     }
     ({ keys, columns, metrics, experiments } = index);
+    for (const column of columns) column.values ||= column.at.map((at) => column.texts[at]);
     byName = Object.fromEntries(columns.map((column) => [column.name, column]));
     rowOf = new Map(keys.map((key, row) => [key, row]));
     for (const key of keys) keyOf.set(short(key), keyOf.has(short(key)) ? "several" : key);
@@ -748,7 +892,8 @@
       return;
     }
     listen();
-    restore();
+    showBest(index.best);
+    meetChosen(restore());
     performance.mark("sb-runs-shown");
   };
 
