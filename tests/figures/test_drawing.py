@@ -10,6 +10,7 @@ import pytest
 from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
 from scalebook import analysis, figures, results, study
+from scalebook.analysis import reported_jobs
 from scalebook.figures import runs, theme
 from scalebook.figures.profile import shares
 from scalebook.values.keys import ledger
@@ -208,6 +209,16 @@ def test_agreeing_efficiencies_are_not_called_contradictory(study_root):
     assert "strong scaling" in meta(figure)["alt"]
 
 
+def test_a_figure_calls_contradictory_what_the_checks_of_reports_do(study_root):
+    no_reports(study_root)
+    add_run(study_root, rate=400, epoch_time=100)
+    add_run(study_root, "ddp_2gpu", rate=441.6, world=2, epoch_time=100)  # 55.2 % and 50.0 %
+    assert not reported_jobs.agree(55.2, 50.0)
+    figure = figures.build("scaling_efficiency")
+    assert any("contradictory" in text for text in texts(figure))
+    assert "55 % by throughput, 50 % by time per epoch" in meta(figure)["caption"]
+
+
 def test_strong_and_weak_stand_with_their_intervals_under_their_system(study_root):
     measured_network(study_root)
     figure = figures.build("scaling_efficiency")
@@ -313,7 +324,7 @@ def test_small_groups_are_drawn_together():
 @pytest.mark.parametrize("name", ["throughput_comparison", "accuracy_curves", "scaling_efficiency"])
 def test_real_and_generated_images_never_share_a_figure(study_root, name):
     text = (study_root / "study.yaml").read_text()
-    (study_root / "study.yaml").write_text(re.sub(r"datasets: \[.*\]", "datasets: []", text))
+    (study_root / "study.yaml").write_text(re.sub(r"datasets: \[", "datasets: [synthetic, ", text))
     generated = {"name": "synthetic"}
     add_run(study_root, rate=10, dataset=generated, seed=7)
     add_run(study_root, "ddp_2gpu", 7, 15, world=2, dataset=generated)

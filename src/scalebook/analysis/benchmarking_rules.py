@@ -18,8 +18,8 @@ from scalebook import contract, results
 from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import Configuration
 from scalebook.analysis.evidence import Evidence
-from scalebook.analysis.reported_jobs import BASES, Job, reference_of
-from scalebook.analysis.scaling import Ratio
+from scalebook.analysis.reported_jobs import Job, reference_of
+from scalebook.analysis.scaling import BASES, Ratio
 from scalebook.analysis.statistics import CONFIDENCE
 from scalebook.analysis.text import abridged
 from scalebook.contract import RunFiles, ScalebookError
@@ -121,7 +121,7 @@ def _reported(everything: Mapping[str, Job]) -> dict[int, Verdict]:
 
 
 def _timed(job: Job) -> bool:
-    return any(job.values.get(metric) for metric, _, _ in BASES)
+    return any(job.values.get(basis.metric) for basis in BASES.values())
 
 
 def _repeated(jobs: Sequence[Job]) -> bool:
@@ -305,7 +305,7 @@ def _tells_parts(now: results.Snapshot, run: RunFiles) -> bool:
 def _measured_distribution(found: Sequence[Configuration]) -> Verdict:
     intervals, off = 0, []
     for one in found:
-        for metric, _, _ in BASES:
+        for metric in (basis.metric for basis in BASES.values()):
             summary = one.summary(metric)
             if summary.n > 1:
                 intervals += 1

@@ -13,7 +13,6 @@ from scalebook.analysis import reported_files
 from scalebook.analysis.comparable import plain
 from scalebook.analysis.reported_files import Counts
 from scalebook.analysis.reported_jobs import (
-    BASES,
     SHARDED,
     TOLERANCE,
     Job,
@@ -22,6 +21,7 @@ from scalebook.analysis.reported_jobs import (
     readings,
     reference_of,
 )
+from scalebook.analysis.scaling import BASES
 from scalebook.analysis.text import number
 from scalebook.results import METRICS
 
@@ -71,11 +71,11 @@ def both_ways(
 ) -> Iterator[Check]:
     """Test a claimed speed-up or efficiency by both bases: throughput, time per epoch."""
     title = "speed-up" if kind == "speedup" else "efficiency"
-    for metric, more, name in BASES:
-        ratio = ratio_of(job, reference, metric, more)
-        statement = f"{title} {written} over job {reference.id}, by {name.replace('_', ' ')}"
+    for basis in BASES.values():
+        ratio = ratio_of(job, reference, basis.metric, basis.more_is_better)
+        statement = f"{title} {written} over job {reference.id}, by {basis.key.replace('_', ' ')}"
         if ratio is None:
-            missing = f"{metric} is not reported"
+            missing = f"{basis.metric} is not reported"
             yield Check.of(job, statement, UNDETERMINED, missing, job.csv, claim)
             continue
         value, formula = ratio

@@ -32,9 +32,6 @@ from scalebook.analysis.models import DATASETS, training_gflop
 from scalebook.analysis.step_parts import BYTES_PER_PARAMETER, transfer_ms
 from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
 
-#: The two ways to form a ratio: metric, whether more is better, name in keys.
-BASES = (("throughput", True, "throughput"), ("epoch_time_s", False, "epoch_time"))
-
 #: Stems a model may have had where none was reported.
 STEMS = ("imagenet", "cifar")
 
@@ -206,15 +203,15 @@ def _derived(job: Job, jobs: Mapping[str, Job]) -> Iterator[tuple[str, float, st
     reference = reference_of(job, jobs)
     if reference:
         ranks, before = job.setting("world_size"), reference.setting("world_size")
-        for metric, more, name in BASES:
-            ratio = ratio_of(job, reference, metric, more)
+        for basis in scaling.BASES.values():
+            ratio = ratio_of(job, reference, basis.metric, basis.more_is_better)
             if not ratio:
                 continue
             value, formula = ratio
-            yield f"speedup_by_{name}", value, "", formula
+            yield f"speedup_by_{basis.key}", value, "", formula
             if ranks and before and ranks != before:
                 share = scaling.efficiency(value, ranks, before)
-                yield f"efficiency_by_{name}", share, "%", f"{formula}, / {ranks / before:g}"
+                yield f"efficiency_by_{basis.key}", share, "%", f"{formula}, / {ranks / before:g}"
     for stem, work in job.arithmetic():
         if work is None or not rate:
             continue

@@ -37,10 +37,30 @@ from scalebook.analysis.comparable import (
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.contract import ScalebookError
 
-#: Basis of a ratio: the metric it is formed from, its unit, and whether more is better.
+
+@dataclass(frozen=True)
+class Basis:
+    """What a ratio is formed from.
+
+    Attributes
+    ----------
+    metric : str
+        Key of `results.METRICS`.
+    more_is_better : bool
+        Whether a larger value is faster.
+    key : str
+        How the names of numbers call it.
+    """
+
+    metric: str
+    more_is_better: bool
+    key: str
+
+
+#: By name, as the column ``basis`` of `scaling_table` has it.
 BASES = {
-    "throughput": ("throughput", "images/s", True),
-    "time per epoch": ("epoch_time_s", "s", False),
+    "throughput": Basis("throughput", True, "throughput"),
+    "time per epoch": Basis("epoch_time_s", False, "epoch_time"),
 }
 
 
@@ -92,9 +112,9 @@ COLUMNS: Mapping[str, Callable[[Ratio], Any]] = {
     "world_size": lambda ratio: ratio.one["world_size"],
     "reference_world_size": lambda ratio: ratio.reference["world_size"],
     "basis": lambda ratio: ratio.basis,
-    "reference_value": lambda ratio: ratio.reference.summary(BASES[ratio.basis][0]).median,
-    "value": lambda ratio: ratio.one.summary(BASES[ratio.basis][0]).median,
-    "unit": lambda ratio: BASES[ratio.basis][1],
+    "reference_value": lambda ratio: ratio.reference.summary(BASES[ratio.basis].metric).median,
+    "value": lambda ratio: ratio.one.summary(BASES[ratio.basis].metric).median,
+    "unit": lambda ratio: results.METRICS[BASES[ratio.basis].metric].unit,
     "n": lambda ratio: ratio.speedup.n,
     "pairing": lambda ratio: ratio.pairing,
     "speedup": lambda ratio: ratio.speedup.median,
@@ -222,7 +242,8 @@ def _table(found: Iterable[Ratio]) -> pd.DataFrame:
 
 def _ratios(one: Configuration, reference: Configuration) -> Iterator[Ratio]:
     ranks, ranks_1 = one["world_size"], reference["world_size"]
-    for basis, (metric, _, more) in BASES.items():
+    for name, basis in BASES.items():
+        metric, more = basis.metric, basis.more_is_better
         if not (one.summary(metric).median > 0 and reference.summary(metric).median > 0):
             continue
         # How many times the images of the reference an epoch has.
@@ -236,7 +257,7 @@ def _ratios(one: Configuration, reference: Configuration) -> Iterator[Ratio]:
         share = summarise([])
         if ranks and ranks_1 and ranks != ranks_1:
             share = ratio.times(efficiency(1.0, ranks, ranks_1))
-        yield Ratio(one, reference, basis, pairing, ratio, share, values)
+        yield Ratio(one, reference, name, pairing, ratio, share, values)
 
 
 def _of_medians(

@@ -6,15 +6,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook.analysis.comparable import Configuration, by_stem, configurations, documented
-from scalebook.analysis.reported_jobs import TOLERANCE
-from scalebook.analysis.scaling import scaling_table
+from scalebook.analysis.reported_jobs import agree
+from scalebook.analysis.scaling import BASES, scaling_table
 from scalebook.analysis.study_queries import label
 from scalebook.analysis.text import listed, number
 from scalebook.figures import captions, registry, theme
 
-#: How the two ways to form the efficiency are drawn: colour, marker, and how far above the
-#: middle of the row, in pixels, so that equal values do not hide each other.
-BASES = {
+#: How each of `scaling.BASES` is drawn: colour, marker, and how far above the middle of the row,
+#: in pixels, so that equal values do not hide each other.
+MARKERS = {
     "throughput": (theme.PALETTE[0], "circle", 4),
     "time per epoch": (theme.PALETTE[1], "square", -4),
 }
@@ -129,7 +129,7 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
 
 
 def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, Row]]) -> None:
-    hue, symbol, above = BASES[basis]
+    hue, symbol, above = MARKERS[basis]
     several = [row for _, row in rows if row["n"] > 1]
     if several:
         middle = [row["efficiency"] for row in several]
@@ -235,8 +235,7 @@ def _contradictory(pair: Pair) -> bool:
     """Whether the two efficiencies cannot both describe the same epoch."""
     if len(pair) < 2:
         return False
-    rate, epoch = (pair[basis]["efficiency"] for basis in BASES)
-    return bool(abs(rate - epoch) > TOLERANCE * max(rate, epoch))
+    return not agree(*(pair[basis]["efficiency"] for basis in BASES))
 
 
 def _disagreement(rows: list[Row]) -> str:

@@ -8,8 +8,8 @@ from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.text import count, listed
 from scalebook.figures import registry, theme
 
-#: The ways to form a speed-up: colour, hatching, and how its bars are named.
-BASES = {
+#: How the bars of each of `scaling.BASES` look: colour, hatching, name.
+BARS = {
     "throughput": (theme.PALETTE[0], "/", "by rate"),
     "time per epoch": (theme.PALETTE[1], "\\", "by time"),
 }
@@ -37,7 +37,7 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
         labels.append(f"{ranks}, {str(one['precision'] or '').upper()}".rstrip(", "))
     table = table.assign(label=labels)
     figure = go.Figure()
-    for basis, (hue, hatch, name) in BASES.items():
+    for basis, (hue, hatch, name) in BARS.items():
         rows = table[table["basis"] == basis]
         figure.add_bar(
             x=list(rows["label"]),

@@ -153,9 +153,9 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
 
 
 def _of_ratio(ratio: scaling.Ratio) -> Iterator[Value]:
-    metric = scaling.BASES[ratio.basis][0]
-    suffix = "" if metric == "throughput" else "_by_epoch_time"
-    make = origin("ratio", scaling.ratios, ratio.stems, ratio=ratio, metric=metric)
+    basis = scaling.BASES[ratio.basis]
+    suffix = "" if basis.key == "throughput" else f"_by_{basis.key}"
+    make = origin("ratio", scaling.ratios, ratio.stems, ratio=ratio, metric=basis.metric)
     stats = ("median", "low", "high", "n")
     for name, unit in (("speedup", ""), ("efficiency", "%")):
         prefix = f"{_prefix(ratio.one)}.{name}{suffix}"
