@@ -7,7 +7,8 @@
   ``95`` with ``nounits``, ``[N/A]`` for what is not known.
 
 A file may hold all of them, since the same command may have been started several times. Where a
-query asked for no index, lines of several GPUs are told apart by their turn, or not at all.
+query asked for no index, lines that come several at a moment are those of several GPUs, and left
+out: which line is which GPU's nobody has written down.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ _MIXED = (
     "name no GPU, and those of several cannot be told apart: record them with "
     "--query-gpu=timestamp,index,utilization.gpu,memory.used"
 )
-#: GPUs of one machine whose lines are told apart, and most seconds between those of one moment.
-_MOST_TURNS, _MOMENT_S = 16, 0.25
+#: Most seconds between the lines of one moment.
+_MOMENT_S = 0.25
 
 
 class _BadLine(Exception):
@@ -130,7 +131,7 @@ def parse(text: str) -> Lines:
     found = Lines()
     clock = _Clock()
     header: _Header | None = None
-    nameless: list[list[dict[str, Any]]] = []  # rows below each header that names no device
+    nameless: list[dict[str, Any]] = []  # rows below a header that names no device
     lines = text.splitlines()
     if lines and not text.endswith(("\n", "\r")) and lines[0].startswith(_OURS):
         lines[-1] += " (torn)"  # we end each line; a number may have lost digits
@@ -138,58 +139,31 @@ def parse(text: str) -> Lines:
         line = line[: _LONGEST + 1].strip()
         if (named := _header(line)) is not None:
             header, found.has_header = named, True
-            nameless.append([])
         elif line and not line.startswith("#"):  # else units, or a comment
             try:
                 if header is None:
                     raise _BadLine
                 found.rows.append(_row(header.cells(line), clock))
                 if not header.names_device:
-                    nameless[-1].append(found.rows[-1])
+                    nameless.append(found.rows[-1])
             except (_BadLine, ValueError, OverflowError):
                 found.bad.append(number)
     if found.rows and clock.assumed:
         found.notes.append("lines have no times; taken for one a second")
-    if blocks := [block for block in nameless if block]:
-        _tell_apart(found, blocks, clock)
-    return found
-
-
-def _tell_apart(found: Lines, blocks: list[list[dict[str, Any]]], clock: _Clock) -> None:
-    """Name the devices of rows that name none: `blocks` of them, one below each header."""
-    if clock.assumed:
+    if nameless and clock.assumed:
         found.notes.append("lines name no GPU; taken for one: of several, ask for index too")
-        return
-    turns = _turns([[row["time_s"] for row in block] for block in blocks])
-    if not turns:
-        left_out = {id(row) for block in blocks for row in block}
+    elif _several_at_a_moment([row["time_s"] for row in nameless]):
+        left_out = {id(row) for row in nameless}
         found.rows = [row for row in found.rows if id(row) not in left_out]
         found.mixed = len(left_out)
         found.notes.append(f"{found.mixed} lines were left out: they {_MIXED}")
-        return
-    for block in blocks:
-        for position, row in enumerate(block):
-            row["device"] = f"gpu{position % turns}"
-    if turns > 1:
-        found.notes.append(f"lines name no GPU; told apart by their turn: {turns} at a moment")
+    return found
 
 
-def _turns(blocks: list[list[float]]) -> int:
-    """How many devices take turns in lines of these times; 0 where that cannot be told.
-
-    Lines of one moment come close together, and the next moment some time later.
-    """
-    times = [time for block in blocks for time in block]
-    positions = [position for block in blocks for position in range(len(block))][1:]
+def _several_at_a_moment(times: list[float]) -> bool:
+    """Whether lines of these times come close together, and the next ones some time later."""
     gaps = [later - one for one, later in zip(times, times[1:])]
-    if not gaps or min(gaps) > min(_MOMENT_S, 0.3 * max(gaps)):
-        return 1
-    for turns in range(2, _MOST_TURNS + 1):
-        within = [gap for gap, position in zip(gaps, positions) if position % turns]
-        between = [gap for gap, position in zip(gaps, positions) if not position % turns]
-        if within and between and max(within) <= min(_MOMENT_S, min(between) / 3):
-            return turns
-    return 0
+    return bool(gaps) and min(gaps) <= min(_MOMENT_S, 0.3 * max(gaps))
 
 
 def _header(line: str) -> _Header | None:
