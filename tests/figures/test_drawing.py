@@ -11,7 +11,7 @@ from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
 from scalebook import analysis, figures, results, study
 from scalebook.analysis import reported_jobs
-from scalebook.figures import runs, theme
+from scalebook.figures import captions, runs, theme
 from scalebook.figures.profile import shares
 from scalebook.values.keys import ledger
 
@@ -336,6 +336,19 @@ def test_real_and_generated_images_never_share_a_figure(study_root, name):
     add_run(study_root, rate=20, seed=8)
     add_run(study_root, "ddp_2gpu", 8, 30, world=2)
     assert "synthetic" not in str(meta(figures.build(name))).lower()
+
+
+@pytest.mark.parametrize("name", ["throughput_comparison", "accuracy_curves"])
+def test_a_figure_of_trials_is_provisional_however_its_caption_begins(
+    study_root, monkeypatch, name
+):
+    no_reports(study_root)
+    monkeypatch.setattr(captions, "TRIAL", "Preliminary. ")
+    for local in (True, False):  # once there is evidence, it alone is drawn
+        add_run(study_root, local=local, job_id=f"t{local}")
+        figure = figures.build(name)
+        assert meta(figure)["caption"].startswith("Preliminary. ") == local
+        assert theme.is_provisional(figure) == local
 
 
 def test_hostile_names_are_shown_as_text(study_root):

@@ -50,6 +50,7 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
         alt=f"Validation accuracy. {'; '.join(each)}.",
         caption=f"{captions.synthetic_warning(found)}{_message(facets)}",
         details=f"{how}{captions.origin(found)}{captions.left_out(given, runs)}",
+        trial=captions.trial(found),
         sources=[stem for one in found for stem in one.stems],
     )
 

@@ -60,10 +60,16 @@ def subject(kind: str, system: str | None) -> str:
     return f"{kind.capitalize()} {'for' if kind == 'reported' else 'on'} {where}"
 
 
+def trial(found: Sequence[Configuration]) -> bool:
+    """Whether trials are shown, since no run stands behind the documents yet."""
+    return any(one.trial for one in found)
+
+
 def synthetic_warning(found: Sequence[Configuration]) -> str:
     """First sentences of a caption of trials, and of generated images; empty otherwise."""
-    trial = TRIAL if any(one.trial for one in found) else ""
-    return trial + (SYNTHETIC_DATA if any(one.synthetic for one in found) else "")
+    return (TRIAL if trial(found) else "") + (
+        SYNTHETIC_DATA if any(one.synthetic for one in found) else ""
+    )
 
 
 def capitalised(sentence: str) -> str:
@@ -102,7 +108,7 @@ def origin(found: Sequence[Configuration]) -> str:
     jobs = [str(job) for one in found if one.kind == "reported" for job in one.runs["job_id"]]
     sentences = []
     if measured:
-        kind = "Trial" if any(one.trial for one in found) else "Measured"
+        kind = "Trial" if trial(found) else "Measured"
         sentences.append(f"{kind}: {'; '.join(measured)}.")
     if jobs:
         sentences.append(

@@ -219,6 +219,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
             f"{''.join(map(_control_said, evidence.controls))}{captions.machines(systems)}"
             f"{captions.origin(taken)}"
         ),
+        trial=captions.trial(taken),
         sources=sorted({stem for column in ("stems", "reference_stems")
                         for stems in table[column] for stem in stems}),
         min_width=290,

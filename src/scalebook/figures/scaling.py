@@ -69,6 +69,7 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
             f"{_baselines(rows)}{_notes(rows)}{captions.machines(row['system'] for row in rows)}"
             f"{captions.origin(taken)}"
         ),
+        trial=captions.trial(taken),
         sources=sorted({stem for _, stem in used}),
         min_width=620,  # a contradiction is named between its marks and the numbers
     )

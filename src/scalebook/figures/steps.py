@@ -61,6 +61,7 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
             machines=captions.machines(row["system"] for row in drawn),
             origin=captions.origin(used),
         ),
+        trial=captions.trial(used),
         sources=sorted(stems),
     )
 

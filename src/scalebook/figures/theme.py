@@ -344,6 +344,7 @@ def finish(
     min_width: int | None = None,
     stacks: bool = True,
     cut: float | None = None,
+    trial: bool = False,
 ) -> go.Figure:
     """Give a figure its theme and description.
 
@@ -367,6 +368,8 @@ def finish(
         Whether its plots can stand above each other on a narrow screen, see `fitting.fit`.
     cut : float, optional
         Of a drawing without data: from which x on it stands below the rest there.
+    trial : bool
+        Whether it shows trials, since no run stands behind the documents yet.
     """
     meta: dict[str, Any] = {
         "alt": alt,
@@ -377,6 +380,7 @@ def finish(
     }
     meta |= {} if min_width is None else {"min_width": min_width}
     meta |= {} if cut is None else {"cut": cut}
+    meta |= {"trial": True} if trial else {}
     return figure.update_layout(template=template(), title_text=title, meta=meta)
 
 
@@ -406,5 +410,4 @@ def is_empty(figure: go.Figure) -> bool:
 
 def is_provisional(figure: go.Figure) -> bool:
     """Whether a figure shows nothing, or trials alone: no file of the study is made of it."""
-    trial = str((figure.layout.meta or {}).get("message", "")).startswith("TRIAL")
-    return is_empty(figure) or trial
+    return is_empty(figure) or bool((figure.layout.meta or {}).get("trial"))

@@ -56,6 +56,7 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
             origin=captions.origin(found),
             left_out=captions.left_out(given, runs),
         ),
+        trial=captions.trial(found),
         sources=[stem for one in found for stem in one.stems],
     )
 
