@@ -53,7 +53,7 @@ def load(root: Path) -> ModuleType | None:
     file = next((file for file in FILES if (root / file).is_file()), None)
     if file is None:
         return None
-    # Its name in studies that were made when it was called so.
+    # Studies that `scalebook new` made before this module had its name import it by the old one.
     sys.modules.setdefault("scalebook.analysis.phrases", sys.modules[__name__])
     for name in [name for name in sys.modules if name.partition(".")[0] == _MODULE]:
         del sys.modules[name]

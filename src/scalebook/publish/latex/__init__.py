@@ -1,9 +1,9 @@
 """PDFs of a study: its documents through Sphinx's LaTeX builder and XeLaTeX.
 
-``scalebook_documents`` in ``_config.yml`` names the documents; plain
+A page names the document that begins with it in its front matter, ``pdf: CLASS``; plain
 ``jb build . --builder pdflatex`` then leaves each as ``_build/latex/<name>.pdf``.
 `documents` says what there is and sets it up, `writer` writes the LaTeX, `tables` sees to
-tables that fit, ``themes/`` holds a class for each kind of document, `log` reads what TeX
+tables that fit, ``themes/`` holds a class for each kind of document, `tex` reads what TeX
 complains about.
 """
 

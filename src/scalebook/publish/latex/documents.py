@@ -61,14 +61,16 @@ class Document(BaseModel):
 
 
 def load(setting: object, root: Path, site_map: SiteMap | None) -> list[Document]:
-    """Documents that the pages' front matter or ``_config.yml`` declares; else the whole book.
+    """Documents that the pages' front matter declares; the whole book where none does.
+
+    A page says ``pdf: CLASS``, or ``pdf: {class: CLASS, …}`` with keys of `Document`.
 
     Parameters
     ----------
     setting : mapping
-        ``scalebook_documents``: name of the PDF to its class (``paper``, whose page then is
-        ``book/paper``), or to a mapping of `Document`'s keys. A page says the same in its front
-        matter as ``pdf: CLASS`` or ``pdf: {class: CLASS, …}``.
+        ``scalebook_documents`` of ``_config.yml``, which `scalebook new` wrote before pages named
+        their documents: name of the PDF to its class (``paper``, whose page then is
+        ``book/paper``), or to a mapping of `Document`'s keys.
     root : Path
         Folder of the study.
     site_map : SiteMap, optional
