@@ -78,14 +78,14 @@ def _failed(attempt: Attempt, error: BaseException) -> int:
     lost = failures.as_peer_lost(error, attempt.ranks, attempt.where)
     error = lost or error
     if isinstance(error, stop.Stopped):
-        ours = attempt.ranks.first or not error.together
-        _end(attempt, error.ended, str(error), ours=ours)
+        reports = attempt.ranks.first or not error.together
+        _end(attempt, error.ended, str(error), reports=reports)
         if error.together:
-            attempt.ranks.part()
+            attempt.ranks.leave_together()
         return error.exit_status
-    if isinstance(error, failures.Shared):
-        _end(attempt, "failed", str(error), ours=error.ours)
-        attempt.ranks.part()
+    if isinstance(error, failures.SharedFailure):
+        _end(attempt, "failed", str(error), reports=error.reports)
+        attempt.ranks.leave_together()
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
         _end(attempt, "interrupted", "interrupted from the keyboard: continue it with --resume")
@@ -105,18 +105,18 @@ def _failed(attempt: Attempt, error: BaseException) -> int:
     return 1
 
 
-def _end(attempt: Attempt, ended: str, reason: str, trace: str = "", ours: bool = True) -> None:
+def _end(attempt: Attempt, ended: str, reason: str, trace: str = "", reports: bool = True) -> None:
     """Close the manifest and say why, on one rank; the others wait for it.
 
-    It is the first to know, and of those that know it together the one that says `ours`.
+    That is the first rank to know it; of those that know it together, the one that `reports`.
     """
-    if not ours or not attempt.ranks.claim("end"):
-        attempt.ranks.wait_written()
+    if not reports or not attempt.ranks.first_to_report():
+        attempt.ranks.wait_reported()
         return
     try:
         _write_end(attempt, ended, reason, trace)
     finally:
-        attempt.ranks.say_written()
+        attempt.ranks.mark_reported()
 
 
 def _write_end(attempt: Attempt, ended: str, reason: str, trace: str) -> None:

@@ -120,33 +120,33 @@ class Ranks:
 
     # ------------------------------------------------------------------ ending
 
-    def claim(self, what: str) -> bool:
+    def first_to_report(self) -> bool:
         """Whether this rank is the first to ask; so that one rank alone reports a failure."""
-        answer = self._ask(lambda: self.store.add(f"scalebook/{what}", 1))
+        answer = self._ask(lambda: self.store.add("scalebook/end", 1))
         return answer in (None, 1)  # None: whoever keeps the store is gone or hangs
 
-    def say_written(self) -> None:
-        """Tell the ranks in `wait_written` that all is written down."""
-        self._ask(lambda: self.store.set("scalebook/written", "1"))
+    def mark_reported(self) -> None:
+        """Let the ranks in `wait_reported` go on: the end of the run is written down."""
+        self._ask(lambda: self.store.set("scalebook/reported", "1"))
 
-    def wait_written(self) -> None:
+    def wait_reported(self) -> None:
         """Wait until the rank that reports how the run ended has done so.
 
         Under ``srun --kill-on-bad-exit`` the first rank that exits ends the others, whatever
         they are writing.
         """
         patience = dt.timedelta(seconds=_LAST_WORDS_S)
-        self._ask(lambda: self.store.wait(["scalebook/written"], patience))
+        self._ask(lambda: self.store.wait(["scalebook/reported"], patience))
 
-    def part(self) -> None:
-        """Let all ranks leave; rank 0, which keeps the store, goes last."""
+    def leave_together(self) -> None:
+        """Wait until all ranks are about to exit; rank 0, which keeps the store, goes last."""
 
-        def parted(more: int) -> int:
-            return int(self.store.add("scalebook/parted", more))
+        def leaving(more: int) -> int:
+            return int(self.store.add("scalebook/leaving", more))
 
-        self._ask(lambda: parted(1))
+        self._ask(lambda: leaving(1))
         end = time.monotonic() + _LAST_WORDS_S
-        while self.first and (self._ask(lambda: parted(0)) or self.world_size) < self.world_size:
+        while self.first and (self._ask(lambda: leaving(0)) or self.world_size) < self.world_size:
             if time.monotonic() > end:
                 return
             time.sleep(0.002)

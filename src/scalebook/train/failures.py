@@ -34,7 +34,7 @@ class PeerLost(ScalebookError):
     """Another rank does not answer, or is gone."""
 
 
-class Shared(ScalebookError):
+class SharedFailure(ScalebookError):
     """A failure that all ranks know of, so that they end together.
 
     Parameters
@@ -43,13 +43,13 @@ class Shared(ScalebookError):
         The message.
     exit_status : int
         Of the process.
-    ours : bool
+    reports : bool
         Whether this rank is the one that reports it.
     """
 
-    def __init__(self, line: str, exit_status: int, ours: bool) -> None:
+    def __init__(self, line: str, exit_status: int, reports: bool) -> None:
         super().__init__(line)
-        self.exit_status, self.ours = exit_status, ours
+        self.exit_status, self.reports = exit_status, reports
 
 
 def as_peer_lost(error: BaseException, ranks: Ranks, where: str) -> PeerLost | None:

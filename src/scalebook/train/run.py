@@ -17,7 +17,7 @@ from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.train import checkpoint, machine, manifest, model, records, stop
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import EpochSoFar
-from scalebook.train.failures import Shared, Watchdog, first_line, known_cause
+from scalebook.train.failures import SharedFailure, Watchdog, first_line, known_cause
 from scalebook.train.images import dataset, finding
 from scalebook.train.loop import Epoch, Trainer
 from scalebook.train.privacy import clean_text
@@ -377,8 +377,8 @@ def _prepare(
             raise stop.Stopped(stopped[0], together=True)
         if error is not None and failed[0]["unforeseen"] and outcomes[ranks.rank] is failed[0]:
             raise error  # with its traceback
-        ours = ranks.first and not failed[0]["unforeseen"]
-        raise Shared(failure, failed[0]["status"], ours) from None
+        reports = ranks.first and not failed[0]["unforeseen"]
+        raise SharedFailure(failure, failed[0]["status"], reports) from None
     return data, network, number
 
 
@@ -405,7 +405,7 @@ def _on_first(attempt: Attempt, action: Callable[[], Answer]) -> Answer:
     outcome: tuple[Answer, tuple[str, int] | None] = ranks.from_first((answer, failure))
     if outcome[1]:
         line, status = outcome[1]
-        raise Shared(line, status, ours=ranks.first)
+        raise SharedFailure(line, status, reports=ranks.first)
     return outcome[0]
 
 
