@@ -12,6 +12,7 @@ from fabricate import add_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError
 from scalebook.publish import maths, plotly_mime, plots, sphinx_ext, tables, values
 
@@ -131,8 +132,14 @@ def test_numbers_are_shown_as_asked(spec, unit, text):
 
 
 def test_small_and_negative_numbers():
-    assert values.shown(value(0.5501, "")) == "0.55"
+    assert values.shown(value(0.5501, "")) == "0.550"
     assert values.shown(value(-3.0, "%"), ".0f", True) == "\u22123\u00a0%"
+
+
+def test_a_number_reads_the_same_in_prose_in_its_note_and_in_figures():
+    one = value(123.44, low=123.44, high=1234.0, kind="measured", n=3, source="")
+    assert values.shown(one) == number(123.44) == "123.4"
+    assert values.interval(one) == "123.4 to 1,234 images/s"
 
 
 @pytest.mark.parametrize("spec", [">9999999999", "{}", "x", ".999f", "s", "0.1f\n"])

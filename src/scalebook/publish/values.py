@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxRole
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import results
+from scalebook.analysis.text import number as number_text
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages
 from scalebook.publish.runs import links
@@ -156,8 +157,8 @@ def formatted(number: float, spec: str = "") -> str:
     number : float
         The number.
     spec : str
-        Of Python's format language: sign, comma, precision and type. Left out, three
-        significant digits, whole thousands with commas.
+        Of Python's format language: sign, comma, precision and type. Left out, as figures write
+        it, see `analysis.text.number`.
 
     Raises
     ------
@@ -167,10 +168,10 @@ def formatted(number: float, spec: str = "") -> str:
     if not _FORMAT.fullmatch(spec):
         raise ScalebookError(f"format {spec!r}; write for example ,.0f or .1f or .0%")
     if spec:
-        text = format(int(number) if spec.endswith("d") else float(number), spec)
+        written = format(int(number) if spec.endswith("d") else float(number), spec)
     else:
-        text = f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
-    return text.replace("-", "\u2212") if text.startswith("-") else text
+        written = number_text(number)
+    return written.replace("-", "\u2212") if written.startswith("-") else written
 
 
 def provenance(value: Value) -> str:
@@ -189,11 +190,8 @@ def interval(value: Value) -> str:
     """Interval of a number with its unit, ``480 to 490 images/s``; empty where there is none."""
     if value.low is None or value.high is None:
         return ""
-    return f"{_short(value.low)} to {_short(value.high)} {value.unit}".strip()
-
-
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+    low, high = (number_text(end, digits=4) for end in (value.low, value.high))
+    return f"{low} to {high} {value.unit}".strip()
 
 
 def anchor(key: str, prefix: str = "num") -> str:

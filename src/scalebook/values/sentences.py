@@ -113,7 +113,7 @@ def value(key: str, spec: str = "", unit: bool = True) -> str:
     key : str
         Of the ledger.
     spec : str
-        Format, as in ``,.0f``; three significant digits where left out.
+        Format, as in ``,.0f``; as `analysis.text.number` writes it where left out.
     unit : bool
         Show its unit behind it.
     """
