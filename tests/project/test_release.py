@@ -94,6 +94,31 @@ def test_a_file_that_says_another_version_is_named(tiny, file):
         attempt(tiny)
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("{family-names: Plato}", "Plato"),
+        ("{family-names: Noether, given-names: Emmy}", "Noether, Emmy"),
+        ("{name: The group}", "The group"),
+    ],
+)
+def test_an_author_needs_one_name(tiny, written, name):
+    text = FILES["CITATION.cff"].replace("{name: The group}", written)
+    if text != FILES["CITATION.cff"]:
+        commit(tiny, "CITATION.cff", text)
+    with tarfile.open(attempt(tiny)) as packed:
+        zenodo = json.load(packed.extractfile("tiny-1.2.0/.zenodo.json"))
+    assert zenodo["creators"] == [{"name": name}]
+
+
+@pytest.mark.parametrize("written", ["{orcid: x}", "[Emmy]", "{family-names: [1]}"])
+def test_an_author_without_a_name_is_one_line(tiny, written):
+    commit(tiny, "CITATION.cff", FILES["CITATION.cff"].replace("{name: The group}", written))
+    with pytest.raises(ScalebookError, match=r"^release: CITATION\.cff: authors\.0[^\n]+$"):
+        attempt(tiny)
+    assert git(tiny, "tag") == ""
+
+
 def test_changes_that_have_no_version_yet_are_refused(tiny):
     commit(tiny, "CHANGELOG.md", "# Changelog\n\n## Unreleased\n\n## 1.2.0\n")
     with pytest.raises(ScalebookError, match="CHANGELOG.md says Unreleased"):

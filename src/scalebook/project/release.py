@@ -19,6 +19,8 @@ from scalebook import contract
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.project import deliverables
 from scalebook.publish.build import build_book
+from scalebook.study import citation
+from scalebook.study.document import validated
 from scalebook.values import ledger_digest
 
 #: Folder of the archives, below the study's root.
@@ -61,6 +63,7 @@ def release(root: Path, version: str, say: Callable[[str], None]) -> Path:
     if _git(root, "tag", "--list", tag):
         raise ScalebookError(f"release: the tag {tag} is there already; take the next version")
     name, about = _same_version(root, version)
+    creators = _creators(about)
     _in_place(root, say)
     shutil.rmtree(root / "_build" / "html", ignore_errors=True)  # no page of an older book
     say(str(build_book(root, say)))
@@ -69,7 +72,7 @@ def release(root: Path, version: str, say: Callable[[str], None]) -> Path:
     seconds = int(_git(root, "show", "--no-patch", "--format=%ct", "HEAD"))
     date = _git(root, "show", "--no-patch", "--format=%cs", "HEAD")
     files = dict(_files(root))
-    files[".zenodo.json"] = _json(_zenodo(about, version, date))
+    files[".zenodo.json"] = _json(_zenodo(about, creators, version, date))
     files["manifest.json"] = _json(_manifest(files, version, tag, commit))
     archive = root / FOLDER / f"{name}-{version}.tar.gz"
     contract.write_whole(archive, pack(files, f"{name}-{version}", seconds))
@@ -99,21 +102,21 @@ def _same_version(root: Path, version: str) -> tuple[str, dict[str, Any]]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"] if (
         root / "pyproject.toml").is_file() else {}  # fmt: skip
     try:
-        citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8")) or {}
+        about = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8")) or {}
         changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     except OSError as error:
         raise ScalebookError(f"release: {error.filename}: cannot be read") from None
     newest = re.search(r"^## \[?v?([^\s\]]+)", changes, re.M)
     told = {
         "pyproject.toml": project.get("version", version),
-        "CITATION.cff": citation.get("version"),
+        "CITATION.cff": about.get("version"),
         "CHANGELOG.md": newest[1] if newest else "no version",
     }
     for file, said in told.items():
         if str(said) != version:
             raise ScalebookError(f"release: {file} says {said}, not {version}: correct it, commit")
     name = project.get("name") or root.resolve().name
-    return str(name), {"description": project.get("description", ""), **citation}
+    return str(name), {"description": project.get("description", ""), **about}
 
 
 def _in_place(root: Path, say: Callable[[str], None]) -> None:
@@ -157,18 +160,34 @@ def _manifest(files: dict[str, bytes], version: str, tag: str, commit: str) -> d
     }
 
 
-def _zenodo(about: dict[str, Any], version: str, date: str) -> dict[str, Any]:
+def _creators(about: dict[str, Any]) -> list[str]:
+    """Names of the authors as Zenodo has them, the family name first; refuses where one has none.
+
+    A person may have a family name alone, and an institution its name.
+    """
+    written = about.get("authors") or []
+    if not isinstance(written, list):
+        raise ScalebookError("release: CITATION.cff: authors: write a list of them")
+    authors = [
+        validated(citation.Author, author, "release: CITATION.cff", f"authors.{number}.")
+        for number, author in enumerate(written)
+    ]
+    names = [one.name or ", ".join(filter(None, (one.family, one.given))) for one in authors]
+    if "" in names:
+        raise ScalebookError(
+            f"release: CITATION.cff: authors.{names.index('')}: give family-names and given-names, "
+            "or the name of an institution"
+        )
+    return names
+
+
+def _zenodo(about: dict[str, Any], creators: list[str], version: str, date: str) -> dict[str, Any]:
     """Metadata as Zenodo reads it, from the citation alone."""
-    creators = [
-        {"name": one["name"]} if "name" in one
-        else {"name": f"{one['family-names']}, {one['given-names']}"}
-        for one in about.get("authors") or []
-    ]  # fmt: skip
     return {
         "upload_type": "software",
         "title": about.get("title", ""),
         "description": about.get("abstract") or about.get("description") or about.get("title", ""),
-        "creators": creators,
+        "creators": [{"name": name} for name in creators],
         "version": version,
         "publication_date": date,
         "access_right": "open",
