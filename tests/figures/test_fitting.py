@@ -34,6 +34,11 @@ def sizes(value, key: str = "") -> list[float]:
     return []
 
 
+def printed_pt(pixels: float) -> float:
+    """Size in print, in points, of what is `pixels` large in a column of 84 mm."""
+    return pixels * (84 / 25.4 * 72) / COLUMN.width
+
+
 @pytest.fixture
 def measured(study_root):
     measured_study(study_root)
@@ -49,9 +54,9 @@ def test_letters_are_at_least_seven_points(measured, name):
     assert title and figure.layout.title.text is None  # the caption says it
     found = sizes(content)
     assert figure.layout.template.layout.font.size in found
-    assert min(map(fitting.printed_pt, found)) >= 7
+    assert min(map(printed_pt, found)) >= 7
     assert figure.layout.width == COLUMN.width
-    assert fitting.printed_pt(figure.layout.height) < 260
+    assert printed_pt(figure.layout.height) < 260
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -38,9 +38,8 @@ class Size:
 
 #: The width of a page, for which figures are drawn.
 WIDE = Size(theme.WIDTH)
-#: One column of a paper. It is printed `COLUMN_MM` wide, and its letters with 7 points or more.
+#: One column of a paper. It is printed 84 mm wide, and its letters with 7 points or more.
 COLUMN = Size(360, letters=11, titled=False, stacked=True)
-COLUMN_MM = 84
 #: The width of a phone, less the edges of the page.
 PHONE = Size(358, letters=11, titled=False, stacked=True)
 #: How much larger than on a page the letters of a slide are.
@@ -64,11 +63,6 @@ NAMED = 2.1
 def slide(width: int, height: int) -> Size:
     """The place of a figure that takes so many pixels of a slide."""
     return Size(round(width / ZOOM), round(height / ZOOM), titled=False)
-
-
-def printed_pt(pixels: float) -> float:
-    """Size in print, in points, of what is `pixels` large in a figure for one column."""
-    return pixels * (COLUMN_MM / 25.4 * 72) / COLUMN.width
 
 
 def fit(figure: go.Figure, size: Size) -> go.Figure:

@@ -275,22 +275,17 @@ _MIB = 1 << 20
 
 
 def results_complete(root: Path) -> Iterator[Deliverable]:
-    """Runs behind the documents: record of each, and Slurm's where Slurm ran it."""
+    """Runs behind the documents, and Slurm's accounting of those that Slurm ran."""
     runs = results.runs(evidence=True)
     stems = list(runs.loc[runs["kind"] == "measured", "stem"])
-    bare, uncounted = [], []
     by_slurm = results.of_each(_ran_by_slurm, stems, "manifest")
-    for stem in stems:
-        files = RunFiles(root / EVIDENCE, stem)
-        if not files.manifest.is_file():
-            bare.append(stem)
-            continue
-        if by_slurm.get(stem) and not files.sacct.is_file():
-            uncounted.append(stem)
+    uncounted = [
+        stem
+        for stem in stems
+        if by_slurm.get(stem) and not RunFiles(root / EVIDENCE, stem).sacct.is_file()
+    ]
     yield about("runs behind the documents", [] if stems else ["none"], f"{len(stems)} runs",
                  "scalebook run --all", MISSING)  # fmt: skip
-    yield about("manifest of each run", bare, f"{len(stems)} of {len(stems)}",
-                 "run them again: a run without its record is no evidence", MISSING)  # fmt: skip
     yield about("Slurm's accounting of each run", uncounted, "beside every run that Slurm ran",
                  "scalebook collect, on the cluster", MISSING)  # fmt: skip
     unlike = [f"{stem}: {problem}" for stem, problem in steps_that_disagree(stems).items()]
