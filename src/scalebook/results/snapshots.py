@@ -1,7 +1,21 @@
 """Which files a study has at one moment, and what was made of them.
 
 Whoever asks for results takes a snapshot: names, sizes and times of the files. As long as none of
-them changes it is the same object, and what was made of it is kept with it.
+them changes it is the same object, and what was made of it is kept with it. What is kept, and until
+what changes:
+
+======================  =========  =====================================  ========================
+what                    where      of                                     until a change of
+======================  =========  =====================================  ========================
+`files.unchanged`       in memory  one file, as a loader reads it         that file
+`Snapshot.once`         in memory  the whole study                        any file of the study
+`remembered`            in memory  the same, of a function without        the same
+                                   a snapshot
+`Snapshot.of_each`      on disk    one run                                its files, this package
+`answer`                on disk    the whole study, by name               any file of either
+======================  =========  =====================================  ========================
+
+What depends on no file of a study, as a text that is read, is kept by `functools` where it is made.
 """
 
 from __future__ import annotations
@@ -16,7 +30,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -26,7 +40,6 @@ from scalebook.results import files
 from scalebook.results.kept import Kept, code
 
 Value = TypeVar("Value")
-Given = ParamSpec("Given")
 
 #: Longest that two changes of a file can share one time, with room.
 _SETTLED_NS = 2_000_000_000
@@ -266,22 +279,19 @@ def _answers(now: Snapshot) -> Kept:
     return Kept(now.root, "answers", hashlib.sha256(found.encode()).hexdigest())
 
 
-def remembered(function: Callable[Given, Value]) -> Callable[Given, Value]:
+def remembered(function: Callable[[], Value]) -> Callable[[], Value]:
     """Keep what `function` answers until a file of the study changes; do not alter the answer.
 
     All queries within it see the files of one moment. While queries are logged it is called each
     time, so that every question reaches the log.
     """
 
+    def make(now: Snapshot) -> Value:
+        return function()
+
     @functools.wraps(function)
-    def kept(*args: Given.args, **kwargs: Given.kwargs) -> Value:
+    def kept() -> Value:
         with one_snapshot() as now:
-            if os.environ.get("SCALEBOOK_QUERY_LOG"):
-                return function(*args, **kwargs)
-            key = (function, args, tuple(kwargs.items()))
-            if key not in now._made:
-                now._made[key] = function(*args, **kwargs)
-            made: Value = now._made[key]
-            return made
+            return make(now) if os.environ.get("SCALEBOOK_QUERY_LOG") else now.once(make)
 
     return kept
