@@ -276,6 +276,30 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("query", ["tbase-1-1", "one machine evidence", "BASELINE local"])
+def test_the_search_leads_to_runs(book, browser, query):
+    html, (_, second, _) = book
+    page = browser.new_context().new_page()
+    page.goto(f"{(html / 'search.html').as_uri()}?q={query}")
+    page.wait_for_selector("#runs-found")
+    found = page.locator("#runs-found li a")
+    assert query != "tbase-1-1" or found.count() == 1
+    title = found.first.inner_text()
+    found.first.click()
+    page.wait_for_selector(".sb-run")
+    assert (
+        page.locator(".sb-runs-page h1").inner_text()
+        == title
+        == "One rank, one machine, 2026-01-01 00:00"
+    )
+    assert second in page.locator(".sb-stem").inner_text()
+    page.go_back()
+    page.locator("#runs-found p > a").last.click()
+    page.wait_for_selector(".sb-run-list tbody tr")
+    assert second in [a.get_attribute("title") for a in page.locator(".sb-run-list th a").all()]
+
+
+@pytest.mark.browser
 def test_numbers_and_rows_lead_to_their_runs(book, browser):
     html, (first, _, _) = book
     text = (html / "book/index.html").read_text()

@@ -8,7 +8,7 @@ from scalebook import __version__, contract, results
 from scalebook.contract import ScalebookError
 from scalebook.publish import plots
 from scalebook.publish.runs.content import TEMPLATES, content, environment
-from scalebook.publish.runs.pages import SCRIPT, look
+from scalebook.publish.runs.pages import SCRIPTS, look
 
 #: Folder of the reports, below the study's root.
 FOLDER = "_build/reports"
@@ -36,6 +36,7 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
     with results.one_snapshot():
         rows = results.runs(stem=stem)
         known = content(rows[rows["kind"] != "reported"].iloc[0].to_dict(), root, offer=False)
+    names = ("scalebook.js", *SCRIPTS)
     plotly = plots.script(plots.types(known["utilisation"] or {}))  # the others are lines
     out = out or root / FOLDER / f"{stem}.html"
     page = (
@@ -47,7 +48,7 @@ def write(run: str, root: Path, out: Path | None = None) -> Path:
             look=Markup(look()),
             data=Markup(plots.script_json(known)),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-            scripts=list(map(_inline, (plotly, STATIC / "scalebook.js", STATIC / SCRIPT))),
+            scripts=[_inline(path) for path in (plotly, *(STATIC / name for name in names))],
             version=__version__,
         )
     )

@@ -21,8 +21,8 @@ from scalebook.publish import downloads, pages, plots, values
 from scalebook.publish.runs import data, links
 from scalebook.publish.runs.content import environment
 
-#: Script of both pages.
-SCRIPT = "runs.js"
+#: Scripts of both pages; the search has the first, too.
+SCRIPTS = ("run_index.js", "runs.js")
 
 
 class study_runs(nodes.General, nodes.Element):
@@ -94,7 +94,8 @@ def _load_script(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object
 ) -> None:
     if pagename in (links.PAGE, links.explorer(app.env)):
-        app.add_js_file(SCRIPT, priority=510, loading_method="defer")
+        for priority, script in enumerate(SCRIPTS, 510):
+            app.add_js_file(script, priority=priority, loading_method="defer")
 
 
 def _write(app: Sphinx, exception: Exception | None) -> None:

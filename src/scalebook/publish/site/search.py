@@ -14,11 +14,14 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 
 from scalebook.contract import read_json, write_json
 from scalebook.publish import plots
-from scalebook.publish.runs import links
+from scalebook.publish.runs import data, links
+from scalebook.publish.runs.pages import SCRIPTS as RUN_SCRIPTS
 from scalebook.publish.site import numbers
 
 #: Script of the search page, and the one that brings it the text.
 SCRIPT, TEXT = "search.js", "sections.js"
+#: Scripts that search the runs, whose list is loaded when something is asked for.
+RUNS = (RUN_SCRIPTS[0], "search_runs.js")
 
 _PAGE = "search"
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
@@ -114,7 +117,8 @@ def _note(
         return
     if pagename == _PAGE:
         app.add_js_file(TEXT, priority=510, loading_method="defer")
-        app.add_js_file(SCRIPT, priority=520, loading_method="defer")
+        for priority, script in enumerate((SCRIPT, *RUNS), 520):
+            app.add_js_file(script, priority=priority, loading_method="defer")
     elif doctree is not None:
         found = sections(context["body"], numbers.page_name(app.env, pagename))
         write_json(_record(app, pagename), {"sections": found})
@@ -131,6 +135,10 @@ def _write(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         if docname in app.env.found_docs and _record(app, docname).is_file()
     ]
     script = f"scalebook.sections = {plots.script_json(found)};\n"
+    if explorer := links.explorer(app.env):
+        uri = app.builder.get_target_uri
+        runs = {"index": data.INDEX, "page": uri(links.PAGE), "explorer": uri(explorer)}
+        script += f"scalebook.runs = {plots.script_json(runs)};\n"
     place = Path(app.outdir) / "_static" / TEXT
     place.write_text(script, encoding="utf-8")
     yield _PAGE, {}, "search.html"

@@ -1,10 +1,10 @@
 // The explorer over all runs and the page of one. What they show comes from scripts beside the book,
-// which load from a disk as well: each calls `scalebook.take` with its JSON.
+// which load from a disk as well.
 "use strict";
 (() => {
   const page = document.querySelector(".sb-runs-page");
   const LOOK = JSON.parse(document.getElementById("sb-look").textContent);
-  const { NARROW } = window.scalebook;
+  const { NARROW, script, text, isNumber, short, jobOf } = window.scalebook;
   const MOST_DRAWN = 12,
     MOST_COMPARED = 6; // of the chosen runs
   const ROWS = matchMedia("(max-width: 40rem)").matches ? 10 : 25; // of the table at a time
@@ -36,27 +36,6 @@
 
   // ---- loading -------------------------------------------------------------------------
 
-  const loaded = new Map(); // promises by address
-  let taken; // by the script that is running
-
-  window.scalebook.take = (value) => {
-    taken = value;
-  };
-
-  const script = (address) => {
-    if (!loaded.has(address)) {
-      loaded.set(
-        address,
-        new Promise((done, failed) => {
-          const element = make("script", { src: address });
-          element.onload = () => done(taken);
-          element.onerror = () => failed(new Error(address));
-          document.head.append(element);
-        }),
-      );
-    }
-    return loaded.get(address);
-  };
   // The name of the file is encoded once, its address once more.
   const runData = (key) =>
     script(`${page.dataset.data}/${encodeURIComponent(encodeURIComponent(key))}.js`);
@@ -272,15 +251,9 @@
     rowOf = new Map(),
     keyOf = new Map(),
     words = [],
-    experiments = [];
+    experiments = [],
+    called; // what a cell of a row shows, by the column's name
   const state = {};
-
-  // An address holds the job id of a run in place of its stem, where no other run has it.
-  const short = (key) => (key.startsWith("reported.") ? key : key.slice(key.lastIndexOf("_") + 1));
-
-  const jobOf = (key) => short(key).replace("reported.", "job ");
-
-  const called = (name, row) => text(byName[name], byName[name].values[row]);
 
   // Names of runs side by side: in what they differ, and the job.
   const namesOf = (chosen) => {
@@ -295,28 +268,6 @@
         [...differ.map((name) => called(name, rows[at])), jobOf(key)].join(", "),
       ]),
     );
-  };
-
-  // As `links.title` has it.
-  const titleOf = (key) => {
-    const row = rowOf.get(key);
-    const when = byName.started.values[row] ? called("started", row) : `job ${jobOf(key)}`;
-    const title = `${called("experiment", row)}, ${called("system", row)}, ${when}`;
-    return title[0].toUpperCase() + title.slice(1);
-  };
-
-  const isNumber = (column) => column.digits !== null;
-
-  const text = (column, value) => {
-    if (value === null || value === undefined || value === "") return "–";
-    if (column.name === "started")
-      return String(value)
-        .replace("T", " ")
-        .replace(/:\d\d(\.\d+)?(Z|[+-].*)?$/, "");
-    if (!isNumber(column) || typeof value !== "number")
-      return column.labels[value] || String(value);
-    const digits = { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits };
-    return value.toLocaleString("en-US", digits);
   };
 
   // State and address: a link here asks by `?`, what the reader changes stands after `#`. (A link
@@ -827,7 +778,7 @@
     find(".sb-problems ul").replaceChildren(...lines, ...rest);
   };
 
-  const showBest = (groups) => {
+  const showBest = (groups, titleOf) => {
     find(".sb-best").hidden = !groups.length;
     find(".sb-best").append(
       ...groups.map(({ which, best }) =>
@@ -843,7 +794,10 @@
                 "li",
                 {},
                 `${why}: `,
-                make("a", { href: `${runAddress(key)}#settings`, textContent: titleOf(key) }),
+                make("a", {
+                  href: `${runAddress(key)}#settings`,
+                  textContent: titleOf(rowOf.get(key)),
+                }),
               ),
             ),
           ),
@@ -865,24 +819,15 @@
   const showExplorer = async () => {
     let index;
     try {
-      index = await script(page.dataset.index);
+      index = await window.scalebook.readIndex(page.dataset.index);
     } catch {
       say("The list of runs is not there: build the book again.");
       return;
     }
-    ({ keys, columns, metrics, experiments } = index);
-    for (const column of columns) column.values ||= column.at.map((at) => column.texts[at]);
-    byName = Object.fromEntries(columns.map((column) => [column.name, column]));
+    ({ keys, columns, metrics, byName, experiments, called } = index);
     rowOf = new Map(keys.map((key, row) => [key, row]));
     for (const key of keys) keyOf.set(short(key), keyOf.has(short(key)) ? "several" : key);
-    words = keys.map((key, row) =>
-      [
-        key,
-        ...columns.flatMap(({ values, labels }) => [values[row] ?? "", labels[values[row]] ?? ""]),
-      ]
-        .join(" ")
-        .toLowerCase(),
-    );
+    words = keys.map((_, row) => index.wordsOf(row));
     find(".sb-explorer").hidden = false;
     showProblems(index);
     if (!keys.length) {
@@ -892,7 +837,7 @@
       return;
     }
     listen();
-    showBest(index.best);
+    showBest(index.best, index.titleOf);
     meetChosen(restore());
     performance.mark("sb-runs-shown");
   };
