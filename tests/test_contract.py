@@ -11,7 +11,7 @@ from minislurm import Settings
 from scalebook import contract
 from scalebook.contract import ScalebookError, Stem, UsageError
 from scalebook.launch.job import JobState
-from scalebook.train.settings import deciding
+from scalebook.train.settings import result_settings
 
 
 @given(
@@ -90,7 +90,7 @@ def test_a_launcher_closes_a_manifest_with_the_end_it_can_tell():
 
 def test_settings_that_change_no_number_do_not_decide():
     resolved = {"seed": 1, "overrides": {"epochs": 3}, "training": {"lr": 0.1, "timeout_s": 9.0}}
-    assert deciding(resolved) == {"seed": 1, "training.lr": 0.1}
+    assert result_settings(resolved) == {"seed": 1, "training.lr": 0.1}
 
 
 def test_a_cell_has_the_decimals_of_its_column():

@@ -13,7 +13,7 @@ from fabricate import add_run
 from paths import REPOSITORY
 
 from scalebook import results
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.publish.runs import data
 from scalebook.publish.runs.best import best
 
@@ -113,7 +113,7 @@ def test_the_best_runs_are_those_on_the_same_real_images(study_root):
             study_root, seed=seed, rate=9000, accuracy=(99.0,), local=True, dataset={"name": name}
         )
     (group,) = best(
-        {name: plain(value) for name, value in run.items()}
+        {name: to_python(value) for name, value in run.items()}
         for run in results.runs().to_dict("records")
     )
     assert (

@@ -20,7 +20,7 @@ from image_folders import pictures
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.train.images import cifar10, dataset, download, finding
-from scalebook.train.settings import DatasetSettings, deciding
+from scalebook.train.settings import DatasetSettings, result_settings
 
 
 def batch(count: int) -> bytes:
@@ -213,7 +213,7 @@ def test_auto_asks_once_and_takes_generated_images_that_say_why(unreachable, tmp
     why = found["dataset"]["generated"]
     assert re.fullmatch(r"no images in data, and cannot download http\S+ \(.*refused.*\)", why)
     asked = helpers.resolved(source="auto", train_images=None, val_images=None)
-    assert deciding(found) == deciding(asked)
+    assert result_settings(found) == result_settings(asked)
     data = dataset.load(DatasetSettings(**found["dataset"]), tmp_path, lambda *_: None)
     assert data.name == "synthetic"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from scalebook.analysis import reported_files
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.reported_files import Counts
 from scalebook.analysis.reported_jobs import (
     SHARDED,
@@ -214,7 +214,7 @@ def _shares(job: Job) -> Iterator[Check]:
 def _against_file(job: Job) -> Iterator[Check]:
     """What was claimed against what the job's own file holds, once it is there."""
     for metric, about in METRICS.items():
-        claimed, found = job.values.get(metric), plain(job.measured.get(metric))
+        claimed, found = job.values.get(metric), to_python(job.measured.get(metric))
         if claimed is None or found is None:
             continue
         # An accuracy is quoted to its last digit; a rate depends on what was timed.

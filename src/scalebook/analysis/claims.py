@@ -36,7 +36,7 @@ from scalebook.analysis.checks import (
     columns_of,
     number_checks,
 )
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.link_model import NOT_VALIDATED
 from scalebook.analysis.reported_jobs import Job, agree, reference_of
@@ -77,7 +77,7 @@ def check(evidence: Evidence, request: RequestedHours) -> pd.DataFrame:
     """
     rows = [*number_checks(evidence.jobs)]
     for claim in results.claims().to_dict("records"):
-        rows += _claim({name: plain(value) for name, value in claim.items()}, evidence, request)
+        rows += _claim({name: to_python(value) for name, value in claim.items()}, evidence, request)
     return pd.DataFrame(rows, columns=Check._fields)
 
 

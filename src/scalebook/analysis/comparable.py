@@ -43,7 +43,7 @@ SETTINGS = (
 )
 
 
-def plain(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """None for every kind of missing value, a Python scalar for the rest."""
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return None
@@ -113,12 +113,12 @@ class Configuration:
     def stems(self) -> list[str]:
         """Names of the runs; job ids where a reported run has no files."""
         pairs = zip(self.runs["stem"], self.runs["job_id"])
-        return [plain(stem) or f"job {plain(job)}" for stem, job in pairs]
+        return [to_python(stem) or f"job {to_python(job)}" for stem, job in pairs]
 
     @property
     def source(self) -> str:
         """Where the numbers come from, in words."""
-        ids = [str(plain(job)) for job in self.runs["job_id"]]
+        ids = [str(to_python(job)) for job in self.runs["job_id"]]
         if self.kind == "reported":
             return f"reported for job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
         runs = text.count(len(ids), "run")
@@ -131,7 +131,7 @@ class Configuration:
         if self["subset"]:
             data += f" (subset of {self['train_images']:,} training images)"
         versions = f", torch {self['torch']}" if self["torch"] else ""
-        seeds = text.seeds(int(seed) for seed in self.runs["seed"] if plain(seed) is not None)
+        seeds = text.seeds(int(seed) for seed in self.runs["seed"] if to_python(seed) is not None)
         return f"({seeds}), {data}{versions}"
 
 
@@ -202,13 +202,13 @@ def configurations(runs: pd.DataFrame | None = None) -> list[Configuration]:
     names = (*COMPARABLE, *SETTINGS)
     for position, row in enumerate(runs.to_dict("records")):
         kind = "reported" if row["kind"] == "reported" else "measured"
-        key = (kind, *(plain(row.get(name)) for name in names))
+        key = (kind, *(to_python(row.get(name)) for name in names))
         groups.setdefault(key, []).append(position)
     declared, systems = study_queries.experiments(), study_queries.systems()
     found = []
     for (kind, *values), positions in groups.items():
         own, settings = runs.iloc[positions], dict(zip(names, values))
-        reference, scaling = (plain(own.iloc[0].get(name)) for name in ("reference", "scaling"))
+        reference, scaling = (to_python(own.iloc[0].get(name)) for name in ("reference", "scaling"))
         if reference is None:
             reference, scaling = declared.get(settings["experiment"], (None, None))
         found.append(Configuration(kind, settings, own, reference, scaling))
@@ -246,7 +246,7 @@ def differences(
     for name, title in COMPARABLE.items():
         if name in exempt:
             continue
-        left, right = plain(one.get(name)), plain(other.get(name))
+        left, right = to_python(one.get(name)), to_python(other.get(name))
         if left != right:
             if name == "dataset_sha256":
                 left, right = (str(side)[:8] if side else side for side in (left, right))

@@ -15,7 +15,7 @@ import pandas as pd
 from scalebook.analysis import study_queries
 from scalebook.analysis.comparable import configurations
 from scalebook.analysis.headers import CONTRAST_HEADERS
-from scalebook.analysis.scaling import Ratio, efficiency, ratios, together
+from scalebook.analysis.scaling import Ratio, efficiency, ratios, values_by_block
 from scalebook.analysis.statistics import Summary, summarise
 
 
@@ -120,7 +120,7 @@ def gaps(ratios: Sequence[Ratio]) -> list[Gap]:
                 ratio.one[name] != control.one[name] for name in ("world_size", "global_batch")
             ):
                 continue
-            pairs = together([control.one.runs, ratio.one.runs], "throughput")
+            pairs = values_by_block([control.one.runs, ratio.one.runs], "throughput")
             if pairs:
                 factors = [beside / behind for beside, behind in pairs]
                 found.append(Gap(ratio, control, summarise(factors)))
@@ -152,7 +152,7 @@ def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
             if (name, system) not in there or (name, other) not in there:
                 continue
             sides = [*there[name, system].sides, *there[name, other].sides]
-            times = together([side.runs for side in sides], "throughput")
+            times = values_by_block([side.runs for side in sides], "throughput")
             summary = summarise([(one / base) / (two / base_2) for one, base, two, base_2 in times])
             if summary.n:
                 role = "A/A" if name == control.experiment else "A/B"

@@ -27,7 +27,7 @@ import pandas as pd
 
 from scalebook import results
 from scalebook.analysis import scaling, study_queries
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.models import DATASETS, training_gflop
 from scalebook.analysis.step_parts import BYTES_PER_PARAMETER, transfer_ms
 from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
@@ -69,7 +69,7 @@ class Job:
 
     def setting(self, name: str) -> Any:
         """Setting that the job was run with; None where it was not reported."""
-        return plain(self.row.get(name))
+        return to_python(self.row.get(name))
 
     def written(self, metric: str) -> str:
         """A reported number with its unit."""
@@ -142,7 +142,7 @@ def reported_jobs() -> dict[str, Job]:
             id=name,
             file=str(own["source_file"].iloc[0]),
             values=dict(zip(own["metric"], own["value"])),
-            units={row.metric: plain(row.unit) or "" for row in own.itertuples()},
+            units={row.metric: to_python(row.unit) or "" for row in own.itertuples()},
             row=reported.get(name, {}),
             measured=measured.get(name, {}),
         )
@@ -308,7 +308,7 @@ def _parameters(model: str | None) -> tuple[str, int]:
         except ScalebookError:
             continue
         if about.get("name") == model and about.get("stem") == "imagenet":
-            count = plain(about.get("parameters"))
+            count = to_python(about.get("parameters"))
             if count:
                 return str(stem), int(count)
     return "", 0

@@ -31,8 +31,8 @@ from scalebook.analysis.comparable import (
     Configuration,
     configurations,
     differences,
-    plain,
     require_comparable,
+    to_python,
 )
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.contract import ScalebookError
@@ -250,7 +250,7 @@ def _ratios(one: Configuration, reference: Configuration) -> Iterator[Ratio]:
         work = 1.0
         if metric == "epoch_time_s" and one["train_images"] and reference["train_images"]:
             work = one["train_images"] / reference["train_images"]
-        pairs = together([one.runs, reference.runs], metric)
+        pairs = values_by_block([one.runs, reference.runs], metric)
         pairing = "by block" if pairs else "of medians"
         values = tuple(work * speedup(ours, theirs, more) for ours, theirs in pairs)
         ratio = summarise(values) if values else _of_medians(one, reference, metric, more, work)
@@ -274,7 +274,7 @@ def _of_medians(
     return Summary(n, middle, min(corners), max(corners), middle, min(corners), max(corners), 0)
 
 
-def together(sides: Sequence[pd.DataFrame], metric: str) -> list[tuple[float, ...]]:
+def values_by_block(sides: Sequence[pd.DataFrame], metric: str) -> list[tuple[float, ...]]:
     """Values of a metric that were measured together, one tuple of all sides for each block.
 
     Runs of one block ran one after the other, so that drift touches all of them alike. Runs of one
@@ -289,8 +289,8 @@ def _medians(runs: pd.DataFrame, metric: str) -> dict[Any, float]:
     """Median of a metric over the runs of each block; those without one are left out."""
     found: dict[Any, list[float]] = {}
     for key, value in zip(runs["block"], runs[metric]):
-        if plain(key) is not None and plain(value) is not None:
-            found.setdefault(plain(key), []).append(float(value))
+        if to_python(key) is not None and to_python(value) is not None:
+            found.setdefault(to_python(key), []).append(float(value))
     medians = {key: median(values) for key, values in found.items()}
     return {key: value for key, value in medians.items() if value}
 

@@ -29,7 +29,7 @@ import pandas as pd
 from scalebook import results
 from scalebook.analysis import study_queries, text
 from scalebook.analysis.comparable import Configuration, configurations, documented
-from scalebook.analysis.scaling import pair_differences, together
+from scalebook.analysis.scaling import pair_differences, values_by_block
 from scalebook.analysis.statistics import Summary, summarise
 from scalebook.analysis.tables import step_table
 from scalebook.contract import ScalebookError
@@ -203,7 +203,7 @@ def _taken_apart(
         )
     sides = [one, reference, *([control] if control else [])]
     own = [steps[steps["stem"].isin(side.stems)] for side in sides]
-    times = together(own, STEP)
+    times = values_by_block(own, STEP)
     if not times and not reason:
         names = " and ".join(side.title for side in sides)
         reason = f"no block has recorded steps of {names}"

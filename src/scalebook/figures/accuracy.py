@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis.comparable import Configuration, configurations, plain, shown, whole
+from scalebook.analysis.comparable import Configuration, configurations, shown, to_python, whole
 from scalebook.analysis.statistics import summarise
 from scalebook.analysis.study_queries import start_command
 from scalebook.contract import ScalebookError
@@ -160,7 +160,7 @@ def _draw_finals(
 ) -> list[float]:
     values = [one.summary("final_val_acc").median for one in group]
     for order, (one, title, value) in enumerate(zip(group, titles(group), values)):
-        job = ", ".join(str(plain(job)) for job in one.runs["job_id"])
+        job = ", ".join(str(to_python(job)) for job in one.runs["job_id"])
         hue = theme.colour(one["experiment"])
         figure.add_scatter(
             x=[theme.escape(title, 24)],

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from scalebook import results
 from scalebook.analysis import controls, link_model, study_queries
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.study_queries import label
@@ -108,7 +108,7 @@ def _draw_curve(figure: go.Figure, curve: pd.DataFrame, position: int, name: str
 
 def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
     """The rate of the link as a dashed line: no curve can lie above it for long messages."""
-    rate = plain(curve["link_gbit_s"].iloc[-1])
+    rate = to_python(curve["link_gbit_s"].iloc[-1])
     if rate is None:
         return
     text = f"set: {rate:g} Gbit/s"
@@ -148,7 +148,7 @@ def _size(size: float) -> str:
 def _sentence(curve: pd.DataFrame, refused: str | None) -> str:
     first = curve.iloc[0]
     largest = curve.iloc[-1]
-    rate = plain(first["rate"])
+    rate = to_python(first["rate"])
     share = f", {100 * 8 * largest['busbw_gb_s'] / rate:.0f} % of its link" if rate else ""
     name, jobs = label(first["system"], "system"), count(first["jobs"], "job")
     return (

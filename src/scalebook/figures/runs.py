@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.contract import SYNTHETIC
 from scalebook.figures import captions, registry, theme
 
@@ -93,4 +93,4 @@ def _about(stem: str) -> tuple[str, str]:
     if runs.empty:
         return "unknown data", "not in the catalogue"
     run = runs.iloc[0]
-    return str(plain(run["dataset"]) or "unknown data"), str(run["status"])
+    return str(to_python(run["dataset"]) or "unknown data"), str(run["status"])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from scalebook.analysis.comparable import Configuration, configurations, plain, shown, whole
+from scalebook.analysis.comparable import Configuration, configurations, shown, to_python, whole
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.study_queries import label, start_command
 from scalebook.analysis.text import count, listed, number
@@ -174,7 +174,7 @@ def _draw_runs(figure: go.Figure, name: str, runs: pd.DataFrame, cell: dict[str,
         mode="markers",
         marker={"symbol": "circle", "size": 7, "color": theme.HALO,
                 "line": {"width": 1.2, "color": theme.MARK}},
-        customdata=[f"seed {plain(seed)}" for seed in runs["seed"]],
+        customdata=[f"seed {to_python(seed)}" for seed in runs["seed"]],
         hovertemplate="%{x:,.0f} images/s, %{customdata}<extra></extra>",
         showlegend=False,
         **cell,

@@ -21,7 +21,7 @@ from scalebook.launch.watch import in_notebook
 from scalebook.train import locking
 from scalebook.train.images import finding
 from scalebook.train.privacy import clean
-from scalebook.train.settings import deciding
+from scalebook.train.settings import result_settings
 
 #: Entry points by which other packages add launchers: ``toy = "toy_package:ToyJob"``.
 GROUP = "scalebook.launchers"
@@ -233,7 +233,7 @@ def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job
 
 def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
     """What decides the numbers of a run, as its manifest keeps it."""
-    settings = deciding(clean(resolved, root))
+    settings = result_settings(clean(resolved, root))
     return {key: item for key, item in settings.items() if key not in ("schema", "study")}
 
 

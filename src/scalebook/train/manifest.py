@@ -16,7 +16,7 @@ from scalebook.train.distributed import Ranks
 from scalebook.train.images.dataset import Dataset
 from scalebook.train.machine import code_version, versions
 from scalebook.train.privacy import clean, clean_text
-from scalebook.train.settings import Settings, deciding
+from scalebook.train.settings import Settings, result_settings
 
 
 def job_id() -> tuple[str, bool]:
@@ -184,8 +184,8 @@ def refuse_changes(files: RunFiles, settings: Settings, dataset: Dataset, root: 
         Naming the first key that differs from the manifest.
     """
     document = contract.read_json(files.manifest)
-    before = deciding(document["resolved"])
-    now = deciding(clean(settings.document, root))
+    before = result_settings(document["resolved"])
+    now = result_settings(clean(settings.document, root))
     trained_on = document.get("dataset")
     if trained_on:
         before["dataset.sha256"], now["dataset.sha256"] = trained_on["sha256"], dataset.sha256

@@ -233,10 +233,12 @@ IDLE_SETTINGS = ("overrides", "evidence_datasets", "block", "time_limit_min", "l
                  "training.allreduce")  # fmt: skip
 
 
-def deciding(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def result_settings(resolved: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings that decide the numbers of a run, by dotted name: all but `IDLE_SETTINGS`."""
     found: dict[str, Any] = {}
     for key, value in resolved.items():
         if (name := f"{prefix}{key}") not in IDLE_SETTINGS:
-            found.update(deciding(value, f"{name}.") if isinstance(value, dict) else {name: value})
+            found.update(
+                result_settings(value, f"{name}.") if isinstance(value, dict) else {name: value}
+            )
     return found

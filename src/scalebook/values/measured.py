@@ -19,7 +19,7 @@ from scalebook.analysis import (
     summarise,
     tables,
 )
-from scalebook.analysis.comparable import Configuration, differences, plain
+from scalebook.analysis.comparable import Configuration, differences, to_python
 from scalebook.analysis.statistics import STEP_METRICS
 from scalebook.analysis.study_queries import label
 from scalebook.analysis.text import listed
@@ -138,9 +138,9 @@ def _configured_in(one: Configuration) -> tuple[str, ...]:
 def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
     """Each measured run by itself, for tables that list them."""
     for row in runs[runs["kind"] != "reported"].to_dict("records"):
-        stem = plain(row["stem"])
+        stem = to_python(row["stem"])
         for metric in METRICS.values():
-            if stem is None or plain(row[metric.name]) is None:
+            if stem is None or to_python(row[metric.name]) is None:
                 continue
             make = origin(
                 "run", results.runs, [stem], title=metric.title, column=metric.column,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from scalebook import results
 from scalebook.analysis import reported_files, reported_jobs
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.values import yaml_lines
 from scalebook.values.inputs import Inputs
 from scalebook.values.value import Value, origin
@@ -14,12 +14,12 @@ def reported(inputs: Inputs) -> Iterator[Value]:
     """``reported.<job>.<metric>``: what files of ``data/reported`` say."""
     for row in results.reported().to_dict("records"):
         job, file = str(row["job_id"]), str(row["source_file"])
-        parts = [str(plain(part)) for part in (row["source"], row["date"]) if plain(part)]
+        parts = [str(to_python(part)) for part in (row["source"], row["date"]) if to_python(part)]
         source = ", ".join(parts) or file
-        of_job = plain(row["experiment"]) is not None
+        of_job = to_python(row["experiment"]) is not None
         about, entries = (f"for job {job}", "jobs") if of_job else (f"in {job}", "entries")
         make = origin("report", results.reported, [job], about=about, source=source)
-        key, unit = f"reported.{job}.{row['metric']}", str(plain(row["unit"]) or "")
+        key, unit = f"reported.{job}.{row['metric']}", str(to_python(row["unit"]) or "")
         place = yaml_lines.where(file, entries, job, "values", str(row["metric"]))
         yield make(key, float(row["value"]), unit, files=(file,), where=place)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from scalebook import results, traces
 from scalebook.analysis.bottlenecks import belongs
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.reported_jobs import Job
 from scalebook.contract import ScalebookError
 from scalebook.values.inputs import Inputs
@@ -91,7 +91,7 @@ def _experiments(stems: Iterable[str]) -> dict[str, str]:
     """``<experiment>.<system>`` of each run; empty where it has no manifest."""
     found = dict.fromkeys(stems, "")
     for run in results.runs(kind="measured", stem=list(found)).itertuples():
-        if plain(run.system):
+        if to_python(run.system):
             found[run.stem] = f"{run.experiment}.{run.system}"
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from scalebook import results, traces
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.study_queries import label
 from scalebook.contract import ScalebookError
 from scalebook.figures.profile.families import title as pretty
@@ -124,7 +124,7 @@ def reported_use() -> pd.DataFrame:
     share = values["metric"].astype(str).str.startswith(PREFIX)
     rest = values[values["job_id"].isin(values[share]["job_id"]) & ~share]
     rows = [
-        (row.job_id, _quantity(row.metric), f"{row.value:,.6g}", plain(row.unit), row.source)
+        (row.job_id, _quantity(row.metric), f"{row.value:,.6g}", to_python(row.unit), row.source)
         for row in rest.itertuples()
     ]
     return pd.DataFrame(rows, columns=["job", "quantity", "value", "unit", "source"])
@@ -213,7 +213,7 @@ def run_title(run: str) -> str:
     if len(runs) != 1:
         return run
     one = runs.iloc[0]
-    device = f" ({one['device_name']})" if plain(one["device_name"]) else ""
+    device = f" ({one['device_name']})" if to_python(one["device_name"]) else ""
     ranks = f", {int(one['world_size'])} ranks" if one["world_size"] > 1 else ""
     return f"{label(one['experiment'])} on {label(one['system'], 'system')}{ranks}{device}"
 
@@ -261,7 +261,7 @@ def _reported() -> list[Breakdown]:
             pretty(metric.removeprefix(PREFIX)): float(value)
             for metric, value in zip(group["metric"], group["value"])
         }
-        system = plain(group["system"].iloc[0]) if "system" in group else None
+        system = to_python(group["system"].iloc[0]) if "system" in group else None
         where = f" on {label(system, 'system')}" if system else ""
         found.append(Breakdown("reported", f"job {job}{where}", UNKNOWN, str(file), shares))
     return found

@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import figures, results
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.figures.profile.shares import run_of
 from scalebook.live.settings import command
 from scalebook.publish import plots
@@ -63,7 +63,7 @@ def run_again(sources: Iterable[str]) -> list[str]:
     runs = runs[runs["stem"].isin(stems) & ~runs["local"]]
     kinds: dict[str, dict[str, set[int]]] = {}
     for row in runs.to_dict("records"):
-        kind, line, seed = _again({name: plain(value) for name, value in row.items()})
+        kind, line, seed = _again({name: to_python(value) for name, value in row.items()})
         seeds = kinds.setdefault(kind, {}).setdefault(line, set())
         seeds |= set() if seed is None else {seed}
     return [

@@ -14,7 +14,7 @@ import jinja2
 import pandas as pd
 
 from scalebook import contract, results, traces
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.headers import (
     EPOCH_HEADERS,
     REPORTED_HEADERS,
@@ -80,7 +80,7 @@ def content(run: Mapping[str, Any], root: Path, offer: bool = True) -> dict[str,
         ``utilisation``, what is drawn; ``settings``, text by name; ``files``, names of those that
         the page offers.
     """
-    run = {name: plain(value) for name, value in run.items()}
+    run = {name: to_python(value) for name, value in run.items()}
     known = _reported(run) if run["kind"] == "reported" else _measured(run, root)
     known["files"] = known["files"] if offer else []
     page = environment().get_template(TEMPLATE)
@@ -217,7 +217,7 @@ def _epoch_table(epochs: pd.DataFrame | None) -> Table | None:
         return None
     names = [name for name in EPOCH_HEADERS if name in epochs]
     columns = [
-        [cell_text(plain(value), EPOCH_HEADERS[name][1]) for value in epochs[name]]
+        [cell_text(to_python(value), EPOCH_HEADERS[name][1]) for value in epochs[name]]
         for name in names
     ]
     return {
@@ -229,7 +229,9 @@ def _epoch_table(epochs: pd.DataFrame | None) -> Table | None:
 def _columns(epochs: pd.DataFrame | None) -> dict[str, list[Any]]:
     if epochs is None:
         return {}
-    found = {name: [plain(value) for value in epochs[name]] for name in CURVES if name in epochs}
+    found = {
+        name: [to_python(value) for value in epochs[name]] for name in CURVES if name in epochs
+    }
     return {name: values for name, values in found.items() if any(v is not None for v in values)}
 
 

@@ -19,7 +19,7 @@ import orjson
 
 from scalebook import contract, results
 from scalebook.analysis import study_queries
-from scalebook.analysis.comparable import plain
+from scalebook.analysis.comparable import to_python
 from scalebook.analysis.headers import EXPLORER_HEADERS
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError
 from scalebook.publish.runs import content, links
@@ -87,7 +87,7 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     wrong = wrong[wrong["severity"] == "error"]
     shown = [
         {
-            **{name: plain(value) for name, value in row.items()},
+            **{name: to_python(value) for name, value in row.items()},
             "standing": links.standing(row),
             "epochs_done": row["epochs_done"] or None,
         }
@@ -158,7 +158,7 @@ def _made_by() -> str:
 def _state(now: Snapshot, row: Mapping[str, Any], made_by: str) -> str:
     """Digest of what the page of a run is made from: its row, its files, and the code."""
     labels = [study_queries.label(row["experiment"]), study_queries.label(row["system"], "system")]
-    stamps: list[Any] = [made_by, labels, {name: plain(value) for name, value in row.items()}]
+    stamps: list[Any] = [made_by, labels, {name: to_python(value) for name, value in row.items()}]
     if row["kind"] == "reported":
         stamps.append(now.listing["data/reported"])
     else:
