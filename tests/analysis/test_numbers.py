@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scalebook import contract, results
 from scalebook.analysis import comparable, scaling, statistics, tables, text
 from scalebook.contract import ScalebookError
+from scalebook.publish.result_tables import result_table
 from scalebook.values import ledger, lookup
 
 # --------------------------------------------------------------------------- statistics
@@ -265,6 +266,18 @@ def test_scaling_is_in_the_ledger_by_both_bases(study_root):
     assert known["ddp_2gpu.local.speedup.median"].value == pytest.approx(1.5)
     assert known["ddp_2gpu.local.efficiency.median"].text == "75.0 %"
     assert known["ddp_2gpu.local.speedup_by_epoch_time.median"].value == 1.25
+
+
+def test_rungs_of_a_ladder_are_told_apart_by_their_ranks(study_root):
+    add_run(study_root, rate=400)
+    add_run(study_root, "ddp_2gpu", rate=600, world=2)
+    add_run(study_root, "ddp_2gpu", rate=800, world=4, job_id="t-four")
+    known = ledger()
+    assert known["ddp_2gpu.local.ranks_2.efficiency.median"].value == pytest.approx(75)
+    assert known["ddp_2gpu.local.ranks_4.efficiency.median"].value == pytest.approx(50)
+    assert "ddp_2gpu.local.efficiency.median" not in known
+    rows = result_table()
+    assert rows.loc[rows["Ranks"] == "4", "Efficiency, %"].iloc[0].text == "50"
 
 
 def test_reported_numbers_keep_their_digits(study_root):

@@ -5,6 +5,7 @@ key                                                value
 =================================================  =========================================
 ``<experiment>.<system>.<metric>.<stat>``          over the repetitions that are evidence
 ``<experiment>.<system>.<setting>``                what all these repetitions share
+``<experiment>.<system>.ranks_<n>.…``              both, where there are several numbers of ranks
 ``run.<stem>.<metric>``                            of one of them
 ``control.<experiment>.efficiency.<stat>``         over all systems on which it is the same
 ``control.<experiment>.spread``                    largest over smallest of these

@@ -37,45 +37,74 @@ SETTINGS = ("world_size", "nodes", "global_batch", "train_images", "epochs")
 def measured(inputs: Inputs) -> Iterator[Value]:
     """Every measured number; those of ambiguous configurations are left out."""
     steps = inputs.steps.set_index("stem")
-    clear = {
-        prefix: group[0] for prefix, group in _groups(inputs.measured).items() if len(group) == 1
-    }
-    for prefix, one in clear.items():
-        yield from _of_configuration(prefix, one, steps)
+    names = prefixes(inputs.measured)
+    for one in inputs.measured:
+        if named(one) in names:
+            yield from _of_configuration(names[named(one)], one, steps)
     yield from _of_runs(inputs.runs)
     # Only where no side is ambiguous.
-    rated = {prefix for prefix, one in clear.items() if one.summary("throughput").n}
+    rated = {
+        named(one) for one in inputs.measured if named(one) in names and one.summary("throughput").n
+    }
     for ratio in inputs.ratios:
-        if ratio.one.kind == "measured" and rated.issuperset(map(_prefix, ratio.sides)):
-            yield from _of_ratio(ratio)
+        if ratio.one.kind != "measured" or not rated.issuperset(map(named, ratio.sides)):
+            continue
+        mine, base = named(ratio.one), named(ratio.reference)
+        # Against an experiment of several numbers of ranks: against as many.
+        if names[base] == ".".join(base[:2]) or mine[2] == base[2]:
+            yield from _of_ratio(names[mine], ratio)
     for control in inputs.controls:
         yield from _of_control(control)
     for gap in controls.gaps(inputs.ratios):
-        if rated.issuperset(map(_prefix, (gap.ratio.one, gap.control.one))):
-            yield from _of_gap(gap)
+        if rated.issuperset(map(named, (gap.ratio.one, gap.control.one))):
+            yield from _of_gap(names[named(gap.ratio.one)], gap)
     for step in inputs.step_parts:
-        if rated.issuperset(map(_prefix, step.sides)):
-            yield from _of_step(step)
+        if rated.issuperset(map(named, step.sides)):
+            yield from _of_step(names[named(step.one)], step)
     yield from _of_allreduce()
 
 
-def _prefix(one: Configuration) -> str:
-    return f"{one['experiment']}.{one['system']}"
+#: Experiment, system and number of ranks.
+Named = tuple[str, str, int]
+
+
+def named(one: Configuration) -> Named:
+    """What sets a configuration apart in a key."""
+    return one["experiment"], one["system"], one["world_size"]
 
 
 def _groups(found: Iterable[Configuration]) -> Mapping[str, list[Configuration]]:
-    """Configurations by ``<experiment>.<system>``; more than one is ambiguous."""
+    """Configurations by ``<experiment>.<system>``."""
     groups: dict[str, list[Configuration]] = {}
     for one in found:
-        groups.setdefault(_prefix(one), []).append(one)
+        groups.setdefault(f"{one['experiment']}.{one['system']}", []).append(one)
     return groups
+
+
+def _is_ladder(group: list[Configuration]) -> bool:
+    """Whether the number of ranks tells configurations apart."""
+    return len({one["world_size"] for one in group}) == len(group)
+
+
+def prefixes(found: Iterable[Configuration]) -> dict[Named, str]:
+    """How the keys of each configuration begin; without those of ambiguous ones.
+
+    It is ``<experiment>.<system>``, and ``<experiment>.<system>.ranks_<n>`` where the experiment
+    was run on several numbers of ranks.
+    """
+    return {
+        named(one): prefix if len(group) == 1 else f"{prefix}.ranks_{one['world_size']}"
+        for prefix, group in _groups(found).items()
+        if _is_ladder(group)
+        for one in group
+    }
 
 
 def ambiguous() -> dict[str, str]:
     """``<experiment>.<system>`` whose evidence is not one configuration, and why."""
     found = {}
     for prefix, group in _groups(Inputs().measured).items():
-        if len(group) > 1:
+        if not _is_ladder(group):
             one, other = group[:2]
             parts = differences(one.settings, other.settings) or [
                 f"{name} ({one[name]} and {other[name]})"
@@ -152,14 +181,14 @@ def _of_runs(runs: pd.DataFrame) -> Iterator[Value]:
 # --------------------------------------------------------------------------- ratios and parts
 
 
-def _of_ratio(ratio: scaling.Ratio) -> Iterator[Value]:
+def _of_ratio(prefix: str, ratio: scaling.Ratio) -> Iterator[Value]:
     basis = scaling.BASES[ratio.basis]
     suffix = "" if basis.key == "throughput" else f"_by_{basis.key}"
     make = origin("ratio", scaling.ratios, ratio.stems, ratio=ratio, metric=basis.metric)
     stats = ("median", "low", "high", "n")
     for name, unit in (("speedup", ""), ("efficiency", "%")):
-        prefix = f"{_prefix(ratio.one)}.{name}{suffix}"
-        yield from statistics(prefix, getattr(ratio, name), partial(make, unit=unit), stats)
+        key = f"{prefix}.{name}{suffix}"
+        yield from statistics(key, getattr(ratio, name), partial(make, unit=unit), stats)
 
 
 def _of_control(control: controls.Pooled) -> Iterator[Value]:
@@ -175,27 +204,25 @@ def _of_control(control: controls.Pooled) -> Iterator[Value]:
     yield make(f"{prefix}.spread", control.factor, unit="", n=control.efficiency.n)
 
 
-def _of_gap(gap: controls.Gap) -> Iterator[Value]:
+def _of_gap(prefix: str, gap: controls.Gap) -> Iterator[Value]:
     stems = [*gap.control.one.stems, *gap.ratio.one.stems]
     make = origin("gap", controls.gaps, stems, gap=gap)
-    prefix = f"{_prefix(gap.ratio.one)}.control_ratio"
-    yield from statistics(
-        prefix, gap.factor, partial(make, unit=""), ("median", "low", "high", "n")
-    )
+    stats = ("median", "low", "high", "n")
+    yield from statistics(f"{prefix}.control_ratio", gap.factor, partial(make, unit=""), stats)
 
 
-def _of_step(step: step_parts.StepParts) -> Iterator[Value]:
+def _of_step(prefix: str, step: step_parts.StepParts) -> Iterator[Value]:
     stems, n = step.stems, step.parts["step"].n
     others = " and ".join(side.title for side in step.sides[1:])
     function = step_parts.step_parts
     make = origin("parts of a step", function, stems, step=step, others=others, n=n)
     for part in step_parts.PARTS[1:]:
-        yield from statistics(f"{_prefix(step.one)}.{part}_ms", step.parts[part], make)
+        yield from statistics(f"{prefix}.{part}_ms", step.parts[part], make)
     if step.transfer_ms is not None:
         make = origin("transfer", step_parts.transfer_ms, stems, step=step)
         facts = f"data/systems/{step.one['system']}.yaml"
         files = (facts, *result_files("manifest", tuple(stems[:1])))
-        yield make(f"modelled.{_prefix(step.one)}.transfer_ms", step.transfer_ms, files=files)
+        yield make(f"modelled.{prefix}.transfer_ms", step.transfer_ms, files=files)
 
 
 # --------------------------------------------------------------------------- all-reduce
