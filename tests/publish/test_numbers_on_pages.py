@@ -66,7 +66,8 @@ def built(tmp_path_factory) -> tuple[Path, tuple[str, ...]]:
         "_toc.yml": TOC,
         "book/index.md": index + "\n\n```{study-text} own-gpu\n```\n",
         "book/other.md": f"# Other\n\nIt is {{value}}`{ACCURACY}|.1f|unit`, not 50.0 %.\n"
-        "\n## Typed\n\n```{study-title} slide-exchange\n```\n\nBelow.\n",
+        "\n## Typed\n\n```{study-title} slide-exchange\n```\n\nBelow.\n"
+        "\n## Long ladders\n\n```{study-text} ladders\n```\n",
         "book/origins.md": "# Origins\n\nDigest {ledger-digest}`sha256`.\n\n"
         + "".join(
             f"```{{study-provenance}} {part}\n```\n\n" for part in ("numbers", "runs", "drawn")
@@ -135,6 +136,10 @@ def test_a_number_stands_in_every_place_with_note_and_link(built):
 
 def test_computed_sentences_stand_in_the_page(built):
     assert "nothing that it shows is a statement about one" in page(built[0], "index")
+
+
+def test_a_section_whose_sentences_have_nothing_to_say_is_left_out(built):
+    assert "Long ladders" not in page(built[0], "other")
 
 
 def test_a_number_of_a_table_keeps_its_origin(built):

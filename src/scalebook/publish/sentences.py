@@ -1,7 +1,8 @@
 """``{study-text} NAME``: computed sentences, parsed where they stand.
 
 ``{study-title} NAME`` makes one of them the title of its section. Addresses and links keep the
-words that were typed as the title, and do not change with the numbers.
+words that were typed as the title, and do not change with the numbers. A section of sentences that
+have nothing to say, whose text is empty, is left out with its title.
 """
 
 import functools
@@ -42,11 +43,17 @@ class StudyText(pages.StudyDirective):
         """Parse the sentence here; what it asks for that is not there fails the build."""
         sentence = text(name)
         self.note(name, sha256(sentence))
+        if not sentence:
+            return [nothing_said()]
         holder = nodes.Element()
         # The lines of the sentence are not the page's: errors name the line of the directive.
         lines = StringList(sentence.splitlines(), self.get_source_info()[0])
         self.state.nested_parse(lines, 0, holder)
         return list(holder.children)
+
+
+class nothing_said(nodes.Invisible, nodes.Element):
+    """Place of a sentence that has nothing to say."""
 
 
 class section_title(nodes.Invisible, nodes.Element):
@@ -73,11 +80,24 @@ def _entitle(app: Sphinx, doctree: nodes.document) -> None:
         section.remove(node)
 
 
+def _leave_out(app: Sphinx, doctree: nodes.document) -> None:
+    """Take out sentences that have nothing to say, and sections that hold nothing else."""
+    for node in list(doctree.findall(nothing_said)):
+        section = node.parent
+        section.remove(node)
+        if isinstance(section, nodes.section) and all(
+            isinstance(child, nodes.title) for child in section.children
+        ):
+            section.parent.remove(section)
+
+
 def setup(app: Sphinx) -> None:
     """Register the directives."""
     app.add_directive("study-text", StudyText)
     app.add_directive("study-title", StudyTitle)
     app.add_node(section_title)
+    app.add_node(nothing_said)
     # Before tables of contents are collected from the titles.
     app.connect("doctree-read", _entitle, priority=100)
+    app.connect("doctree-read", _leave_out, priority=100)
     pages.DIGESTS["text"] = lambda app, name: sha256(text(name))
