@@ -186,7 +186,7 @@ def test_an_unknown_table_is_named(study_root, name):
 def test_results_stand_beside_what_was_reported(study_root):
     add_campaign(study_root, "mini-1gbit")
     found = tables.table("results")
-    assert found["Kind"].tolist()[:3] == [f"reported, job {job}" for job in (2644, 2649, 2650)]
+    assert found["Kind"].tolist()[:4] == ["reported"] * 3 + ["measured"]
     two = found[(found["Experiment"] == "ddp_2gpu") & (found["Kind"] == "measured")].iloc[0]
     assert two["n"].text == "3" and two["Efficiency, %"].text == "38 (38–38)"
     reported = found[found["Experiment"] == "fp16"].iloc[0]
@@ -202,6 +202,13 @@ def test_scaling_tables_give_batch_steps_and_intervals(study_root):
     assert row["Step, median (ms)"].text == "402 (400–404)"
     assert row["Step, mean (ms)"].value.key.endswith("step_time_mean_ms.median")
     assert weak["Global batch"].map(lambda cell: cell.text).tolist() == ["128", "256"]
+
+
+def test_rules_are_told_in_a_word_and_with_what_decides_them(study_root):
+    short, reasons = tables.table("rules"), tables.table("rules.reasons")
+    assert list(short.columns) == list(reasons.columns) == ["No.", "Rule", "Reported", "Measured"]
+    assert short["Reported"][0] == "partly" and short["Measured"][0] == "not applicable"
+    assert reasons["Reported"][0].startswith("partly: absolute rate of the base is told")
 
 
 def test_tables_without_runs_say_so(study_root):

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 
 from scalebook import results, study
-from scalebook.analysis import configurations, documented, scaling_table
+from scalebook.analysis import benchmarking_rules, configurations, documented, scaling_table
 from scalebook.analysis.study_queries import labelled
 from scalebook.contract import ScalebookError
 from scalebook.publish.runs.links import key
 from scalebook.publish.values import NOTHING, Shown, ShownRun, cell
 from scalebook.study.document import beside
 from scalebook.values import check
+from scalebook.values.measured import named, prefixes
 
 # --------------------------------------------------------------------------- runs and results
 
@@ -46,11 +47,12 @@ def run_table() -> pd.DataFrame:
 
 def result_table() -> pd.DataFrame:
     """The reported runs beside the measured configurations, with intervals."""
-    rows = []
-    for one in configurations(documented()):
+    rows, found = [], configurations(documented())
+    names = prefixes(one for one in found if one.kind != "reported")
+    for one in found:
         reported = one.kind == "reported"
         job = text(one.runs["job_id"].iloc[0])
-        prefix = f"reported.{job}" if reported else f"{one['experiment']}.{one['system']}"
+        prefix = f"reported.{job}" if reported else names.get(named(one), "")
         stat = "" if reported else ".median"
         cells = {
             heading: cell(
@@ -62,7 +64,7 @@ def result_table() -> pd.DataFrame:
             continue
         rows.append(
             {
-                "Kind": f"reported, job {job}" if reported else "measured",
+                "Kind": one.kind,
                 "Experiment": one.title,
                 "System": text(one.machine),
                 "Ranks": text(one["world_size"]),
@@ -85,21 +87,24 @@ def scaling(kind: str) -> pd.DataFrame:
         raise ScalebookError(f"scaling {kind!r}: there are strong and weak")
     table = scaling_table()
     table = table[(table["kind"] == "measured") & (table["scaling"] == kind)]
+    if table.empty:
+        return pd.DataFrame({"System": [f"no {kind} scaling has been measured yet"]})
+    found = [one for one in configurations(documented()) if one.kind == "measured"]
+    names = prefixes(found)
     pairs = [
         (row["system"], name)
         for row in table.to_dict("records")
         for name in (row["reference"], row["experiment"])
     ]
-    if not pairs:
-        return pd.DataFrame({"System": [f"no {kind} scaling has been measured yet"]})
-    measured = {
-        (one["system"], one["experiment"]): one
-        for one in configurations(documented())
-        if one.kind == "measured"
-    }
+    sides = [
+        one
+        for system, name in dict.fromkeys(pairs)
+        for one in found
+        if (one["system"], one["experiment"]) == (system, name)
+    ]
     rows = []
-    for system, name in dict.fromkeys(pairs):
-        one, prefix = measured[system, name], f"{name}.{system}"
+    for one in sides:
+        prefix = names.get(named(one), "")
         ranks, nodes = text(one["world_size"]), text(one["nodes"])
         rows.append(
             {
@@ -126,6 +131,21 @@ def claims(only_open: bool = False) -> pd.DataFrame:
         found = found[found["verdict"] != "holds"]
     columns = _COLUMNS["claims"]
     return found[list(columns)].rename(columns=columns).map(text)
+
+
+def rules(reasons: bool = False) -> pd.DataFrame:
+    """The twelve rules of benchmarking, with the verdicts on what is reported and measured.
+
+    Parameters
+    ----------
+    reasons : bool
+        Say behind each verdict why.
+    """
+    columns, table = _COLUMNS["rules"], benchmarking_rules.rules_table()
+    if reasons:
+        for side in benchmarking_rules.SIDES:
+            table[side] += ": " + table[f"{side}_where"]
+    return table[list(columns)].rename(columns=columns).map(text)
 
 
 def system(name: str) -> pd.DataFrame:

@@ -64,7 +64,7 @@ class Translator(LaTeXTranslator):
             self.body.append("\\sbappendix\n")
 
     def visit_title(self, node: nodes.Element) -> None:
-        """Write a heading; without a number for references and the opening words of a book."""
+        """Write a heading; references, an appendix and the opening of a book have no number."""
         if not isinstance(node.parent, nodes.section):
             return super().visit_title(node)
         page = self.curfilestack[-1]
@@ -78,7 +78,8 @@ class Translator(LaTeXTranslator):
             self.body.append(f"\\sbpart{{{self.escape(name)}}}\n")
         if self.is_book and page == self.root_page:
             return self._unnumbered(node, self.sectionlevel + 1)
-        if any(isinstance(child, reference_list) for child in node.parent.children):
+        is_last = node.astext().startswith("Appendix")
+        if is_last or any(isinstance(child, reference_list) for child in node.parent.children):
             return self._unnumbered(node, self.sectionlevel)
         return super().visit_title(node)
 
