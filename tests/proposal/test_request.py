@@ -10,7 +10,8 @@ from paths import REPOSITORY
 
 from scalebook.contract import ScalebookError
 from scalebook.proposal import steptime
-from scalebook.proposal.request import over_ladder, reported_hours, request_of
+from scalebook.proposal.request import request_of
+from scalebook.publish import plan_tables
 from scalebook.values import ledger
 
 PLAN = """
@@ -36,11 +37,6 @@ phases:
       - {what: training, scaling: weak, gpus: [1], variants: 2, repetitions: 3, epochs: 7,
          job_minutes: 1}
 contingency: 0.5
-reported_request:
-  entry: asked
-  total: total
-  rows: [{phase: first, metric: hours, first_factor: 3, runs: 4, hours: 2},
-         {phase: rest, metric: rest}]
 """
 REPORT = """
 source: a talk
@@ -49,9 +45,6 @@ system: old
 jobs:
   - {job_id: a1, experiment: one, values: {throughput: {value: 1000, unit: images/s}}}
   - {job_id: a2, experiment: half, values: {throughput: {value: 2000, unit: images/s}}}
-entries:
-  - {id: asked, values: {hours: {value: 24, unit: h}, rest: {value: 6, unit: h},
-                         total: {value: 30, unit: h}}}
 """
 OLD = "name: old\ngpu: {name: g, bandwidth_gb_s: 100.0, peak_tflops: {fp32: 10.0}}\n"
 THEIRS = """
@@ -178,14 +171,21 @@ def test_a_ladder_is_relative_to_its_first_rung(small):
         request.ladder("other")
 
 
-def test_the_reported_request_and_its_missing_factor(small):
-    plan = steptime.the_plan()
-    reported = plan.reported_request
-    assert sum(reported_hours(reported).values()) == 30
-    # 1 + 2 + 8 GPUs × 4 runs × 2 h, and the rest in its share of 6 of 24.
-    assert over_ladder(reported, plan.ladder) == pytest.approx(11 * 4 * 2 * 1.25)
-    nodes = [request_of("theirs").model.nodes(gpus) for gpus in plan.ladder]
-    assert over_ladder(reported, nodes) == pytest.approx((1 + 1 + 2) * 4 * 2 * 1.25)
+def test_each_measurement_shows_the_steps_and_seconds_behind_its_hours(small):
+    request = request_of("theirs")
+    table = request.measurements()
+    for phase, rows in table.groupby("phase"):
+        for case in ("", "_low", "_high"):
+            hours = getattr(request.costs[phase].node_hours, case.removeprefix("_") or "mid")
+            assert rows[f"node_hours{case}"].sum() == pytest.approx(hours)
+        assert rows["runs"].sum() == request.costs[phase].runs
+        assert rows["jobs"].sum() == request.costs[phase].jobs
+    shown = plan_tables.measurements("theirs")
+    assert shown["Runs"].astype(int).tolist() == table["runs"].tolist()
+    assert shown["Measurement"].str.len().gt(0).all()
+    first = table.iloc[0]
+    key = f"modelled.request.theirs.{first['phase']}.1.step_ms"
+    assert ledger()[key].value == pytest.approx(first["step_ms"])
 
 
 def test_keys_of_the_ledger(small):
@@ -194,7 +194,6 @@ def test_keys_of_the_ledger(small):
     assert total.unit == "points" and total.low <= total.value <= total.high
     assert "not yet validated" in total.source
     assert found["modelled.request.theirs.first.runs"].value == 12
-    assert found["modelled.request.reported.hours"].value == 30
     assert found["modelled.ladder.theirs.weak.8.efficiency"].unit == "%"
     requested = [one for key, one in found.items() if key.startswith("modelled.request.")]
     assert all(value.kind == "modelled" and value.code for value in requested)
@@ -230,7 +229,6 @@ def test_this_projects_request_is_below_what_was_reported(study_root):
         link = {"link_gbit_s": 1.0 if name == "mini-1gbit" else 0.2}
         add_allreduce(study_root, name, rate, **link)
     plan = steptime.the_plan()
-    assert sum(reported_hours(plan.reported_request).values()) == 502
     assert ledger()["reported.proposal.total_hours"].value == 500
     for machine in plan.machines:
         total = request_of(machine).costs["total"]

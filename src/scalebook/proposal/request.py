@@ -14,18 +14,16 @@ request is made from the high case with contingency and rounded up. Modelled, no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pandas as pd
 
-from scalebook import results
 from scalebook.analysis.scaling import efficiency, speedup
 from scalebook.contract import ScalebookError
 from scalebook.proposal.steptime import Model, Range, model_of
 from scalebook.study import Plan
-from scalebook.study.plan import Measurement, ReportedRequest
+from scalebook.study.plan import Measurement
 
 #: Hours a request is rounded up to.
 ROUND = 10
@@ -177,6 +175,37 @@ class Request:
             )
         return pd.DataFrame(rows)
 
+    def measurements(self) -> pd.DataFrame:
+        """What stands behind the hours: one row a measurement of the plan.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``phase``, ``number`` (within the phase), ``what``, ``first`` and ``most``
+            (GPUs), ``runs``, ``jobs``, then of a run on the most GPUs ``steps`` and the low, middle
+            and high ``step_ms``, and ``node_hours`` of all runs, without contingency.
+        """
+        rows = []
+        for phase in self.model.plan.phases:
+            for number, one in enumerate(phase.measurements, 1):
+                gpus, cost = self.model.plan.gpus(one), self._cost(one)
+                most = max(gpus)
+                rows.append(
+                    {
+                        "phase": phase.name,
+                        "number": number,
+                        "what": one.what,
+                        "first": min(gpus),
+                        "most": most,
+                        "runs": cost.runs,
+                        "jobs": cost.jobs,
+                        "steps": steps_of(self.model.plan, one, most),
+                        **self._step(one, most).columns("step_ms", 1e3),
+                        **cost.node_hours.columns("node_hours"),
+                    }
+                )
+        return pd.DataFrame(rows)
+
     def _step(self, one: Measurement, gpus: int) -> Range:
         batch = self.model.plan.workload.batch_per_gpu(one.scaling, gpus)
         return self.model.seconds(gpus, batch, self.model.plan.network(one))
@@ -214,51 +243,3 @@ def request_of(machine: str) -> Request:
         One line, if something it is computed from is missing.
     """
     return Request(model_of(machine))
-
-
-# --------------------------------------------------------------------------- as it was reported
-
-
-def reported_hours(request: ReportedRequest) -> dict[str, float]:
-    """Hours of each row of the reported request, by phase.
-
-    Raises
-    ------
-    ScalebookError
-        If no report has one of them, or their total.
-    """
-    table = results.reported()
-    entry = table[table["job_id"].astype(str) == request.entry].set_index("metric")["value"]
-    for name in (request.total, *(row.metric for row in request.rows)):
-        if name not in entry.index:
-            raise ScalebookError(
-                f"data/plan.yaml: reported_request: no file of data/reported tells {name} of "
-                f"{request.entry}"
-            )
-    return {row.phase: float(entry[row.metric]) for row in request.rows}
-
-
-def over_ladder(request: ReportedRequest, counts: Iterable[int]) -> float:
-    """The reported request as its own formula has it, with GPUs or nodes of every rung.
-
-    Its rows multiply a first factor that is not named by runs and hours. If that counts
-    configurations, the GPUs of each of them are left out, which grow along the ladder.
-
-    Parameters
-    ----------
-    request : ReportedRequest
-        Rows with a first factor count on every rung, others on the largest; contingency is taken
-        in its reported share.
-    counts : iterable of int
-        What the runs take on each rung.
-    """
-    reported, counts = reported_hours(request), list(counts)
-    hours, plain, base = 0.0, 0.0, 0.0
-    for row in request.rows:
-        if row.runs is None or row.hours is None:
-            plain += reported[row.phase]
-            continue
-        factor = row.first_factor or 1
-        base += factor * row.runs * row.hours
-        hours += (sum(counts) if factor > 1 else counts[-1]) * row.runs * row.hours
-    return hours * (1 + plain / base) if base else hours

@@ -7,6 +7,7 @@ import pandas as pd
 
 from scalebook import study
 from scalebook.contract import ScalebookError
+from scalebook.proposal.request import request_of
 from scalebook.publish.values import NOTHING, Shown, cell
 from scalebook.study import Facts, Plan
 from scalebook.study.document import beside
@@ -105,6 +106,29 @@ def request(machine: str) -> pd.DataFrame:
     asked = [cell(f"{request}.asked.{metric}", ",.0f") for metric in ("node_hours", "billed")]
     rows.append(["", "Asked for: high case, rounded up", "", "", "", *asked])
     columns = ["For", "Phase", "Runs", "Jobs", "GPUs × hours", "Node-hours", f"Billed, {unit}"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def measurements(machine: str) -> pd.DataFrame:
+    """What stands behind the request for a machine: runs, steps and the time of a step."""
+    milestones = {phase.name: phase.milestone or NOTHING for phase in _plan().phases}
+    rows: list[list[Shown | str]] = []
+    for row in request_of(machine).measurements().to_dict("records"):
+        prefix = f"modelled.request.{machine}.{row['phase']}.{row['number']}"
+        first, most = row["first"], row["most"]
+        rows.append(
+            [
+                milestones[row["phase"]],
+                row["what"][:1].upper() + row["what"][1:],
+                str(most) if first == most else f"{first}–{most}",
+                str(row["jobs"]),
+                str(row["runs"]),
+                f"{row['steps']:,}",
+                cell(f"{prefix}.step_ms", ",.0f", interval=True),
+                cell(f"{prefix}.node_hours", ",.1f", interval=True),
+            ]
+        )
+    columns = ["For", "Measurement", "GPUs", "Jobs", "Runs", "Steps", "ms a step", "Node-hours"]
     return pd.DataFrame(rows, columns=columns)
 
 

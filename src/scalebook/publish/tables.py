@@ -10,10 +10,12 @@ name                                      rows
 ``claims``                                reported numbers held against each other, with the verdict
 ``claims.open``                           those of them that do not hold or cannot be decided
 ``rules``                                 the twelve rules of Hoefler and Belli, kept or broken
+``rules.reasons``                         the same, with what decides each
 ``system.<name>``                         facts about a machine, from ``data/systems``
 ``applicant``                             what a proposal's form asks of the applicant
 ``machines``                              the machines that a proposal considers
 ``request.<machine>``                     the computed request, phase by phase
+``measurements.<machine>``                jobs, runs, steps and seconds behind the request
 ``ladder.<machine>.strong|weak``          modelled scaling on a machine
 ``objectives``, ``assumptions``,          of ``data/plan.yaml``
 ``milestones``, ``risks``
@@ -32,7 +34,6 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 from scalebook import results
-from scalebook.analysis import benchmarking_rules
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages, plan_tables, result_tables, values
 from scalebook.publish.runs import links
@@ -47,11 +48,13 @@ TABLES: dict[str, Callable[..., pd.DataFrame]] = {
     "scaling.*": result_tables.scaling,
     "claims": result_tables.claims,
     "claims.open": lambda: result_tables.claims(only_open=True),
-    "rules": benchmarking_rules.rules_table,
+    "rules": result_tables.rules,
+    "rules.reasons": lambda: result_tables.rules(reasons=True),
     "system.*": result_tables.system,
     "applicant": plan_tables.applicant,
     "machines": plan_tables.machines,
     "request.*": plan_tables.request,
+    "measurements.*": plan_tables.measurements,
     "ladder.*": plan_tables.ladder,
     **{
         part: functools.partial(plan_tables.entries, part)

@@ -201,24 +201,6 @@ class Assumption(Frozen):
     reason: Text
 
 
-class ReportedRow(Frozen):
-    """One product of the reported request: `first_factor` × `runs` × `hours`."""
-
-    phase: Name
-    metric: str
-    first_factor: Positive | None = None
-    runs: Positive | None = None
-    hours: float | None = Field(None, gt=0)
-
-
-class ReportedRequest(Frozen):
-    """The request as somebody reported it: the entry of ``data/reported``, its total and rows."""
-
-    entry: str
-    total: str
-    rows: list[ReportedRow] = Field(min_length=1)
-
-
 class Objective(Frozen):
     """What the project is for, and what in the results tells that it was reached."""
 
@@ -285,7 +267,6 @@ class Plan(Frozen):
     phases: list[Phase] = Field(min_length=1)
     contingency: float = Field(ge=0, le=1)
     assumptions: list[Assumption] = Field([])
-    reported_request: ReportedRequest | None = None
     objectives: list[Objective] = Field([])
     milestones: list[Milestone] = Field([])
     risks: list[Risk] = Field([])

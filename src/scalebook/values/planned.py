@@ -18,27 +18,20 @@ key                                                  value
                                                      ``overhead_share`` of ``total``
 ``modelled.request.<machine>.asked.<metric>``        what is asked for
 ``modelled.ladder.<machine>.<kind>.<n>.<metric>``    modelled scaling on n GPUs
-``modelled.request.reported.<metric>``               the reported request, and over the ladder
+``modelled.request.<machine>.<phase>.<n>.<metric>``  ``step_ms`` on the most GPUs of its n-th
+                                                     measurement, and its ``node_hours``
 ===================================================  ==============================================
 """
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
-from scalebook import results
 from scalebook.analysis import study_queries
 from scalebook.analysis.link_model import NOT_VALIDATED
-from scalebook.contract import ScalebookError
-from scalebook.proposal.request import (
-    Request,
-    over_ladder,
-    reported_hours,
-    request_of,
-)
+from scalebook.proposal.request import Request, request_of
 from scalebook.proposal.volumes import runs_of, volumes
 from scalebook.study import Plan
-from scalebook.study.plan import FILE, ReportedRequest
+from scalebook.study.plan import FILE
 from scalebook.values.inputs import Inputs
 from scalebook.values.references import publications
 from scalebook.values.value import Value, dotted, origin
@@ -58,8 +51,6 @@ def planned(inputs: Inputs) -> Iterator[Value]:
         yield from _of_machine(machine, request)
         if f"power.{machine}.node_w" in power:
             yield _energy(machine, request, power[f"power.{machine}.node_w"])
-    if plan.reported_request:
-        yield from _reported(plan, plan.reported_request)
 
 
 def _plan(plan: Plan) -> Iterator[Value]:
@@ -136,6 +127,12 @@ def _of_machine(machine: str, request: Request) -> Iterator[Value]:
     asked, make = request.asked(), origin("request", Request.asked, **about)
     yield make(f"{prefix}.asked.node_hours", asked.node_hours, "node-hours")
     yield make(f"{prefix}.asked.billed", asked.billed, billed)
+    make = origin("request", Request.measurements, **about)
+    for row in request.measurements().to_dict("records"):
+        for metric, unit in (("step_ms", "ms"), ("node_hours", "node-hours")):
+            key = f"{prefix}.{row['phase']}.{row['number']}.{metric}"
+            low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+            yield make(key, row[metric], unit, low=low, high=high, where="phases")
     make = origin("request", Request.ladder, **about)
     for kind in ("strong", "weak"):
         for row in request.ladder(kind).to_dict("records"):
@@ -143,21 +140,3 @@ def _of_machine(machine: str, request: Request) -> Iterator[Value]:
                 key = f"modelled.ladder.{machine}.{kind}.{row['gpus']}.{metric}"
                 low, high = row[f"{metric}_low"], row[f"{metric}_high"]
                 yield make(key, row[metric], unit, low=low, high=high)
-
-
-def _reported(plan: Plan, reported: ReportedRequest) -> Iterator[Value]:
-    try:
-        hours = sum(reported_hours(reported).values())
-        over = over_ladder(reported, plan.ladder)
-    except ScalebookError:
-        # A plan may stand there before the report it names.
-        return
-    table = results.reported()
-    files = table[table["job_id"] == reported.entry]["source_file"].unique()
-    value = partial(
-        Value, kind="modelled", files=(*map(str, files), FILE), code=dotted(over_ladder)
-    )
-    prefix, source = "modelled.request.reported", "rows of the reported request added up"
-    yield value(f"{prefix}.hours", hours, "h", source=source)
-    source = "the reported request's own formula with the GPUs of every rung of the ladder"
-    yield value(f"{prefix}.ladder_gpu_hours", over, "GPU-hours", source=source)
