@@ -22,6 +22,7 @@ FILES = {
     "CHANGELOG.md": "# Changelog\n\n## 1.2.0 (2026-11-23)\n\n- New.\n",
     "results/csv/a.csv": "epoch\n1\n",
     "docs/paper.pdf": "%PDF",
+    "env/setup.sh": "#!/bin/sh\n",
     ".gitignore": "_build/\n",
 }
 
@@ -47,6 +48,7 @@ def tiny(tmp_path, monkeypatch) -> Path:
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
+    (root / "env/setup.sh").chmod(0o755)
     git(tmp_path, "init", "-q", "tiny")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "first")
@@ -142,6 +144,10 @@ def test_it_tags_and_packs_all_with_checksums(tiny):
     with tarfile.open(archive) as packed:
         files = {name.removeprefix("tiny-1.2.0/"): packed.extractfile(name).read()
                  for name in packed.getnames()}  # fmt: skip
+        modes = {name.removeprefix("tiny-1.2.0/"): packed.getmember(name).mode
+                 for name in packed.getnames()}  # fmt: skip
+    assert set(git(tiny, "ls-files").splitlines()) <= set(files)
+    assert [name for name, mode in modes.items() if mode == 0o755] == ["env/setup.sh"]
     assert {"html/index.html", "docs/paper.pdf", "results/csv/a.csv", "CITATION.cff",
             ".zenodo.json", "manifest.json"} <= set(files)  # fmt: skip
     manifest = json.loads(files.pop("manifest.json"))

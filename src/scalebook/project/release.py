@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,6 @@ from scalebook.values import ledger_digest
 
 #: Folder of the archives, below the study's root.
 FOLDER = "_build/release"
-#: What is packed of what is committed: files, and folders with all below them.
-PACKED = ("README.md", "reproduce.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "study.yaml",
-          "requirements.txt", "requirements.lock", "docs", "results", "data")  # fmt: skip
 _VERSION = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*)){2}")
 
 
@@ -75,7 +72,7 @@ def release(root: Path, version: str, say: Callable[[str], None]) -> Path:
     files[".zenodo.json"] = _json(_zenodo(about, creators, version, date))
     files["manifest.json"] = _json(_manifest(files, version, tag, commit))
     archive = root / FOLDER / f"{name}-{version}.tar.gz"
-    contract.write_whole(archive, pack(files, f"{name}-{version}", seconds))
+    contract.write_whole(archive, pack(files, f"{name}-{version}", seconds, _programs(root)))
     try:
         _git(root, "tag", "--annotate", tag, "--message", f"Version {version}")
     except ScalebookError:
@@ -135,7 +132,7 @@ def _in_place(root: Path, say: Callable[[str], None]) -> None:
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     """Name in the archive and content of the committed files and the built book."""
-    listed = _git(root, "ls-files", "-z", "--", *PACKED).split("\0")
+    listed = _git(root, "ls-files", "-z").split("\0")
     for name in filter(None, listed):
         if contract.leads_out(root, name):
             raise ScalebookError(f"release: {name}: {contract.LEADS_OUT}")
@@ -144,6 +141,12 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(html.rglob("*")):
         if path.is_file() and path.name != ".buildinfo":
             yield f"html/{path.relative_to(html).as_posix()}", path.read_bytes()
+
+
+def _programs(root: Path) -> set[str]:
+    """Committed files that can be executed."""
+    listed = _git(root, "ls-files", "--stage", "-z").split("\0")
+    return {line.partition("\t")[2] for line in listed if line.startswith("100755")}
 
 
 def _manifest(files: dict[str, bytes], version: str, tag: str, commit: str) -> dict[str, Any]:
@@ -196,7 +199,9 @@ def _zenodo(about: dict[str, Any], creators: list[str], version: str, date: str)
     }
 
 
-def pack(files: dict[str, bytes], folder: str, seconds: int) -> bytes:
+def pack(
+    files: dict[str, bytes], folder: str, seconds: int, programs: Collection[str] = ()
+) -> bytes:
     """Gzipped tar of files below `folder`; the same input gives the same bytes.
 
     Parameters
@@ -207,12 +212,15 @@ def pack(files: dict[str, bytes], folder: str, seconds: int) -> bytes:
         Put before each name.
     seconds : int
         Time that every file bears, as Unix counts it.
+    programs : collection of str
+        Names of those that can be executed.
     """
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in sorted(files.items()):
             entry = tarfile.TarInfo(f"{folder}/{name}")
-            entry.size, entry.mtime, entry.mode = len(data), seconds, 0o644
+            entry.size, entry.mtime = len(data), seconds
+            entry.mode = 0o755 if name in programs else 0o644
             archive.addfile(entry, io.BytesIO(data))
     return gzip.compress(raw.getvalue(), mtime=seconds)
 
