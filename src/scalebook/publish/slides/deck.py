@@ -30,7 +30,16 @@ from scalebook.values import ledger_digest
 PAGE = "book/slides"
 STATIC = Path(__file__).parent / "deck_static"
 #: What a deck needs of reveal.js: the rest of what comes with it stays out.
-REVEAL = ("dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE")
+FONT = "dist/theme/fonts/source-sans-pro"
+REVEAL = (
+    "dist/reveal.js",
+    "dist/reveal.css",
+    "plugin/notes/notes.js",
+    "LICENSE",
+    f"{FONT}/LICENSE",
+    f"{FONT}/source-sans-pro-regular.woff",
+    f"{FONT}/source-sans-pro-semibold.woff",
+)
 #: Longest the browser may take to open the deck, and to print it, in milliseconds.
 TIMEOUT_MS = 60_000
 #: Whether reveal.js has put every slide on a page: while it does, the slides are nowhere.
