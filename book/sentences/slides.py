@@ -12,6 +12,17 @@ from .reports import TWO
 from .runs import MIDDLE, OPEN, SLOW
 
 
+def models(numbers: Ledger) -> Sentence:
+    """By what models outgrew one GPU."""
+    growth, since = "cited.model_sizes.growth", "cited.model_sizes.first_year"
+    if not has(numbers, growth, since) or number(numbers, growth) < 1:
+        return Sentence("unknown", "Large models no longer fit one GPU")
+    return Sentence(
+        "growth",
+        f"Since {value(since, '.0f', False)}, models have grown {value(growth, '.0f')} times",
+    )
+
+
 def exchange(numbers: Ledger) -> Sentence:
     """What crosses the network in a step."""
     size = f"modelled.{TWO}.gradient_mb"
@@ -19,19 +30,24 @@ def exchange(numbers: Ledger) -> Sentence:
         return Sentence("unknown", "Work divides by the GPUs, the exchange does not")
     return Sentence(
         "size",
-        f"GPUs share the work; {value(size, '.0f')} of gradients cross the network every step",
+        f"{value(size, '.0f')} of gradients cross the network every step",
     )
 
 
 def results(numbers: Ledger) -> Sentence:
     """What the second GPU brought."""
     rate, time = f"reported.{TWO}.speedup", f"modelled.{TWO}.speedup_by_epoch_time"
-    if theirs.arrived(numbers) or not has(numbers, rate, time):
+    if not has(numbers, rate, time):
         return links(numbers)
     by_rate, by_time = (value(key, ".2f", False) for key in (rate, time))
+    if settled := theirs.decision(numbers):
+        times = by_rate if settled.basis == "throughput" else by_time
+        return Sentence(f"decided by {settled.basis}", f"Two T4s are {times} × as fast as one")
     if theirs.bases(numbers) == "agree":
         return Sentence("agree", f"Two T4s are {by_rate} × as fast as one")
-    return Sentence("contradict", f"Two T4s: {by_rate} × as fast by rate, {by_time} × by time")
+    return Sentence(
+        "contradict", f"Two T4s are {by_rate} × as fast as one by rate, {by_time} × by time"
+    )
 
 
 def links(numbers: Ledger) -> Sentence:
@@ -42,8 +58,8 @@ def links(numbers: Ledger) -> Sentence:
         return Sentence("not run", "What does the second node bring?")
     first, last = (value(f"{gain}.median", ".2f", False) for gain in (there[0], there[-1]))
     if number(numbers, f"{there[-1]}.median") < number(numbers, f"{there[0]}.median"):
-        return Sentence("slower", f"The link takes the gain away: {first} × becomes {last} ×")
-    return Sentence("not slower", f"The link does not decide: {first} × and {last} ×")
+        return Sentence("slower", f"A slow link takes the gain away: from {first} × to {last} ×")
+    return Sentence("not slower", f"The link makes no difference: {first} × and {last} ×")
 
 
 def ask(numbers: Ledger) -> Sentence:
@@ -53,8 +69,8 @@ def ask(numbers: Ledger) -> Sentence:
         return Sentence("missing", "The ask: LUMI-G")
     return Sentence(
         "computed",
-        f"{value(hours, ',.0f')} of LUMI-G show how far it scales, in "
-        f"{value('plan.months', '.0f')}",
+        f"We ask for {value(hours, ',.0f')} of LUMI-G over {value('plan.months', '.0f')} to "
+        "measure how far it scales",
     )
 
 
@@ -62,13 +78,14 @@ def risks(numbers: Ledger) -> Sentence:
     """Whether the plan outlives the machine it is made for."""
     fits = [NAMES[machine] for machine in OTHERS if fits_development(numbers, machine)]
     if not fits:
-        return Sentence("alone", "The plan stands or falls with LUMI-G; the other risks are ours")
+        return Sentence("alone", "Only LUMI-G can take the plan; we can reduce the other risks")
     return Sentence("others", f"Should LUMI-G be retired, {listed(fits)} can take the plan")
 
 
 SENTENCES: Mapping[str, Callable[[Ledger], Sentence]] = {
     "slide-ask": ask,
     "slide-exchange": exchange,
+    "slide-models": models,
     "slide-results": results,
     "slide-risks": risks,
 }

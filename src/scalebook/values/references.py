@@ -4,6 +4,7 @@
 key                                                      from
 =======================================================  ==================================
 ``cited.<id>``                                           ``numbers`` of ``data/cited/*.yaml``
+``cited.model_sizes.<metric>``                           of ``data/cited/model_sizes.csv``
 ``cited.<system>.<fact path>``                           numbers in ``data/systems/*.yaml``
 ``study.seeds``                                          how many seeds ``study.yaml`` names
 ``study.<experiment>.<field>``                           its experiments, defaults filled in
@@ -26,6 +27,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scalebook import contract, study
+from scalebook.analysis import models
 from scalebook.contract import ScalebookError
 from scalebook.results import snapshot
 from scalebook.study import Experiment
@@ -111,6 +113,7 @@ def references(inputs: Inputs) -> Iterator[Value]:
         bibliography.
     """
     yield from _publications()
+    yield from _models()
     yield from _machines()
     yield from _settings(snapshot().study)
 
@@ -141,6 +144,20 @@ def _publications() -> Iterator[Value]:
         make = origin("publication", publications, source=source, one=one)
         place = {"files": (file,), "where": yaml_lines.where(file, "numbers", one.id)}
         yield make(f"cited.{one.id}", one.value, one.unit, low=one.low, high=one.high, **place)
+
+
+def _models() -> Iterator[Value]:
+    """By what the published models grew, in thousands, and since when."""
+    table = models.model_sizes()
+    if table.empty:
+        return
+    oldest, largest = table.iloc[0], table.loc[table["parameters"].idxmax()]
+    growth = float(largest["parameters"] / oldest["parameters"]) / 1000
+    make = origin(
+        "models", models.model_sizes, oldest=oldest["model"], largest=largest["model"]
+    )  # fmt: skip
+    yield make("cited.model_sizes.growth", growth, "thousand")
+    yield make("cited.model_sizes.first_year", float(oldest["year"]), "")
 
 
 def _bibliography() -> set[str]:
