@@ -27,15 +27,21 @@ def _scaling(numbers: Ledger) -> str:
         )
         for basis in ("throughput", "epoch_time")
     )
+    if settled := reports.decision(numbers):
+        times, share = by_rate if settled.basis == "throughput" else by_time
+        return (
+            f"Two GPUs on two nodes train {times} times as fast as one, an efficiency of {share}: "
+            f"{settled.why}."
+        )
     return {
         "contradict": f"By images per second, two GPUs on two nodes train {by_rate[0]} times as "
         f"fast as one (an efficiency of {by_rate[1]}); by time per epoch, {by_time[0]} times "
-        f"({by_time[1]}). The two are incompatible if each GPU takes its share of an epoch, and "
-        "the run's own file will decide between them.",
+        f"({by_time[1]}). The two are incompatible if each GPU takes its share of an epoch; the "
+        "run's own file will decide.",
         "agree": f"Two GPUs on two nodes train {by_rate[0]} times as fast as one, an efficiency of "
         f"{by_rate[1]}, by rate and by time alike.",
         "arrived": f"By images per second, two GPUs on two nodes train {by_rate[0]} times as fast "
-        f"as one; by time per epoch, {by_time[0]} times. The run's own file decides between them.",
+        f"as one; by time per epoch, {by_time[0]} times. The run's own file confirms neither.",
         "open": f"By images per second, two GPUs on two nodes train {by_rate[0]} times as fast as "
         f"one; by time per epoch, {by_time[0]} times. The run's own file repeats both, and does "
         "not tell how they go together.",
@@ -61,7 +67,7 @@ def _bottleneck(numbers: Ledger) -> str:
     if has(numbers, norm):
         text = (
             " Of the named groups of our profile, batch normalisation is the largest, with "
-            f"{value(norm, '.0f')} of GPU time; how they were grouped was not reported"
+            f"{value(norm, '.0f')} of GPU time, by a grouping that was not reported"
         )
     if has(numbers, BY_KERNEL, BY_OPERATOR):
         text = f"{text}. In" if text else " In"
@@ -79,13 +85,12 @@ def abstract_results(numbers: Ledger) -> Sentence:
     text = f"**Results.** {_scaling(numbers)}{_precision(numbers)}{_bottleneck(numbers)}"
     if link != "not run":
         text += (
-            f" In the experiment, two ranks in one node keep an efficiency of "
-            f"{spread(CONTROL, '.0f')}, and the same ranks on two emulated nodes at {RATE} Gbit/s "
+            " In the experiment, two ranks in one node have an efficiency of "
+            f"{spread(CONTROL, '.0f')}; on two emulated nodes at {RATE} Gbit/s it is "
             f"{spread(RUN, '.0f')}"
         )
         text += (
-            ": on processors, a slow link alone is enough to undo the scaling of so small a "
-            "network."
+            ": on CPUs, a slow link alone is enough to undo the scaling of so small a network."
             if link == "link"
             else ": a loss by the network is not shown."
         )
@@ -100,23 +105,26 @@ def conclusion(numbers: Ledger) -> Sentence:
     both = f"{by_rate} times by rate and {by_time} times by time per epoch"
     text = {
         "contradict": f"*Scaling.* A second node brought {both}. Which of them holds stays open "
-        "until the file of that run decides it.",
+        "until the file of that run is here.",
         "agree": f"*Scaling.* A second node brought {by_rate} times, in one run.",
-        "arrived": f"*Scaling.* A second node brought {both}, of which the run's own file decides.",
+        "arrived": f"*Scaling.* A second node brought {both}; the run's own file confirms neither.",
         "open": f"*Scaling.* A second node brought {both}; the run's own file repeats both and "
         "does not count its images.",
     }[case]
+    if settled := reports.decision(numbers):
+        times = by_rate if settled.basis == "throughput" else by_time
+        text = f"*Scaling.* A second node brought {times} times: {settled.why}."
     text += {
         "not run": "",
         "link": " The experiment shows that a slow link is enough for such a loss, not that it was "
         "the cause on our cluster.",
-        "not shown": " The experiment does not separate the network from data parallelism.",
+        "not shown": " The experiment does not separate the network from data parallelism itself.",
     }[link]
     gain, share = f"reported.{HALF}.speedup", f"modelled.{HALF}.peak_share_imagenet"
     if has(numbers, gain, share):
         text += (
-            f" *Mixed precision.* FP16 brought {value(gain, '.2f', False)} times on one GPU, while "
-            f"the arithmetic of torchvision's network stayed at {value(share, '.1f')} of its peak."
+            f" *Mixed precision.* FP16 on one GPU brought {value(gain, '.2f', False)} times, at "
+            f"{value(share, '.1f')} of its peak if the stem is torchvision's."
         )
     norm = f"reported.{PROFILE}.share.batch_norm"
     if has(numbers, norm):
@@ -126,8 +134,8 @@ def conclusion(numbers: Ledger) -> Sentence:
             "contradicted": "It is not batch normalisation, as the trace shows.",
         }.get(
             found,
-            f"Batch normalisation, the largest named group with {value(norm, '.0f')} of the time, "
-            "may be it, unless a grouping by operator puts convolution first.",
+            f"Batch normalisation is the largest named group, with {value(norm, '.0f')} of the "
+            "time; a grouping by operator may put convolution first.",
         )
     return Sentence(f"{case}, {link}", text)
 
@@ -151,8 +159,8 @@ def at_hand(numbers: Ledger) -> Sentence:
 def own_gpu(numbers: Ledger) -> Sentence:
     """Whether any measured number comes from a GPU."""
     if reports.arrived(numbers):
-        return Sentence("arrived", "It has no GPU; what is measured on GPUs is from the cluster.")
-    return Sentence("none", "It has no GPU, and nothing that it shows is a statement about one.")
+        return Sentence("arrived", "What is measured on GPUs comes from the cluster alone.")
+    return Sentence("none", "Nothing that it shows is a statement about GPUs.")
 
 
 def readings(numbers: Ledger) -> Sentence:
@@ -167,21 +175,21 @@ def readings(numbers: Ledger) -> Sentence:
     megabytes = value(f"modelled.{TWO}.gradient_mb", ".1f")
     return Sentence(
         "two readings",
-        "{numref}`tab-contradiction` reads the run in both ways. *Sharded*: each GPU takes its "
-        f"half of the images, and {value(f'reported.{TWO}.epoch_time_s', '.0f')} are the epoch. "
-        f"Against two GPUs without loss, {value(needed[0], '.0f')} an image are lost. On "
-        f"ten-gigabit Ethernet the gradients of {megabytes} need {exchange} a step, which is that "
-        f"loss at a global batch of {value(needed[1], '.0f', False)}; at the "
-        f"experiment's {value('study.baseline.global_batch', '.0f', False)} an epoch of "
-        f"{value(f'{shared}epoch_s_10gbit', '.1f')} is predicted. Then the network explains the "
-        f"time, and the {value(f'reported.{TWO}.throughput', ',.0f')} are wrong. "
-        "*Unsharded*: each GPU trains on all images, so that twice the training set passes in an "
-        "epoch. Then both numbers are right, and the epoch does twice the work; the loss is "
-        f"{value(f'modelled.{TWO}.gap_us_per_image', '.0f')} an image, for which the same link "
-        f"needs a batch of {value(f'modelled.{TWO}.matching_batch_10gbit', ',.0f', False)}. "
-        "Other slips are possible: a rate may have been multiplied by the number of ranks, or half "
-        "of each epoch may lie outside the timed part. The run's CSV decides, if it holds images "
-        f"and times.{reports.single_gpus(numbers)}",
+        "{numref}`tab-contradiction` reads the run in both ways. *Sharded*: each GPU trains on its "
+        f"half of the images, and an epoch takes {value(f'reported.{TWO}.epoch_time_s', '.0f')}. "
+        f"Compared with two GPUs without loss, {value(needed[0], '.0f')} an image are lost. On "
+        f"ten-gigabit Ethernet the gradients of {megabytes} need {exchange} a step, which equals "
+        f"that loss at a global batch of {value(needed[1], '.0f', False)}; at the "
+        f"experiment's {value('study.baseline.global_batch', '.0f', False)} the model predicts an "
+        f"epoch of {value(f'{shared}epoch_s_10gbit', '.1f')}. Then the network explains the time, "
+        f"and the reported {value(f'reported.{TWO}.throughput', ',.0f')} are wrong. "
+        "*Unsharded*: each GPU trains on all images, so that an epoch processes the training set "
+        "twice. Then both numbers are right, and the loss is "
+        f"{value(f'modelled.{TWO}.gap_us_per_image', '.0f')} an image, which the same link causes "
+        f"at a batch of {value(f'modelled.{TWO}.matching_batch_10gbit', ',.0f', False)}. "
+        "Other errors are possible: a rate multiplied by the number of ranks, or half of each "
+        "epoch outside the timed part. The run's CSV decides, if it has images and times."
+        f"{reports.single_gpus(numbers)}",
     )
 
 

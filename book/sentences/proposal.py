@@ -34,16 +34,15 @@ def gpu_runs(numbers: Ledger) -> Sentence:
     """What has not been shown about GPUs, so that no one reads more into the level."""
     arrived = measured(numbers, f"baseline.{CLUSTER}.throughput")
     files = (
-        "The files of our GPU runs have been read by the same software, which supports their "
-        "analysis but not its training code."
+        "Files of our GPU runs have been read by the same software, which shows that it can "
+        "analyse them, not that it can train on a GPU."
         if arrived
-        else "The numbers of our GPU runs stand here by their summary, and are marked *reported*."
+        else "Our GPU runs are known here by summary numbers, marked *reported*."
     )
     return Sentence(
         "arrived" if arrived else "reported",
         f"**Not shown.** {files} Training on GPUs, mixed precision and RCCL or NCCL are in the "
-        "code, and their paths are tested as far as processors allow; the port is therefore a "
-        "milestone and not a formality.",
+        "code, and are tested as far as CPUs allow. The port is therefore a milestone of its own.",
     )
 
 
@@ -70,10 +69,10 @@ def measured_scaling(numbers: Ledger) -> Sentence:
             f"{spread(CONTROL, '.0f')}, "
         )
         text += (
-            "and the gap is larger than the control differs from itself over all links: it is the "
+            "and the gap is larger than the control's own spread over all links: it is the "
             "network's"
             if separate
-            else "which does not differ by more than the control does from itself"
+            else "which is within the control's own spread"
         )
     text += ". "
     weak = f"ddp_weak.{MIDDLE}.efficiency"
@@ -85,8 +84,8 @@ def measured_scaling(numbers: Ledger) -> Sentence:
         text += ". "
     return Sentence(
         ", ".join(cases),
-        text + "These are two ranks on processors. They validate method and software and say "
-        "nothing of the efficiency on LUMI-G, which is what we ask the time for.",
+        text + "These are two ranks on CPUs. They validate method and software. They say nothing "
+        "of the efficiency on LUMI-G, which is what we ask the time for.",
     )
 
 
@@ -116,14 +115,14 @@ def link_check(numbers: Ledger) -> Sentence:
     worst = max((error for *_, error in rows), key=lambda error: abs(number(numbers, error)))
     where = (
         f"On {listed(outside)} the measured step lies outside the range from full to no overlap: "
-        "there the exchange is no larger than the noise, or the model fails. "
+        "either the exchange is lost in the noise there, or the model fails. "
         if outside
-        else "Every measured step lies in the range from full to no overlap. "
+        else "Every measured step lies between full and no overlap. "
     )
     return Sentence(
         "outside" if outside else "inside",
-        "Fitted link by link, the model was then tested on training steps that were not used. The "
-        f"control's step plus a fully exposed exchange gives {listed(against)}. {where}"
+        "Fitted link by link, the model was tested on training steps that the fit had not used. "
+        f"The control's step plus an exchange that hides nothing gives {listed(against)}. {where}"
         f"The largest error of the sum is {value(worst, '+.0f')}. The model has not been "
         "validated on more than two ranks or on other networks.",
     )
@@ -135,22 +134,25 @@ def reported_study(numbers: Ledger) -> Sentence:
     by_rate = value(f"modelled.{TWO}.efficiency_by_throughput", ".0f", False)
     by_time = value(f"modelled.{TWO}.efficiency_by_epoch_time", ".0f")
     together = {
-        "contradict": "These are incompatible if each GPU takes its share of an epoch: by rate the "
-        f"efficiency is {by_rate} %, by time per epoch {by_time}. Their product is twice the "
-        "training set, as if each GPU had trained on all of it. ",
+        "contradict": "These are incompatible if each GPU takes its share of an epoch: the "
+        f"efficiency is {by_rate} % by rate and {by_time} by time per epoch. Rate times time is "
+        "twice the training set, as if each GPU had trained on all of it. ",
         "agree": "The two agree within rounding. ",
         "open": "The run's own file repeats both, which are incompatible in a sharded epoch. ",
-        "arrived": "The run's own file has arrived and decides which holds; see the paper. ",
+        "arrived": "The run's own file confirms neither. ",
     }[case]
+    if settled := theirs.decision(numbers):
+        share = by_time if settled.basis == "epoch_time" else f"{by_rate} %"
+        together = f"The efficiency is {share}: {settled.why}. "
     return Sentence(
         case,
         "Our runs of the same task on NVIDIA T4, reported here by their summary numbers, give "
         f"{value(f'reported.{ONE}.throughput', ',.0f')} on one GPU, and on two nodes "
         f"{value(f'reported.{TWO}.throughput', ',.0f')} and "
         f"{value(f'reported.{TWO}.epoch_time_s', '.0f')} an epoch. {together}"
-        "They have one seed, one scaling point and no weak ladder, and neither batch nor rate of "
-        "the network was written down. We take from them the order of magnitude of a step on one "
-        "GPU, with an assumed batch, and claim no scalability.",
+        "They have one seed, one scaling point and no weak scaling, and neither the batch nor the "
+        "rate of the network was written down. We use them for the order of magnitude of a step on "
+        "one GPU, with an assumed batch, and claim no scalability from them.",
     )
 
 
@@ -195,10 +197,9 @@ def request(numbers: Ledger) -> Sentence:
         "ResNet-50, with another ratio of exchange to computation, and a rung of "
         f"{value('plan.gpus.most', '.0f', True)} bring it to {value(total, ',.0f')}. We ask for "
         f"the high case rounded up, **{value(hours, ',.0f')}, or {value(billed, ',.0f')}** in "
-        "LUMI's accounting, where a GPU is a whole module: two of the GPUs that Slurm sees and "
-        "that we count. "
-        f"In the middle case {value(outside, '.0f')} of the hours pass outside the steps, in the "
-        "assumed minutes that jobs and runs take to start; M1 measures them first. "
+        "LUMI's accounting, which counts modules of two of our GPUs. In the middle case "
+        f"{value(outside, '.0f')} of the hours pass outside the steps, in the assumed minutes that "
+        "jobs and runs take to start; M1 measures these first. "
     )
     less = number(numbers, hours) < number(numbers, BRIEF)
     brief = value(BRIEF, ",.0f", False)
@@ -206,17 +207,17 @@ def request(numbers: Ledger) -> Sentence:
     if less and has(numbers, *strong):
         port, ladder = (value(key, ",.0f", False) for key in strong)
         text += (
-            f"Our first estimate was {brief} hours. What remains of it would take the strong "
-            f"ladder to a second machine, as a check: on {NAMES[OTHERS[0]]} porting and ladder "
-            f"need {port} and {ladder} node-hours, for which a second application would ask. "
+            f"Our first estimate was {brief} hours. The rest of it would repeat the strong ladder "
+            f"on a second machine: on {NAMES[OTHERS[0]]} the port and the ladder need {port} and "
+            f"{ladder} node-hours, for which a second application would ask. "
         )
     else:
         text += f"Our first estimate was {brief} hours. "
     return Sentence(
         "less" if less else "more",
-        f"{text}Every step time in the table is modelled, not yet validated. After M1 has measured "
-        "the first steps on the target, the table is computed again, and hours that turn out not "
-        "to be needed are given back.",
+        f"{text}Every step time is modelled, not yet validated. After M1 has measured the first "
+        "steps on the target, the request is computed again, and hours that are not needed are "
+        "given back.",
     )
 
 
@@ -226,20 +227,24 @@ def access(numbers: Ledger) -> Sentence:
     long, small = (
         f"cited.access.{mode}.{TARGET}.node_hours" for mode in ("development", "benchmark")
     )
+    granted = value("cited.access.granted.months", ".0f", False)
     text = (
-        "Development access grants a fixed number of node-hours for each partition, "
-        f"{value(long, ',.0f', False)} on LUMI-G, for {value('cited.access.development.months')}, "
-        "after an administrative and a technical check without scientific review; Benchmark "
-        f"access grants {value(small, ',.0f', False)} there for at most "
-        f"{value('cited.access.benchmark.months')} {{cite:p}}`prop-trubaaccess,prop-hpccceurohpc`. "
-        "Both are open continuously with a date each month. "
+        "Development access grants a fixed number of node-hours on each partition, "
+        f"{value(long, ',.0f', False)} on LUMI-G, after an administrative and a technical check "
+        "without scientific review {cite:p}`prop-trubaaccess`. It lasted "
+        f"{value('cited.access.development.months')} under the calls of 2025, and {granted} for a "
+        "project that began in September 2026 {cite:p}`prop-eullmgrant`. Benchmark access grants "
+        f"{value(small, ',.0f', False)} there for at most "
+        f"{value('cited.access.benchmark.months')}. Both are open continuously, with a date each "
+        "month. The call in force {cite:p}`prop-eurohpcdevelopment` decides; we read it again "
+        "before we apply. "
     )
     if not has(numbers, hours, long, small):
         return Sentence("missing", text)
     if number(numbers, hours) > number(numbers, long):
         return Sentence(
             "neither",
-            text + "The request exceeds both: the ladder of the last phase is then cut first.",
+            text + "The request exceeds both: the rung of the last phase is then cut first.",
         )
     if number(numbers, hours) > number(numbers, small):
         return Sentence(
@@ -254,7 +259,7 @@ def access(numbers: Ledger) -> Sentence:
     also = f" By hours the same holds for the whole plan on {listed(fits)}." if fits else ""
     return Sentence(
         "either",
-        f"{text}By its hours the request fits either. Development is chosen for its length: M1 to "
+        f"{text}By its hours the request fits either. We choose Development for its length: M1 to "
         f"M3 alone take longer than Benchmark access lasts.{also}",
     )
 

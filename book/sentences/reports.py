@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from scalebook.analysis import reported_files, reported_jobs
 from scalebook.values.sentences import (
     Ledger,
@@ -61,6 +63,47 @@ def finding(numbers: Ledger) -> str:
     images, rate = (number(numbers, key) for key in counts)
     claimed, epoch, by_epoch = (number(numbers, key) for key in reported)
     return reported_files.finding(images, rate, claimed, epoch * by_epoch, GPUS)
+
+
+class Decision(NamedTuple):
+    """Which speed-up of two GPUs holds: of `throughput` or `epoch_time`; and why, as a clause."""
+
+    basis: str
+    why: str
+
+
+def decision(numbers: Ledger) -> Decision | None:
+    """What the own file of two GPUs decides; None while it is not here, or decides nothing."""
+    if bases(numbers) != "arrived":
+        return None
+    by_rate, by_time = "throughput", "epoch_time"
+    shows = "the run's own file shows that"
+    found = {
+        reported_files.ALL_IMAGES: Decision(
+            by_rate, f"{shows} each GPU trained on all images, so that an epoch did twice the work"
+        ),
+        reported_files.MULTIPLIED: Decision(
+            by_time,
+            f"{shows} the GPUs shared the images, and that the reported rate is the true one times "
+            "the number of GPUs",
+        ),
+        reported_files.SLOWER: Decision(
+            by_time, f"{shows} the GPUs shared the images, and that the reported rate is too high"
+        ),
+        reported_files.UNTIMED: Decision(
+            by_time, f"{shows} the reported rate leaves out a part of the epoch"
+        ),
+    }.get(finding(numbers))
+    if found or finding(numbers):
+        return found
+    rate, time = _confirmed(numbers, RATE, "throughput"), _confirmed(numbers, EPOCH, "epoch_time_s")
+    if rate == time:
+        return None
+    return (
+        Decision(by_rate, "the run's own file confirms the rate and not the time per epoch")
+        if rate
+        else Decision(by_time, "the run's own file confirms the time per epoch and not the rate")
+    )
 
 
 def two_bases(numbers: Ledger) -> Sentence:
@@ -169,7 +212,7 @@ def stem(numbers: Ledger) -> Sentence:
     if not has(numbers, small, large):
         return Sentence("missing", "The arithmetic of the reported model is not known.")
     text = (
-        "The stem of the model was not reported either. "
+        "The stem of the model was not reported. "
         f"With a stem for small images, the reported rate of one GPU would need "
         f"{value(small, '.0f')} of its FP32 peak; with torchvision's own stem, for large images, "
         f"it needs {value(large, '.0f')}."
@@ -178,13 +221,13 @@ def stem(numbers: Ledger) -> Sentence:
     if possible == [False, True]:
         text += (
             " The former is out of reach of direct convolution, and a fast algorithm would have to "
-            "save the excess while running at the peak; so the stem almost certainly "
-            "reduced the image early, as torchvision's does"
+            "save the excess while running at the peak. So the stem almost certainly reduced the "
+            "image early, as torchvision's does"
         )
         if far_from_peak(numbers, large):
             return Sentence(
                 "large, far from the peak",
-                text + ", and the run was far from being limited by arithmetic.",
+                text + ", and arithmetic was far from limiting the run.",
             )
         return Sentence("large", text + ".")
     if possible == [True, True]:
@@ -204,10 +247,10 @@ def half_precision(numbers: Ledger) -> Sentence:
     if far_from_peak(numbers, share):
         return Sentence(
             "far from the peak",
-            f"{text} A job that far below the peak is limited by the launching of kernels, by "
+            f"{text} A job so far below the peak is limited by the launching of kernels, by "
             "kernels too small to fill the device, by memory traffic or by its input, not by "
-            "arithmetic: reduced precision shrinks the data that is moved, and its gain cannot "
-            "show what the arithmetic units could give.",
+            "arithmetic. FP16 halves the data that is moved; its gain does not show what the "
+            "arithmetic units could give.",
         )
     return Sentence("near the peak", f"{text} Arithmetic may be what limits it.")
 
@@ -219,12 +262,13 @@ def batch_norm(numbers: Ledger) -> Sentence:
     own = [key.removesuffix(end) for key in own if ".by_operator." in key and key.endswith(end)]
     if not own:
         other, norm = f"reported.{PROFILE}.share.other", f"reported.{PROFILE}.share.batch_norm"
-        case, text = "undetermined", "How the reported shares were grouped is not stated"
+        case, text = "undetermined", "How the profile grouped its kernels was not reported"
         if has(numbers, other, norm) and number(numbers, other) > number(numbers, norm):
             case = "undetermined, a larger one may hide"
             text += f", and {value(other, '.1f')} of the time is in no named group, where a larger "
-            text += "consumer may hide"
-        return Sentence(case, f"{text}. Without the trace, the claim stays undetermined.")
+            text += "share may hide"
+        claim = "that batch normalisation is the bottleneck stays undetermined"
+        return Sentence(case, f"{text}. Without the trace, {claim}.")
     norm, other = f"{own[0]}{end}", f"{own[0]}convolution_share"
     holds = number(numbers, norm) > number(numbers, other)
     return Sentence(
@@ -247,15 +291,22 @@ def exchange(numbers: Ledger) -> Sentence:
             "batch nor the rate of the link was written down, so that it is a possible cause, not "
             "a shown one.",
         )
+    settled = decision(numbers)
+    shared = "sharded_" if settled and settled.basis == "epoch_time" else ""
+    gap, batch, slow = (
+        f"modelled.{TWO}.{shared}{name}"
+        for name in ("gap_us_per_image", "matching_batch_10gbit", "matching_batch_1gbit")
+    )
+    read = "By its rate" if not shared else "By its time per epoch"
     return Sentence(
-        "possible",
-        f"Taken at its word, the reported throughput of two GPUs loses {value(gap, '.0f')} an "
-        f"image against a perfect division of labour. The gradients of the model are "
-        f"{value(f'modelled.{TWO}.gradient_mb', '.1f')}; at the full rate of ten-gigabit Ethernet "
-        f"their exchange takes {value(f'modelled.{TWO}.exchange_ms_10gbit', '.0f')} a step, which "
-        f"is that loss at a global batch of {value(batch, ',.0f', False)}; on gigabit Ethernet, at "
-        f"{value(f'modelled.{TWO}.matching_batch_1gbit', ',.0f', False)}. A larger batch needs "
-        "another cause besides, a smaller one an exchange that hides behind the backward pass. "
-        "Neither the batch nor the rate of the link was reported, so the network is a "
-        "possible cause, not a shown one.",
+        f"possible{', by time' if shared else ''}",
+        f"{read}, the run on two GPUs loses {value(gap, '.0f')} an image against two GPUs without "
+        f"loss. The gradients of the model are {value(f'modelled.{TWO}.gradient_mb', '.1f')}; at "
+        "the full rate of ten-gigabit Ethernet their exchange takes "
+        f"{value(f'modelled.{TWO}.exchange_ms_10gbit', '.0f')} a step, which is that loss at a "
+        f"global batch of {value(batch, ',.0f', False)}; on gigabit Ethernet, at "
+        f"{value(slow, ',.0f', False)}. At a larger batch another cause must add to it; at a "
+        "smaller one, part of the exchange hides behind the backward pass. Neither the batch nor "
+        "the rate of the link was written down, so that the network is a possible cause, not a "
+        "shown one.",
     )

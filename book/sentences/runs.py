@@ -18,7 +18,7 @@ from scalebook.values.sentences import (
     value,
 )
 
-from .reports import ONE, TWO
+from .reports import GPUS, ONE, TWO
 
 #: Systems of the link experiment, from the slowest link; the last one is open.
 SLOW, MIDDLE, OPEN = "mini-200mbit", "mini-1gbit", "mini-open"
@@ -177,6 +177,65 @@ def curve(numbers: Ledger) -> Sentence:
         f"{text}. Added to the control's step with nothing hidden, the modelled step of two nodes, "
         f"to which nothing was fitted, is off by {_errors(numbers)}.",
     )
+
+
+def ladders(numbers: Ledger) -> Sentence:
+    """Efficiency over more than two ranks, rung by rung; empty where nothing is that long."""
+    rungs: dict[tuple[str, str], dict[float, str]] = {}
+    for key in numbers:
+        prefix, found, _ = key.partition(".efficiency.median")
+        size = f"{prefix}.world_size"
+        if found and has(numbers, size) and measured(numbers, f"{prefix}.efficiency"):
+            experiment, system = prefix.split(".")[:2]
+            rungs.setdefault((experiment, system), {})[number(numbers, size)] = prefix
+    cases, parts = [], []
+    for (experiment, system), rung in sorted(rungs.items()):
+        if max(rung) <= GPUS:
+            continue
+        ranks = sorted(rung)
+        shown = [
+            f"{spread(f'{rung[n]}.efficiency', '.0f')} on "
+            f"{value(f'{rung[n]}.world_size', '.0f', False)}"
+            for n in ranks
+        ]
+        last, first = rung[ranks[-1]], rung[ranks[0]]
+        text = f"The {label(experiment)} on {label(system, 'system')} keeps {listed(shown)} ranks"
+        falls = len(ranks) > 1 and below(numbers, f"{last}.efficiency", f"{first}.efficiency")
+        cases.append("falls" if falls else "holds")
+        if len(ranks) > 1:
+            text += (
+                ": the longer it gets, the less of the ideal is left."
+                if falls
+                else ": no loss between its ends is shown."
+            )
+        parts.append(text.rstrip(".") + ".")
+    return Sentence(", ".join(cases) or "none", " ".join(parts))
+
+
+def options(numbers: Ledger) -> Sentence:
+    """What options of DDP bring: runs compared with others of as many ranks; else empty."""
+    cases, parts = [], []
+    for key in sorted(numbers):
+        prefix, found, _ = key.partition(".speedup.median")
+        gain, size = f"{prefix}.speedup", f"{prefix}.world_size"
+        if not found or not has(numbers, size) or not measured(numbers, gain):
+            continue
+        if number(numbers, size) < GPUS or has(numbers, f"{prefix}.efficiency.median"):
+            continue
+        experiment, system = prefix.split(".")[:2]
+        case, verdict = "not shown", "a difference is not shown"
+        if number(numbers, f"{gain}.low") > 1:
+            case, verdict = "gain", "it pays"
+        elif slower(numbers, gain):
+            case, verdict = "loss", "it costs"
+        cases.append(case)
+        name = label(experiment)
+        parts.append(
+            f"{name[:1].upper()}{name[1:]} on {label(system, 'system')} trains "
+            f"{spread(gain, '.2f', False)} times as fast as its reference, both on "
+            f"{value(size, '.0f', False)} ranks: {verdict}."
+        )
+    return Sentence(", ".join(cases) or "none", " ".join(parts))
 
 
 def _errors(numbers: Ledger) -> str:

@@ -13,7 +13,7 @@ from study_sentences import captions, ours, paper, sentences, theirs
 
 from scalebook.analysis import Evidence
 from scalebook.analysis.reported_jobs import network_bounds
-from scalebook.values import Value
+from scalebook.values import Value, ledger
 from scalebook.values.sentences import apart, functions, listed, make
 
 WORDING = Path(__file__).with_name("wording.json")
@@ -155,6 +155,48 @@ def test_the_bottleneck_is_undetermined_until_the_trace_is_there():
     assert theirs.batch_norm(known(**trace)).case == "holds"
 
 
+#: Sentences of paper, proposal and slides that say which speed-up of two GPUs holds.
+DECIDED = ("abstract-results", "conclusion", "proposal-reported", "slide-results")
+
+
+@pytest.mark.parametrize(
+    ("images", "holds", "fails", "why"),
+    [
+        (100_000, "throughput", "epoch_time", "each GPU trained on all images"),
+        (50_000, "epoch_time", "throughput", "the GPUs shared the images"),
+    ],
+)
+def test_the_owner_s_file_turns_every_document(study_root, images, holds, fails, why):
+    def made() -> dict[str, tuple[str, str]]:
+        numbers = ledger()
+        return {name: sentence(numbers) for name, sentence in sentences.SENTENCES.items()}
+
+    add_run(study_root, model={"name": "resnet18", "stem": "imagenet", "parameters": 11181642})
+    before = made()
+    assert before["readings"][0] == "two readings"
+    for name in DECIDED:
+        text = before[name][1]
+        assert "by_throughput" in text or "reported.2649.speedup" in text, name
+        assert "by_epoch_time" in text, name
+    lines = ["epoch,val_acc,images,train_time_s,epoch_time_s"]
+    lines += [f"{epoch},{60 + epoch},{images},{20 + epoch / 50},20.2" for epoch in range(1, 6)]
+    own = study_root / "results/csv/baseline_2649_2gpu_2649.csv"
+    own.write_text("\n".join(lines) + "\n")
+    after = made()
+    for name in DECIDED:
+        text = after[name][1]
+        assert f"by_{holds}" in text or (holds == "throughput" and "2649.speedup|" in text), name
+        assert f"by_{fails}" not in text, name
+        assert name == "slide-results" or why in text, name
+    loss = "sharded_gap_us" if holds == "epoch_time" else "2649.gap_us"
+    assert loss in after["exchange"][1] and "Under either reading" not in after["exchange"][1]
+    assert "recorded.2649.images" in after["readings"][1]
+    assert (after["at-hand"][0], after["own-gpu"][0]) == ("arrived", "arrived")
+    undecided = ("will decide", "stays open", "to follow", "either reading", "confirms neither")
+    for name, (_, text) in after.items():
+        assert not any(words in text for words in undecided), name
+
+
 # --------------------------------------------------------------------------- measured
 
 
@@ -251,6 +293,19 @@ def test_ranges_that_touch_are_not_apart():
     ledger = known(a=(1, 2, 3), b=(3, 4, 5), c=(3.1, 4, 5))
     assert not apart(ledger, "a", "b")
     assert apart(ledger, "a", "c") and apart(ledger, "c", "a")
+
+
+def test_longer_ladders_and_options_are_told_of_once_they_are_evidence(study_root):
+    add_run(study_root, rate=400)
+    add_run(study_root, "ddp_2gpu", rate=600, world=2)
+    assert ours.ladders(ledger()) == ours.options(ledger()) == ("none", "")
+    add_run(study_root, "ddp_2gpu", rate=700, world=4, job_id="t-four")
+    case, text = ours.ladders(ledger())
+    assert case == "falls" and "ddp_2gpu.local.ranks_4.efficiency.median" in text
+    half = {"resolved": {"reference": "ddp_2gpu"}}
+    add_run(study_root, "fp16", rate=900, world=2, **half)
+    case, text = ours.options(ledger())
+    assert case == "gain" and "{value}`fp16.local.speedup.median|.2f`" in text
 
 
 # --------------------------------------------------------------------------- all of them
