@@ -65,9 +65,9 @@ def bottleneck(numbers: Ledger) -> Sentence:
     part, step = f"ddp_2gpu.{MIDDLE}.network_ms", f"ddp_2gpu.{MIDDLE}.step_time_p50_ms.median"
     reported = theirs.batch_norm(numbers).case.partition(",")[0]
     theirs_is = {
-        "holds": "in the reported profile it is batch normalisation, as its trace confirms",
-        "contradicted": "that it is batch normalisation, as was reported, its trace contradicts",
-    }.get(reported, "that it is batch normalisation, as was reported, is undetermined")
+        "holds": "it is batch normalisation, as reported and as the trace confirms",
+        "contradicted": "the trace contradicts the report that it is batch normalisation",
+    }.get(reported, "whether it is batch normalisation, as reported, is not yet known")
     if not (measured(numbers, part) and has(numbers, step)):
         return Sentence(f"not run, {reported}", f"**Open:** {theirs_is}.")
     share = number(numbers, f"{part}.median") / number(numbers, step)

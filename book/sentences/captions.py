@@ -33,8 +33,8 @@ def throughput(numbers: Ledger) -> Sentence:
         case = "second rank"
         text = (
             f"A second rank brings {spread(two, '.2f', False)} times the throughput on "
-            f"{label('local', 'system')}, and {value('reported.2649.speedup', '.2f', False)} "
-            "times as reported"
+            f"{label('local', 'system')}, and a second GPU "
+            f"{value('reported.2649.speedup', '.2f', False)} times, as reported"
         )
     if not measured(numbers, "baseline.local.throughput"):
         return Sentence(case, f"{text}. Filled: measured; hatched: reported, no spread.")
@@ -106,8 +106,8 @@ def overheads(numbers: Ledger) -> Sentence:
     if measured(numbers, part):
         case = "taken apart"
         text = (
-            f"A step of two ranks, taken apart with the control: at {RATE} Gbit/s the second node "
-            f"adds {spread(part, ',.0f')}"
+            f"Parts of a step of two ranks: at {RATE} Gbit/s the second node adds "
+            f"{spread(part, ',.0f')}"
         )
     return Sentence(
         case, f"{text}. Grey: one node's step plus the shortest possible exchange, modelled."

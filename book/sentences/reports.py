@@ -241,8 +241,8 @@ def half_precision(numbers: Ledger) -> Sentence:
     if not has(numbers, share, gain):
         return Sentence("missing", "No FP16 run was reported.")
     text = (
-        f"The reported FP16 run is {value(gain, '.2f', False)} times as fast as FP32, and uses "
-        f"{value(share, '.1f')} of the GPU's FP16 peak, if its stem is torchvision's."
+        f"The FP16 run is {value(gain, '.2f', False)} times as fast as FP32, and uses "
+        f"{value(share, '.1f')} of the GPU's FP16 peak if its stem is torchvision's."
     )
     if far_from_peak(numbers, share):
         return Sentence(

@@ -44,8 +44,8 @@ def link_effect(numbers: Ledger) -> Sentence:
     if not measured(numbers, RUN, CONTROL):
         return Sentence("not run", "The link experiment has not been run yet.")
     text = (
-        f"At {RATE} Gbit/s two nodes keep {spread(RUN, '.0f')}, while the control inside one node "
-        f"keeps {spread(CONTROL, '.0f')}. "
+        f"At {RATE} Gbit/s two nodes reach an efficiency of {spread(RUN, '.0f')}, and the control "
+        f"inside one node {spread(CONTROL, '.0f')}. "
     )
     if not differ(numbers, RUN, CONTROL, SPREAD):
         return Sentence("overlap", f"{text}{YARDSTICK}: the experiment does not separate the two.")
@@ -54,14 +54,14 @@ def link_effect(numbers: Ledger) -> Sentence:
     if measured(numbers, factor):
         gap = f"The gap, a factor of {spread(factor, '.2f', False)},"
     effect = (
-        f"{YARDSTICK}. {gap} is larger, but the control is the slower one: the network is not "
-        "what costs here."
+        f"{YARDSTICK}. {gap} is larger, but the control is the slower one: the network is not the "
+        "cause."
     )
     if below(numbers, RUN, CONTROL):
         case = "network"
         effect = (
             f"{YARDSTICK}. {gap} is larger, and the two differ only in the path between the ranks: "
-            "it is the network's, not that of data parallelism as such."
+            "the network causes it, not data parallelism itself."
         )
     gain = f"ddp_2gpu.{MIDDLE}.speedup"
     if slower(numbers, gain):
@@ -84,8 +84,8 @@ def open_link(numbers: Ledger) -> Sentence:
         return Sentence("not run", "No run over an open link is evidence yet.")
     text = (
         "{numref}`fig-scaling` shows the small cluster. "
-        f"Over the open link two nodes keep {spread(run, '.0f')} against {spread(control, '.0f')} "
-        "inside one node"
+        f"Over the open link the efficiency is {spread(run, '.0f')} on two nodes and "
+        f"{spread(control, '.0f')} inside one node"
     )
     if differ(numbers, run, control, SPREAD):
         return Sentence("not free", f"{text}: even a link without a limit is not free.")
@@ -100,7 +100,7 @@ def weak_effect(numbers: Ledger) -> Sentence:
     if not measured(numbers, weak, RUN):
         return Sentence("not run", "No weak-scaling run on a limited link is evidence yet.")
     text = (
-        f"At {RATE} Gbit/s, weak scaling keeps {spread(weak, '.0f')} where strong scaling keeps "
+        f"At {RATE} Gbit/s, weak scaling reaches {spread(weak, '.0f')}, and strong scaling "
         f"{spread(RUN, '.0f')}: "
     )
     if not differ(numbers, weak, RUN, SPREAD):
@@ -109,8 +109,8 @@ def weak_effect(numbers: Ledger) -> Sentence:
     if below(numbers, weak, RUN):
         return Sentence("worse", text + "the larger batch does worse, against expectation.")
     text += (
-        "the same gradients serve twice the images. Without a control at the larger batch, the "
-        "network's part in this is not measured apart."
+        "the same gradients serve twice the images. There is no control at the larger batch, so "
+        "that the network's part in this is not known."
     )
     gain = f"ddp_weak.{MIDDLE}.speedup"
     if not slower(numbers, gain):
@@ -174,8 +174,8 @@ def curve(numbers: Ledger) -> Sentence:
         return Sentence("untested", text + ". Nothing that was not fitted has tested this yet.")
     return Sentence(
         "tested",
-        f"{text}. Added to the control's step with nothing hidden, the modelled step of two nodes, "
-        f"to which nothing was fitted, is off by {_errors(numbers)}.",
+        f"{text}. The control's step plus this exchange, without overlap, predicts the step of two "
+        f"nodes, to which nothing was fitted, with an error of {_errors(numbers)}.",
     )
 
 
@@ -271,8 +271,7 @@ def same_training(numbers: Ledger) -> Sentence:
         return Sentence(
             "same",
             "All runs of two ranks with the baseline's global batch end at the same accuracies, "
-            "seed by seed, whatever lies between the ranks: the link changes when the numbers "
-            "arrive, not which.",
+            "seed by seed, over every link: the link changes the time of training, not its result.",
         )
     if len({number(numbers, f"{final}.n") for final in finals}) > 1:
         # With a seed missing behind one link, another median says nothing about the link.
@@ -292,8 +291,8 @@ def accuracies(numbers: Ledger) -> Sentence:
     one, two = "baseline.local.final_val_acc", "ddp_2gpu.local.final_val_acc"
     reported = [f"reported.{job}.final_val_acc" for job in (ONE, TWO)]
     report = (
-        f"The report has {value(reported[0], '.2f')} for one GPU and {value(reported[1], '.2f')} "
-        "for two, from one seed each"
+        f"On the cluster, one GPU ended at {value(reported[0], '.2f')} and two at "
+        f"{value(reported[1], '.2f')}, with one seed each"
     )
     if not measured(numbers, one, two):
         return Sentence("not run", f"{report}; without a spread, that difference cannot be judged.")
