@@ -165,14 +165,15 @@ def evidence(numbers: Ledger) -> Sentence:
         if measured(numbers, f"ddp_2gpu.{name}.efficiency")
     ]
     if not shown or not measured(numbers, CONTROL):
-        return Sentence("not run", "No scaling run of our own is evidence yet.")
+        text = f"{_gpu_evidence(numbers)}Scaling over a link of known rate is not measured yet."
+        return Sentence("not run", text)
     errors = [
         key
         for name in (OPEN, MIDDLE, SLOW)
         if has(numbers, key := f"modelled.ddp_2gpu.{name}.step_error")
     ]
-    text = (
-        "Measured so far, on a Slurm cluster of two emulated nodes without GPUs: two ranks keep "
+    text = _gpu_evidence(numbers) + (
+        "Measured on a Slurm cluster of two emulated nodes without GPUs, two ranks reach "
         f"{listed(shown)}, and {value(f'{CONTROL}.median', '.0f', True)} inside one node"
     )
     if not errors:
@@ -180,8 +181,24 @@ def evidence(numbers: Ledger) -> Sentence:
     worst = max(errors, key=lambda key: abs(number(numbers, key)))
     return Sentence(
         "runs and model",
-        f"{text}; a model of the exchange, fitted to the links alone, misses these steps by at "
-        f"most {value(worst, '+.0f')}.",
+        f"{text}; a model of the exchange, fitted to the links alone, predicts these steps, with "
+        f"{value(worst, '+.0f')} as its largest error.",
+    )
+
+
+def _gpu_evidence(numbers: Ledger) -> str:
+    """What our runs on two GPUs gave, in a sentence; empty where they are not known."""
+    by_rate, by_time = (
+        f"modelled.{TWO}.efficiency_by_{basis}" for basis in ("throughput", "epoch_time")
+    )
+    if not has(numbers, by_rate, by_time):
+        return ""
+    if settled := theirs.decision(numbers):
+        share = by_rate if settled.basis == "throughput" else by_time
+        return f"Our runs on two Tesla T4 GPUs have an efficiency of {value(share, '.0f')}. "
+    return (
+        f"Our runs on two Tesla T4 GPUs have an efficiency of {value(by_rate, '.0f')} by rate and "
+        f"{value(by_time, '.0f')} by time per epoch, and the cause is not known. "
     )
 
 
