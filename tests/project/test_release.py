@@ -121,6 +121,16 @@ def test_an_author_without_a_name_is_one_line(tiny, written):
     assert git(tiny, "tag") == ""
 
 
+def test_a_version_that_stands_in_the_package_is_compared(tiny):
+    (tiny / "src/tiny").mkdir(parents=True)
+    commit(tiny, "src/tiny/__init__.py", '__version__ = "1.1.0"\n')
+    commit(tiny, "pyproject.toml", '[project]\nname = "tiny"\ndynamic = ["version"]\n')
+    with pytest.raises(ScalebookError, match=r"src/tiny/__init__\.py says 1\.1\.0, not 1\.2\.0"):
+        attempt(tiny)
+    commit(tiny, "src/tiny/__init__.py", '__version__ = "1.2.0"\n')
+    assert attempt(tiny).is_file()
+
+
 def test_changes_that_have_no_version_yet_are_refused(tiny):
     commit(tiny, "CHANGELOG.md", "# Changelog\n\n## Unreleased\n\n## 1.2.0\n")
     with pytest.raises(ScalebookError, match="CHANGELOG.md says Unreleased"):

@@ -104,8 +104,13 @@ def _same_version(root: Path, version: str) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise ScalebookError(f"release: {error.filename}: cannot be read") from None
     newest = re.search(r"^## \[?v?([^\s\]]+)", changes, re.M)
+    file, declared = "pyproject.toml", project.get("version", version)
+    if "version" in project.get("dynamic", []):
+        file = f"src/{project['name']}/__init__.py"
+        found = re.search(r'^__version__ = "(.+)"', (root / file).read_text(encoding="utf-8"), re.M)
+        declared = found[1] if found else "no version"
     told = {
-        "pyproject.toml": project.get("version", version),
+        file: declared,
         "CITATION.cff": about.get("version"),
         "CHANGELOG.md": newest[1] if newest else "no version",
     }
