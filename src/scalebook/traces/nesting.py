@@ -75,55 +75,68 @@ def nest(
         that ran when it did encloses nothing.
     """
     size = len(start)
-    # Outer before inner: earlier first, then longer first, then as written.
-    order = np.lexsort((-duration, start, lane))
     parent, depth = [-1] * size, [0] * size
-    # What encloses an event: the thread itself, and what runs on it now. Those that end later
-    # come first; of two, one that began later, ends later and is shorter stands for both.
-    around, ends, lengths = [-1], [-np.inf], [np.inf]
-    current = -1
     end = start + duration
     beside = np.zeros(size, dtype=bool) if beside is None else beside
     least = np.maximum(end - TOLERANCE_US, np.nextafter((start + end) / 2, np.inf))
-    ordered = zip(
-        order.tolist(),
-        lane[order].tolist(),
-        # Negated: ends that descend can then be searched as numbers that ascend.
-        (-(start + resolution / 2))[order].tolist(),
-        (-end)[order].tolist(),
-        (-least)[order].tolist(),
-        duration[order].tolist(),
-        (leaf | (duration <= 0))[order].tolist(),
-        beside[order].tolist(),
-    )
-    for index, thread, begin, over, enough, length, is_leaf, is_beside in ordered:
+    # Outer before inner: earlier first, then longer first, then as written.
+    order = np.lexsort((-duration, start, lane))
+    columns = (lane, -(start + resolution / 2), -end, -least, duration, leaf | (duration <= 0),
+               beside)  # fmt: skip
+    running, current = _Running(), -1
+    for index, thread, begin, over, enough, length, is_leaf, is_beside in zip(
+        order.tolist(), *(column[order].tolist() for column in columns)
+    ):
         if thread != current:
-            current, around, ends, lengths = thread, [-1], [-np.inf], [np.inf]
-        while ends[-1] >= begin:
-            ends.pop()
-            around.pop()
-            lengths.pop()
+            running, current = _Running(), thread
+        events, ends = running.events, running.ends
+        if ends[-1] >= begin:
+            running.leave(begin)
         place = len(ends) if ends[-1] <= enough else bisect_right(ends, enough)
-        above = parent[index] = around[place - 1]
+        above = parent[index] = events[place - 1]
         depth[index] = depth[above] + 1 if above >= 0 else 1
-        if is_leaf or len(around) > DEEPEST:
+        if is_leaf or len(events) > DEEPEST:
             continue
         if is_beside and place < len(ends):
-            opened = max(around[1:], key=lambda one: (start[one], -duration[one], one))
+            opened = max(events[1:], key=lambda event: (start[event], -duration[event], event))
             if end[opened] < least[index] and end[opened] + begin > TOLERANCE_US:
                 continue
-        if ends[-1] > over:
-            place = bisect_right(ends, over)
-            while place < len(ends) and lengths[place] >= length:
-                del ends[place], around[place], lengths[place]
-            ends.insert(place, over)
-            around.insert(place, index)
-            lengths.insert(place, length)
-        else:
-            ends.append(over)
-            around.append(index)
-            lengths.append(length)
+        running.enter(index, over, length)
+    return Nesting(np.array(parent, dtype=np.int64), _levels(depth))
+
+
+class _Running:
+    """What encloses an event: the thread itself, and the events that run on it now.
+
+    Those that end later come first; of two, one that began later, ends later and is shorter stands
+    for both. Times are negated: ends that descend can then be searched as numbers that ascend.
+    """
+
+    __slots__ = ("ends", "events", "lengths")
+
+    def __init__(self) -> None:
+        self.events, self.ends, self.lengths = [-1], [-np.inf], [np.inf]
+
+    def leave(self, begin: float) -> None:
+        """Take away what ended before this time."""
+        while self.ends[-1] >= begin:
+            self.ends.pop()
+            self.events.pop()
+            self.lengths.pop()
+
+    def enter(self, event: int, end: float, length: float) -> None:
+        """Put an event that begins now at its place among those that run."""
+        events, ends, lengths = self.events, self.ends, self.lengths
+        place = len(ends) if ends[-1] <= end else bisect_right(ends, end)
+        while place < len(ends) and lengths[place] >= length:
+            del ends[place], events[place], lengths[place]
+        ends.insert(place, end)
+        events.insert(place, event)
+        lengths.insert(place, length)
+
+
+def _levels(depth: list[int]) -> list[np.ndarray]:
+    """Events of each depth, the outermost first."""
     deep = np.array(depth, dtype=np.int32)
     by_depth = np.argsort(deep, kind="stable")
-    borders = np.flatnonzero(np.diff(deep[by_depth])) + 1
-    return Nesting(np.array(parent, dtype=np.int64), np.split(by_depth, borders))
+    return np.split(by_depth, np.flatnonzero(np.diff(deep[by_depth])) + 1)
