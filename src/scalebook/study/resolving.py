@@ -108,29 +108,6 @@ def resolve(
             f"{where('precision')}: precision {settings.precision} needs a GPU and none is there; "
             "allowed on a CPU are fp32 and bf16"
         )
-    subset = settings.train_images is not None or settings.val_images is not None
-    datasets = sorted(
-        {
-            dataset
-            for rule in study.evidence
-            if rule.admits(experiment, system, settings.epochs, subset, settings.train_images)
-            for dataset in rule.dataset_names
-        }
-    )
-    training = settings.model_dump(
-        exclude={"label", "description", "scaling", "reference", "nodes", "threads_per_rank",
-                 "script", "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
-                 "image_size", "train_images", "val_images"}
-    )  # fmt: skip
-    # Absent, as in what was resolved before they were there.
-    if training["sample_s"] is None:
-        del training["sample_s"]
-    link = {}
-    if training["allreduce"]:
-        about = {"network": facts.network, "link_gbit_s": facts.link_gbit_s} if facts else {}
-        link = {"link": about}
-    else:
-        del training["allreduce"]
     return {
         "schema": contract.RESOLVED_SCHEMA,
         "study": study.name,
@@ -154,10 +131,10 @@ def resolve(
             "train_images": settings.train_images,
             "val_images": settings.val_images,
         },
-        "training": training,
-        **link,
+        "training": _training(settings),
+        **({"link": _link(facts)} if settings.allreduce else {}),
         # A run of one of these datasets goes to results/, any other to results/local/.
-        "evidence_datasets": datasets,
+        "evidence_datasets": _evidence_datasets(study, experiment, system, settings),
         "overrides": overrides,
     }
 
@@ -167,6 +144,41 @@ def image_sources(study: Study) -> list[dict[str, Any]]:
     pairs = dict.fromkeys((one.dataset, one.data_dir) for one in study.experiments.values())
     sizes = {"image_size": None, "train_images": None, "val_images": None}
     return [{"source": source, "dir": folder, **sizes} for source, folder in pairs]
+
+
+def _training(settings: Experiment) -> dict[str, Any]:
+    """Settings of the training itself."""
+    training = settings.model_dump(
+        exclude={"label", "description", "scaling", "reference", "nodes", "threads_per_rank",
+                 "script", "world_size", "batch_per_rank", "global_batch", "data_dir", "dataset",
+                 "image_size", "train_images", "val_images"}
+    )  # fmt: skip
+    # Absent where they are not asked for, as in what was resolved before they were there.
+    left_out = {"sample_s": None, "allreduce": False}
+    return {
+        name: value
+        for name, value in training.items()
+        if name not in left_out or value != left_out[name]
+    }
+
+
+def _link(facts: Facts | None) -> dict[str, Any]:
+    """What is known of the network between the nodes."""
+    return {"network": facts.network, "link_gbit_s": facts.link_gbit_s} if facts else {}
+
+
+def _evidence_datasets(
+    study: Study, experiment: str, system: str, settings: Experiment
+) -> list[str]:
+    """Datasets with which some rule takes the run as evidence, see `contract.takes_dataset`."""
+    subset = settings.train_images is not None or settings.val_images is not None
+    names = {
+        name
+        for rule in study.evidence
+        if rule.admits(experiment, system, settings.epochs, subset, settings.train_images)
+        for name in rule.dataset_names
+    }
+    return sorted(names)
 
 
 def _nodes(
