@@ -1,12 +1,15 @@
 """The table of jobs: one source of rows for terminal, notebook and programs."""
 
+import io
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
 
 from scalebook import contract, launch, study
 from scalebook.cli import jobs as commands
+from scalebook.cli import parts
 from scalebook.cli.command import main
 from scalebook.launch import JobState
 from scalebook.launch.job import Progress, killed_by
@@ -124,6 +127,26 @@ def test_the_table_is_watched_until_all_have_ended(job, monkeypatch):
     assert wrong.exit_code == 2 and "--json" in wrong.stderr
     [row] = json.loads(CliRunner().invoke(main, ["status", "--json"]).stdout)
     assert (row["images_per_s"], row["val_acc"], row["fraction"]) == (900.0, 70.0, 1.0)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_in_a_terminal_the_table_takes_its_own_place(job, monkeypatch, columns):
+    one, _ = job
+    monkeypatch.setattr(parts, "_terminal_width", lambda: columns)
+    monkeypatch.setattr(parts.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    written = io.StringIO()
+    written.isatty = lambda: True
+    monkeypatch.setattr(parts.sys, "stdout", written)
+    shown = parts.Redrawn()
+    for _ in range(2):
+        shown.show([JobRow.of(one).cells()], None)
+    first, again = written.getvalue().split("\x1b[J")[1:]
+    lines, _, back = first.rpartition("\n")
+    # No line is wider than the terminal, so that as many are gone over as it has.
+    height = len(lines.splitlines())
+    assert max(map(len, lines.splitlines())) <= columns and back == f"\x1b[{height}F"
+    assert again == f"{lines}\n" and one.id in lines
+    assert ("progress: epoch 2/4" in lines) == (columns == 40)
 
 
 def test_ctrl_c_ends_the_looking_alone(job, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -180,12 +179,14 @@ def _watch_table(table: JobTable) -> None:
     from scalebook.launch.waiting import looks
 
     shown = Redrawn()
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         for _ in looks(0.5):
             rows = table.rows()
             shown.show([row.cells() for row in rows], [(row.job, row.state) for row in rows])
             if all(row.finished for row in rows):
                 return
+    except KeyboardInterrupt:
+        echo("")  # what is typed next stands below the terminal's ^C
 
 
 @click.command()

@@ -143,7 +143,8 @@ def _terminal_width() -> int | None:
 def as_table(cells: list[list[str]], width: int | None) -> list[str]:
     """Lines of a table; with a `width`, columns of prose are wrapped so that it fits.
 
-    Names and paths are there to be copied: they are broken only where nothing else helps.
+    Names and paths are there to be copied: they are broken only where nothing else helps. Where a
+    row cannot fit at all, each becomes a paragraph that names its columns.
     """
     columns = list(zip(*cells))
     widths = [max(map(len, column)) for column in columns]
@@ -155,6 +156,8 @@ def as_table(cells: list[list[str]], width: int | None) -> list[str]:
         while spare > 0 and any(room):
             widest = room.index(max(room))
             widths[widest], room[widest], spare = widths[widest] - 1, room[widest] - 1, spare - 1
+    if width and spare > 0:
+        return [line for row in cells[1:] for line in _paragraph(cells[0], row, width)]
     lines = []
     for row in cells:
         parts = [textwrap.wrap(text, room) or [""] for text, room in zip(row, widths)]
@@ -162,6 +165,12 @@ def as_table(cells: list[list[str]], width: int | None) -> list[str]:
             line = "  ".join(piece.ljust(room) for piece, room in zip(pieces, widths))
             lines.append(line.rstrip())
     return lines
+
+
+def _paragraph(header: list[str], row: list[str], width: int) -> list[str]:
+    """A row as its first cell, then the others that hold something, each after its header."""
+    named = [f"{name}: {text}" for name, text in zip(header[1:], row[1:]) if text]
+    return textwrap.wrap("  ".join([row[0], *named]), width, subsequent_indent="  ")
 
 
 def _cell(value: object) -> str:
