@@ -31,12 +31,14 @@ c.PAMAuthenticator.allowed_groups = set(os.environ.get("HUB_GROUPS", "").split()
 
 # --- what the world and the nodes see --------------------------------------------------------
 # Without a certificate it listens on this machine alone: a web server with TLS goes before it.
-certificate, key = (os.environ.get(f"HUB_TLS_{part}", "") for part in ("CERTIFICATE", "KEY"))
-if certificate:
-    c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = certificate, key
-    c.JupyterHub.bind_url = "https://:443"
-else:
-    c.JupyterHub.bind_url = f"http://127.0.0.1:{os.environ.get('HUB_PORT', '8000')}"
+where, port = "http://127.0.0.1", "8000"
+if os.environ.get("HUB_TLS_CERTIFICATE") or os.environ.get("HUB_TLS_KEY"):
+    where, port = "https://", "443"
+    c.JupyterHub.ssl_cert = setting("HUB_TLS_CERTIFICATE", "the certificate of HUB_TLS_KEY")
+    c.JupyterHub.ssl_key = setting("HUB_TLS_KEY", "the key of HUB_TLS_CERTIFICATE")
+c.JupyterHub.bind_url = f"{where}:{os.environ.get('HUB_PORT') or port}"
+# Cookies travel by https alone, whoever does the TLS.
+c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}}
 # Each user's server under a name of its own, so that no page of one reads another's.
 # It needs a wildcard in DNS and in the certificate.
 c.JupyterHub.subdomain_host = os.environ.get("HUB_SUBDOMAINS_OF", "")
@@ -61,7 +63,7 @@ c.SlurmSpawner.exec_prefix = "runuser -u {username} --"
 # The server is the job itself, and no step of it: its terminals may use srun as any job may.
 c.SlurmSpawner.req_srun = ""
 c.SlurmSpawner.batch_script = """#!/bin/bash
-#SBATCH --job-name=jupyter
+#SBATCH --job-name=jupyter --no-requeue
 #SBATCH --chdir={{homedir}}
 #SBATCH --output={{homedir}}/.jupyter-%j.log
 #SBATCH --export={{keepvars}}
@@ -78,9 +80,14 @@ exec {{cmd}}
 c.Spawner.start_timeout = 600
 c.Spawner.http_timeout = 120
 
+# Servers go on while the Hub is started anew, and it finds them again.
+c.JupyterHub.cleanup_servers = False
+
 # --- what is chosen at login -----------------------------------------------------------------
+# On the login node no job bounds a server: each of its processes has 8 GB and an hour of a core.
+bounded = ["nice", "prlimit", f"--data={8 << 30}", "--cpu=3600", *c.Spawner.cmd]
 profiles = [
-    ("Login node: look at results, submit jobs", "login", LocalProcessSpawner, {}),
+    ("Login node: look at results, submit jobs", "login", LocalProcessSpawner, {"cmd": bounded}),
     (
         "Job on processors: 2 cores, 8 GB, 8 hours",
         "cpu",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 from waiting import PATIENCE_S
 
@@ -34,6 +35,16 @@ def jb(root: Path, *options: str) -> subprocess.CompletedProcess:
         [sys.executable, "-c", start, "build", *options, "."],
         cwd=root, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
+
+
+def launch_link(hub: str, notebook: str) -> str:
+    """Where the launch button of a notebook leads, in a book made of github.com/some/study."""
+    query = {
+        "repo": "https://github.com/some/study",
+        "urlpath": f"lab/tree/study/{notebook}",
+        "branch": "main",
+    }
+    return f"{hub}/hub/user-redirect/git-pull?{urlencode(query, safe='/')}"
 
 
 @contextlib.contextmanager
