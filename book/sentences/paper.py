@@ -188,7 +188,8 @@ def readings(numbers: Ledger) -> Sentence:
         f"{value(f'modelled.{TWO}.gap_us_per_image', '.0f')} an image, which the same link causes "
         f"at a batch of {value(f'modelled.{TWO}.matching_batch_10gbit', ',.0f', False)}. "
         "Other errors are possible: a rate multiplied by the number of ranks, or half of each "
-        "epoch outside the timed part. The run's CSV decides, if it has images and times."
+        "epoch outside the timed part. The run's file `baseline_2649_2gpu_2649.csv` decides, if it "
+        "has images and times."
         f"{reports.single_gpus(numbers)}",
     )
 
