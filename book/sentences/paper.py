@@ -146,7 +146,7 @@ def at_hand(numbers: Ledger) -> Sentence:
     having = {
         "arrived": "Of the runs on GPUs, some files are here, and for the others their summary "
         "numbers, which we mark",
-        "summary": "Of the runs on GPUs, this edition holds the summary numbers, which we mark",
+        "summary": "Of the runs on GPUs, this edition has the summary numbers, which we mark",
     }[case]
     later = "" if case == "arrived" else "; their per-epoch files and traces are to follow"
     return Sentence(
@@ -160,7 +160,7 @@ def own_gpu(numbers: Ledger) -> Sentence:
     """Whether any measured number comes from a GPU."""
     if reports.arrived(numbers):
         return Sentence("arrived", "What is measured on GPUs comes from the cluster alone.")
-    return Sentence("none", "Nothing that it shows is a statement about GPUs.")
+    return Sentence("none", "Nothing in this part is a statement about GPUs.")
 
 
 def readings(numbers: Ledger) -> Sentence:

@@ -146,7 +146,7 @@ def overlap(numbers: Ledger) -> Sentence:
         )
     return Sentence(
         ", ".join(cases),
-        "{numref}`fig-overheads` takes the step apart. "
+        "{numref}`fig-overheads` splits the step into parts. "
         f"The second node adds {', and '.join(parts)}.",
     )
 
