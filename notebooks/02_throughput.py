@@ -26,6 +26,7 @@ figures.use_study(study)
 # %% [markdown]
 # ## Configurations side by side
 #
+# A rank is one of the processes that train together, each with a GPU or cores of its own.
 # A configuration is one experiment on one system with one data set and one version of the
 # software. Runs that share all of these repeat each other and differ in their seed only. Each
 # bar is the median over such runs; the throughput of a run counts all its epochs together. A

@@ -28,7 +28,7 @@ figures.use_study(study)
 #
 # Measured runs have a curve: the share of the validation set that the model labels rightly after
 # each epoch. A run that was only reported has a final value; no curve is drawn for it, because
-# none was reported.
+# none was reported. A rank is one of the processes that train together.
 
 # %%
 figures.show(figures.build("accuracy_curves"))

@@ -180,7 +180,7 @@ def test_both_efficiencies_are_drawn_and_their_contradiction_named(study_root):
     figure = figures.build("scaling_efficiency")
     ends = {t.name: t.x[-1] for t in figure.data}
     assert ends["ideal"] == 100
-    assert ends["by throughput"] == pytest.approx(56.05, abs=0.01)
+    assert ends["by rate"] == pytest.approx(56.05, abs=0.01)
     assert ends["by time"] == pytest.approx(27.5)
     assert any("contradictory" in text for text in texts(figure))
     assert "56 % by throughput, 28 % by time per epoch" in meta(figure)["caption"]
@@ -225,7 +225,7 @@ def test_strong_and_weak_stand_with_their_intervals_under_their_system(study_roo
     labels = list(figure.layout.yaxis.ticktext)
     group = ["ddp_2gpu, 2 ranks, strong", "ddp_1node, 2 ranks, strong", "ddp_weak, 2 ranks, weak"]
     assert labels == [*group, *group, "ddp_2gpu, 2 ranks"]
-    points = next(t for t in figure.data if t.name == "by throughput")
+    points = next(t for t in figure.data if t.name == "by rate")
     assert points.x[2] == pytest.approx(100 * 300 / 372, rel=0.01)
     assert points.x[6] == pytest.approx(56.05, abs=0.01)
     spread = next(t for t in figure.data if t.name == "interval by throughput")
@@ -234,6 +234,15 @@ def test_strong_and_weak_stand_with_their_intervals_under_their_system(study_roo
     assert [head.split("</b>")[0] for head in heads] == [
         "<b>measured on mini-open", "<b>measured on mini-1gbit", "<b>reported for magic-castle"
     ]  # fmt: skip
+    assert "6,912 images (weak 13,824)" in heads[0]
+    ideal = next(t for t in figure.data if t.name == "ideal")
+    struck = [
+        one
+        for one in figure.layout.annotations
+        if one.text in heads
+        if any(low <= one.y <= high for low, high in zip(ideal.y[::3], ideal.y[1::3]))
+    ]
+    assert not struck  # no heading lies on the line
     caption = meta(figure)["caption"]
     assert "mini-open and mini-1gbit: Two network namespaces on one machine" in caption
     assert "cifar10-jpeg (subset of 13,824 training images)" in caption
@@ -280,11 +289,12 @@ def test_a_curve_has_its_quartiles_and_the_limit_of_its_link(study_root):
     add_allreduce(study_root, "mini-200mbit", 0.02, local=True)
     figure = figures.build("allreduce_bandwidth")
     lines = {t.name: t for t in figure.data if t.name}
-    assert list(lines) == ["mini-open", "mini-1gbit", "link of mini-1gbit"]
+    limit = "rate that the link is set to"
+    assert list(lines) == ["mini-open", "mini-1gbit", limit]
     assert lines["mini-1gbit"].y[-1] == pytest.approx(0.12, rel=0.01)
-    assert list(lines["link of mini-1gbit"].y) == [0.125, 0.125]
-    assert lines["link of mini-1gbit"].line.dash == "dash"
-    assert lines["link of mini-1gbit"].text[0].startswith("set: ")
+    assert list(lines[limit].y) == [0.125, 0.125]
+    assert lines[limit].line.dash == "dash"
+    assert lines[limit].showlegend
     band = next(t for t in figure.data if t.fill == "toself")
     assert max(band.y) > max(lines["mini-open"].y)
     assert figure.layout.xaxis.type == "log"

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 from docutils import nodes
 from fabricate import add_run
+from paths import REPOSITORY
 from sphinx.builders.latex import LaTeXBuilder
 from test_drawing import HOSTILE, measured_network, measured_study, no_reports, texts
 
@@ -114,6 +115,30 @@ def test_a_drawing_stands_in_two_parts_on_a_phone():
     before = {one.text: one for one in wide.layout.annotations}
     assert at["<b>2 GPUs on 2 nodes</b>"].y == before["<b>2 GPUs on 2 nodes</b>"].y + bottom / 2
     assert at["<b>1 GPU</b>"].x == end / 2
+
+
+#: Height of a phone's window below the bar of the page.
+WINDOW = 700
+
+
+@pytest.mark.parametrize("name", sorted(figures.plots()))
+def test_a_phone_shows_a_figure_without_scrolling(monkeypatch, name):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
+    figure = fit(figures.build(name), fitting.PHONE)
+    assert figure.layout.height <= WINDOW
+    for bar in figure.data:  # no plot stands empty
+        assert bar.type != "bar" or any(bar.x), bar.name
+
+
+@pytest.mark.parametrize("name", sorted(figures.plots()))
+def test_a_line_for_comparison_is_named(monkeypatch, name):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
+    figure = figures.build(name)
+    straight = [one for one in figure.layout.shapes if one.line.dash not in (None, "solid")]
+    drawn = [one for one in figure.data if one.mode == "lines" and one.line.dash]
+    named = {one.name for one in figure.data if one.showlegend is not False}
+    assert all(one.name and one.showlegend for one in straight)
+    assert {one.name for one in drawn} <= named
 
 
 def test_a_slide_has_no_title_and_the_letters_of_a_page(measured):

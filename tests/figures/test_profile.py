@@ -148,22 +148,23 @@ def test_traces_that_show_nothing_say_why(study_root):
 # --------------------------------------------------------------------------- groupings
 
 
-def test_two_groupings_stand_side_by_side_and_what_is_missing_is_said(study_root):
+def test_a_bar_is_a_grouping_and_what_is_missing_is_said(study_root):
     add_gpu(study_root)
     add_cpu(study_root)
     figure = figures.build("profiling_breakdown")
-    drawn = {
-        (bar.xaxis, bar.name): bar.x[0] for bar in bars(figure) if bar.name is not None
-    }  # fmt: skip
-    # Reported in the first row; the CPU and the GPU follow, kernel names left, operators right.
-    assert drawn["x", "batch norm"] == 18.0
-    assert drawn["x5", "GEMM"] == drawn["x6", "convolution"] == pytest.approx(75)
-    assert ("x6", "GEMM") not in drawn and drawn["x4", "convolution"] > 50
-    notes = " ".join(text for text in texts(figure) if text)
-    assert "grouping not reported" in notes and "No kernels" in notes
-    assert "a trace of the job" in notes
-    heights = [axis.ticktext for axis in figure.select_yaxes(row=3)]
-    assert heights[0] == heights[1] and "GEMM" in heights[0]
+    drawn = {(bar.xaxis, bar.y[0], bar.name): bar for bar in bars(figure)}
+    shares_of = {key: bar.x[0] for key, bar in drawn.items()}
+    # Reported first, then the CPU, and the GPU with a bar for each grouping.
+    assert shares_of["x", 0, "batch norm"] == 18.0
+    assert drawn["x", 0, "batch norm"].marker.pattern.shape == "/"
+    assert shares_of["x3", 0, "GEMM"] == shares_of["x3", 1, "convolution"] == pytest.approx(75)
+    assert ("x3", 1, "GEMM") not in shares_of and shares_of["x2", 0, "convolution"] > 50
+    names = [axis.ticktext for axis in figure.select_yaxes()]
+    assert [len(one) for one in names] == [1, 1, 2]  # no plot stands empty
+    assert drawn["x3", 1, "convolution"].text == ("convolution 75 %",)
+    assert "A CPU runs no kernels" in meta(figure)["caption"]
+    assert "a trace of the job" in meta(figure)["caption"]
+    assert figures.fit(figure, figures.PHONE).layout.height < 600
     said = meta(figure)["caption"]
     assert "GEMM is the largest named group with 75.0 %" in said
     assert "convolution is the largest named group with 75.0 %" in said

@@ -49,15 +49,18 @@ ZOOM = 24 / theme.LETTERS
 LETTER, LINE = 6.9, 14
 #: Space around stacked plots: above and beside them, below one for an axis with and without title.
 EDGE, AXIS, TICKS = 8, 42, 30
-#: Height of a stacked plot without rows, of what the tallest of several at one scale draws, and of
-#: the lowest.
-TALLEST, TOGETHER, LOWEST = 176, 100, 60
+#: Height of a stacked plot without rows, of one with many names at its marks, of what the tallest of
+#: several at one scale draws, and of the lowest.
+TALLEST, CROWDED, TOGETHER, LOWEST = 176, 300, 100, 60
 #: Letters that fit on a line across a column, and in a name beside a plot.
 ACROSS, NAME = 50, 20
+#: Names at marks that are many.
+MANY = 8
 #: Most lines of a name.
 MOST_LINES = 4
-#: How much higher rows are whose names stand above their marks.
-NAMED = 2.1
+#: How much higher rows are whose names stand above their marks, the size of these, and how much
+#: narrower the columns of numbers beside them are.
+NAMED, MARK, NARROWER = 1.5, 7, 0.68
 
 
 def slide(width: int, height: int) -> Size:
@@ -212,13 +215,22 @@ class _Plot:
         place = {"xref": f"{self.x_name} domain", "yref": self.y_name}
         for one in figure.layout.annotations:  # titles of groups of rows
             if one.xref == place["xref"] and one.x == 0 and one.xanchor == "left":
-                one.update(xshift=0, text=one.text.replace("</b> ", "</b><br>"), align="left")
+                heading = one.text.replace("</b> ", "</b><br>")
+                one.update(xshift=0, yshift=5, text=heading, align="left")
         for one in self.texts:
             one.update(text=one.text.replace(" ", "<br>", 1), align="left")
+        for one in figure.layout.annotations:  # numbers beside the rows
+            if one.xref == place["xref"] and one.x == 1 and one.xanchor == "right":
+                one.xshift *= NARROWER
+        figure.layout.margin.r *= NARROWER
         for value, text in zip(self.y.tickvals, self.y.ticktext):
             figure.add_annotation(
-                text=text, x=0, xanchor="left", y=value, yanchor="bottom", yshift=14, **place
+                text=text, x=0, xanchor="left", y=value, yanchor="bottom", yshift=9, **place
             )
+        for one in self.own:
+            if one.mode == "markers" and one.marker.size > MARK:
+                one.marker.size = MARK
+        self.x.showgrid = False
         self.y.update(showticklabels=False)
         self.named = abs(self.y.range[0] - self.y.range[1]) * NAMED
         self.room, self.head = EDGE, LINE + 4
@@ -262,7 +274,8 @@ def _set_heights(plots: Sequence[_Plot]) -> None:
     ranges = [plot.y.range for plot in plots]
     if len(plots) < 2 or None in ranges or any(one != ranges[0] for one in ranges):
         for plot in plots:
-            plot.set_height(TALLEST / len(plots))
+            crowded = any(len(set(one.text or ())) > MANY for one in plot.own)
+            plot.set_height((CROWDED if crowded else TALLEST) / len(plots))
         return
     extents = [plot.extent() for plot in plots]
     scale = TOGETHER / max(high - low for low, high, _ in extents)
@@ -319,8 +332,11 @@ def _longest(texts: Sequence[str]) -> int:
 
 def _legend_height(figure: go.Figure, size: Size) -> float:
     """Room that the legend takes below the plots."""
-    names = [one.name for one in figure.data if one.name and one.showlegend is not False]
-    if len(names) < 2:
+    traces = [one.name for one in figure.data if one.name and one.showlegend is not False]
+    lines = [one.name for one in figure.layout.shapes if one.showlegend]
+    alone = any(one.showlegend for one in figure.data)  # else plotly names no single trace
+    names = [*lines, *(traces if alone or len(traces) > 1 else [])]
+    if not names:
         return 0
     in_a_row = max(1, int((size.width - 2 * EDGE) // (45 + LETTER * _longest(names))))
     return (LINE + 5) * -(-len(names) // in_a_row) + 4

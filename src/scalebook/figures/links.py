@@ -56,7 +56,7 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
     figure.update_yaxes(
         title_text="bus bandwidth (GB/s)", type="log", dtick=1, exponentformat="none"
     )
-    figure.update_layout(height=400, margin={"r": 120, "t": 56})
+    figure.update_layout(height=420, margin={"r": 120, "t": 56, "b": 80})
     each = "; ".join(sentences)
     return theme.finish(
         figure,
@@ -111,18 +111,15 @@ def _draw_rate(figure: go.Figure, curve: pd.DataFrame, position: int) -> None:
     rate = to_python(curve["link_gbit_s"].iloc[-1])
     if rate is None:
         return
-    text = f"set: {rate:g} Gbit/s"
+    name = "rate that the link is set to"
     figure.add_scatter(
         x=[curve["bytes"].min(), curve["bytes"].max()],
         y=[rate / 8, rate / 8],
-        mode="lines+text",
-        text=[text, ""],  # short messages stay far below it
-        textposition="top right",
-        textfont_size=12,
+        mode="lines",
         line={"color": theme.cycled(theme.PALETTE, position), "dash": "dash", "width": 2},
-        showlegend=False,
-        name=theme.escape(f"link of {label(curve['system'].iloc[0], 'system')}"),
-        hovertemplate=f"{text} = {rate / 8:g} GB/s<extra>%{{fullData.name}}</extra>",
+        showlegend=theme.is_new(figure, name),
+        name=name,
+        hovertemplate=f"{rate:g} Gbit/s = {rate / 8:g} GB/s<extra>%{{fullData.name}}</extra>",
     )
 
 
@@ -191,10 +188,12 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         rows = table[table["scaling"] == kind].set_index("system")
         rows = rows.loc[[name for name in systems if name in rows.index]]
         _draw_bars(figure, kind, hue, rows, [labels[name] for name in rows.index])
-    theme.add_level(figure, 100)
+    theme.add_level(figure, 100, "ideal")
     for one in evidence.controls:
         _draw_control(figure, one)
-    figure.update_yaxes(title_text="efficiency (%)", range=[0, 112], dtick=25, zeroline=False)
+    figure.update_yaxes(
+        title_text="efficiency (%)", range=[0, 112], dtick=25, showgrid=False, zeroline=False
+    )
     figure.update_xaxes(
         showgrid=False, ticks="", tickangle=0, categoryorder="array",
         categoryarray=list(labels.values()),
@@ -238,15 +237,12 @@ def _message(table: pd.DataFrame) -> str:
 
 
 def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
-    """The control as a band: where no two systems can differ."""
+    """The range of the control as a band: where no two systems can differ."""
     values = control.efficiency
     figure.add_hrect(
         y0=values.min, y1=values.max, fillcolor=theme.GREY, opacity=0.25, line_width=0,
         layer="below", name=f"control: {label(control.experiment)}", showlegend=True,
     )  # fmt: skip
-    figure.add_hline(
-        y=values.median, line={"color": theme.GREY, "dash": "dash", "width": 2}, layer="below"
-    )
 
 
 def _control_said(control: controls.Pooled) -> str:

@@ -54,13 +54,13 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     for row in rows:
         # Weak scaling may have more images than its reference, beside which it is shown.
         groups.setdefault(found[row["kind"], row["reference_stems"][0]].facet, []).append(row)
-    behind = [found[group[0]["kind"], group[0]["reference_stems"][0]] for group in groups.values()]
+    headings = [_heading(group, found) for group in groups.values()]
     used = {
         (row["kind"], stem) for row in rows for stem in (*row["stems"], *row["reference_stems"])
     }
     taken = [one for one in everyone if (one.kind, one.stems[0]) in used]
     return theme.finish(
-        _draw(list(groups.values()), behind),
+        _draw(list(groups.values()), headings),
         alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_sentence(row) for row in rows)}.",
         caption=(f"{captions.synthetic_warning(taken)}{_message(rows)}{_disagreement(rows)}"),
         details=(
@@ -75,22 +75,25 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     )
 
 
-def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
+def _draw(groups: list[list[Row]], headings: list[str]) -> go.Figure:
     """One axis whose y counts pixels from the top, so that rows have the same height always."""
     figure = go.Figure()
     highest = max(row["efficiency_high"] for group in groups for row in group)
     height, ticks = 0.0, dict[float, Pair]()
+    ideal: list[float | None] = []  # it leaves out the headings
     names = [theme.escape(_label(pair), 36) for group in groups for pair in _pairs(group)]
     left = 24 + 7 * max(map(theme.letters, names))
-    for group, reference in zip(groups, behind):
+    for group, heading in zip(groups, headings):
         height += HEAD + (GAP if ticks else 0)
         figure.add_annotation(
-            text=captions.heading(reference).replace("<br>", " "), x=0, xref="x domain",
+            text=heading, x=0, xref="x domain",
             xanchor="left", xshift=12 - left, y=height - HEAD / 2, font_size=12,
         )  # fmt: skip
+        ideal += [height]
         for pair in _pairs(group):
             height += ROW
             ticks[height - ROW / 2] = pair
+        ideal += [height, None]
     # Numbers stand in two columns beside the plot, where nothing can lie over them.
     for basis, shift in zip(BASES, (76, 148)):
         figure.add_annotation(
@@ -104,7 +107,7 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
                     xanchor="right", xshift=shift, y=y, font_size=12,
                 )  # fmt: skip
     figure.add_scatter(
-        x=[100, 100], y=[0, height], mode="lines", name="ideal", hoverinfo="skip",
+        x=[100] * len(ideal), y=ideal, mode="lines", name="ideal", hoverinfo="skip",
         line={"color": theme.GREY, "dash": "dot", "width": 2},
     )  # fmt: skip
     for basis in BASES:
@@ -127,6 +130,17 @@ def _draw(groups: list[list[Row]], behind: list[Configuration]) -> go.Figure:
         margin={"l": left, "r": RIGHT, "t": TOP, "b": bottom},
         legend={"xref": "container", "x": 0.02},
     )
+
+
+def _heading(rows: list[Row], found: dict[tuple[str, str], Configuration]) -> str:
+    """Heading of a group: that of its reference, and how many images weak scaling has."""
+    reference = found[rows[0]["kind"], rows[0]["reference_stems"][0]]
+    heading = captions.heading(reference).replace("<br>", " ")
+    images = {found[row["kind"], row["stems"][0]]["train_images"] for row in rows}
+    more = sorted(images - {reference["train_images"], None})
+    if not reference["subset"] or not more:
+        return heading
+    return f"{heading} (weak {listed([f'{n:,}' for n in more])})"
 
 
 def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, Row]]) -> None:
@@ -165,8 +179,8 @@ def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, Row]]) ->
 
 
 def _by(basis: str) -> str:
-    """Short name of a basis, which lets the legend fit on one line."""
-    return f"by {basis.removesuffix(' per epoch')}"
+    """Short name of a basis, which fits above its numbers and lets the legend fit on one line."""
+    return "by rate" if basis == "throughput" else f"by {basis.removesuffix(' per epoch')}"
 
 
 def _label(pair: Pair) -> str:

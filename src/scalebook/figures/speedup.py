@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from scalebook.analysis.comparable import by_stem, configurations, documented
+from scalebook.analysis.comparable import Configuration, by_stem, configurations, documented
 from scalebook.analysis.scaling import scaling_table
 from scalebook.analysis.text import count, listed
 from scalebook.figures import registry, theme
@@ -30,11 +30,10 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
     if table.empty:
         return theme.empty("No reported run has a reference it can be compared with.")
     found = by_stem(configurations(runs))
-    labels = []
-    for row in table.to_dict("records"):
-        one = found[row["kind"], row["stems"][0]]
-        ranks = count(int(row["world_size"]), "GPU" if one["device"] == "gpu" else "rank")
-        labels.append(f"{ranks}, {str(one['precision'] or '').upper()}".rstrip(", "))
+    labels, references = (
+        [_label(found["reported", stems[0]]) for stems in table[column]]
+        for column in ("stems", "reference_stems")
+    )
     table = table.assign(label=labels)
     figure = go.Figure()
     for basis, (hue, hatch, name) in BARS.items():
@@ -49,11 +48,12 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
             marker=theme.bar_marker(hue, "reported", hatch),
             hovertemplate=f"%{{x}}: %{{y:.2f}} times {name}<extra></extra>",
         )
-    theme.add_level(figure, 1)
+    theme.add_level(figure, 1, theme.escape(listed(list(dict.fromkeys(references)))))
     figure.update_yaxes(
         title_text="speed-up", range=[0, 1.22 * max(1.0, table["speedup"].max())], zeroline=False
     )
     figure.update_xaxes(showgrid=False, ticks="", tickangle=0)
+    figure.update_yaxes(showgrid=False)
     figure.update_layout(height=360, margin={"t": 52, "b": 66}, bargap=0.3, bargroupgap=0.1)
     each = "; ".join(f"{row.label} {row.speedup:.2f} by {row.basis}" for row in table.itertuples())
     jobs = sorted({stem for stems in table["stems"] for stem in stems})
@@ -68,3 +68,9 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
         sources=jobs,
         min_width=290,
     )
+
+
+def _label(one: Configuration) -> str:
+    """Ranks and precision of a configuration."""
+    ranks = count(int(one["world_size"]), "GPU" if one["device"] == "gpu" else "rank")
+    return f"{ranks}, {str(one['precision'] or '').upper()}".rstrip(", ")

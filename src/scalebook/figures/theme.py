@@ -199,9 +199,10 @@ def loss_axis(values: Iterable[float]) -> dict[str, Any]:
     return {"type": "linear", "dtick": None, "exponentformat": None}
 
 
-def add_level(figure: go.Figure, y: float) -> None:
-    """A dotted line across the plot, for comparison."""
-    figure.add_hline(y=y, line={"color": GREY, "dash": "dot", "width": 2})
+def add_level(figure: go.Figure, y: float, name: str) -> None:
+    """A dotted line across the plot, for comparison, which the legend names."""
+    line = {"color": GREY, "dash": "dot", "width": 2}
+    figure.add_hline(y=y, line=line, name=name, showlegend=True)
 
 
 def is_new(figure: go.Figure, name: str) -> bool:

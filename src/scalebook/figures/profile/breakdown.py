@@ -16,17 +16,20 @@ from scalebook.figures.profile.shares import (
     profiled,
 )
 
-#: What stands in place of a grouping that a source does not have.
-MISSING = {
-    "reported": "Not known: a trace of the job<br>in results/profiling/ decides it.",
-    "measured": "No kernels: a CPU runs<br>the operators themselves.",
+#: What a row is called, by its grouping.
+ROWS = {
+    GROUPINGS["by_kernel"]: "by kernel<br>name",
+    GROUPINGS["by_operator"]: "by<br>operator",
+    UNKNOWN: "grouping<br>unknown",
 }
+#: Percent of a bar that a letter takes in it on a phone.
+LETTER = 2.85
 KINDS = {"example": "not of this study"}
 
 
 @registry.figure("Where device time goes", plot=True)
 def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
-    """Bars of the share of device time: a row of plots a source, a column a grouping.
+    """Bars of 100 % of device time: a plot a source, a bar a grouping.
 
     Parameters
     ----------
@@ -61,81 +64,73 @@ def _sources(found: list[Breakdown]) -> list[dict[str, Breakdown]]:
 
 
 def _draw_groupings(sources: list[dict[str, Breakdown]]) -> go.Figure:
-    names = [_names(source) for source in sources]
-    titles = [title for source in sources for title in _titles(source)]
-    bars = [max(2, len(one)) for one in names]
-    figure = theme.stacked(bars, titles, bar=20, gap=58, columns=2, horizontal_spacing=0.06)
-    top = max(
-        share for source in sources for one in source.values() for share in one.shares.values()
-    )
-    for row, (source, groups) in enumerate(zip(sources, names), 1):
-        last = row == len(sources)
-        for column, one in enumerate(_columns(source), 1):
-            cell = {"row": row, "col": column}
-            if one is None:
-                _say_missing(figure, next(iter(source.values())).kind, cell)
-            else:
-                _draw_shares(figure, groups, one, cell)
-            figure.update_xaxes(
-                range=[0, 1.25 * top], showgrid=False, zeroline=one is not None,
-                showticklabels=last, ticks="outside" if last else "",
-                title_text="share of device time (%)" if last else None, **cell,
-            )  # fmt: skip
-            shown = [theme.escape(group, 28) for group in groups]
-            theme.name_rows(figure, shown, showticklabels=column == 1, **cell)
-    return figure.update_layout(barmode="overlay")
+    titles = [_title(next(iter(source.values()))) for source in sources]
+    figure = theme.stacked([len(source) for source in sources], titles, bar=42, gap=44)
+    # What was reported is hatched, and comes last: a legend has the look of the first.
+    bars = [
+        (one.kind == "reported", place, one, {"row": row, "col": 1})
+        for row, source in enumerate(sources, 1)
+        for place, one in enumerate(_groupings(source))
+    ]
+    for _, place, one, cell in sorted(bars, key=lambda bar: bar[0]):
+        _draw_shares(figure, place, one, cell)
+    for row, source in enumerate(sources, 1):
+        cell = {"row": row, "col": 1}
+        theme.name_rows(figure, [ROWS[one.grouping] for one in _groupings(source)], **cell)
+        figure.update_xaxes(
+            range=[0, 100], showgrid=False, zeroline=False,
+            showticklabels=row == len(sources), ticks="outside" if row == len(sources) else "",
+            **cell,
+        )  # fmt: skip
+    figure.update_xaxes(title_text="share of device time (%)", row=len(sources), col=1)
+    inner = figure.layout.height - theme.MARGIN["t"] - theme.MARGIN["b"]
+    theme.leave_room(figure, inner, top=64)
+    return figure.update_layout(barmode="stack")
 
 
-def _say_missing(figure: go.Figure, kind: str, cell: dict[str, int]) -> None:
-    # Without a trace in it the plot, and what stands in it, would not be placed.
-    figure.add_bar(x=[0], y=[0], orientation="h", hoverinfo="skip", showlegend=False, **cell)
-    figure.add_annotation(
-        text=MISSING.get(kind, ""), x=0.04, xref="x domain", xanchor="left", y=0.5,
-        yref="y domain", align="left", font_size=12, **cell,
-    )  # fmt: skip
+def _groupings(source: dict[str, Breakdown]) -> list[Breakdown]:
+    """Breakdowns of a source, that by kernel name first."""
+    order = list(ROWS)
+    return sorted(source.values(), key=lambda one: order.index(one.grouping))
 
 
-def _names(source: dict[str, Breakdown]) -> list[str]:
-    """Groups of a source, largest by operator first, those in no family last."""
-    order = [one for one in reversed(_columns(source)) if one is not None]
-    names = dict.fromkeys(name for one in order for name in one.shares if name != "other")
-    other = any("other" in one.shares for one in order)
-    return [*names, *(["other"] if other else [])]
+def _title(one: Breakdown) -> str:
+    return f"<b>{KINDS.get(one.kind, one.kind)}: {theme.escape(one.title, 60)}</b>"
 
 
-def _columns(source: dict[str, Breakdown]) -> tuple[Breakdown | None, Breakdown | None]:
-    left = source.get(GROUPINGS["by_kernel"]) or source.get(UNKNOWN)
-    return left, source.get(GROUPINGS["by_operator"])
+def _part_text(name: str, share: float) -> str:
+    """What is written into a part of a bar: as much as it has room for."""
+    number = f"{share:.0f} %"
+    fitting = [text for text in (f"{name} {number}", number) if share >= LETTER * len(text)]
+    return fitting[0] if fitting else ""
 
 
-def _titles(source: dict[str, Breakdown]) -> tuple[str, str]:
-    one = next(iter(source.values()))
-    kind = KINDS.get(one.kind, one.kind)
-    left = UNKNOWN if UNKNOWN in source else GROUPINGS["by_kernel"]
-    return (
-        f"<b>{kind}: {theme.escape(one.title, 60)}</b><br>{left}",
-        f" <br>{GROUPINGS['by_operator']}",
-    )
-
-
-def _draw_shares(
-    figure: go.Figure, groups: list[str], one: Breakdown, cell: dict[str, int]
-) -> None:
-    for row, group in enumerate(groups):
-        if group not in one.shares:
-            continue
-        share = one.shares[group]
+def _draw_shares(figure: go.Figure, place: int, one: Breakdown, cell: dict[str, int]) -> None:
+    """A bar of 100 %: a part a group, named where it has the room."""
+    for group, share in one.shares.items():
+        name = theme.escape(group, 28)
+        hue = families.colour_of_title(group)
+        marker = theme.bar_marker(hue, one.kind)
+        if "pattern" in marker:  # letters have to be read on it
+            marker["pattern"] |= {"bgcolor": theme.HALO, "solidity": 0.12}
+        else:
+            marker["line"] = {"color": theme.HALO, "width": 1}
         figure.add_bar(
-            y=[row],
+            y=[place],
             x=[share],
             orientation="h",
-            width=0.72,
-            marker=theme.bar_marker(families.colour_of_title(group), one.kind),
-            text=[f"{share:.1f} %"],
-            textposition="outside",
-            cliponaxis=False,
-            showlegend=False,
-            name=theme.escape(group, 28),
+            width=0.94,
+            marker=marker,
+            text=[_part_text(name, share)],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            constraintext="none",
+            insidetextfont_color=theme.MARK if one.kind == "reported" else None,
+            name=name,
+            legendgroup=name,
+            legendrank=1000 + list(families.COLOURS.values()).index(hue),
+            showlegend=theme.is_new(figure, name),
             hovertemplate="%{fullData.name}: %{x:.1f} % of device time<extra></extra>",
             **cell,
         )
@@ -151,6 +146,8 @@ def _details(sources: list[dict[str, Breakdown]]) -> str:
     sentences += ["Share of device time by kind of work, in percent."]
     if len(GROUPINGS) <= max(len(source) for source in sources):
         sentences.append(captions.text("profiling_breakdown", "hidden"))
+    if any(len(source) == 1 for source in sources if UNKNOWN not in source):
+        sentences.append(captions.text("profiling_breakdown", "no kernels"))
     if kinds["measured"]:
         files = dict.fromkeys(one.source for one in found if one.kind == "measured")
         sentences.append(f"Measured: {', '.join(files)}.")
@@ -167,7 +164,7 @@ def _details(sources: list[dict[str, Breakdown]]) -> str:
 
 def _largest(source: dict[str, Breakdown]) -> str:
     """The largest named group of a source, by the operator that launched where that is known."""
-    one = list(filter(None, _columns(source)))[-1]
+    one = _groupings(source)[-1]
     named = {name: share for name, share in one.shares.items() if name != "other"}
     if not named:
         return ""
@@ -178,7 +175,7 @@ def _largest(source: dict[str, Breakdown]) -> str:
 def _message(source: dict[str, Breakdown]) -> str:
     """The largest named group of a source, under each grouping."""
     parts = []
-    for one in filter(None, _columns(source)):
+    for one in _groupings(source):
         named = {name: share for name, share in one.shares.items() if name != "other"}
         if not named:
             continue
@@ -223,7 +220,7 @@ def grouping_difference(found: list[Profiled] | None = None) -> go.Figure:
     figure.update_layout(
         barmode="stack",
         uniformtext={"minsize": 11, "mode": "hide"},
-        legend_title={"text": "by kernel name", "font": {"size": 13}},
+        legend_title={"text": "by kernel<br>name", "font": {"size": 13}},
     )
     each = " ".join(map(_hidden, found))
     origins = "".join(f" Example: {one.origin}." for one in found if one.origin)

@@ -1,5 +1,6 @@
 """What a device did all the time, and what it waited for when it did nothing."""
 
+import re
 from typing import Any
 
 import plotly.graph_objects as go
@@ -73,7 +74,7 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
         title_text="share of the time traced (%)", range=[0, 120], tickvals=list(range(0, 101, 20)),
         showgrid=False,
     )  # fmt: skip
-    theme.name_rows(figure, [theme.escape(name, 46) for name in names])
+    theme.name_rows(figure, [theme.escape(name, 46) for name in _short(names)])
     theme.leave_room(figure, 44 * len(drawn))
     figure.update_layout(barmode="stack")
     each = "; ".join(f"{name}: {_sentence(summary)}" for name, (_, summary) in zip(names, drawn))
@@ -87,6 +88,12 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
         **captions.texts("idle_breakdown", message=message, each=each, left_out=left_out),
         sources=[file for file, _ in drawn],
     )
+
+
+def _short(names: list[str]) -> list[str]:
+    """Names without the devices in brackets, where these tell no two apart."""
+    short = [re.sub(r" \([^()]*\)", "", name) for name in names]
+    return short if len(set(short)) == len(short) else names
 
 
 def _shares(summary: dict[str, Any]) -> dict[str, float]:
