@@ -26,12 +26,13 @@ figures.use_study(study)
 # %% [markdown]
 # ## Efficiency against the ideal
 #
-# A rank is one of the processes that train together. Parallel efficiency is the speed-up divided
-# by the growth in ranks: 100 % means that twice the ranks train twice as fast. Strong scaling keeps
-# the global batch, the images of a step over all ranks, and weak scaling the batch of each rank. Efficiency can be formed from throughput, $X_p / (p X_1)$, or from the time per epoch and
-# its images, $(T_1 / I_1) / (p T_p / I_p)$. The two agree when every epoch trains on all its
-# images, so both are shown. Read down a group: how far the rows of two nodes fall behind the row
-# of one node is the price of the link.
+# A rank is one of the processes that train together. Parallel efficiency is the speed-up divided by
+# the growth in ranks: 100 % means that twice the ranks train twice as fast. Strong scaling keeps
+# the global batch, the images of a step over all ranks, and weak scaling the batch of each rank.
+# Efficiency can be formed from throughput, $X_p / (p X_1)$, or from the time per epoch and its
+# images, $(T_1 / I_1) / (p T_p / I_p)$. The two agree when every epoch trains on all its images, so
+# both are shown. Read down a group: how far the rows of two nodes fall behind the row of one node
+# is the price of the link.
 
 # %%
 figures.show(figures.build("scaling_efficiency"))

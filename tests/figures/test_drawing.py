@@ -234,7 +234,7 @@ def test_strong_and_weak_stand_with_their_intervals_under_their_system(study_roo
     assert [head.split("</b>")[0] for head in heads] == [
         "<b>measured on mini-open", "<b>measured on mini-1gbit", "<b>reported for magic-castle"
     ]  # fmt: skip
-    assert "6,912 images (weak 13,824)" in heads[0]
+    assert "13,824 images (weak 27,648)" in heads[0]
     ideal = next(t for t in figure.data if t.name == "ideal")
     struck = [
         one

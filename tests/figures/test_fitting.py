@@ -135,7 +135,8 @@ def test_a_line_for_comparison_is_named(monkeypatch, name):
     monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
     figure = figures.build(name)
     straight = [one for one in figure.layout.shapes if one.line.dash not in (None, "solid")]
-    drawn = [one for one in figure.data if one.mode == "lines" and one.line.dash]
+    traces = [one for one in figure.data if one.type == "scatter"]
+    drawn = [one for one in traces if one.mode == "lines" and one.line.dash]
     named = {one.name for one in figure.data if one.showlegend is not False}
     assert all(one.name and one.showlegend for one in straight)
     assert {one.name for one in drawn} <= named

@@ -175,7 +175,22 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site, browser, scheme):
                 "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
             )
             assert wide <= window, name
+            title = visit.page.locator("article h1").first.bounding_box()
+            assert title is None or title["height"] < 844 / 4, name
+            for plot in visit.page.locator(".sb-plot").all():
+                assert plot.bounding_box()["height"] < 844 - 2 * 72, (
+                    name
+                )  # its bar, and its caption
         assert visit.wrong == []
+
+
+@pytest.mark.slow
+def test_the_landing_page_groups_all_pages_and_explains_its_words(html):
+    text = (html / "book/index.html").read_text()
+    groups = re.findall(r'class="caption-text">([^<]+)<', text)
+    assert groups[:3] == ["Documents", "Results", "Run it again"]
+    for word in ("ranks", "Strong", "weak", "control"):
+        assert f"<em>{word}</em>" in text
 
 
 @pytest.mark.browser

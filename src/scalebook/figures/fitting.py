@@ -49,8 +49,8 @@ ZOOM = 24 / theme.LETTERS
 LETTER, LINE = 6.9, 14
 #: Space around stacked plots: above and beside them, below one for an axis with and without title.
 EDGE, AXIS, TICKS = 8, 42, 30
-#: Height of a stacked plot without rows, of one with many names at its marks, of what the tallest of
-#: several at one scale draws, and of the lowest.
+#: Height of a stacked plot without rows, of one with many names at its marks, of what the tallest
+#: of several at one scale draws, and of the lowest.
 TALLEST, CROWDED, TOGETHER, LOWEST = 176, 300, 100, 60
 #: Letters that fit on a line across a column, and in a name beside a plot.
 ACROSS, NAME = 50, 20
