@@ -1,4 +1,4 @@
-"""Numbers: medians with intervals, tables, scaling, models, and what becomes of claims."""
+"""Numbers: medians with intervals, tables, scaling, models, and verdicts on claims."""
 
 import importlib
 from typing import Any

@@ -290,7 +290,7 @@ def _measured_averages(runs: pd.DataFrame) -> Verdict:
 
 @results.query
 def images_and_time(stems: list[str]) -> dict[str, bool]:
-    """Whether a run's epochs tell the images and the time that its rate is made from, by stem."""
+    """Whether a run's epochs give the images and the time behind its rate, by stem."""
     return results.of_each(_tells_parts, stems, "csv")
 
 
@@ -380,7 +380,7 @@ def _measured_setup(runs: pd.DataFrame) -> Verdict:
 
 @results.query
 def record_gaps(stems: list[str]) -> dict[str, list[str]]:
-    """What the record of each of these runs does not hold of its set-up, by stem."""
+    """What is missing in each run's record of its set-up, by stem."""
     return results.of_each(_gaps, stems, "manifest")
 
 

@@ -83,7 +83,7 @@ def _by_control(parts: StepParts) -> tuple[str, str, str]:
 
 
 def _bound(job: Job, jobs: Mapping[str, Job]) -> list[str]:
-    """For which batches the link could be all of the loss."""
+    """Up to which batch the link could explain the whole loss."""
     bounds = {one.metric: one.value for one in network_bounds(jobs) if one.job_id == job.id}
     if not bounds:
         return []
@@ -160,7 +160,7 @@ def _from_trace(job: Job, jobs: Mapping[str, Job]) -> tuple[str, dict[str, float
 
 
 def belongs(file: str, job: Job, jobs: Mapping[str, Job]) -> bool:
-    """Whether a trace is the job's: it carries its id, or no run's name and only its pattern."""
+    """Whether a trace is the job's: by its id, else by the one pattern of files that it fits."""
     name = PurePosixPath(file).name
     try:
         return Stem.parse(name.split(".")[0].rsplit("_rank", 1)[0]).job_id == job.id

@@ -1,4 +1,4 @@
-"""Reported numbers held against each other, against the machine, and against files.
+"""Reported numbers checked against each other, against the machine, and against files.
 
 Nothing here says what happened: a check says whether two statements can both be
 true, shows the computation, and names the file that would decide.
@@ -129,7 +129,7 @@ def _epoch_images(job: Job) -> Iterator[Check]:
 
 
 def _two_readings(job: Job, images: int) -> Iterator[Check]:
-    """What each reading fits and fails of a rate and a time that count the set once a rank."""
+    """What speaks for and against each reading of numbers that count the data set once a rank."""
     ranks, rate, epoch = job.ranks, job.values["throughput"], job.values["epoch_time_s"]
     yield Check.of(
         job, f"read as sharded: {ranks} ranks share the {images:,} images", UNDETERMINED,

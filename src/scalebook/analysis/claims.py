@@ -181,7 +181,7 @@ def _by_file(claim: Mapping[str, Any], job: Job, reference: Job) -> tuple[str, s
 def _convergence(
     claim: Mapping[str, Any], text: str, jobs: Sequence[Job], evidence: Evidence
 ) -> Iterator[Check]:
-    """Whether final accuracies are similar: as written, and beyond what chance does.
+    """Whether final accuracies are similar: as claimed, and beyond what chance explains.
 
     With one seed of each configuration the numbers can contradict the sentence, but not say
     whether a configuration or its seed made the difference: that takes the spread between seeds,
@@ -252,7 +252,7 @@ def _between_seeds(measured: pd.DataFrame) -> float | None:
 
 
 def _pictures(dataset: str | None) -> str:
-    """What is on the images: those kept as JPEG are the same pictures."""
+    """Name of the pictures themselves: CIFAR-10 kept as JPEG shows the same ones."""
     return str(dataset or "").removesuffix("-jpeg")
 
 

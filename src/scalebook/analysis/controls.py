@@ -1,4 +1,4 @@
-"""The yardstick of a comparison: what an experiment differs where it cannot differ.
+"""How much two measurements of the same thing differ: the yardstick of every comparison.
 
 A control of ``study.yaml`` is one experiment on several systems, since it uses nothing that they
 differ in: two ranks inside one node, for the link between nodes. Its efficiencies on all of them
@@ -20,7 +20,7 @@ from scalebook.analysis.statistics import Summary, summarise
 
 
 class Pooled(NamedTuple):
-    """A control over all its systems.
+    """A control, with its efficiency pooled over all its systems.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ def _rated(ratios: Iterable[Ratio]) -> list[Ratio]:
 
 
 def _by_experiment(ratios: Iterable[Ratio]) -> dict[tuple[str, str], Ratio]:
-    """Rated ones by experiment and system."""
+    """The same ratios by experiment and system."""
     return {(one.one["experiment"], one.one["system"]): one for one in _rated(ratios)}
 
 
@@ -109,7 +109,7 @@ class Gap(NamedTuple):
 
 
 def gaps(ratios: Sequence[Ratio]) -> list[Gap]:
-    """Hold what has as many ranks and the same global batch against the control of its system."""
+    """Compare what has as many ranks and the same global batch with the control of its system."""
     there, found = _by_experiment(ratios), []
     for declared in study_queries.controls():
         for (experiment, system), ratio in there.items():

@@ -37,6 +37,6 @@ COLLECTIVE_DIGITS = {"bytes": 0, "busbw_gb_s": 3}
 
 
 def epoch_headers(names: Iterable[str]) -> dict[str, str]:
-    """Header with its unit of each of these columns of the epochs."""
+    """Header, with the unit, of each of these columns of the epochs' CSV."""
     units = {column.name: f" ({column.unit})" for column in contract.EPOCHS if column.unit}
     return {name: EPOCH_HEADERS[name][0] + units.get(name, "") for name in names}

@@ -79,7 +79,7 @@ class LinkFit:
 
     @property
     def has_interval(self) -> bool:
-        """Whether there are jobs enough to tell how they differ."""
+        """Whether there are enough jobs for an interval."""
         return self.beta.n >= FEWEST_JOBS
 
     @property
@@ -190,7 +190,7 @@ def _fits() -> tuple[dict[str, LinkFit], dict[str, str]]:
 
 
 class LinkCheck(NamedTuple):
-    """A fitted link, held against a step of one rank a node that was measured on it.
+    """A fitted link, compared with a measured step of one rank a node.
 
     Times are in ms, `step_ms` is that with nothing hidden, and its low and high are the two cases
     at the ends of the fit's interval.
@@ -225,7 +225,7 @@ class LinkCheck(NamedTuple):
 
 
 def link_checks(found: Sequence[StepParts], links: Mapping[str, LinkFit]) -> list[LinkCheck]:
-    """Hold every fitted link against the parallel steps measured on it.
+    """Compare every fitted link with the parallel steps measured on it.
 
     Parameters
     ----------

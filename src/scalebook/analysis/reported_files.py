@@ -1,4 +1,4 @@
-"""What the own file of a reported job counts, once it is here, and what that settles.
+"""What a reported job's own file counts, once it is here, and what that settles.
 
 A rate, a time per epoch and the images of an epoch are three numbers with one equation. Where a
 report tells two of them and they do not fit a pass over the training set, the file decides if it

@@ -230,7 +230,7 @@ PREFIXES = {UNSHARDED: "", SHARDED: "sharded_"}
 
 
 def readings(job: Job) -> dict[str, float]:
-    """Images/s of all ranks by each reading; one alone where they do not differ.
+    """Images/s of all ranks under each reading of the report; one where they do not differ.
 
     Unsharded, each rank trained on all images, and both reported numbers hold. Sharded, the ranks
     shared the images: then the time per epoch gives the rate, and the reported one is wrong.
@@ -244,7 +244,7 @@ def readings(job: Job) -> dict[str, float]:
 
 
 def network_bounds(jobs: Mapping[str, Job]) -> Iterator[Derived]:
-    """What the network could explain of the gap of every job with more ranks than its reference.
+    """How much of each job's gap to a reference with fewer ranks the network could explain.
 
     Yields
     ------

@@ -48,7 +48,7 @@ class Summary:
     coverage: float
 
     def times(self, factor: float) -> Summary:
-        """The same of values that are each multiplied by a positive `factor`."""
+        """The same summary, of values that are each multiplied by a positive `factor`."""
         names = ("median", "low", "high", "mean", "min", "max")
         return replace(self, **{name: factor * getattr(self, name) for name in names})
 

@@ -124,7 +124,7 @@ COLUMNS: Mapping[str, Callable[[StepParts], Any]] = {
 
 
 def step_parts(found: Sequence[Configuration], steps: pd.DataFrame) -> list[StepParts]:
-    """Take the step of every measured configuration that spans more nodes than its reference apart.
+    """Split the step of every measured configuration that spans more nodes than its reference.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def _parts(
 
 
 def _unlike(one: Configuration, reference: Configuration) -> str:
-    """Why the reference's step says nothing of this one's computation; empty if it does."""
+    """Why the reference's step says nothing about this one's computation; empty if it does."""
     if not all(side[name] for side in (one, reference) for name in ("global_batch", "world_size")):
         return "the batch of a rank is not known"
     for name, title in (("threads_per_rank", "threads per rank"), ("precision", "precision")):

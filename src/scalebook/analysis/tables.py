@@ -72,7 +72,7 @@ def step_summaries(stems: list[str]) -> pd.DataFrame:
 
 
 def steps_that_disagree(stems: list[str]) -> dict[str, str]:
-    """Runs whose steps add up to another time or other images than their epochs say, and where."""
+    """Runs whose steps do not add up to the time and images of their epochs, and where."""
     found = results.of_each(_steps_summed, stems, "steps", "csv")
     return {stem: problem for stem, (_, problem) in found.items() if problem}
 
@@ -94,7 +94,7 @@ _TOLERANCE = 0.001
 
 
 def _disagreement(steps: pd.DataFrame, epochs: pd.DataFrame) -> str:
-    """First epoch whose timed images or seconds are not those of its steps; empty if none is.
+    """First epoch whose timed images or seconds are not the sum of its steps; empty if all are.
 
     An epoch lasts as long as its steps on the rank that took longest. One that tells no images or
     no seconds has nothing to be held against.

@@ -237,7 +237,7 @@ def _message(table: pd.DataFrame) -> str:
 
 
 def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
-    """The range of the control as a band: where no two systems can differ."""
+    """The range of the control as a band: within it no two systems can be told apart."""
     values = control.efficiency
     figure.add_hrect(
         y0=values.min, y1=values.max, fillcolor=theme.GREY, opacity=0.25, line_width=0,

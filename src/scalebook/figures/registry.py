@@ -51,7 +51,7 @@ class Registered:
     column: bool
 
     def answer(self, name: str, make: Callable[[], Value]) -> Value:
-        """What `make` gives of this figure by the study's files, kept on disk under `name`.
+        """What `make` gives for this figure, kept on disk under `name` by `results.answer`.
 
         Of a figure of another package nobody knows when its code changes: it is made each time.
         """

@@ -123,7 +123,7 @@ def to_pdf(svg: bytes) -> bytes:
 
 
 def _cannot_start(program: str) -> str:
-    """Why a browser does not even say its version; kaleido would wait for a dead one."""
+    """Why a browser does not start; kaleido would wait for a dead one."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -94,7 +94,7 @@ def colour(experiment: object) -> str:
 
 
 def cycled(values: Sequence[str], order: int) -> str:
-    """The value of this order, from the start again after the last."""
+    """The value at this position, from the start again after the last."""
     return values[order % len(values)]
 
 

@@ -191,7 +191,7 @@ def newest(
 
 @query
 def problems() -> pd.DataFrame:
-    """List what is wrong with files of results, or was understood otherwise than written.
+    """List what is wrong with files of results, and what was read differently from what it says.
 
     Returns
     -------

@@ -74,7 +74,7 @@ class _BadLine(Exception):
 
 @dataclass
 class Lines:
-    """What was read of a text.
+    """What was read from a text.
 
     Attributes
     ----------
@@ -198,7 +198,7 @@ def _row(cells: dict[str, str], clock: _Clock) -> dict[str, Any]:
 
 
 class _Clock:
-    """Puts a time and a device to lines that may name neither."""
+    """Gives lines a time and a device where they name none."""
 
     def __init__(self) -> None:
         self.assumed = False
@@ -233,7 +233,7 @@ class _Clock:
 
 
 def _measured(name: str, cell: str) -> float:
-    """A value of a metric, without its unit; NaN where the device does not tell it."""
+    """A value of a metric, without its unit; NaN where the device does not report it."""
     if _UNKNOWN.fullmatch(cell):
         return math.nan
     match = _NUMBER.fullmatch(cell)

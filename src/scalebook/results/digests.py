@@ -1,4 +1,4 @@
-"""The one digest of content: equal for what means the same, however it is written.
+"""Digests of content: values that mean the same have the same digest, however they are written.
 
 Canonical JSON with sorted keys; arrays are decoded, numbers count at 6 significant digits.
 """
@@ -35,7 +35,7 @@ def digest(value: object) -> str:
 
 
 def canonical(value: object) -> Any:
-    """Plain lists, strings and rounded numbers in place of whatever holds them.
+    """The value as plain lists, strings and rounded numbers.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def _unpacked(array: Mapping[Any, Any]) -> Any:
 
 
 def relative(path: Path | str) -> str:
-    """Name a path below the study's root relative to it, so that a clone asks the same."""
+    """Make a path below the study's root relative to it, so that it is the same in every clone."""
     text = str(path)
     if not os.path.isabs(text):
         return text

@@ -54,7 +54,7 @@ class Problem(NamedTuple):
 
     @classmethod
     def of(cls, error: ScalebookError, *names: str) -> Problem:
-        """An error as the problem of the file whose name it begins with, else of the first."""
+        """Make an error a problem of the file whose name it begins with, else of the first."""
         name = next((name for name in names if str(error).startswith(name)), names[0])
         return cls(name, None, None, str(error).removeprefix(name).lstrip(":, "))
 
@@ -88,7 +88,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """As `stamp`, of what the system said already."""
+    """As `stamp`, from the result of a call to `os.stat`."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
@@ -158,7 +158,7 @@ def read_json(path: Path, where: str, limit: int) -> dict[str, Any]:
 
 
 def checked(model: type[Model], document: dict[str, Any], where: str) -> Model:
-    """Make a `model` of what a program wrote.
+    """Validate what a program wrote.
 
     Raises
     ------

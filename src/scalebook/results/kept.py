@@ -30,7 +30,7 @@ LIBRARIES = ("numpy", "pandas", "plotly")
 
 
 class Kept:
-    """Values by name, of one file.
+    """Named values, kept in one file.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ def _read(path: Path, state: str) -> dict[str, Any]:
 
 
 def _seal(state: str, content: bytes) -> bytes:
-    """First line of the file: what the values hold for, and that they are as they were written."""
+    """First line of the file: what the values hold for, and their checksum."""
     return f"{state} {hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 @functools.cache
 def code() -> str:
-    """Digest of what works answers out: the files of this package, Python and its tables."""
+    """Digest of the code behind the answers: this package, Python and its libraries."""
     found = [platform.python_version(), *(metadata.version(name) for name in LIBRARIES)]
     folder = Path(scalebook.__file__).parent
     for place, _, names in sorted(os.walk(folder)):

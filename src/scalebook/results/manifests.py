@@ -47,7 +47,7 @@ class Model(_Part):
 
 
 class Versions(_Part):
-    """Of the programs that ran."""
+    """Versions of the programs that ran."""
 
     torch: str | None = None
 

@@ -1,4 +1,4 @@
-"""Questions put to the results, remembered with a digest of their answers.
+"""Queries of the results, logged with a digest of each answer.
 
 A notebook or a page is stale when the *answer* to a question it asked has
 changed, not when a file was touched. Every function that reads results is

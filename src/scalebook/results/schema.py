@@ -1,4 +1,4 @@
-"""What ``results/csv`` and ``results/steps`` may hold, and reading them.
+"""What files in ``results/csv`` and ``results/steps`` may hold, and how they are read.
 
 Our own files follow `scalebook.contract` to the letter. Files of other programs
 need ``epoch`` and ``val_acc`` only; what is understood differently from how it
@@ -45,7 +45,7 @@ _EMPTY = {"", "nan", "na", "none", "null"}
 
 @dataclass(frozen=True)
 class EpochTable:
-    """A CSV of epochs as it was understood.
+    """A CSV of epochs as it was read.
 
     Attributes
     ----------
@@ -65,17 +65,17 @@ class EpochTable:
 
     @property
     def notes(self) -> list[str]:
-        """How it was understood differently from how it is written."""
+        """Where it was read differently from what it says."""
         return [problem.problem for problem in self.problems if problem.severity == "note"]
 
 
 class _Unusable(Exception):
-    """What is wrong makes it needless to read on."""
+    """The file is so wrong that there is no use in reading on."""
 
 
 @dataclass
 class _Problems:
-    """What is wrong with one file, or was understood otherwise than written."""
+    """What is wrong with one file, and where it was read differently from what it says."""
 
     where: str
     found: list[Problem] = field(default_factory=list)
@@ -297,7 +297,7 @@ _CONTRACT = frozenset(column.name for column in contract.EPOCHS)
 def _check_values(
     problems: _Problems, frame: pd.DataFrame, written: pd.DataFrame, lines: list[int]
 ) -> None:
-    """Put each value that its column forbids among the problems, with its line."""
+    """Report each value that its column forbids, with its line."""
     for column in contract.EPOCHS:
         if column.check and column.name in frame.columns:
             holds, rule = CHECKS[column.check]
@@ -312,7 +312,7 @@ def _check_values(
 def _check_rows(
     problems: _Problems, frame: pd.DataFrame, written: pd.DataFrame, lines: list[int]
 ) -> None:
-    """Put each row that does not follow from itself and the one before among the problems."""
+    """Report each row that contradicts itself or the one before."""
     names = [column.name for column in contract.EPOCHS if column.name in frame.columns]
     values = {name: frame[name].to_numpy(dtype=float) for name in names}
 

@@ -136,7 +136,7 @@ class Snapshot:
         return None if stamp is None else list(stamp)
 
     def _settled(self, stamps: Iterable[Sequence[int]]) -> bool:
-        """Whether these files are old enough: one may change again in a tick, and look the same."""
+        """Whether these files are old enough that another change would show in their times."""
         return max((stamp[2] for stamp in stamps), default=0) < self.taken_ns - _SETTLED_NS
 
     def _holds_run(self, name: str) -> bool:
@@ -160,7 +160,7 @@ _MANY = 200
 
 
 def _with_a_bar(runs: Sequence[Value]) -> Iterable[Value]:
-    """The same, with a bar in a terminal while they are gone through."""
+    """The same runs, with a progress bar in a terminal."""
     if len(runs) < _MANY:
         return runs
     return tqdm(runs, "reading results", unit=" runs", leave=False, disable=None)

@@ -86,7 +86,7 @@ def utilisation_files() -> dict[str, str]:
 
 
 def problems(snapshot: Snapshot) -> list[Problem]:
-    """Say which files are not used, which of their lines, and what had to be assumed."""
+    """List the files and lines that are not used, and what had to be assumed."""
     found = []
     for _, path in _files(snapshot):
         try:

@@ -103,7 +103,7 @@ def decoded(data: bytes, errors: str = "strict") -> str:
 
 
 def not_utf8(data: bytes) -> str:
-    """What hinders a program that reads UTF-8 alone, and what to do; empty for nothing."""
+    """Why a program that reads only UTF-8 cannot read it, and what to do; empty if it can."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

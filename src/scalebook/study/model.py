@@ -194,7 +194,7 @@ class Campaign(Frozen):
         ]
 
     def order(self, system: str, block: int) -> list[tuple[str, dict[str, Any]]]:
-        """The runs of a round; in a block as drawn for it and its system, the same each time."""
+        """The runs of a round; in a block shuffled, the same way each time on a system."""
         runs = self.runs
         if self.blocks:
             # Of text it is the same in every version of Python.

@@ -45,7 +45,7 @@ class Workload(Frozen):
         return parameters * self.gradient_bytes
 
     def messages(self, parameters: int) -> int:
-        """Pieces these gradients travel in."""
+        """How many messages these gradients are sent in."""
         rest = self.gradients(parameters) - self.first_bucket_mib * 2**20
         return 1 + max(0, math.ceil(rest / (self.bucket_mib * 2**20)))
 
@@ -57,7 +57,7 @@ class Workload(Frozen):
 
 
 class Relative(Frozen):
-    """How many times longer than another something takes: low, middle and high case."""
+    """How many times as long as something else it takes: low, middle and high case."""
 
     low: float = Field(gt=0)
     mid: float = Field(gt=0)
@@ -71,7 +71,7 @@ class Relative(Frozen):
 
 
 class Network(Frozen):
-    """Another network than the workload's, by its ratio to it.
+    """A network other than the workload's, relative to it.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class Phase(Frozen):
 
 
 class Assumption(Frozen):
-    """What is taken for given, and why."""
+    """What is taken for granted, and why."""
 
     id: Name
     text: Text
@@ -202,7 +202,7 @@ class Assumption(Frozen):
 
 
 class Objective(Frozen):
-    """What the project is for, and what in the results tells that it was reached."""
+    """What the project is for, and which results show that it was reached."""
 
     id: str = Field(pattern=r"^O[0-9]{1,2}$")
     text: Text

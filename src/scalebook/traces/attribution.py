@@ -176,7 +176,7 @@ def _belonging(
 
 
 def text_of(codes: np.ndarray, text: Callable[[int], str]) -> np.ndarray:
-    """Text of each code, empty for negative ones; every distinct code is looked at once."""
+    """Text of each code, empty for negative ones; every distinct code is looked up once."""
     distinct, place = np.unique(codes, return_inverse=True)
     texts = np.empty(len(distinct), dtype=object)
     texts[:] = [text(code) if code >= 0 else "" for code in distinct.tolist()]
@@ -184,7 +184,7 @@ def text_of(codes: np.ndarray, text: Callable[[int], str]) -> np.ndarray:
 
 
 def _undone(host: pd.DataFrame, sequence: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """Position of the forward operator that each backward one undoes; -1 for none.
+    """Position of the forward operator that each backward one belongs to; -1 for none.
 
     Of the operators with one number the last to begin made the node: the number is raised
     by it. Numbers count on each thread; a node tells that it has one by ``Fwd thread id``.
@@ -269,7 +269,7 @@ def _step_launched(
 def _classified(
     names: pd.Series, mask: np.ndarray, classify: Callable[[str], object], default: object
 ) -> np.ndarray:
-    """Class of each name where `mask` holds; every distinct name is looked at once."""
+    """Class of each name where `mask` holds; every distinct name is classified once."""
     codes = names.cat.codes.to_numpy()
     categories = names.cat.categories
     known = np.full(len(categories) + 1, default, dtype=object)
@@ -315,7 +315,7 @@ def _launcher(
 def _by_process(
     gpu: pd.DataFrame, processes: pd.Series, calls: pd.DataFrame, called: np.ndarray
 ) -> np.ndarray:
-    """As `called`, where several processes count their correlations alike.
+    """As `called`, where several processes use the same correlation numbers.
 
     Of calls with one correlation the first belongs to the device that worked first on it; each
     device's launches are those of the process for which most of these speak.

@@ -92,7 +92,7 @@ COMPARED_BY = ("operator", "kernel", "family", "module", "phase")
 
 
 def get_diff(before: Trace, after: Trace, by: str = "operator") -> pd.DataFrame:
-    """Time and calls a step in two traces, and what became of them.
+    """Time and calls per step in two traces, and how they changed.
 
     Steps that warm up are left out where others are there; without marked steps a trace counts
     as one step.

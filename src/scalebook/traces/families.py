@@ -21,7 +21,7 @@ _LONGEST, _DEEPEST = 2000, 4
 
 
 def _patterns(groups: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
-    """Patterns by family, each between two borders of words; a folded line's spaces are none."""
+    """Patterns by family, each of whole words, without the spaces that YAML's folding adds."""
     joined = {family: pattern.replace(" |", "|") for family, pattern in groups.items()}
     return [(re.compile(rf"\b(?:{one})\b"), family) for family, one in joined.items()]
 
@@ -52,7 +52,7 @@ def _first(patterns: list[tuple[re.Pattern[str], str]], text: str) -> str | None
 
 
 def kernel(name: str) -> str:
-    """Family of a GPU activity by its own name; its template arguments and tiles say nothing."""
+    """Family of a GPU activity by its own name; template arguments and tile sizes are ignored."""
     name = name[:_LONGEST].replace("(anonymous namespace)::", "")
     return fused(name) or _function(name, _DEEPEST) or "other"
 
@@ -70,7 +70,7 @@ def _function(name: str, deepest: int) -> str | None:
 
 
 def _without_templates(name: str) -> str:
-    """A name without what stands in angle brackets, and what a cut leaves open."""
+    """A name without its template arguments, even where it was cut within them."""
     depth, kept = 0, []
     for part in _BRACKET.split(name):
         if part == "<":

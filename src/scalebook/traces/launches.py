@@ -123,7 +123,7 @@ _LAUNCH = re.compile(r"launch|memcpy|memset", re.IGNORECASE)
 
 
 def get_notices(trace: Trace) -> dict[str, int]:
-    """Count what is odd, by what it is; empty where nothing is.
+    """Count oddities by kind; empty where there are none.
 
     GPU activities without the call that launched them, as those are that were launched before
     the recording, take the step of the activity before them in their stream, or none. Of kernels

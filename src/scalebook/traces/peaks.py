@@ -54,7 +54,7 @@ class Peak:
     vector: float | None = None
 
     def of(self, precision: str, product: bool = True) -> float:
-        """TFLOP/s of products in a precision, else in fp32; or of what is no product."""
+        """TFLOP/s of matrix products in a precision, else in fp32; or of other operations."""
         if not product:
             return self.vector or self.tflops["fp32"]
         return self.tflops.get(precision, self.tflops["fp32"])

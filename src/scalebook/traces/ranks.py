@@ -332,7 +332,7 @@ def match(calls: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
 
 
 def _in_order(calls: pd.DataFrame, ranks: list[int]) -> bool:
-    """Whether calls of one kind can be told by their order alone."""
+    """Whether calls of one kind can be matched by their order alone."""
     if (
         calls["rank"].value_counts().reindex(ranks, fill_value=0) != calls["number"].max() + 1
     ).any():

@@ -169,7 +169,7 @@ def _works(trace: Trace, host: pd.DataFrame) -> np.ndarray:
 
 
 def _counted(host: pd.DataFrame, known: np.ndarray, works: np.ndarray, tree: Nesting) -> np.ndarray:
-    """Which calls count: of calls of one kind within each other only the innermost.
+    """Which calls count: where calls of one kind nest, only the innermost.
 
     Attention that is made of products is counted as these.
     """

@@ -90,7 +90,7 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
     parts = attribute(trace)
     gpu = not parts.gpu.empty
     if not gpu and parts.cpu.empty:
-        raise ScalebookError(f"{where}: holds no GPU activity and no operator{_instead(trace)}")
+        raise ScalebookError(f"{where}: holds no GPU activity and no operator{_why_nothing(trace)}")
     table = times.get_time(trace)
     whole = table.iloc[-1]
     frame = parts.gpu if gpu else parts.cpu
@@ -254,8 +254,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _instead(trace: Trace) -> str:
-    """What a trace without anything to sum up holds instead."""
+def _why_nothing(trace: Trace) -> str:
+    """Why a trace has nothing to sum up, to end the sentence that says so."""
     known = {f"of category {name!r}"[:80]: count for name, count in trace.not_read.items()}
     left = [f"{count:,} {reason}" for reason, count in (trace.dropped | known).items()]
     if not left:

@@ -1,4 +1,4 @@
-"""When a device worked, at what, and what it waited for: per step and in all.
+"""When a device worked, at what, and what it waited for: per step and in total.
 
 Times are unions of intervals: what runs on several streams at once counts once, and
 the times of several GPUs are added up.
@@ -150,7 +150,7 @@ def _device(
 
 
 def _waits(gpu: pd.DataFrame, free: intervals.Intervals) -> tuple[np.ndarray, np.ndarray]:
-    """Which times without activity the host caused, and which the device; by what ends them."""
+    """Which idle times the host caused, and which the device, by what ends them."""
     ordered = gpu.sort_values("start", kind="stable")
     place = np.searchsorted(ordered["start"].to_numpy(), free[1][:-1], side="left")
     launched = ordered["launch_start"].to_numpy()[place]

@@ -50,14 +50,14 @@ def bound(document: dict[str, Any]) -> str:
 
 
 def _rated(document: dict[str, Any]) -> bool:
-    """Whether the roofline says it: of most of the time it is known what is done in it."""
+    """Whether the roofline can tell: the work done is known for most of the time."""
     speed = document["speed"]
     known = speed is not None and speed["memory_bound_share"] is not None
     return known and speed["known_share"] >= KNOWN
 
 
 def _nothing_known(document: dict[str, Any]) -> str | None:
-    """Which of the reasons there is that the figures tell nothing; None where they do."""
+    """Why the figures tell nothing; None where they tell something."""
     if not document["total_us"] > 0:
         return "no time"
     if document["device"] == "gpu":

@@ -54,7 +54,7 @@ class Work(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """Name without what says that it works in place; dimensions, types and values as text."""
+    """A call: its name without the mark of an in-place one; sizes, types and values as text."""
 
     name: str
     in_place: bool
@@ -226,13 +226,13 @@ def _elementwise(call: _Call) -> Amount:
 
 
 def _broadcast(dims: list[Dims]) -> int:
-    """Elements of what tensors of these dimensions are stretched to."""
+    """Elements of the tensor that tensors of these dimensions are broadcast to."""
     reversed_ = [one[::-1] for one in dims]
     return math.prod(map(max, itertools.zip_longest(*reversed_, fillvalue=1)))
 
 
 def _promoted(types: list[str]) -> int:
-    """Bytes of an element of what comes of tensors of these types."""
+    """Bytes of an element of the type that these types are promoted to."""
     if any(one not in _GREATNESS for one in types):
         raise _Unknown
     halves = {"half", "bfloat16"} <= set(types)
@@ -245,7 +245,7 @@ def _copy(call: _Call) -> Amount:
 
 
 def _pass(flops: float, passes: float, *read: int) -> Callable[[_Call], Amount]:
-    """So many operations an element of the first argument, and outputs of so many times it."""
+    """Formula of an operator that does `flops` an element and writes `passes` times as many."""
 
     def formula(call: _Call) -> Amount:
         count = call.count(0)

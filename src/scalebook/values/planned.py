@@ -1,4 +1,4 @@
-"""Numbers of a proposal: its plan, the computed request, and what its runs would leave and draw.
+"""Numbers of a proposal: its plan, the computed request, the data and the energy of its runs.
 
 ===================================================  ==============================================
 key                                                  value

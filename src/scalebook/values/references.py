@@ -147,7 +147,7 @@ def _publications() -> Iterator[Value]:
 
 
 def _models() -> Iterator[Value]:
-    """By what the published models grew, in thousands, and since when."""
+    """By what factor published models grew, in thousands, and since when."""
     table = models.model_sizes()
     if table.empty:
         return

@@ -1,4 +1,4 @@
-"""Reported numbers, those that follow from them, and what the files of their jobs count."""
+"""Reported numbers, those that follow from them, and what the jobs' own files count."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def modelled(inputs: Inputs) -> Iterator[Value]:
 
 
 def job_files(inputs: Inputs) -> Iterator[Value]:
-    """``recorded.<job>.<metric>``: what the own file of a reported job counts."""
+    """``recorded.<job>.<metric>``: what a reported job's own file counts."""
     for job in inputs.jobs.values():
         counts = reported_files.counts(job)
         if counts is None or counts.images is None or counts.train_time_s is None:

@@ -142,7 +142,7 @@ def number(numbers: Ledger, key: str) -> float:
 
 
 def agree(numbers: Ledger, one: str, other: str) -> bool:
-    """Whether two numbers are the same to a check of reported ones."""
+    """Whether two numbers agree as closely as the checks of reports ask."""
     return reported_jobs.agree(number(numbers, one), number(numbers, other))
 
 

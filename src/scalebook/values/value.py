@@ -82,7 +82,7 @@ def result_files(
 def origin(
     name: str, function: Callable[..., object], runs: Iterable[str] = (), /, **about: object
 ) -> partial[Value]:
-    """What makes numbers of one origin, as ``value.yaml`` words it.
+    """A function that makes values of one origin, with the texts of ``value.yaml``.
 
     Parameters
     ----------

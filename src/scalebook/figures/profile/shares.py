@@ -54,7 +54,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Profiled:
-    """What traces of one run, or a published trace, say in whole.
+    """Totals of the traces of one run, or of a published trace.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def breakdown_table() -> pd.DataFrame:
 
 
 def reported_use() -> pd.DataFrame:
-    """What else was reported of the jobs whose device time was: memory, temperature and so on.
+    """What else was reported of jobs with a share of device time: memory, temperature and so on.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def _quantity(metric: str) -> str:
 
 
 def trace_table(everything: bool = False) -> pd.DataFrame:
-    """What each trace says in whole: one row a file.
+    """Totals of each trace: one row a file.
 
     Parameters
     ----------

@@ -169,7 +169,7 @@ def _at_end(error: ValueError) -> bool:
 
 
 def _opens(head: bytes | bytearray) -> bool:
-    """Whether the events of the document itself begin here: it may end right behind."""
+    """Whether the events of the document itself begin here: closed at once, it is valid JSON."""
     try:
         document = orjson.loads(head + b"]}")
     except orjson.JSONDecodeError:

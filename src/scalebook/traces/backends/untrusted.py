@@ -91,7 +91,7 @@ def identifiers(details: list[dict[str, Any]], key: str, second: str | None = No
 
 
 def clean(name: str) -> str:
-    """Shorten, and replace what no encoder takes."""
+    """Shorten a text, and replace what no encoder takes."""
     return name[:WIDEST_NAME].encode("utf-8", "replace").decode()
 
 
