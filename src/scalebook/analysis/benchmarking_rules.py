@@ -243,7 +243,7 @@ def _measured(evidence: Evidence) -> dict[int, Verdict]:
 def _measured_base(ratios: Sequence[Ratio]) -> Verdict:
     if not ratios:
         return _measured_as("no speed-up")
-    bases = abridged(f"{one.reference.title} on {one.one.machine}" for one in ratios)
+    bases = abridged(f"{ratio.reference.title} on {ratio.one.machine}" for ratio in ratios)
     return _measured_as("base", bases=bases)
 
 
@@ -304,13 +304,13 @@ def _tells_parts(now: results.Snapshot, run: RunFiles) -> bool:
 
 def _measured_distribution(found: Sequence[Configuration]) -> Verdict:
     intervals, off = 0, []
-    for one in found:
+    for configuration in found:
         for metric in (basis.metric for basis in BASES.values()):
-            summary = one.summary(metric)
+            summary = configuration.summary(metric)
             if summary.n > 1:
                 intervals += 1
-                if not {summary.low, summary.high} <= set(one.runs[metric]):
-                    off.append(f"{metric} of {one.title} on {one.machine}")
+                if not {summary.low, summary.high} <= set(configuration.runs[metric]):
+                    off.append(f"{metric} of {configuration.title} on {configuration.machine}")
     if off:
         return _measured_as("computed ends", names=abridged(off))
     return _measured_as("observed ends" if intervals else "no interval", all=intervals)
@@ -328,14 +328,16 @@ def _measured_plots(
 def _measured_ratios(ratios: Sequence[Ratio]) -> Verdict:
     if not ratios:
         return _measured_as("no ratio")
-    paired = any(one.pairing != "of medians" for one in ratios)
+    paired = any(ratio.pairing != "of medians" for ratio in ratios)
     return _measured_as("paired ratios" if paired else "ratios of medians")
 
 
 def _intervals(found: Sequence[Configuration]) -> Verdict:
-    summaries = [one.summary("throughput") for one in found]
+    summaries = [configuration.summary("throughput") for configuration in found]
     alone = [
-        f"{one.title} on {one.machine}" for one, summary in zip(found, summaries) if summary.n == 1
+        f"{configuration.title} on {configuration.machine}"
+        for configuration, summary in zip(found, summaries)
+        if summary.n == 1
     ]
     if alone:
         return _measured_as("one run", names=abridged(alone))
@@ -410,7 +412,9 @@ def _timing(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdict:
 
 
 def _measured_bounds(found: Sequence[Configuration]) -> Verdict:
-    systems = sorted({one["system"] for one in found if (one["nodes"] or 1) > 1})
+    systems = sorted(
+        {configuration["system"] for configuration in found if (configuration["nodes"] or 1) > 1}
+    )
     if not systems:
         return _measured_as("no link")
     without = [system for system in systems if not study_queries.facts(system).link_gbit_s]

@@ -132,11 +132,11 @@ def _ratio(
     metric = "speedup" if claim["type"] == "ratio" else "efficiency"
     written = f"{claim['value']:g} {claim['unit'] or ''}".strip()
     parts = [*both_ways(job, reference, metric, claim["value"], written, claim["id"])]
-    found = {one.verdict for one in parts if one.verdict != UNDETERMINED}
+    found = {part.verdict for part in parts if part.verdict != UNDETERMINED}
     verdict = found.pop() if len(found) == 1 else UNDETERMINED
     ways = ("by throughput", "by time per epoch")
-    computation = "; ".join(f"{way}: {one.computation}" for way, one in zip(ways, parts))
-    if {HOLDS, CONTRADICTED} <= {one.verdict for one in parts}:
+    computation = "; ".join(f"{way}: {part.computation}" for way, part in zip(ways, parts))
+    if {HOLDS, CONTRADICTED} <= {part.verdict for part in parts}:
         computation += ": the two contradict each other"
     decided = "" if verdict == HOLDS else columns_of(job)
     if verdict == UNDETERMINED and (counted := _by_file(claim, job, reference)):

@@ -59,7 +59,7 @@ def _rated(ratios: Iterable[Ratio]) -> list[Ratio]:
 
 def _by_experiment(ratios: Iterable[Ratio]) -> dict[tuple[str, str], Ratio]:
     """The same ratios by experiment and system."""
-    return {(one.one["experiment"], one.one["system"]): one for one in _rated(ratios)}
+    return {(ratio.one["experiment"], ratio.one["system"]): ratio for ratio in _rated(ratios)}
 
 
 def pooled(ratios: Sequence[Ratio]) -> list[Pooled]:

@@ -28,7 +28,11 @@ class Evidence:
     @cached_property
     def measured(self) -> list[Configuration]:
         """Configurations that were measured."""
-        return [one for one in self.configurations if one.kind == "measured"]
+        return [
+            configuration
+            for configuration in self.configurations
+            if configuration.kind == "measured"
+        ]
 
     @cached_property
     def steps(self) -> pd.DataFrame:

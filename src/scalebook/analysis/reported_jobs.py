@@ -187,8 +187,8 @@ def modelled() -> pd.DataFrame:
 def derived(jobs: Mapping[str, Job]) -> Iterator[Derived]:
     """Form what follows from the numbers of each job."""
     for job in jobs.values():
-        for one in _derived(job, jobs):
-            yield Derived(job.id, *one)
+        for number in _derived(job, jobs):
+            yield Derived(job.id, *number)
 
 
 def _derived(job: Job, jobs: Mapping[str, Job]) -> Iterator[tuple[str, float, str, str]]:
@@ -258,8 +258,8 @@ def network_bounds(jobs: Mapping[str, Job]) -> Iterator[Derived]:
     for job in jobs.values():
         reference = reference_of(job, jobs)
         if reference is not None:
-            for one in _network_bounds(job, reference):
-                yield Derived(job.id, *one)
+            for bound in _network_bounds(job, reference):
+                yield Derived(job.id, *bound)
 
 
 def _network_bounds(job: Job, reference: Job) -> Iterator[tuple[str, float, str, str]]:

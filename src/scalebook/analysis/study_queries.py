@@ -17,7 +17,10 @@ from scalebook.study import Campaign, Control, Facts, Plan
 def experiments() -> dict[str, tuple[str | None, str | None]]:
     """Reference and kind of scaling of each experiment, in the order of ``study.yaml``."""
     loaded = snapshot().study
-    return {name: (one.reference, one.scaling) for name, one in loaded.experiments.items()}
+    return {
+        name: (experiment.reference, experiment.scaling)
+        for name, experiment in loaded.experiments.items()
+    }
 
 
 @query
@@ -48,7 +51,7 @@ def labels() -> dict[str, dict[str, str]]:
         "experiment": loaded.experiments, "system": loaded.systems, "campaign": loaded.campaigns
     }  # fmt: skip
     return {
-        kind: {name: one.label for name, one in things.items() if one.label}  # type: ignore[attr-defined]  # all have one
+        kind: {name: thing.label for name, thing in things.items() if thing.label}  # type: ignore[attr-defined]  # all have one
         for kind, things in kinds.items()
     }
 

@@ -28,16 +28,16 @@ def configuration_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     stats = ("median", "low", "high")
     rows = []
-    for one in configurations(runs):
-        summaries = {metric: one.summary(metric) for metric in METRICS}
+    for configuration in configurations(runs):
+        summaries = {metric: configuration.summary(metric) for metric in METRICS}
         if not any(summary.n for summary in summaries.values()):
             continue
-        row: dict[str, Any] = {"kind": one.kind}
-        row |= {name: one[name] for name in (*SETTINGS, *COMPARABLE)}
-        row |= {"n": len(one.runs), "interval": summaries["throughput"].interval}
+        row: dict[str, Any] = {"kind": configuration.kind}
+        row |= {name: configuration[name] for name in (*SETTINGS, *COMPARABLE)}
+        row |= {"n": len(configuration.runs), "interval": summaries["throughput"].interval}
         for metric, summary in summaries.items():
             row |= {f"{metric}_{stat}": getattr(summary, stat) for stat in stats}
-        rows.append({**row, "source": one.source})
+        rows.append({**row, "source": configuration.source})
     names = ["kind", *SETTINGS, *COMPARABLE, "n", "interval"]
     names += [f"{metric}_{stat}" for metric in METRICS for stat in stats]
     return pd.DataFrame(rows, columns=[*names, "source"])

@@ -150,7 +150,7 @@ def _authors(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
 
 def fails(found: list[Deliverable]) -> bool:
     """Whether anything is missing, stale or wrong."""
-    return any(one.status not in (OK, FILL) for one in found)
+    return any(deliverable.status not in (OK, FILL) for deliverable in found)
 
 
 # --------------------------------------------------------------------------- what is made of them
@@ -198,7 +198,7 @@ def _specification(root: Path) -> Iterator[Deliverable]:
 
 
 def _typed(root: Path) -> Iterator[Deliverable]:
-    found = [str(one) for one in typed.typed_numbers(root)]
+    found = [str(number) for number in typed.typed_numbers(root)]
     mend = f"ask for it by key, or name it with its reason in {typed.ALLOWED}"
     yield about("no number typed by hand", found, "every number has its key", mend, WRONG)
 
@@ -301,7 +301,7 @@ def _ran_by_slurm(now: results.Snapshot, run: RunFiles) -> bool:
         attempts = attempts_of(read_json(now.root / run.manifest))
     except ScalebookError:  # which `results.problems` tells
         return False
-    return any((one.get("scheduler") or {}).get("name") == "slurm" for one in attempts)
+    return any((attempt.get("scheduler") or {}).get("name") == "slurm" for attempt in attempts)
 
 
 def personal(root: Path) -> Iterator[Deliverable]:

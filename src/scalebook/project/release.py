@@ -123,9 +123,11 @@ def _same_version(root: Path, version: str) -> tuple[str, dict[str, Any]]:
 
 def _in_place(root: Path, say: Callable[[str], None]) -> None:
     """Refuse where a deliverable is not, and tell which."""
-    lacking = [one for one in deliverables.check(root) if deliverables.fails([one])]
-    for one in lacking:
-        say(f"{one.status}: {one.name}: {one.found} -> {one.mend}")
+    lacking = [
+        deliverable for deliverable in deliverables.check(root) if deliverables.fails([deliverable])
+    ]
+    for deliverable in lacking:
+        say(f"{deliverable.status}: {deliverable.name}: {deliverable.found} -> {deliverable.mend}")
     if lacking:
         raise ScalebookError(
             f"release: not in place: {len(lacking)} of the deliverables; see above"

@@ -65,12 +65,12 @@ class Cost:
         return replace(self, **scaled)
 
 
-def steps_of(plan: Plan, one: Measurement, gpus: int) -> int:
+def steps_of(plan: Plan, measurement: Measurement, gpus: int) -> int:
     """Steps of one run of a measurement."""
-    if one.steps:
-        return one.steps
-    batch = gpus * plan.workload.batch_per_gpu(one.scaling, gpus)
-    return (one.epochs or 0) * math.ceil(plan.workload.training_images / batch)
+    if measurement.steps:
+        return measurement.steps
+    batch = gpus * plan.workload.batch_per_gpu(measurement.scaling, gpus)
+    return (measurement.epochs or 0) * math.ceil(plan.workload.training_images / batch)
 
 
 class Asked(NamedTuple):
@@ -120,14 +120,17 @@ class Request:
         plan = self.model.plan
         return max(
             (
-                one.job_minutes
-                + min(one.runs_per_job, one.runs)
-                * (one.run_minutes + steps_of(plan, one, gpus) * self._step(one, gpus).high / 60),
-                f"{one.what}, {one.scaling}, {gpus} GPUs",
+                measurement.job_minutes
+                + min(measurement.runs_per_job, measurement.runs)
+                * (
+                    measurement.run_minutes
+                    + steps_of(plan, measurement, gpus) * self._step(measurement, gpus).high / 60
+                ),
+                f"{measurement.what}, {measurement.scaling}, {gpus} GPUs",
             )
             for phase in plan.phases
-            for one in phase.measurements
-            for gpus in plan.gpus(one)
+            for measurement in phase.measurements
+            for gpus in plan.gpus(measurement)
         )
 
     def ladder(self, kind: str) -> pd.DataFrame:
@@ -187,40 +190,44 @@ class Request:
         """
         rows = []
         for phase in self.model.plan.phases:
-            for number, one in enumerate(phase.measurements, 1):
-                gpus, cost = self.model.plan.gpus(one), self._cost(one)
+            for number, measurement in enumerate(phase.measurements, 1):
+                gpus, cost = self.model.plan.gpus(measurement), self._cost(measurement)
                 most = max(gpus)
                 rows.append(
                     {
                         "phase": phase.name,
                         "number": number,
-                        "what": one.what,
+                        "what": measurement.what,
                         "first": min(gpus),
                         "most": most,
                         "runs": cost.runs,
                         "jobs": cost.jobs,
-                        "steps": steps_of(self.model.plan, one, most),
-                        **self._step(one, most).columns("step_ms", 1e3),
+                        "steps": steps_of(self.model.plan, measurement, most),
+                        **self._step(measurement, most).columns("step_ms", 1e3),
                         **cost.node_hours.columns("node_hours"),
                     }
                 )
         return pd.DataFrame(rows)
 
-    def _step(self, one: Measurement, gpus: int) -> Range:
-        batch = self.model.plan.workload.batch_per_gpu(one.scaling, gpus)
-        return self.model.seconds(gpus, batch, self.model.plan.network(one))
+    def _step(self, measurement: Measurement, gpus: int) -> Range:
+        batch = self.model.plan.workload.batch_per_gpu(measurement.scaling, gpus)
+        return self.model.seconds(gpus, batch, self.model.plan.network(measurement))
 
-    def _cost(self, one: Measurement) -> Cost:
+    def _cost(self, measurement: Measurement) -> Cost:
         """All runs of a measurement."""
         cost = Cost()
-        outside = (one.jobs * one.job_minutes + one.runs * one.run_minutes) / 60
-        for gpus in self.model.plan.gpus(one):
-            steps = one.runs * steps_of(self.model.plan, one, gpus)
-            hours = self._step(one, gpus) * (steps / 3600) + Range(outside, outside, outside)
-            nodes = max(one.nodes or 1, self.model.nodes(gpus))
+        outside = (
+            measurement.jobs * measurement.job_minutes + measurement.runs * measurement.run_minutes
+        ) / 60
+        for gpus in self.model.plan.gpus(measurement):
+            steps = measurement.runs * steps_of(self.model.plan, measurement, gpus)
+            hours = self._step(measurement, gpus) * (steps / 3600) + Range(
+                outside, outside, outside
+            )
+            nodes = max(measurement.nodes or 1, self.model.nodes(gpus))
             cost += Cost(
-                one.runs,
-                one.jobs,
+                measurement.runs,
+                measurement.jobs,
                 gpu_hours=hours * gpus,
                 node_hours=hours * nodes,
                 billed=hours * nodes * self.model.accounting.units_per_node_hour,

@@ -34,9 +34,9 @@ class Volume(NamedTuple):
     formula: str
 
 
-def runs_of(plan: Plan, one: Measurement) -> int:
+def runs_of(plan: Plan, measurement: Measurement) -> int:
     """Runs of a measurement on all its rungs."""
-    return one.runs * len(plan.gpus(one))
+    return measurement.runs * len(plan.gpus(measurement))
 
 
 def volumes(plan: Plan) -> Iterator[Volume]:
@@ -49,11 +49,11 @@ def volumes(plan: Plan) -> Iterator[Volume]:
         return
     runs = rows = traced = 0
     for phase in plan.phases:
-        for one in phase.measurements:
-            each, gpus = one.runs, plan.gpus(one)
-            runs += runs_of(plan, one)
-            rows += each * sum(steps_of(plan, one, n) * n for n in gpus)
-            if one.what.startswith("profile"):
+        for measurement in phase.measurements:
+            each, gpus = measurement.runs, plan.gpus(measurement)
+            runs += runs_of(plan, measurement)
+            rows += each * sum(steps_of(plan, measurement, n) * n for n in gpus)
+            if measurement.what.startswith("profile"):
                 traced += each * sum(gpus)
     formula = (
         f"{runs:,} runs × {sizes.other / 1e3:.1f} kB and {rows:,} rows of step times × "

@@ -162,7 +162,7 @@ def parse(text: str) -> Lines:
 
 def _several_at_a_moment(times: list[float]) -> bool:
     """Whether lines of these times come close together, and the next ones some time later."""
-    gaps = [later - one for one, later in zip(times, times[1:])]
+    gaps = [later - earlier for earlier, later in zip(times, times[1:])]
     return bool(gaps) and min(gaps) <= min(_MOMENT_S, 0.3 * max(gaps))
 
 

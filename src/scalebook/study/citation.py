@@ -68,16 +68,16 @@ def reference(root: Path) -> str:
 
 def line(written: list[Author]) -> str:
     """Authors as a title page has them: names, then each institution once."""
-    people = [one.person for one in written if one.person]
-    institutions = dict.fromkeys(one.affiliation or one.name for one in written)
+    people = [author.person for author in written if author.person]
+    institutions = dict.fromkeys(author.affiliation or author.name for author in written)
     return ", ".join([*people, *filter(None, institutions)])
 
 
 def to_fill(written: list[Author]) -> list[str]:
     """What the owner of the study has still to enter, each by its place in the file."""
-    people = [one for one in written if one.person]
+    people = [author for author in written if author.person]
     if not people:
         return ["preferred-citation.authors: names of the authors, and an address"]
-    if any(one.email for one in people):
+    if any(author.email for author in people):
         return []
     return ["preferred-citation.authors: an email of one of them"]

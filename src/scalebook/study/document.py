@@ -25,7 +25,7 @@ Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 def _each_once(values: list[int]) -> list[int]:
-    twice = next((one for one in values if values.count(one) > 1), None)
+    twice = next((item for item in values if values.count(item) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice} is there twice: each seed is one run")
     return values
@@ -189,7 +189,7 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """First complaint of pydantic as ``key: what, and what is allowed``."""
     # A key that is misspelt is also missing: the word that was written says more.
     errors = error.errors()
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"])
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":

@@ -161,9 +161,9 @@ class Campaign(Frozen):
             return value
         return {
             name: [
-                one
+                settings
                 for way in (own if isinstance(own, list) and own else [{} if own is None else own])
-                for one in each_of(way)
+                for settings in each_of(way)
             ]
             for name, own in value.items()
         }

@@ -310,9 +310,11 @@ class Plan(Frozen):
 
     def network(self, measurement: Measurement) -> Network | None:
         """The network that a measurement trains; None where it is the workload's."""
-        return next((one for one in self.networks if one.name == measurement.network), None)
+        return next(
+            (network for network in self.networks if network.name == measurement.network), None
+        )
 
     @property
     def effort(self) -> float:
         """Person-months of all milestones."""
-        return sum(one.effort for one in self.milestones)
+        return sum(milestone.effort for milestone in self.milestones)

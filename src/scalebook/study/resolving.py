@@ -141,7 +141,9 @@ def resolve(
 
 def image_sources(study: Study) -> list[dict[str, Any]]:
     """Where the images of the experiments come from: ``dataset`` of `resolve`, all images, once."""
-    pairs = dict.fromkeys((one.dataset, one.data_dir) for one in study.experiments.values())
+    pairs = dict.fromkeys(
+        (experiment.dataset, experiment.data_dir) for experiment in study.experiments.values()
+    )
     sizes = {"image_size": None, "train_images": None, "val_images": None}
     return [{"source": source, "dir": folder, **sizes} for source, folder in pairs]
 

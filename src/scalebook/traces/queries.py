@@ -164,7 +164,7 @@ def _inside(path: str) -> Path:
 
 def _summed(path: Path, where: str, peak: Peak | None) -> dict[str, Any]:
     kept = Kept(contract.find_root(), "trace summaries", code())
-    formats = [f"{one.name} {one.version}" for one in backends.registered()]
+    formats = [f"{backend.name} {backend.version}" for backend in backends.registered()]
     stamp = [*files.stamp(path), repr(peak), *formats]
     before = kept.get(where)
     if before is None or before[0] != stamp:

@@ -53,7 +53,9 @@ def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
         with open(path, "rb") as file:
             pieces = _pieces(file, where)
             head = next(pieces, b"")
-            chosen = next((one for one in backends.registered() if one.recognises(head)), _CHROME)
+            chosen = next(
+                (backend for backend in backends.registered() if backend.recognises(head)), _CHROME
+            )
             before = files.stamp(path)
             keep = keep and before[0] >= KEPT_FROM and store_folder() is not None
             key = f"{_digest(path)}-{chosen.name}-{chosen.version}" if keep else ""

@@ -210,8 +210,8 @@ def _precision(precision: str, tensor: bool) -> str:
 def shapes_text(dims: list[Any]) -> str:
     """Shapes of the arguments in a short line."""
     parts = []
-    for one in dims:
-        if isinstance(one, list) and one:
-            parts.append(f"{len(one)} tensors" if isinstance(one[0], list)
-                         else "×".join(map(str, one)))  # fmt: skip
+    for shape in dims:
+        if isinstance(shape, list) and shape:
+            parts.append(f"{len(shape)} tensors" if isinstance(shape[0], list)
+                         else "×".join(map(str, shape)))  # fmt: skip
     return ", ".join(parts)[:120]

@@ -183,7 +183,10 @@ def write_tables(paths: Sequence[Path | str], folder: Path) -> list[str]:
         stem = path.name.removesuffix(".gz").removesuffix(".json").removesuffix(".pt.trace")
         tables |= {
             f"{stem}_time": times.get_time(trace),
-            **{f"{stem}_by_{one}": breakdown.get_breakdown(trace, one) for one in breakdown.GROUPS},
+            **{
+                f"{stem}_by_{grouping}": breakdown.get_breakdown(trace, grouping)
+                for grouping in breakdown.GROUPS
+            },
             f"{stem}_roofline": speed.get_speed(trace, peak),
             f"{stem}_launches": launches.get_launches(trace),
             f"{stem}_queue": launches.get_queue(trace),

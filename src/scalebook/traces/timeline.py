@@ -29,7 +29,7 @@ def middle_step(steps: Sequence[Mapping[Any, Any]]) -> int:
     steps : sequence of mapping
         ``steps`` of a `summary`.
     """
-    chosen = [one for one in steps if not one["warm_up"]] or steps
+    chosen = [step for step in steps if not step["warm_up"]] or steps
     return int(chosen[len(chosen) // 2]["step"]) if chosen else -1
 
 

@@ -33,7 +33,7 @@ def bound(document: dict[str, Any]) -> str:
         return "input"
     if share["exposed"] >= EXPOSED and share["exposed"] >= share["idle"] - share["input"]:
         return "communication"
-    if any(one["launch_bound"] for one in document["launch"]):
+    if any(device["launch_bound"] for device in document["launch"]):
         return "launch"
     if share["idle"] >= IDLE:
         return "idle"
@@ -62,7 +62,9 @@ def _nothing_known(document: dict[str, Any]) -> str | None:
         return "no time"
     if document["device"] == "gpu":
         return None
-    return next((one for one in (LAUNCHES_ALONE, UNKNOWN) if one in document["notices"]), None)
+    return next(
+        (reason for reason in (LAUNCHES_ALONE, UNKNOWN) if reason in document["notices"]), None
+    )
 
 
 def verdict(document: dict[str, Any]) -> str:

@@ -126,7 +126,7 @@ def elements(dims: Any) -> int:
         return 0
     if isinstance(dims[0], list):
         return sum(map(elements, dims))
-    return math.prod(dims) if all(type(one) is int and one >= 0 for one in dims) else 0
+    return math.prod(dims) if all(type(size) is int and size >= 0 for size in dims) else 0
 
 
 def _convolution(call: _Call, first: int, groups: int, transposed: int | None) -> Amount:
@@ -227,7 +227,7 @@ def _elementwise(call: _Call) -> Amount:
 
 def _broadcast(dims: list[Dims]) -> int:
     """Elements of the tensor that tensors of these dimensions are broadcast to."""
-    reversed_ = [one[::-1] for one in dims]
+    reversed_ = [shape[::-1] for shape in dims]
     return math.prod(map(max, itertools.zip_longest(*reversed_, fillvalue=1)))
 
 

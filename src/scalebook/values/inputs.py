@@ -39,9 +39,12 @@ class Inputs(Evidence):
         }
         return {
             "node-hours": {
-                n: (one.node_hours.low, one.node_hours.high) for n, one in totals.items()
+                n: (request.node_hours.low, request.node_hours.high)
+                for n, request in totals.items()
             },
-            "GPU-hours": {n: (one.gpu_hours.low, one.gpu_hours.high) for n, one in totals.items()},
+            "GPU-hours": {
+                n: (request.gpu_hours.low, request.gpu_hours.high) for n, request in totals.items()
+            },
         }
 
     def _machines(self) -> list[str]:

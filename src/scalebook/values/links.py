@@ -52,10 +52,10 @@ def _of_link(link: LinkFit) -> Iterator[Value]:
 
 
 def _of_check(check: LinkCheck) -> Iterator[Value]:
-    one, n = check.parts.one, check.parts.parts["step"].n
-    prefix = f"modelled.{one['experiment']}.{one['system']}"
+    configuration, n = check.parts.one, check.parts.parts["step"].n
+    prefix = f"modelled.{configuration['experiment']}.{configuration['system']}"
     runs = (*check.parts.stems, *check.link.stems)
-    make = origin("step on a link", link_checks, runs, check=check, one=one, n=n)
+    make = origin("step on a link", link_checks, runs, check=check, one=configuration, n=n)
     files = (
         *result_files("steps", tuple(check.parts.stems)),
         *result_files("allreduce", tuple(check.link.stems)),

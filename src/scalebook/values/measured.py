@@ -38,13 +38,15 @@ def measured(inputs: Inputs) -> Iterator[Value]:
     """Every measured number; those of ambiguous configurations are left out."""
     steps = inputs.steps.set_index("stem")
     names = prefixes(inputs.measured)
-    for one in inputs.measured:
-        if named(one) in names:
-            yield from _of_configuration(names[named(one)], one, steps)
+    for configuration in inputs.measured:
+        if named(configuration) in names:
+            yield from _of_configuration(names[named(configuration)], configuration, steps)
     yield from _of_runs(inputs.runs)
     # Only where no side is ambiguous.
     rated = {
-        named(one) for one in inputs.measured if named(one) in names and one.summary("throughput").n
+        named(configuration)
+        for configuration in inputs.measured
+        if named(configuration) in names and configuration.summary("throughput").n
     }
     for ratio in inputs.ratios:
         if ratio.one.kind != "measured" or not rated.issuperset(map(named, ratio.sides)):
@@ -68,22 +70,24 @@ def measured(inputs: Inputs) -> Iterator[Value]:
 Named = tuple[str, str, int]
 
 
-def named(one: Configuration) -> Named:
+def named(configuration: Configuration) -> Named:
     """What sets a configuration apart in a key."""
-    return one["experiment"], one["system"], one["world_size"]
+    return configuration["experiment"], configuration["system"], configuration["world_size"]
 
 
 def _groups(found: Iterable[Configuration]) -> Mapping[str, list[Configuration]]:
     """Configurations by ``<experiment>.<system>``."""
     groups: dict[str, list[Configuration]] = {}
-    for one in found:
-        groups.setdefault(f"{one['experiment']}.{one['system']}", []).append(one)
+    for configuration in found:
+        groups.setdefault(f"{configuration['experiment']}.{configuration['system']}", []).append(
+            configuration
+        )
     return groups
 
 
 def _is_ladder(group: list[Configuration]) -> bool:
     """Whether the number of ranks tells configurations apart."""
-    return len({one["world_size"] for one in group}) == len(group)
+    return len({configuration["world_size"] for configuration in group}) == len(group)
 
 
 def prefixes(found: Iterable[Configuration]) -> dict[Named, str]:
@@ -93,10 +97,12 @@ def prefixes(found: Iterable[Configuration]) -> dict[Named, str]:
     was run on several numbers of ranks.
     """
     return {
-        named(one): prefix if len(group) == 1 else f"{prefix}.ranks_{one['world_size']}"
+        named(configuration): prefix
+        if len(group) == 1
+        else f"{prefix}.ranks_{configuration['world_size']}"
         for prefix, group in _groups(found).items()
         if _is_ladder(group)
-        for one in group
+        for configuration in group
     }
 
 
@@ -122,27 +128,35 @@ def ambiguous() -> dict[str, str]:
 # --------------------------------------------------------------------------- configurations
 
 
-def _of_configuration(prefix: str, one: Configuration, steps: pd.DataFrame) -> Iterator[Value]:
-    runs = one.stems
+def _of_configuration(
+    prefix: str, configuration: Configuration, steps: pd.DataFrame
+) -> Iterator[Value]:
+    runs = configuration.stems
     for metric in METRICS.values():
         make = partial(
-            origin("configuration", tables.configuration_table, runs, one=one,
+            origin("configuration", tables.configuration_table, runs, one=configuration,
                    column=metric.column), unit=metric.unit,
         )  # fmt: skip
-        yield from _stats(f"{prefix}.{metric.name}", one.summary(metric.name), make)
+        yield from _stats(f"{prefix}.{metric.name}", configuration.summary(metric.name), make)
     timed = [stem for stem in runs if stem in steps.index]
     own, files = steps.loc[timed], result_files("steps", tuple(timed))
     for name in STEP_METRICS:
         column = "data_wait_s" if name == "data_wait_share" else "step_time_s"
-        make = origin("steps", tables.step_table, runs, one=one, column=column)
+        make = origin("steps", tables.step_table, runs, one=configuration, column=column)
         unit = "ms" if name.endswith("_ms") else ""
         if name != "steps":
             make = partial(make, unit=unit, files=files)
             yield from _stats(f"{prefix}.{name}", summarise(own[name]), make)
     for name in SETTINGS:
-        if isinstance(one[name], int) and not isinstance(one[name], bool):
-            make = origin("setting of a configuration", configurations, runs, one=one, name=name)
-            key, value, files = f"{prefix}.{name}", float(one[name]), _configured_in(one)
+        if isinstance(configuration[name], int) and not isinstance(configuration[name], bool):
+            make = origin(
+                "setting of a configuration", configurations, runs, one=configuration, name=name
+            )
+            key, value, files = (
+                f"{prefix}.{name}",
+                float(configuration[name]),
+                _configured_in(configuration),
+            )
             yield make(key, value, SETTING_UNITS[name], n=len(runs), files=files)
 
 
@@ -152,14 +166,14 @@ def _stats(prefix: str, summary: Summary, make: partial[Value]) -> Iterator[Valu
         yield replace(value, source=f"{value.source}; {summary.interval}") if interval else value
 
 
-def _configured_in(one: Configuration) -> tuple[str, ...]:
+def _configured_in(configuration: Configuration) -> tuple[str, ...]:
     """Files that hold the settings: manifests; of an imported run, the report of its job."""
-    imported = one.runs["kind"] == "imported"
-    manifests = result_files("manifest", tuple(one.runs.loc[~imported, "stem"]))
+    imported = configuration.runs["kind"] == "imported"
+    manifests = result_files("manifest", tuple(configuration.runs.loc[~imported, "stem"]))
     if not imported.any():
         return manifests
     table = results.reported()
-    jobs = one.runs.loc[imported, "job_id"].astype(str)
+    jobs = configuration.runs.loc[imported, "job_id"].astype(str)
     reports = table.loc[table["job_id"].astype(str).isin(jobs), "source_file"].unique()
     return (*manifests, *map(str, reports))
 

@@ -96,7 +96,7 @@ class CitedFile(BaseModel):
 
     @model_validator(mode="after")
     def _unique(self) -> CitedFile:
-        ids = [one.id for one in self.numbers]
+        ids = [number.id for number in self.numbers]
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
             raise ValueError(f"{twice[0]!r} is there twice")
@@ -126,24 +126,31 @@ def publications() -> Iterator[tuple[str, Cited]]:
     now = snapshot()
     for name in now.names(CITED, ".yaml"):
         file = f"{CITED}/{name}"
-        for one in read(CitedFile, now.root, file).numbers:
-            yield file, one
+        for number in read(CitedFile, now.root, file).numbers:
+            yield file, number
 
 
 def _publications() -> Iterator[Value]:
     keys: set[str] | None = None
-    for file, one in publications():
-        if one.bib:
+    for file, number in publications():
+        if number.bib:
             keys = _bibliography() if keys is None else keys
-            if one.bib not in keys:
+            if number.bib not in keys:
                 raise ScalebookError(
-                    f"{file}: numbers.{one.id}: bib {one.bib!r} is not in {BIBLIOGRAPHY}; "
+                    f"{file}: numbers.{number.id}: bib {number.bib!r} is not in {BIBLIOGRAPHY}; "
                     "add the reference or give source"
                 )
-        source = one.source or f"reference {one.bib}"
-        make = origin("publication", publications, source=source, one=one)
-        place = {"files": (file,), "where": yaml_lines.where(file, "numbers", one.id)}
-        yield make(f"cited.{one.id}", one.value, one.unit, low=one.low, high=one.high, **place)
+        source = number.source or f"reference {number.bib}"
+        make = origin("publication", publications, source=source, one=number)
+        place = {"files": (file,), "where": yaml_lines.where(file, "numbers", number.id)}
+        yield make(
+            f"cited.{number.id}",
+            number.value,
+            number.unit,
+            low=number.low,
+            high=number.high,
+            **place,
+        )
 
 
 def _models() -> Iterator[Value]:

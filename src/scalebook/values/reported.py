@@ -27,10 +27,13 @@ def reported(inputs: Inputs) -> Iterator[Value]:
 def modelled(inputs: Inputs) -> Iterator[Value]:
     """``modelled.<job>.<metric>``: what follows from reported numbers by a formula."""
     for function in (reported_jobs.derived, reported_jobs.network_bounds):
-        for one in function(inputs.jobs):
-            make = origin("report and formula", function, [one.job_id], one=one)
-            key, files = f"modelled.{one.job_id}.{one.metric}", (inputs.jobs[one.job_id].file,)
-            yield make(key, one.value, one.unit, files=files)
+        for number in function(inputs.jobs):
+            make = origin("report and formula", function, [number.job_id], one=number)
+            key, files = (
+                f"modelled.{number.job_id}.{number.metric}",
+                (inputs.jobs[number.job_id].file,),
+            )
+            yield make(key, number.value, number.unit, files=files)
 
 
 def job_files(inputs: Inputs) -> Iterator[Value]:

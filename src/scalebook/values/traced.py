@@ -123,14 +123,14 @@ def _values(
             )
     yield make(
         key=f"trace.{name}.total_ms",
-        value=sum(float(one.get("total_us") or 0.0) for one in summaries) / 1e3,
+        value=sum(float(summary.get("total_us") or 0.0) for summary in summaries) / 1e3,
         unit="ms",
         source=f"{title}: summed device time",
         where="total_us",
     )
     yield make(
         key=f"trace.{name}.steps",
-        value=float(max(len(one.get("steps") or ()) for one in summaries)),
+        value=float(max(len(summary.get("steps") or ()) for summary in summaries)),
         unit="steps",
         source=f"{title}: steps the profiler marked",
         where="steps",

@@ -76,7 +76,7 @@ def result_files(
 ) -> tuple[str, ...]:
     """Files of runs that are evidence; a reported run without files, with a space, has none."""
     files = [RunFiles(Path(EVIDENCE), stem) for stem in stems if " " not in stem]
-    return tuple(getattr(one, kind).as_posix() for one in files)
+    return tuple(getattr(run, kind).as_posix() for run in files)
 
 
 def origin(

@@ -241,7 +241,7 @@ class Builder:
         start, duration = columns["start"], columns["dur"]
         keep = np.ones(len(start), dtype=bool)
         # A device that did not tell when it worked leaves zeros.
-        on_device = np.isin(columns["kind"], [KINDS.index(one) for one in DEVICE_KINDS])
+        on_device = np.isin(columns["kind"], [KINDS.index(kind) for kind in DEVICE_KINDS])
         with np.errstate(invalid="ignore"):
             usable = start[np.abs(whole) <= LATEST_US]
             middle = np.median(usable) if len(usable) else 0.0
@@ -295,7 +295,7 @@ class Builder:
 
     def _shape(self, event: dict[str, Any], args: dict[str, Any]) -> int:
         name = event.get("name")
-        valued = type(name) is str and any(one in name for one in _VALUED)
+        valued = type(name) is str and any(value in name for value in _VALUED)
         parts = [
             args["Input Dims"],
             args.get("Input type", args.get("Input types")),
@@ -358,7 +358,7 @@ def _code(known: dict[bytes, int], value: Any) -> int:
 
 
 def _shape(key: bytes) -> Shape:
-    dims, types, values = (one if isinstance(one, list) else [] for one in orjson.loads(key))
+    dims, types, values = (part if isinstance(part, list) else [] for part in orjson.loads(key))
     return dims, types, values
 
 
