@@ -235,3 +235,9 @@ def test_this_projects_request_is_below_what_was_reported(study_root):
         assert total.node_hours.low < total.node_hours.mid < total.node_hours.high
     lumi = request_of("lumi-g").costs["total"]
     assert lumi.billed.mid == pytest.approx(4 * lumi.node_hours.mid)
+
+
+def test_likelihood_and_impact_stay_on_one_line(study_root):
+    shutil.copy(REPOSITORY / "data/plan.yaml", study_root / "data/plan.yaml")
+    risks = plan_tables.entries("risks")
+    assert not risks["L\u00a0×\u00a0I"].str.contains(" ").any()
