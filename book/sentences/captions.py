@@ -59,8 +59,8 @@ def scaling(numbers: Ledger) -> Sentence:
             )
     return Sentence(
         case,
-        f"{text}. Whiskers: range over blocks or runs. Reported: by throughput and by time per "
-        "epoch, two values for one run.",
+        f"{text}. Whiskers: range over blocks or runs. Reported: by rate and by time per epoch, two "
+        "values for one run.",
     )
 
 
@@ -94,8 +94,7 @@ def profile(numbers: Ledger) -> Sentence:
     return Sentence(
         case,
         f"{text}, in a public trace of a ResNet on one V100 (bottom, not of this study). "
-        "Top: as reported, grouping unknown. Middle: our runs of one and two ranks on a "
-        "processor, which has no kernels.",
+        "Top: as reported. Middle: our runs of one and two ranks on CPUs, which have no kernels.",
     )
 
 
