@@ -59,8 +59,8 @@ def scaling(numbers: Ledger) -> Sentence:
             )
     return Sentence(
         case,
-        f"{text}. Whiskers: range over blocks or runs. Reported: by rate and by time per epoch, two "
-        "values for one run.",
+        f"{text}. Whiskers: range over blocks or runs. Reported: by rate and by time per epoch, "
+        "two values for one run.",
     )
 
 
