@@ -65,7 +65,7 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
             "Rate and time of the same run should agree where every epoch processes all images "
             f"once. Reported and not verified: {listed(jobs)}, one run each."
         ),
-        sources=jobs,
+        sources=[*jobs, *(stem for stems in table["reference_stems"] for stem in stems)],
         min_width=290,
     )
 
