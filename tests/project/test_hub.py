@@ -20,7 +20,6 @@ import psutil
 import pytest
 import requests
 from book_helpers import launch_link
-from certipy import Certipy
 from lab_pages import SHOWN, TINY, appears, menu, printed, run_all
 from paths import REPOSITORY
 from waiting import PATIENCE_S, wait_until
@@ -106,7 +105,8 @@ def site() -> Iterator[Site]:
 
 
 def _clone(account: Account) -> None:
-    """The files of this repository as they are, in one commit."""
+    """The files of this repository as they are, in one commit; others may read them."""
+    account.home.chmod(0o711)
     for path in run("git", "ls-files", "-z", cwd=REPOSITORY).split("\0"):
         if path and (REPOSITORY / path).is_file():
             (account.clone / path).parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +179,8 @@ class Hub:
 @pytest.fixture(scope="module")
 def hub(cluster, site) -> Iterator[Hub]:
     """With TLS, for the accounts of a group and their own passwords."""
+    from certipy import Certipy  # JupyterHub brings it
+
     authorities = Certipy(store_dir=str(site.place / "certificates"))
     files = authorities.create_ca("ca")["files"]
     own = authorities.create_signed_pair("hub", "ca", alt_names=["IP:127.0.0.1"])["files"]
@@ -221,6 +223,28 @@ def write(page, text: str) -> None:
     page.locator(f"{SHOWN} .jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "HUB_USER=NAME"),
+        ({"HUB_USER": "root"}, "no server runs as root"),
+        ({"HUB_USER": "no-such"}, "there is no account no-such"),
+        ({"HUB_GROUPS": "root no-such"}, "there is no group no-such"),
+        ({"HUB_USER": "nobody", "HUB_GROUPS": "root"}, "set one of them"),
+        ({"HUB_USER": "nobody", "HUB_PORT": "x"}, "HUB_PORT=x: takes a number"),
+        ({"HUB_USER": "nobody", "HUB_ENVIRONMENT": "/no such"}, "nobody cannot run JupyterLab"),
+    ],
+)
+def test_who_and_where_are_asked_for_in_one_line(settings, message):
+    inherited = {name: value for name, value in os.environ.items() if name != "SUDO_USER"}
+    done = subprocess.run(
+        ["env/hub.sh", "up", "none"], cwd=REPOSITORY, env={**inherited, **settings},
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 1 and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_members_get_in_by_https_and_nobody_else(site, hub):
