@@ -6,13 +6,14 @@
 # make hub-up HUB_USER=me    a JupyterHub on it; hub-down
 PYTHON ?=
 TORCH ?=
-export PYTHON TORCH
+export PYTHON TORCH HUB_USER HUB_GROUPS HUB_PORT HUB_ENVIRONMENT
 # The small cluster: make cluster-up LINK=1gbit NODES=2 CPUS=2 NAME=default
 NAME = default
 NODES = 2
 CPUS = 2
 LINK =
 HUB_USER =
+HUB_GROUPS =
 HUB_PORT = 8000
 HUB_ENVIRONMENT =
 VERSION =
@@ -63,7 +64,6 @@ cluster-down: setup
 cluster-status: setup
 	@$(MINISLURM) status --name '$(NAME)'
 
-hub-up: export HUB_USER HUB_PORT HUB_ENVIRONMENT
 hub-up: setup
 	@env/hub.sh up '$(NAME)'
 

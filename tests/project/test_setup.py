@@ -62,6 +62,19 @@ def test_scripts_are_executable_posix_shell(script):
     subprocess.run(["sh", "-n", str(path)], check=True)
 
 
+def test_make_hands_the_hub_its_settings(tmp_path):
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    (tmp_path / "env").mkdir()
+    for name, line in (("setup", ""), ("hub", 'echo "$*, $HUB_USER, $HUB_GROUPS, $HUB_PORT"')):
+        script = tmp_path / "env" / f"{name}.sh"
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+    settings = ["NAME=one", "HUB_GROUPS=a b", "HUB_PORT=9000"]
+    command = ["make", "-s", "hub-up", "hub-down", *settings]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["up one, , a b, 9000", "down one, , a b, 9000"], done.stderr
+
+
 #: What the scripts call of the system, besides the shell.
 TOOLS = ("sh", "cat", "cksum", "dirname", "grep", "head", "mkdir", "rm", "sed", "tail", "tr", "cut")
 
