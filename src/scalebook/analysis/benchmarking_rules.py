@@ -355,11 +355,11 @@ def _intervals(found: Sequence[Configuration]) -> Verdict:
 
 
 def _measured_comparisons(ratios: Sequence[Ratio], found: Sequence[Configuration]) -> Verdict:
-    several = [one.speedup for one in ratios if one.speedup.n > 1]
+    several = [ratio.speedup for ratio in ratios if ratio.speedup.n > 1]
     if not several:
         return _measured_as("bare comparison" if ratios else "no comparison")
-    apart = [one for one in several if one.low > 1 or one.high < 1]
-    weak = min(one.summary("throughput").coverage for one in found) < CONFIDENCE
+    apart = [speedup for speedup in several if speedup.low > 1 or speedup.high < 1]
+    weak = min(configuration.summary("throughput").coverage for configuration in found) < CONFIDENCE
     counts = {"apart": len(apart), "all": len(several), "confidence": 100 * CONFIDENCE}
     return _measured_as("weak comparisons" if weak else "comparisons", **counts)
 

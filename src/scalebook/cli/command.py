@@ -65,7 +65,8 @@ def get() -> None:
 
     loaded = study.load()
     asked = study.image_sources(loaded)
-    folders = {one["dir"] for one in asked if one["source"] in ("auto", "cifar10")} or {"data"}
+    official = [images["dir"] for images in asked if images["source"] in ("auto", "cifar10")]
+    folders = set(official or ["data"])
     with tqdm(unit="B", unit_scale=True, desc="CIFAR-10", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -134,15 +135,15 @@ def summary(files: tuple[Path, ...], measure_cpu: bool, folder: Path | None, as_
             now("measuring this machine's CPU")
             peak = traces.measured_cpu()
             now(f"reading {_listed(files)}")
-        one = len(files) == 1
-        answer = traces.summary(files[0], peak) if one else traces.summaries(files, peak)
+        alone = len(files) == 1
+        answer = traces.summary(files[0], peak) if alone else traces.summaries(files, peak)
         if folder is not None:
             traces.write_tables(files, folder)
     if as_json:
         echo(json.dumps(answer, indent=2, allow_nan=False))
         return
-    for one in answer.get("files", [answer]):
-        echo(traces.as_text(one) + "\n" * (len(files) > 1))
+    for trace in answer.get("files", [answer]):
+        echo(traces.as_text(trace) + "\n" * (len(files) > 1))
     if len(files) > 1:
         job = answer["job"]
         echo(traces.job_as_text(job) if job else f"no ranks: {answer['job_problem']}")

@@ -30,9 +30,9 @@ def values(part: str, as_json: bool) -> None:
 
         numbers = sorted(ledger().items())
     rows = [
-        {"key": key, "value": one.value if as_json else one.text, "unit": one.unit,
-         "kind": one.kind}
-        for key, one in numbers
+        {"key": key, "value": number.value if as_json else number.text, "unit": number.unit,
+         "kind": number.kind}
+        for key, number in numbers
         if part in key
     ]  # fmt: skip
     for row in [] if as_json else rows:
@@ -95,13 +95,13 @@ def check(as_json: bool) -> None:
 
         found = deliverables.check(contract.find_root(), now)
     if as_json:
-        echo(json.dumps([one._asdict() for one in found], indent=2))
+        echo(json.dumps([deliverable._asdict() for deliverable in found], indent=2))
     else:
-        width = max(len(one.name) for one in found)
-        for one in found:
-            echo(f"{one.status:<7}  {one.name:<{width}}  {one.found}")
-            if one.mend:
-                echo(f"{'':<7}  {'':<{width}}  -> {one.mend}")
+        width = max(len(deliverable.name) for deliverable in found)
+        for deliverable in found:
+            echo(f"{deliverable.status:<7}  {deliverable.name:<{width}}  {deliverable.found}")
+            if deliverable.mend:
+                echo(f"{'':<7}  {'':<{width}}  -> {deliverable.mend}")
     sys.exit(deliverables.fails(found))
 
 

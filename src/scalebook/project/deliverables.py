@@ -291,8 +291,8 @@ def results_complete(root: Path) -> Iterator[Deliverable]:
     unlike = [f"{stem}: {problem}" for stem, problem in steps_that_disagree(stems).items()]
     yield about("steps add up to their epochs", unlike, "in every run", "run it again", WRONG)
     problems = results.problems()
-    wrong = [f"{one.file}: {one.problem}" for one in problems[problems["severity"] == "error"]
-             .itertuples()]  # fmt: skip
+    errors = problems[problems["severity"] == "error"]
+    wrong = [f"{problem.file}: {problem.problem}" for problem in errors.itertuples()]
     yield about("results are read without an error", wrong, "all", "mend or remove it", WRONG)
 
 

@@ -140,7 +140,7 @@ def typed_numbers(root: Path) -> list[Finding]:
     """
     allowed = load_allowed(root)
     declared = documents.of_study(root) if (root / "_toc.yml").is_file() else []
-    pages = dict.fromkeys([*PAGES, *(f"{one.page}.md" for one in declared)])
+    pages = dict.fromkeys([*PAGES, *(f"{document.page}.md" for document in declared)])
     there = [name for name in pages if (root / name).is_file()]
     sources = [(name, 1, read_text(root, name)) for name in there]
     for path in (path for pattern in SENTENCES for path in root.glob(pattern)):
@@ -152,7 +152,7 @@ def typed_numbers(root: Path) -> list[Finding]:
         for part in _texts(source, first)
         for line, number in _numbers(part, allowed)
     ]
-    return sorted(found, key=lambda one: (one.file, one.line))
+    return sorted(found, key=lambda number: (number.file, number.line))
 
 
 def load_allowed(root: Path) -> Allowed:

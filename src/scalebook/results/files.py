@@ -92,7 +92,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def unchanged(path: Path, load: Callable[..., Value], *args: Hashable) -> Value:
+def read_cached(path: Path, load: Callable[..., Value], *args: Hashable) -> Value:
     """``load(path, *args)``, read again only when the file has changed.
 
     The value is shared between callers: copy it before changing it.

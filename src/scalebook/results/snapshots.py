@@ -7,7 +7,7 @@ what changes:
 ======================  =========  =====================================  ========================
 what                    where      of                                     until a change of
 ======================  =========  =====================================  ========================
-`files.unchanged`       in memory  one file, as a loader reads it         that file
+`files.read_cached`     in memory  one file, as a loader reads it         that file
 `Snapshot.once`         in memory  the whole study                        any file of the study
 `remembered`            in memory  the same, of a function without        the same
                                    a snapshot
@@ -92,7 +92,7 @@ class Snapshot:
 
     def read(self, load: Callable[..., Value], path: Path, *args: Hashable) -> Value:
         """``load(file, name, *args)``, read again only when the file has changed."""
-        return files.unchanged(self.root / path, load, path.as_posix(), *args)
+        return files.read_cached(self.root / path, load, path.as_posix(), *args)
 
     def of_each(
         self, make: Callable[[Snapshot, RunFiles], Any], runs: Collection[RunFiles], *kinds: str

@@ -277,12 +277,12 @@ class Plan(Frozen):
             raise ValueError("ladder: must increase from rung to rung")
         lists = {
             "machines": self.machines,
-            "networks": [one.name for one in self.networks],
+            "networks": [network.name for network in self.networks],
             "phases": [phase.name for phase in self.phases],
-            "assumptions": [one.id for one in self.assumptions],
-            "objectives": [one.id for one in self.objectives],
-            "milestones": [one.id for one in self.milestones],
-            "risks": [one.id for one in self.risks],
+            "assumptions": [assumption.id for assumption in self.assumptions],
+            "objectives": [objective.id for objective in self.objectives],
+            "milestones": [milestone.id for milestone in self.milestones],
+            "risks": [risk.id for risk in self.risks],
         }
         for what, names in lists.items():
             twice = next((name for name in names if names.count(name) > 1), None)
@@ -294,9 +294,9 @@ class Plan(Frozen):
         for phase in self.phases:
             if phase.milestone and phase.milestone not in lists["milestones"]:
                 raise ValueError(f"phases.{phase.name}: no milestone {phase.milestone!r}")
-            for one in phase.measurements:
-                if one.network and one.network not in lists["networks"]:
-                    raise ValueError(f"phases.{phase.name}: no network {one.network!r}")
+            for measurement in phase.measurements:
+                if measurement.network and measurement.network not in lists["networks"]:
+                    raise ValueError(f"phases.{phase.name}: no network {measurement.network!r}")
         for milestone in self.milestones:
             if milestone.end > self.months:
                 raise ValueError(

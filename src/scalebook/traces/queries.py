@@ -75,7 +75,7 @@ def trace_summary(path: str) -> dict[str, Any]:
     """
     whole = _inside(path)
     answer = copy.deepcopy(
-        files.unchanged(whole, _summed, Path(path).as_posix(), get_run_peak(whole))
+        files.read_cached(whole, _summed, Path(path).as_posix(), get_run_peak(whole))
     )
     answer["profiler"] = get_overhead(whole)
     return answer

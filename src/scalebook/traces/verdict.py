@@ -125,9 +125,9 @@ def _evidence(document: dict[str, Any], held: str) -> str:
         case = "exposed" if share["exposed"] > 0.005 else ""
     cases = [case] if case else []
     if held == "launch":
-        one = document["launch"][0]
-        numbers |= {name: 100 * one[f"{name}_share"] for name in ("waiting", "short")}
-        numbers |= {"kernels": one["kernels"], "median": one["median_dur_us"]}
+        device = document["launch"][0]
+        numbers |= {name: 100 * device[f"{name}_share"] for name in ("waiting", "short")}
+        numbers |= {"kernels": device["kernels"], "median": device["median_dur_us"]}
     if held in ("memory", "compute") and _rated(document):
         cases.append("limited")
         numbers["limited"] = 100 * speed["memory_bound_share"]
@@ -155,17 +155,19 @@ def job_verdict(job: dict[str, Any]) -> str:
     """Who holds the ranks of a job up, and how well the work is spread."""
     ranks = job["ranks"]
     parts = [_TEXTS["balance"].format(ranks=len(ranks), balance=job["load_balance"])]
-    stragglers = [one for one in ranks if one["straggler"]]
+    stragglers = [rank for rank in ranks if rank["straggler"]]
     if stragglers:
         wait = stragglers[0]["awaited_us"] / 1e3 / max(1, len(ranks) - 1)
         parts.append(_TEXTS["straggler"].format(wait=wait, rank=stragglers[0]["rank"]))
     else:
         parts.append(_TEXTS["no straggler"])
-    rated = [one for one in job["collectives"] if one["busbw_gb_s"] is not None]
+    rated = [
+        collective for collective in job["collectives"] if collective["busbw_gb_s"] is not None
+    ]
     if rated:
-        one = max(rated, key=lambda each: each["total_bytes"])
-        least = "" if one["complete"] else "at least "
-        bus = {"kind": one["kind"], "least": least, "rate": one["busbw_gb_s"]}
+        largest = max(rated, key=lambda each: each["total_bytes"])
+        least = "" if largest["complete"] else "at least "
+        bus = {"kind": largest["kind"], "least": least, "rate": largest["busbw_gb_s"]}
         parts.append(_TEXTS["bus"].format(**bus))
     elif job["collectives"]:
         parts.append(_TEXTS["no sizes"])

@@ -43,10 +43,10 @@ def planned(inputs: Inputs) -> Iterator[Value]:
     if plan is None:
         return
     yield from _plan(plan)
-    for one in volumes(plan):
-        make = origin("volume", volumes, one=one)
-        yield make(f"modelled.volume.{one.metric}", one.value, one.unit)
-    power = {one.id: one.value for _, one in publications()}
+    for volume in volumes(plan):
+        make = origin("volume", volumes, one=volume)
+        yield make(f"modelled.volume.{volume.metric}", volume.value, volume.unit)
+    power = {number.id: number.value for _, number in publications()}
     for machine, request in inputs.requests.items():
         yield from _of_machine(machine, request)
         if f"power.{machine}.node_w" in power:
@@ -55,8 +55,8 @@ def planned(inputs: Inputs) -> Iterator[Value]:
 
 def _plan(plan: Plan) -> Iterator[Value]:
     last = plan.ladder[-1]
-    each = [one for phase in plan.phases for one in phase.measurements]
-    runs = sum(runs_of(plan, one) for one in each)
+    each = [measurement for phase in plan.phases for measurement in phase.measurements]
+    runs = sum(runs_of(plan, measurement) for measurement in each)
     counted: list[tuple[str, float, str, str, str]] = [
         ("months", plan.months, "months", "length of the project", "months"),
         ("effort", plan.effort, "person-months", "effort of all milestones", "milestones"),
@@ -79,8 +79,10 @@ def _plan(plan: Plan) -> Iterator[Value]:
             source = f"nodes of {last} GPUs on {machine}, {per_node} a node"
             nodes = math.ceil(last / per_node)
             counted.append((f"{machine}.nodes", nodes, "nodes", source, "ladder"))
-            needed = [math.ceil(max(plan.gpus(one)) / per_node) for one in each]
-            widest = max(max(one.nodes or 1, holds) for one, holds in zip(each, needed))
+            needed = [math.ceil(max(plan.gpus(measurement)) / per_node) for measurement in each]
+            widest = max(
+                max(measurement.nodes or 1, holds) for measurement, holds in zip(each, needed)
+            )
             source = f"nodes of the largest job on {machine}"
             counted.append((f"{machine}.most_nodes", widest, "nodes", source, "phases"))
     for field, number, unit, source, where in counted:

@@ -26,7 +26,7 @@ def where(file: str, *keys: str) -> str:
     path = contract.find_root() / file
     place = ".".join(keys)
     try:
-        line = files.unchanged(path, _lines).get(keys)
+        line = files.read_cached(path, _lines).get(keys)
     except (OSError, yaml.YAMLError):
         line = None
     return f"line {line}: {place}" if line else place
