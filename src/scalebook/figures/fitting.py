@@ -301,7 +301,8 @@ def _set_letters(figure: go.Figure, size: int) -> None:
 def _across(text: str) -> str:
     """A heading of two lines in one, where a column has room for it; a long line in several."""
     joined = text.replace("<br>", " ")
-    if theme.letters(joined) <= ACROSS:
+    bold = text.startswith("<b>") and text.endswith("</b>") and text.count("<b>") == 1
+    if theme.letters(joined) <= ACROSS - 4 * bold:
         return joined
     lines: list[str] = []
     for line in text.split("<br>"):
