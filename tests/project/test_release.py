@@ -158,7 +158,7 @@ def test_it_tags_and_packs_all_with_checksums(tiny):
                  for name in packed.getnames()}  # fmt: skip
     assert set(git(tiny, "ls-files").splitlines()) <= set(files)
     assert [name for name, mode in modes.items() if mode == 0o755] == ["env/setup.sh"]
-    assert {"html/index.html", "docs/paper.pdf", "results/csv/a.csv", "CITATION.cff",
+    assert {"_build/html/index.html", "docs/paper.pdf", "results/csv/a.csv", "CITATION.cff",
             ".zenodo.json", "manifest.json"} <= set(files)  # fmt: skip
     manifest = json.loads(files.pop("manifest.json"))
     assert manifest["commit"] == git(tiny, "rev-parse", "HEAD")

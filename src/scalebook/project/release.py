@@ -147,7 +147,7 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     html = root / "_build" / "html"
     for path in sorted(html.rglob("*")):
         if path.is_file() and path.name != ".buildinfo":
-            yield f"html/{path.relative_to(html).as_posix()}", path.read_bytes()
+            yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
 def _programs(root: Path) -> set[str]:
