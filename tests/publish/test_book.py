@@ -278,8 +278,52 @@ def test_a_number_says_where_it_came_from_to_the_keyboard(site, browser):
         value.focus()
         note = visit.page.locator(f"#{value.get_attribute('aria-describedby')}")
         assert note.is_visible() and visit.page.locator(".sb-mathnumber.sb-focused").count() == 1
-        visit.page.keyboard.press("Enter")
+        for key in ("Enter", "Tab", "Enter"):
+            visit.page.keyboard.press(key)
         visit.page.wait_for_url("**/provenance.html#num-*")
+
+
+@pytest.mark.browser
+def test_a_click_pins_the_note_of_a_number_and_moves_nothing(site, browser):
+    with Visit(browser, site) as visit:
+        visit.open("book/paper")
+        keyboard, mouse = visit.page.keyboard, visit.page.mouse
+        value = visit.page.locator(".sb-value .sb-number").last
+        note = visit.page.locator(".sb-value .sb-note").last
+        value.scroll_into_view_if_needed()
+        before = value.bounding_box()
+        expanded = functools.partial(value.get_attribute, "aria-expanded")
+        assert expanded() == "false" and value.get_attribute("role") == "button"
+        assert value.get_attribute("aria-controls") == note.get_attribute("id")
+        closings = (
+            value.click, lambda: keyboard.press("Escape"), lambda: mouse.click(700, 5),
+            lambda: keyboard.press("Enter"),
+        )  # fmt: skip
+        for close in closings:
+            value.click()
+            mouse.move(5, 500)  # what only hovering shows goes
+            visit.page.wait_for_timeout(50)
+            assert note.is_visible() and expanded() == "true"
+            assert value.bounding_box() == before
+            close()
+            assert not note.is_visible() and expanded() == "false"
+        keyboard.press("Space")
+        assert note.is_visible()
+        keyboard.press("Tab")
+        assert note.locator("a").first.evaluate("one => one === document.activeElement")
+        for _ in range(note.locator("a").count()):
+            keyboard.press("Tab")
+        assert not note.is_visible() and expanded() == "false"
+        assert visit.page.url.endswith("book/paper.html")
+        visit.open("book/proposal")
+        number = visit.page.locator(".sb-mathnumber").first
+        number.click()
+        note = visit.page.locator(f"#{number.get_attribute('aria-describedby')}")
+        mouse.move(5, 500)
+        visit.page.wait_for_timeout(400)
+        assert note.is_visible()
+        number.click()
+        assert not note.is_visible()
 
 
 @pytest.mark.browser
@@ -297,7 +341,7 @@ def test_a_finger_opens_the_note_of_a_number_and_closes_it(site, browser):
             close()
             assert not note.is_visible()
         value.tap()
-        note.locator("a").tap()
+        note.get_by_role("link", name="where it comes from").tap()
         visit.page.wait_for_url("**/provenance.html#num-*")
 
 
@@ -309,8 +353,8 @@ def test_a_number_leads_to_its_row_which_can_be_searched(site, browser, width):
         value = visit.page.locator(".sb-value a.sb-number").first
         target = value.get_attribute("href").partition("#")[2]
         shown = value.inner_text().replace("\u00a0", " ")
-        value.focus()
-        visit.page.keyboard.press("Enter")
+        value.click()
+        visit.page.get_by_role("link", name="where it comes from").click()
         visit.page.wait_for_url(f"**/provenance.html#{target}")
         row = visit.page.locator(f"#{target}")
         assert shown in row.inner_text().replace("\u00a0", " ")

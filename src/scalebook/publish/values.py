@@ -218,25 +218,24 @@ def note_html(
 ) -> tuple[str, str, str | None]:
     """Name and HTML of the note of a number, and the address of its entry where there is one.
 
-    The note links to the runs behind the number. Its other link is for those who cannot follow the
-    number itself, because tapping it opens the note.
+    The note links to its entry and to the runs behind the number; the keyboard comes to these links
+    once the note is pinned open.
     """
     name = f"sb-note-{pages.numbered(self, 'note')}"
     link = _entry_link(self, key)
     more = (
-        f'<a class="sb-more" href="{html.escape(link)}" tabindex="-1" aria-hidden="true">'
-        "where it comes from</a>"
+        f'<a class="sb-more" href="{html.escape(link)}" tabindex="-1">where it comes from</a>'
         if link
         else ""
     )
     to_runs = links.address(self.builder, getattr(self.builder, "current_docname", None), runs)
     if to_runs:
         more += (
-            f'<a class="sb-to-runs" href="{html.escape(to_runs)}" tabindex="-1" '
-            f'aria-hidden="true">{links.words(runs)}</a>'
+            f'<a class="sb-more" href="{html.escape(to_runs)}" tabindex="-1">'
+            f"{links.words(runs)}</a>"
         )
     markup = (
-        f'<span class="sb-note" role="tooltip" id="{name}">{html.escape(note)}'
+        f'<span class="sb-note" role="note" popover id="{name}">{html.escape(note)}'
         f'<span class="sb-key-name">{html.escape(key)}</span>{more}</span>'
     )
     return name, markup, link

@@ -422,7 +422,7 @@
   // ---- notes beside numbers ----------------------------------------------------------
 
   const NUMBER = ".sb-value, .sb-mathnumber"; // in text with the note inside, in formulas behind
-  const KEPT = ".sb-open, .sb-focused, :hover, :focus-within";
+  const KEPT = ".sb-focused, :hover, :focus-within";
 
   const noteOf = (number) =>
     number.querySelector(".sb-note") ||
@@ -439,9 +439,11 @@
     note.style.bottom = "auto";
   };
 
+  const isPinned = (note) => Boolean(note.showPopover) && note.matches(":popover-open");
+
   const shownNow = () =>
     [...document.querySelectorAll(NUMBER)].filter((number) =>
-      number.matches(KEPT));
+      number.matches(KEPT) || isPinned(noteOf(number)));
 
   const open = (number) => {
     number.classList.remove("sb-dismissed");
@@ -451,62 +453,81 @@
 
   const close = (number, dismissed = true) => {
     noteOf(number).classList.remove("sb-open");
-    number.classList.remove("sb-open");
     number.classList.toggle("sb-dismissed", dismissed);
   };
 
-  const values = () => {
-    for (const number of document.querySelectorAll(NUMBER)) {
-      const inMath = number.matches(".sb-mathnumber");
-      const reached = inMath ? noteOf(number).previousElementSibling : number; // by the keyboard
-      number.addEventListener("mouseenter", () => open(number));
-      reached.addEventListener("focusin", () => {
-        number.classList.toggle("sb-focused", inMath);
-        open(number);
-      });
-      // Pointing at the note itself keeps it; in a formula the note is not inside the number.
-      number.addEventListener("mouseleave", () => {
-        const leave = () => {
-          const kept = number.matches(KEPT) || noteOf(number).matches(":hover");
-          if (!kept) close(number, false);
-        };
-        setTimeout(leave, inMath ? 300 : 0);
-      });
-      if (inMath) noteOf(number).addEventListener("mouseleave", () => close(number, false));
-      reached.addEventListener("focusout", () => {
+  // A note shows beside the number that is pointed at or focused. A click pins it, as does Enter: it
+  // then is a popover, which a click elsewhere closes.
+  const offerNote = (number) => {
+    const note = noteOf(number);
+    const inMath = number.matches(".sb-mathnumber");
+    const reached = inMath ? note.previousElementSibling : number.querySelector(".sb-number");
+    number.addEventListener("mouseenter", () => open(number));
+    reached.addEventListener("focus", () => {
+      number.classList.toggle("sb-focused", inMath);
+      open(number);
+    });
+    // Pointing at the note itself keeps it; in a formula the note is not inside the number.
+    number.addEventListener("mouseleave", () => {
+      const leave = () => {
+        const kept = number.matches(KEPT) || note.matches(":hover") || isPinned(note);
+        if (!kept) close(number, false);
+      };
+      setTimeout(leave, inMath ? 300 : 0);
+    });
+    if (inMath) note.addEventListener("mouseleave", () => isPinned(note) || close(number, false));
+    for (const one of [reached, note]) {
+      one.addEventListener("focusout", ({ relatedTarget: to }) => {
+        if (to === reached || note.contains(to)) return;
         number.classList.remove("sb-focused");
-        if (!number.matches(".sb-open, :hover")) close(number, false);
+        if (to && isPinned(note)) note.hidePopover();
+        if (!number.matches(":hover") && !isPinned(note)) close(number, false);
       });
-      if (inMath) {
-        number.addEventListener("click", (event) => event.pointerType === "mouse" && reached.click());
-      }
     }
-    // A finger cannot hover: the first tap opens the note, which holds a link; the second closes.
-    let wasOpen = null;
-    document.addEventListener("pointerdown", (event) => {
-      const number = event.target.closest(NUMBER);
-      wasOpen = number && number.classList.contains("sb-open") ? number : null;
-      if (event.target.closest(".sb-note")) return;
-      for (const other of shownNow()) if (other !== number) close(other);
+    if (!note.showPopover) return; // an old browser follows the link
+    reached.setAttribute("role", "button");
+    reached.setAttribute("aria-expanded", "false");
+    reached.setAttribute("aria-controls", note.id);
+    note.addEventListener("beforetoggle", ({ newState }) => {
+      reached.setAttribute("aria-expanded", String(newState === "open"));
+      for (const link of note.querySelectorAll("a")) link.tabIndex = newState === "open" ? 0 : -1;
+      if (newState === "closed") close(number);
     });
-    document.addEventListener("click", (event) => {
-      const number = event.target.closest(NUMBER);
-      if (!number || !["touch", "pen"].includes(event.pointerType)) return;
-      if (event.target.closest(".sb-note")) return;
+    let wasPinned = false; // when the pointer went down, which closes a popover
+    const press = () => {
+      wasPinned = isPinned(note);
+    };
+    const click = (event) => {
+      if (note.contains(event.target) || event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      if (number === wasOpen) {
-        close(number);
-        if (document.activeElement) document.activeElement.blur();
-      } else {
+      if (isPinned(note)) note.hidePopover();
+      else if (!event.detail || !wasPinned) {
+        note.showPopover();
         open(number);
-        number.classList.add("sb-open");
       }
+    };
+    for (const one of inMath ? [number, reached] : [number]) {
+      one.addEventListener("pointerdown", press, true);
+      one.addEventListener("click", click);
+    }
+    reached.addEventListener("keydown", (event) => {
+      if (event.key !== " " && (event.key !== "Enter" || reached.href)) return;
+      event.preventDefault();
+      reached.click();
     });
+  };
+
+  const values = () => {
+    document.querySelectorAll(NUMBER).forEach(offerNote);
     document.addEventListener("scroll", () => shownNow().forEach(place), {
       capture: true, passive: true, // tables scroll too
     });
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") shownNow().forEach((number) => close(number));
+      if (event.key !== "Escape") return;
+      for (const number of shownNow()) {
+        if (isPinned(noteOf(number))) noteOf(number).hidePopover();
+        else close(number);
+      }
     });
   };
 
