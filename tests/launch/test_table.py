@@ -12,9 +12,10 @@ from scalebook.cli import jobs as commands
 from scalebook.cli import parts
 from scalebook.cli.command import main
 from scalebook.launch import JobState
-from scalebook.launch.job import Progress, killed_by
+from scalebook.launch.job import Progress
 from scalebook.launch.local import LocalJob
 from scalebook.launch.points import points
+from scalebook.launch.processes import killed_by
 from scalebook.launch.table import HEADERS, JobRow, JobTable
 from scalebook.launch.watch import glance
 from scalebook.train.records import POINTS_FILE

@@ -8,7 +8,6 @@ import datetime as dt
 import enum
 import functools
 import os
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +20,6 @@ from scalebook.contract import RunFiles, ScalebookError, Stem, UsageError
 from scalebook.launch.waiting import looks
 from scalebook.study import System
 
-#: What a kernel wants of drawing and logging; a job does not inherit it.
-_KERNEL_VARIABLES = (
-    "SCALEBOOK_QUERY_LOG",
-    "MPLBACKEND",
-    "IPYTHONDIR",
-    "JUPYTER_RUNTIME_DIR",
-    "JPY_PARENT_PID",
-    "JPY_SESSION_NAME",
-)
 #: How much of the end of an output file is read.
 _TAIL_BYTES = 400_000
 
@@ -62,14 +52,6 @@ class JobState(enum.Enum):
 
 #: State of a job whose run ended so, as its manifest has it.
 STATE_OF_END = {end: JobState[state.upper()] for end, state in contract.ENDED.items()}
-
-
-def killed_by(number: int) -> str:
-    """``killed by signal 9 (SIGKILL)``; a signal without a name has its number alone."""
-    try:
-        return f"killed by signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"killed by signal {number}"
 
 
 def after_completion(reason: str) -> str:
@@ -447,8 +429,3 @@ def job_folder(root: Path, job_id: str) -> Path:
 def notes_of_all(root: Path) -> list[Path]:
     """File of notes of every job that was submitted from the study, by its id."""
     return sorted((root / _JOBS).glob("*/job.json"))
-
-
-def environment_of_job() -> dict[str, str]:
-    """Environment that a job inherits: this one without what a notebook's kernel put there."""
-    return {name: value for name, value in os.environ.items() if name not in _KERNEL_VARIABLES}

@@ -14,19 +14,10 @@ from typing import Any
 import psutil
 
 from scalebook import contract
-from scalebook.launch.job import (
-    STATE_OF_END,
-    Choice,
-    Job,
-    JobState,
-    after_completion,
-    environment_of_job,
-)
+from scalebook.launch.job import STATE_OF_END, Choice, Job, JobState, after_completion
+from scalebook.launch.processes import GRACE_S, end_processes, environment_of_job
 from scalebook.launch.waiting import looks
 from scalebook.study import System
-
-#: How long ranks may take to end on their own before they are killed.
-GRACE_S = 8.0
 
 
 class LocalJob(Job):
@@ -182,15 +173,3 @@ class LocalJob(Job):
                 if str(self.root) in (environment.get("SCALEBOOK_ROOT"), process.cwd()):
                     mine.append(process)
         return mine
-
-
-def end_processes(processes: list[psutil.Process], grace_s: float = GRACE_S) -> None:
-    """Ask processes to end, and kill those that have not after `grace_s` seconds."""
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=grace_s)
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)

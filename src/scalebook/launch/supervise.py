@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 
 from scalebook.launch.diagnose import failure_line
-from scalebook.launch.job import JobState, killed_by
-from scalebook.launch.local import LocalJob, end_processes
+from scalebook.launch.job import JobState
+from scalebook.launch.local import LocalJob
+from scalebook.launch.processes import end_processes, killed_by
 
 _PR_SET_CHILD_SUBREAPER = 36
 

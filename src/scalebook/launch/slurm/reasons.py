@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from scalebook.launch.job import JobState, killed_by
+from scalebook.launch.job import JobState
+from scalebook.launch.processes import killed_by
 from scalebook.launch.slurm.records import Exit
 
 MEMORY = "a process needed more memory than the job was given"

@@ -16,7 +16,7 @@ from typing import Any
 
 from scalebook import contract, study
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.launch.job import environment_of_job
+from scalebook.launch.processes import environment_of_job
 from scalebook.launch.slurm import commands, records
 from scalebook.launch.slurm.poller import shared
 
