@@ -46,7 +46,7 @@ def results(numbers: Ledger) -> Sentence:
     if theirs.bases(numbers) == "agree":
         return Sentence("agree", f"Two T4s are {by_rate} × as fast as one")
     return Sentence(
-        "contradict", f"Two T4s are {by_rate} × as fast as one by rate, {by_time} × by time"
+        "contradict", f"A second T4: {by_rate} × by rate, {by_time} × by time; its file decides"
     )
 
 
@@ -70,7 +70,7 @@ def ask(numbers: Ledger) -> Sentence:
     return Sentence(
         "computed",
         f"We ask for {value(hours, ',.0f')} of LUMI-G over {value('plan.months', '.0f')} to "
-        "measure how far it scales",
+        "measure how far ResNet-18 scales",
     )
 
 
@@ -78,8 +78,8 @@ def risks(numbers: Ledger) -> Sentence:
     """Whether the plan outlives the machine it is made for."""
     fits = [NAMES[machine] for machine in OTHERS if fits_development(numbers, machine)]
     if not fits:
-        return Sentence("alone", "Only LUMI-G can take the plan; we can reduce the other risks")
-    return Sentence("others", f"Should LUMI-G be retired, {listed(fits)} can take the plan")
+        return Sentence("alone", "You gain an open answer; only LUMI-G can host it")
+    return Sentence("others", f"You gain an open answer; {listed(fits)} can host it, too")
 
 
 SENTENCES: Mapping[str, Callable[[Ledger], Sentence]] = {

@@ -26,8 +26,7 @@ def ddp_architecture() -> go.Figure:
         _column(figure, edges, [f"half batch, {name}", "forward, backward", "", "same update"])
     _loop(figure, FIRST[0], FIRST[0] - 20)
     _loop(figure, SECOND[1], SECOND[1] + 12)
-    _box(figure, (FIRST[0], SECOND[1]), 2, "<b>all-reduce</b>: mean of all gradients", NETWORK)
-    _text(figure, (FIRST[1] + SECOND[0]) / 2, (ROWS[1] + ROWS[2] + BOX) / 2 - 2, "network")
+    _box(figure, (FIRST[0], SECOND[1]), 2, "<b>all-reduce</b> over the network", NETWORK)
     figure.update_xaxes(range=[0, WIDTH], visible=False, fixedrange=True)
     figure.update_yaxes(range=[HEIGHT, 0], visible=False, fixedrange=True)
     figure.update_layout(

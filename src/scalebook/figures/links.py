@@ -241,7 +241,7 @@ def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
     values = control.efficiency
     figure.add_hrect(
         y0=values.min, y1=values.max, fillcolor=theme.GREY, opacity=0.25, line_width=0,
-        layer="below", name=f"control: {label(control.experiment)}", showlegend=True,
+        layer="below", name="control", showlegend=True,
     )  # fmt: skip
 
 

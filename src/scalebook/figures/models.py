@@ -23,8 +23,8 @@ POSITIONS = {
 }
 
 #: The smallest plot in which labels must not meet, in CSS pixels; a letter; a marker.
-PLOT = (500.0, 158.0)
-LETTER = (7.2, 15.0)
+PLOT = (470.0, 140.0)
+LETTER = (8.0, 16.0)
 MARKER = 9.0
 
 
