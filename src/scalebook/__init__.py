@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scalebook.live import jobs, pick, watch
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = ["jobs", "pick", "watch"]
 
 
