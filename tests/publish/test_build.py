@@ -110,7 +110,7 @@ def test_a_page_shows_where_a_number_came_from(built):
         r'sb-reported"><span class="sb-number" aria-describedby="sb-note-\d+" tabindex="0">4,460',
         text,
     )  # without a page of origins, no link
-    assert 'role="tooltip"' in text and "job 2644" in text
+    assert 'role="note" popover' in text and "job 2644" in text
     assert "<math" in text and "Table 1" in text
 
 
