@@ -216,6 +216,18 @@ def test_links_and_bookmarks_work(typeset_study):
 
 
 @pytest.mark.tex
+@pytest.mark.parametrize("name", NAMES)
+def test_each_internal_link_has_a_destination(typeset_study, name):
+    pypdf = pytest.importorskip("pypdf")
+    reader = pypdf.PdfReader(typeset_study / "_build" / "latex" / f"{name}.pdf")
+    notes = [note.get_object() for page in reader.pages for note in page.get("/Annots", [])]
+    actions = [note.get("/A") for note in notes]
+    inside = [action["/D"] for action in actions if action and action.get("/S") == "/GoTo"]
+    assert name == "letter" or any(str(place).startswith("cite.") for place in inside)
+    assert set(inside) <= set(reader.named_destinations)
+
+
+@pytest.mark.tex
 def test_the_same_study_gives_the_same_bytes(typeset_study, tmp_path, monkeypatch):
     folder = typeset_study / "_build" / "latex"
     first = {name: hashlib.sha256((folder / f"{name}.pdf").read_bytes()) for name in NAMES}

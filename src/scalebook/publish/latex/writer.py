@@ -215,7 +215,7 @@ class Translator(LaTeXTranslator):
         for entry in entries:
             self.body.append(
                 f"\\item[{{[{self.encode(entry['label'])}]}}]"
-                f"\\phantomsection\\label{{{self.idescape(entry['target'])}}}%\n"
+                f"\\sbtarget{{cite.{entry['target']}}}%\n"
             )
             for child in entry.children:
                 child.walkabout(self)
