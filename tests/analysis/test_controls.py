@@ -35,6 +35,9 @@ def test_the_control_stands_beside_what_it_is_the_control_of(study_root):
     assert table["experiment"].tolist() == ["ddp_1node", "ddp_2gpu"]
     assert (table["system"] == "mini-open").all() and (table["n"] == 3).all()
     assert table["ratio"].tolist() == pytest.approx([1.0, 400 / 360], rel=0.01)
+    numbers, both = ledger(), "mini-open.mini-1gbit"
+    assert numbers[f"contrast.ddp_2gpu.{both}.median"].value == pytest.approx(table["ratio"][1])
+    assert numbers[f"contrast.ddp_1node.{both}.low"].value == pytest.approx(table["low"][0])
     add_campaign(study_root, "mini-200mbit", steps, seeds=(7, 8))
     assert len(contrasts()) == 2  # it shares no block with the others
 

@@ -127,6 +127,49 @@ def gaps(ratios: Sequence[Ratio]) -> list[Gap]:
     return found
 
 
+class Contrast(NamedTuple):
+    """By what factor the efficiency of one experiment differs between two systems.
+
+    Attributes
+    ----------
+    role : {"A/A", "A/B"}
+        ``A/A`` for a control, which is the same on both.
+    experiment, system, other : str
+        What is compared, and where.
+    factor : Summary
+        Efficiency on `system` over that on `other`, block by block.
+    stems : list of str
+        Runs behind it.
+    """
+
+    role: str
+    experiment: str
+    system: str
+    other: str
+    factor: Summary
+    stems: list[str]
+
+
+def between_systems(ratios: Sequence[Ratio]) -> list[Contrast]:
+    """Compare each experiment, and each control, on every two systems of the control."""
+    there, found = _by_experiment(ratios), []
+    for control in study_queries.controls():
+        names = dict.fromkeys([control.experiment, *(experiment for experiment, _ in there)])
+        for (system, other), name in ((pair, name) for pair in combinations(control.systems, 2)
+                                      for name in names):  # fmt: skip
+            if (name, system) not in there or (name, other) not in there:
+                continue
+            both = there[name, system], there[name, other]
+            sides = [side.runs for ratio in both for side in ratio.sides]
+            times = values_by_block(sides, "throughput")
+            factor = summarise([(one / base) / (two / base_2) for one, base, two, base_2 in times])
+            if factor.n:
+                role = "A/A" if name == control.experiment else "A/B"
+                stems = [stem for ratio in both for stem in ratio.stems]
+                found.append(Contrast(role, name, system, other, factor, stems))
+    return found
+
+
 def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Efficiency on one system over that on another, block by block: A/A beside A/B.
 
@@ -144,18 +187,9 @@ def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         Columns `CONTRAST_HEADERS`: the median ratio, its interval, and how often that holds the
         median, in percent. Pairs of systems that share no block are left out.
     """
-    there, rows = _by_experiment(ratios(configurations(runs))), []
-    for control in study_queries.controls():
-        names = dict.fromkeys([control.experiment, *(experiment for experiment, _ in there)])
-        for (system, other), name in ((pair, name) for pair in combinations(control.systems, 2)
-                                      for name in names):  # fmt: skip
-            if (name, system) not in there or (name, other) not in there:
-                continue
-            sides = [*there[name, system].sides, *there[name, other].sides]
-            times = values_by_block([side.runs for side in sides], "throughput")
-            summary = summarise([(one / base) / (two / base_2) for one, base, two, base_2 in times])
-            if summary.n:
-                role = "A/A" if name == control.experiment else "A/B"
-                rows.append((role, name, system, other, summary.n, summary.median, summary.low,
-                             summary.high, 100 * summary.coverage))  # fmt: skip
+    rows = [
+        (one.role, one.experiment, one.system, one.other, one.factor.n, one.factor.median,
+         one.factor.low, one.factor.high, 100 * one.factor.coverage)
+        for one in between_systems(ratios(configurations(runs)))
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(CONTRAST_HEADERS))

@@ -9,6 +9,7 @@ key                                                value
 ``run.<stem>.<metric>``                            of one of them
 ``control.<experiment>.efficiency.<stat>``         over all systems on which it is the same
 ``control.<experiment>.spread``                    largest over smallest of these
+``contrast.<experiment>.<system>.<other>.<stat>``  efficiency on one system over that on another
 ``allreduce.<system>.<metric>.<stat>``             over the message sizes of an all-reduce curve
 ``reported.<job>.<metric>``                        as a file in ``data/reported`` says it
 ``recorded.<job>.<metric>``                        as the job's own file counts it
@@ -21,7 +22,8 @@ key                                                value
 ``trace.<run or example>.…``                       shares of a trace, see `traced`
 =================================================  =========================================
 
-Metrics of a run are those of `results.METRICS`, the step times of
+``<stat>`` is ``median``, ``low``, ``high``, ``n``, and ``coverage``: how often the interval holds the
+true median, in percent. Metrics of a run are those of `results.METRICS`, the step times of
 `statistics.STEP_METRICS`, and for an experiment with a reference ``speedup``,
 ``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``. One with as many ranks
 and the same global batch as a control of its system has ``control_ratio``, see `controls.gaps`; one

@@ -3,7 +3,7 @@
 Each names the files it was computed from, the column, and the function that did it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -60,6 +60,10 @@ def measured(inputs: Inputs) -> Iterator[Value]:
     for gap in controls.gaps(inputs.ratios):
         if rated.issuperset(map(named, (gap.ratio.one, gap.control.one))):
             yield from _of_gap(names[named(gap.ratio.one)], gap)
+    for contrast in controls.between_systems(inputs.ratios):
+        if all((contrast.experiment, system) in {one[:2] for one in rated}
+               for system in (contrast.system, contrast.other)):  # fmt: skip
+            yield from _of_contrast(contrast)
     for step in inputs.step_parts:
         if rated.issuperset(map(named, step.sides)):
             yield from _of_step(names[named(step.one)], step)
@@ -164,6 +168,13 @@ def _stats(prefix: str, summary: Summary, make: partial[Value]) -> Iterator[Valu
     for value in statistics(prefix, summary, make, STATS):
         interval = value.low is not None
         yield replace(value, source=f"{value.source}; {summary.interval}") if interval else value
+    yield from _coverage(prefix, summary, make)
+
+
+def _coverage(prefix: str, summary: Summary, make: Callable[..., Value]) -> Iterator[Value]:
+    """How often an interval holds the true median, where there is one."""
+    if summary.n > 1:
+        yield make(f"{prefix}.coverage", 100 * summary.coverage, unit="%", n=summary.n)
 
 
 def _configured_in(configuration: Configuration) -> tuple[str, ...]:
@@ -203,6 +214,7 @@ def _of_ratio(prefix: str, ratio: scaling.Ratio) -> Iterator[Value]:
     for name, unit in (("speedup", ""), ("efficiency", "%")):
         key = f"{prefix}.{name}{suffix}"
         yield from statistics(key, getattr(ratio, name), partial(make, unit=unit), stats)
+        yield from _coverage(key, getattr(ratio, name), make)
 
 
 def _of_control(control: controls.Pooled) -> Iterator[Value]:
@@ -223,6 +235,16 @@ def _of_gap(prefix: str, gap: controls.Gap) -> Iterator[Value]:
     make = origin("gap", controls.gaps, stems, gap=gap)
     stats = ("median", "low", "high", "n")
     yield from statistics(f"{prefix}.control_ratio", gap.factor, partial(make, unit=""), stats)
+
+
+def _of_contrast(contrast: controls.Contrast) -> Iterator[Value]:
+    make = origin(
+        "contrast", controls.between_systems, contrast.stems, contrast=contrast,
+        experiment=label(contrast.experiment), system=label(contrast.system, "system"),
+        other=label(contrast.other, "system"),
+    )  # fmt: skip
+    prefix = f"contrast.{contrast.experiment}.{contrast.system}.{contrast.other}"
+    yield from statistics(prefix, contrast.factor, partial(make, unit=""))
 
 
 def _of_step(prefix: str, step: step_parts.StepParts) -> Iterator[Value]:
