@@ -253,8 +253,13 @@ def test_what_only_the_owner_knows_is_asked_for_and_fails_nothing(study_root):
     assert not deliverables.fails([one])
     person = "{given-names: Ada, family-names: B, affiliation: IE University, email: a@b.c}"
     path.write_text(f"{text}    - {person}\n")
-    one = rows(study_root)["authors of the documents"]
+    found = rows(study_root)
+    one = found["authors of the documents"]
     assert (one.status, one.found) == ("ok", "Ada B, IE University")
+    one = found["address of the repository"]
+    assert one.status == "to fill" and "repository-code" in one.found
+    path.write_text(f"{path.read_text()}repository-code: https://example.org\n")
+    assert rows(study_root)["address of the repository"].status == "ok"
     shutil.copy(REPOSITORY / "data/plan.yaml", study_root / "data/plan.yaml")
     one = rows(study_root)["applicant of the proposal"]
     assert one.status == "to fill" and one.found.startswith("Principal investigator")

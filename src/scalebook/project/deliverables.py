@@ -141,6 +141,10 @@ def _authors(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
         found = citation.line(written)
         yield about("authors of the documents", citation.to_fill(written), found,
                      f"for the owner to fill: {citation.FILE}", FILL)  # fmt: skip
+        address = citation.repository(root)
+        lacking = [] if address else ["repository-code: address of the repository"]
+        yield about("address of the repository", lacking, address,
+                     f"for the owner to fill: {citation.FILE}", FILL)  # fmt: skip
     plan = study.load().plan
     if plan and plan.applicant:
         lacking = [field for field, answer in plan.applicant.items() if not answer]

@@ -43,6 +43,8 @@ class _Citation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     work: _Work = Field(_Work(), alias="preferred-citation")
+    code: str = Field("", alias="repository-code")
+    url: str = ""
     released: date | None = Field(None, alias="date-released")
 
 
@@ -55,6 +57,14 @@ def authors(root: Path) -> list[Author]:
         One line, if the file cannot be read.
     """
     return read(_Citation, root, FILE).work.authors if (root / FILE).is_file() else []
+
+
+def repository(root: Path) -> str:
+    """Address of the study's repository; empty where no file says."""
+    if not (root / FILE).is_file():
+        return ""
+    found = read(_Citation, root, FILE)
+    return found.code or found.url
 
 
 def reference(root: Path) -> str:
