@@ -23,7 +23,7 @@ def test_a_control_is_pooled_over_its_systems(study_root):
     assert "never use the link" in numbers["control.ddp_1node.spread"].source
     drawn = figures.build("link_efficiency")
     assert [shape.fillcolor for shape in drawn.layout.shapes if shape.type == "rect"]
-    assert "The band is the control, ddp_1node" in drawn.layout.meta["caption"]
+    assert "The band is the range of ddp_1node" in drawn.layout.meta["caption"]
 
 
 def test_the_control_stands_beside_what_it_is_the_control_of(study_root):

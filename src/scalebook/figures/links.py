@@ -248,7 +248,7 @@ def _draw_control(figure: go.Figure, control: controls.Pooled) -> None:
 def _control_said(control: controls.Pooled) -> str:
     values = control.efficiency
     return (
-        f"The band is the control, {label(control.experiment)} on all of these systems, "
+        f"The band is the range of {label(control.experiment)} over all of these systems, "
         f"where {control.because}: {values.median:.1f} % ({values.min:.1f} to {values.max:.1f}, "
         f"n = {values.n}); smaller differences than its own count as none. "
     )

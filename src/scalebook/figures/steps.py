@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import pandas as pd
@@ -104,7 +105,7 @@ def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
     names = [label(one["system"], "system") for one in group]
     if len({one["experiment"] for one in group}) > 1:
         names = [f"{name}, {label(one['experiment'])}" for name, one in zip(names, group)]
-    names = [theme.escape(name, 50) for name in names]
+    names = [theme.escape(name, 50) for name in _short(names)]
     _draw_parts(figure, cell, group, names)
     _draw_limits(figure, cell, group, names)
     ends = [max(100.0, 100 * (_limit(one) or 0) / one["step_ms"]) for one in group]
@@ -121,6 +122,13 @@ def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
         tickvals=[0, 50, 100], **cell,
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False, **cell)
+
+
+def _short(names: list[str]) -> list[str]:
+    """Names without the words that all begin with: ``full rate`` of ``two nodes at full rate``."""
+    words = [name.split() for name in names]
+    same = sum(1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*words)))
+    return [" ".join(one[same:] or one) for one in words]
 
 
 def _draw_parts(
@@ -163,7 +171,7 @@ def _draw_limits(
             y=[name for name, _ in limits],
             x=[limit for _, limit in limits],
             mode="markers",
-            name="modelled: one node, then the link's limit",
+            name="modelled: control, then the exchange without overlap",
             legendgroup="limit",
             showlegend=cell["row"] == 1 and ink == theme.GREY,
             marker={"symbol": "line-ns-open", "size": 17, "line": {"width": width}, "color": ink},
