@@ -190,6 +190,6 @@ def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     rows = [
         (one.role, one.experiment, one.system, one.other, one.factor.n, one.factor.median,
          one.factor.low, one.factor.high, 100 * one.factor.coverage)
-        for one in between_systems(ratios(configurations(runs)))
+        for one in between_systems(list(ratios(configurations(runs))))
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(CONTRAST_HEADERS))

@@ -22,8 +22,8 @@ key                                                value
 ``trace.<run or example>.…``                       shares of a trace, see `traced`
 =================================================  =========================================
 
-``<stat>`` is ``median``, ``low``, ``high``, ``n``, and ``coverage``: how often the interval holds the
-true median, in percent. Metrics of a run are those of `results.METRICS`, the step times of
+``<stat>`` is ``median``, ``low``, ``high``, ``n``, and ``coverage``: how often the interval holds
+the true median, in percent. Metrics of a run are those of `results.METRICS`, the step times of
 `statistics.STEP_METRICS`, and for an experiment with a reference ``speedup``,
 ``efficiency``, ``speedup_by_epoch_time`` and ``efficiency_by_epoch_time``. One with as many ranks
 and the same global batch as a control of its system has ``control_ratio``, see `controls.gaps`; one
