@@ -54,13 +54,13 @@ def scaling(numbers: Ledger) -> Sentence:
         if number(numbers, f"{RUN}.median") < number(numbers, f"{CONTROL}.median"):
             case = "link limits"
             text = (
-                "The slower the link, the less of the ideal is left; without a network the loss "
-                "stays moderate"
+                "Under strong scaling, the slower the link, the less of the ideal is left; in the "
+                "control, without a network, the loss stays moderate"
             )
     return Sentence(
         case,
-        f"{text}. Whiskers: range over blocks or runs. Reported: by rate and by time per epoch, "
-        "two values for one run.",
+        f"{text}. Weak scaling has no control. Whiskers: range over blocks or runs. Reported: by "
+        "rate and by time per epoch, two values for one run.",
     )
 
 
@@ -69,7 +69,9 @@ def accuracy(numbers: Ledger) -> Sentence:
     one, two = "baseline.local.final_val_acc", "ddp_2gpu.local.final_val_acc"
     case, text = "plain", "Validation accuracy over epochs"
     if measured(numbers, one, two):
-        case, text = "alike", "One and two ranks end within the spread between seeds"
+        seeds = value(f"{two}.n", ".0f", False)
+        case = "alike"
+        text = f"With {seeds} seeds, an effect of the number of ranks is neither shown nor excluded"
         if apart(numbers, one, two):
             case, text = "apart", "One and two ranks learn differently"
     return Sentence(
@@ -109,7 +111,9 @@ def overheads(numbers: Ledger) -> Sentence:
             f"{spread(part, ',.0f')}"
         )
     return Sentence(
-        case, f"{text}. Grey: one node's step plus the shortest possible exchange, modelled."
+        case,
+        f"{text}. Medians over blocks; parts need not sum to the step. Grey: the control's step "
+        "plus the exchange without overlap at the nominal rate, modelled.",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scalebook.contract import find_root
+from scalebook.study import citation
 from scalebook.values.sentences import Ledger, Sentence, below, differ, has, measured, spread, value
 
 from . import reports
@@ -53,11 +55,10 @@ def _precision(numbers: Ledger) -> str:
     gain, share = f"reported.{HALF}.speedup", f"modelled.{HALF}.peak_share_imagenet"
     if not has(numbers, gain, share):
         return ""
-    text = f" Mixed precision trains {value(gain, '.2f', False)} times as fast on one GPU, at "
-    text += f"{value(share, '.1f')} of its FP16 peak if the stem is torchvision's"
-    return text + (
-        ": arithmetic is not what limits it." if reports.far_from_peak(numbers, share) else "."
-    )
+    text = f" Mixed precision trains {value(gain, '.2f', False)} times as fast on one GPU; if the "
+    text += f"stem is torchvision's, at {value(share, '.1f')} of its FP16 peak"
+    far = reports.far_from_peak(numbers, share)
+    return f"{text}{', so that arithmetic is not what limits it' if far else ''}."
 
 
 def _bottleneck(numbers: Ledger) -> str:
@@ -134,10 +135,30 @@ def conclusion(numbers: Ledger) -> Sentence:
             "contradicted": "It is not batch normalisation, as the trace shows.",
         }.get(
             found,
-            f"Batch normalisation is the largest named group, with {value(norm, '.0f')} of the "
-            "time; a grouping by operator may put convolution first.",
+            _undetermined(numbers),
         )
     return Sentence(f"{case}, {link}", text)
+
+
+def _undetermined(numbers: Ledger) -> str:
+    """What is known of the bottleneck while the trace of the profiled run is not here."""
+    other, text = f"reported.{PROFILE}.share.other", "Undetermined"
+    if has(numbers, other):
+        text += f": {value(other, '.0f')} of the time is in no named group"
+    if reports.convolution_leads(numbers):
+        text += "; by operator, convolution leads in every profile whose file is here"
+    norm = f"reported.{PROFILE}.share.batch_norm"
+    return f"{text}. The largest named group is batch normalisation, with {value(norm, '.0f')}."
+
+
+def repository(numbers: Ledger) -> Sentence:
+    """Where all of this lies."""
+    address = citation.repository(find_root())
+    if not address:
+        return Sentence("to fill", "All of these files lie in the repository of this paper.")
+    return Sentence(
+        "address", f"All of these files lie in the repository of this paper, <{address}>."
+    )
 
 
 def at_hand(numbers: Ledger) -> Sentence:
@@ -200,4 +221,5 @@ SENTENCES = {
     "conclusion": conclusion,
     "own-gpu": own_gpu,
     "readings": readings,
+    "repository": repository,
 }

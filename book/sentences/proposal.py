@@ -18,7 +18,7 @@ from scalebook.values.sentences import (
 )
 
 from . import reports as theirs
-from .reports import CLUSTER, ONE, TWO
+from .reports import CLUSTER, HALF, ONE, PROFILE, TWO
 from .runs import CONTROL, MIDDLE, OPEN, SLOW, SPREAD
 
 #: The machine that is asked for, and those that could take its place.
@@ -105,13 +105,7 @@ def link_check(numbers: Ledger) -> Sentence:
         f"{value(step, ',.0f')} on {label(name, 'system')} (measured: {value(found, ',.0f')})"
         for name, step, found, _ in rows
     ]
-    outside = [
-        label(name, "system")
-        for name, step, found, _ in rows
-        if not number(numbers, f"{step}.low")
-        <= number(numbers, found)
-        <= number(numbers, f"{step}.high")
-    ]
+    outside = [label(name, "system") for name, *_ in rows if _is_outside(numbers, name)]
     worst = max((error for *_, error in rows), key=lambda error: abs(number(numbers, error)))
     where = (
         f"On {listed(outside)} the measured step lies outside the range from full to no overlap: "
@@ -150,9 +144,33 @@ def reported_study(numbers: Ledger) -> Sentence:
         f"{value(f'reported.{ONE}.throughput', ',.0f')} on one GPU, and on two nodes "
         f"{value(f'reported.{TWO}.throughput', ',.0f')} and "
         f"{value(f'reported.{TWO}.epoch_time_s', '.0f')} an epoch. {together}"
-        "They have one seed, one scaling point and no weak scaling, and neither the batch nor the "
-        "rate of the network was written down. We use them for the order of magnitude of a step on "
-        "one GPU, with an assumed batch, and claim no scalability from them.",
+        f"{_own_file(numbers)}They have one seed, one scaling point and no weak scaling, and "
+        "neither the batch nor the rate of the network was written down. We use them for the order "
+        "of magnitude of a step on one GPU, with an assumed batch, and claim no scalability from "
+        f"them.{_one_gpu(numbers)}",
+    )
+
+
+def _own_file(numbers: Ledger) -> str:
+    """Which file decides a contradiction, while it is not here."""
+    if theirs.bases(numbers) != "contradict":
+        return ""
+    return (
+        "The file of that run, `baseline_2649_2gpu_2649.csv`, decides, if it has images and times. "
+    )
+
+
+def _one_gpu(numbers: Ledger) -> str:
+    """What mixed precision brought on one GPU, and what its profile names."""
+    gain, rate = f"reported.{HALF}.speedup", f"reported.{HALF}.throughput"
+    norm, other = (f"reported.{PROFILE}.share.{group}" for group in ("batch_norm", "other"))
+    if not has(numbers, gain, rate, norm, other):
+        return ""
+    return (
+        f" In mixed precision one GPU reached {value(rate, ',.0f')}, "
+        f"{value(gain, '.2f', False)} times its rate in FP32. Its profile names batch "
+        f"normalisation as the largest group, with {value(norm, '.0f')} of the time, and leaves "
+        f"{value(other, '.0f')} in no named group, so that the bottleneck is not known."
     )
 
 
@@ -178,11 +196,36 @@ def evidence(numbers: Ledger) -> Sentence:
     )
     if not errors:
         return Sentence("runs", f"{text}.")
-    worst = max(errors, key=lambda key: abs(number(numbers, key)))
     return Sentence(
         "runs and model",
-        f"{text}; a model of the exchange, fitted to the links alone, predicts these steps, with "
-        f"{value(worst, '+.0f')} as its largest error.",
+        f"{text}; {_model(numbers, errors)}.",
+    )
+
+
+def _model(numbers: Ledger, errors: list[str]) -> str:
+    """What a model of the exchange, which was not fitted to these steps, makes of them."""
+    text = "a model of the exchange, fitted to the links alone, "
+    least, *_, most = sorted([*errors, errors[0]], key=lambda key: number(numbers, key))
+    if number(numbers, least) > 0:
+        text += f"overestimates these steps by {value(least, '.0f', False)} to {value(most, '.0f')}"
+    else:
+        text += f"misses these steps by {value(least, '+.0f', False)} to {value(most, '+.0f')}"
+    outside = [name for name in (OPEN, MIDDLE, SLOW) if _is_outside(numbers, name)]
+    if outside:
+        where = listed([label(name, "system") for name in outside])
+        text += f", and on {where} the measured step is outside its range"
+    return text
+
+
+def _is_outside(numbers: Ledger, name: str) -> bool:
+    """Whether the measured step lies outside the model's range from full to no overlap."""
+    step, found = f"modelled.ddp_2gpu.{name}.step_ms", f"ddp_2gpu.{name}.step_time_p50_ms.median"
+    if not has(numbers, f"{step}.low", f"{step}.high", found):
+        return False
+    return (
+        not number(numbers, f"{step}.low")
+        <= number(numbers, found)
+        <= number(numbers, f"{step}.high")
     )
 
 
@@ -214,7 +257,7 @@ def request(numbers: Ledger) -> Sentence:
         "ResNet-50, with another ratio of exchange to computation, and a rung of "
         f"{value('plan.gpus.most', '.0f', True)} bring it to {value(total, ',.0f')}. We ask for "
         f"the high case rounded up, **{value(hours, ',.0f')}, or {value(billed, ',.0f')}** in "
-        "LUMI's accounting, which counts modules of two of our GPUs. In the middle case "
+        "LUMI's accounting. In the middle case "
         f"{value(outside, '.0f')} of the hours pass outside the steps, in the assumed minutes that "
         "jobs and runs take to start; M1 measures these first. "
     )
@@ -224,12 +267,13 @@ def request(numbers: Ledger) -> Sentence:
     if less and has(numbers, *strong):
         port, ladder = (value(key, ",.0f", False) for key in strong)
         text += (
-            f"Our first estimate was {brief} hours. The rest of it would repeat the strong ladder "
-            f"on a second machine: on {NAMES[OTHERS[0]]} the port and the ladder need {port} and "
-            f"{ladder} node-hours, for which a second application would ask. "
+            f"Our first estimate was {brief} GPU-node-hours. Read as node-hours, the rest of "
+            f"it would repeat the strong ladder on a second machine: on {NAMES[OTHERS[0]]} the "
+            f"port and the ladder need {port} and {ladder} node-hours, for which a second "
+            "application would ask. "
         )
     else:
-        text += f"Our first estimate was {brief} hours. "
+        text += f"Our first estimate was {brief} GPU-node-hours. "
     return Sentence(
         "less" if less else "more",
         f"{text}Every step time is modelled, not yet validated. After M1 has measured the first "
@@ -253,8 +297,9 @@ def access(numbers: Ledger) -> Sentence:
         "project that began in September 2026 {cite:p}`prop-eullmgrant`. Benchmark access grants "
         f"{value(small, ',.0f', False)} there for at most "
         f"{value('cited.access.benchmark.months')}. Both are open continuously, with a date each "
-        "month. The call in force {cite:p}`prop-eurohpcdevelopment` decides; we read it again "
-        "before we apply. "
+        "month. Whether less than the fixed number may be asked for is to be agreed with the site. "
+        "The call in force {cite:p}`prop-eurohpcdevelopment` decides; we read it again before we "
+        "apply. "
     )
     if not has(numbers, hours, long, small):
         return Sentence("missing", text)
@@ -273,7 +318,7 @@ def access(numbers: Ledger) -> Sentence:
         for machine in OTHERS
         if fits_development(numbers, machine)
     ]
-    also = f" By hours the same holds for the whole plan on {listed(fits)}." if fits else ""
+    also = f" The whole plan also fits the grant of {listed(fits)}." if fits else ""
     return Sentence(
         "either",
         f"{text}By its hours the request fits either. We choose Development for its length: M1 to "

@@ -249,8 +249,8 @@ def half_precision(numbers: Ledger) -> Sentence:
             "far from the peak",
             f"{text} A job so far below the peak is limited by the launching of kernels, by "
             "kernels too small to fill the device, by memory traffic or by its input, not by "
-            "arithmetic. FP16 halves the data that is moved; its gain does not show what the "
-            "arithmetic units could give.",
+            "arithmetic. FP16 about halves the activations that are moved; its gain does not show "
+            "what the arithmetic units could give.",
         )
     return Sentence("near the peak", f"{text} Arithmetic may be what limits it.")
 
@@ -267,7 +267,7 @@ def batch_norm(numbers: Ledger) -> Sentence:
             case = "undetermined, a larger one may hide"
             text += f", and {value(other, '.1f')} of the time is in no named group, where a larger "
             text += "share may hide"
-        claim = "that batch normalisation is the bottleneck stays undetermined"
+        claim = "whether batch normalisation is the bottleneck remains open"
         return Sentence(case, f"{text}. Without the trace, {claim}.")
     norm, other = f"{own[0]}{end}", f"{own[0]}convolution_share"
     holds = number(numbers, norm) > number(numbers, other)
@@ -276,6 +276,45 @@ def batch_norm(numbers: Ledger) -> Sentence:
         f"The trace of the reported run has arrived. By operator, {value(norm, '.1f')} of its "
         f"device time belongs to batch normalisation and {value(other, '.1f')} to convolution: "
         f"the claim {'holds' if holds else 'does not hold'}.",
+    )
+
+
+#: End of the key of a trace's share of convolution.
+CONVOLUTION = ".by_operator.convolution_share"
+
+
+def convolution_leads(numbers: Ledger) -> bool:
+    """Whether convolution has the largest share, by operator, in every profile that is here."""
+    groups = [key.removesuffix("convolution_share") for key in numbers if key.endswith(CONVOLUTION)]
+    return bool(groups) and all(
+        number(numbers, f"{group}convolution_share")
+        >= max(number(numbers, key) for key in numbers if key.startswith(group))
+        for group in groups
+    )
+
+
+def cpu_profile(numbers: Ledger) -> Sentence:
+    """What our own profiles on CPUs say; empty where there is none of one rank."""
+    found = [key.removesuffix(CONVOLUTION) for key in numbers if key.endswith(CONVOLUTION)]
+    one, two = (
+        next(
+            (key for key in found if key.startswith("trace.profile_") and f"_{ranks}cpu" in key), ""
+        )
+        for ranks in (1, GPUS)
+    )
+    if not one:
+        return Sentence("none", "")
+    text = (
+        "Our own profiles on CPUs ({numref}`fig-profile`) are no evidence about the GPU: by "
+        f"operator, convolution takes {value(f'{one}{CONVOLUTION}', '.0f')} of the time of one rank"
+    )
+    exchanged = f"{two}.by_operator.communication_share"
+    if not two or not has(numbers, exchanged):
+        return Sentence("one rank", f"{text}.")
+    return Sentence(
+        "one and two ranks",
+        f"{text}, and {value(f'{two}{CONVOLUTION}', '.0f')} of that of two, beside "
+        f"{value(exchanged, '.0f')} for communication.",
     )
 
 

@@ -121,6 +121,51 @@ def weak_effect(numbers: Ledger) -> Sentence:
     )
 
 
+def links_compared(numbers: Ledger) -> Sentence:
+    """By what factor the efficiency of each kind of run falls from link to link: A/A beside A/B."""
+    kinds = {"ddp_1node": "the control", "ddp_2gpu": "strong", "ddp_weak": "weak scaling"}
+    slow = value(f"cited.{SLOW}.link_gbit_s", "g", False)
+    pairs = {
+        (OPEN, MIDDLE): f"from full rate to {RATE} Gbit/s",
+        (MIDDLE, SLOW): f"from there to {slow} Gbit/s",
+    }
+    keys = {(pair, kind): f"contrast.{kind}.{'.'.join(pair)}" for pair in pairs for kind in kinds}
+    if not measured(numbers, *keys.values()) or not has(numbers, SPREAD):
+        return Sentence("not run", "")
+    first, then = ([spread(keys[pair, kind], ".2f", False) for kind in kinds] for pair in pairs)
+    named = listed([f"{factor} for {kind}" for factor, kind in zip(first, kinds.values())])
+    text = (
+        f"Within a block, efficiency falls {pairs[OPEN, MIDDLE]} by a factor of {named}, and "
+        f"{pairs[MIDDLE, SLOW]} by {listed(then)}. "
+    )
+    rule = f"Against {value(SPREAD, '.2f', False)}, the control's own spread, "
+    small = [
+        f"that of {kinds[kind].partition(' ')[0]} scaling {pairs[pair]}"
+        for (pair, kind), key in keys.items()
+        if kind != "ddp_1node" and number(numbers, f"{key}.median") <= number(numbers, SPREAD)
+    ]
+    if not small:
+        return Sentence("all count", f"{text}{rule}every loss of strong and weak scaling counts.")
+    return Sentence(
+        f"{len(small)} too small",
+        f"{text}{rule}every loss of strong and weak scaling counts but {listed(small)}.",
+    )
+
+
+def product(numbers: Ledger) -> Sentence:
+    """Why rate times time per epoch is not quite the number of images, on one machine."""
+    rate, time = "ddp_2gpu.local.efficiency", "ddp_2gpu.local.efficiency_by_epoch_time"
+    if not measured(numbers, rate, time):
+        return Sentence("not run", "")
+    return Sentence(
+        "two ways",
+        f"For our runs on {label('local', 'system')} it is not exact: the time includes "
+        "validation and is that of the median epoch, while the rate is over all epochs together, "
+        "without warm-up and validation. By time, two ranks there have an efficiency of "
+        f"{spread(time, '.0f')} instead of {spread(rate, '.0f')}.",
+    )
+
+
 def overlap(numbers: Ledger) -> Sentence:
     """The network's part of a step against the shortest time the exchange can take."""
     cases, parts = [], []
@@ -271,7 +316,8 @@ def same_training(numbers: Ledger) -> Sentence:
         return Sentence(
             "same",
             "All runs of two ranks with the baseline's global batch end at the same accuracies, "
-            "seed by seed, over every link: the link changes the time of training, not its result.",
+            "seed by seed, over every link: over these few steps the link changes the time of "
+            "training, not its result, as it must.",
         )
     if len({number(numbers, f"{final}.n") for final in finals}) > 1:
         # With a seed missing behind one link, another median says nothing about the link.

@@ -259,6 +259,42 @@ def test_a_weak_speed_up_below_one_is_not_passed_over():
     assert ours.weak_effect(faster).case == "helps"
 
 
+@pytest.mark.parametrize(
+    ("weak", "case"), [(1.1, "1 too small"), (1.9, "all count")], ids=["noise", "beyond it"]
+)
+def test_a_loss_from_link_to_link_counts_beyond_what_the_control_differs(weak, case):
+    first, then = "mini-open.mini-1gbit", "mini-1gbit.mini-200mbit"
+    found = {f"contrast.ddp_1node.{pair}": (0.9, 1.0, 1.1) for pair in (first, then)}
+    found |= {f"contrast.ddp_2gpu.{pair}": (1.8, 1.9, 2.0) for pair in (first, then)}
+    found |= {f"contrast.ddp_weak.{first}": (weak, weak, weak)}
+    found |= {f"contrast.ddp_weak.{then}": (3.4, 3.8, 4.0)}
+    made = ours.links_compared(known(**found, **SPREAD))
+    assert made.case == case
+    assert ("but that of weak scaling from full rate" in made.text) == (
+        weak < SPREAD["control.ddp_1node.spread"]
+    )
+    assert ours.links_compared(known(**found)).case == "not run"  # without a yardstick
+
+
+def test_the_bottleneck_is_convolution_s_only_where_every_profile_says_so():
+    one, two = (f"trace.profile_t-{n}_{n}cpu_t-{n}.by_operator." for n in (1, 2))
+    shares = {f"{one}convolution_share": 75.0, f"{one}batch_norm_share": 10.0,
+              f"{two}convolution_share": 47.0, f"{two}communication_share": 36.0}  # fmt: skip
+    assert theirs.convolution_leads(known(**shares))
+    assert theirs.cpu_profile(known(**shares)).case == "one and two ranks"
+    assert not theirs.convolution_leads(known(**shares | {f"{two}communication_share": 50.0}))
+    assert not theirs.convolution_leads({})
+    assert theirs.cpu_profile({}) == ("none", "")
+
+
+def test_the_paper_names_the_address_of_its_repository_once_it_is_filled_in(study_root):
+    assert paper.repository({}).case == "to fill"
+    file, address = study_root / "CITATION.cff", "https://example.org/study"
+    file.write_text(f"cff-version: 1.2.0\nrepository-code: {address}\n")
+    made = paper.repository({})
+    assert made.case == "address" and f"<{address}>" in made.text
+
+
 def test_the_network_s_part_is_below_above_or_about_its_floor():
     def ledger(part):
         floor = {"modelled.ddp_2gpu.mini-1gbit.transfer_ms": 358.0}
