@@ -226,7 +226,7 @@ def test_a_link_to_some_runs_shows_them_at_once_and_leads_back_to_all(book, brow
     assert page.locator(".sb-run-list").evaluate("one => one === document.activeElement")
     assert 0 <= page.locator(".sb-explorer").bounding_box()["y"] < 300
     page.locator(".sb-to-chosen").click()
-    page.get_by_role("button", name="Choose none").click()
+    page.get_by_role("button", name="Clear selection").click()
     assert not page.locator(".sb-chosen").is_visible()
     assert page.locator(".sb-box input:checked").count() == 0
 

@@ -57,6 +57,19 @@ def test_a_factor_of_the_ranks_is_a_contradiction_with_its_possible_causes():
     assert theirs.two_bases(reported()).case == "contradict, twice"
 
 
+def test_the_landing_page_tells_emulated_nodes_from_gpus():
+    gain, step = (1.3, 1.35, 1.4), (480.0, 483.0, 490.0)
+    own = {"ddp_2gpu__mini-open__speedup": gain, "ddp_2gpu__mini-1gbit__network_ms": step}
+    own |= {"ddp_2gpu__mini-1gbit__step_time_p50_ms": step}
+    pair = known(reported__2649__speedup=1.12, modelled__2649__speedup_by_epoch_time=0.55)
+    made = sentences.SENTENCES["answer-scaling"](known(**own) | reported() | pair)
+    assert made.case == "always, contradict"
+    assert "two CPU ranks on two emulated nodes" in made.text and "contradict each other" in made.text
+    assert "network_ms.median" in made.text and "2649.speedup_by_epoch_time" in made.text
+    agreed = sentences.SENTENCES["answer-scaling"](reported(throughput=2600.0) | pair)
+    assert agreed.case == "not run, agree" and "speedup_by_epoch_time" not in agreed.text
+
+
 def test_the_runs_on_one_gpu_are_named_where_their_numbers_agree():
     single = {f"reported.{job}.throughput": 4460.0 for job in ("2644", "2650")}
     single |= {f"modelled.{job}.throughput_by_epoch_time": 4545.0 for job in ("2644", "2650")}

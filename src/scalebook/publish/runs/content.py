@@ -306,7 +306,7 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
         for one in mine
     ]
     names = results.reported_files().get(run["job_id"], [])
-    left = ("files it should have left", ", ".join(names))
+    left = ("expected files", ", ".join(names))
     nothing: dict[str, Any] = {
         "warning": "", "epoch_table": None, "epochs": {}, "step_table": None, "steps": {},
         "utilisation": None, "utilisation_caption": None, "trace": None, "attempts": None,

@@ -233,7 +233,7 @@
       " · ",
       make("a", {
         href: `${page.dataset.explorer}?runs=${encodeURIComponent(key)}`,
-        textContent: "compare it with others",
+        textContent: "compare with other runs",
       }),
     );
     place.hidden = false;
