@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Throughput
 #
-# **How many images a second does each configuration train, and how sure is that?**
+# **How many images per second does each configuration train, and how sure is that?**
 
 # %% tags=["parameters"]
 study = None  # folder with study.yaml; None: found from here
@@ -38,14 +38,15 @@ figures.show(figures.build("throughput_comparison"))
 # %% [markdown]
 # ## The numbers
 #
-# Low and high bound the median. With six runs and more they are its 95 % order-statistic
-# interval, which assumes no distribution; with fewer they are simply the smallest and the
-# largest value, and a single run has no interval.
+# Each number is the median of the runs, with its interval in brackets. With six runs and more that
+# is the 95 % order-statistic interval, which assumes no distribution; with fewer it goes from the
+# smallest to the largest value, and a single run has none.
 
 # %%
 figures.show_table(
     analysis.configuration_table(),
     headers=analysis.THROUGHPUT_HEADERS,
+    digits=analysis.THROUGHPUT_DIGITS,
     empty="No run with numbers yet.",
 )
 
@@ -60,6 +61,6 @@ figures.show_table(
 figures.show_table(
     analysis.step_table(),
     headers=analysis.STEP_HEADERS,
-    digits=3,
+    digits=analysis.STEP_DIGITS,
     empty="No measured run recorded its steps yet.",
 )

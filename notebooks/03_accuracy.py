@@ -36,6 +36,7 @@ figures.show(figures.build("accuracy_curves"))
 # %% [markdown]
 # ## The numbers
 #
+# Medians of the runs, with their intervals in brackets.
 # The final accuracy is that of the last epoch, the best that of the best epoch. Choosing the best
 # epoch by validation accuracy flatters a run, so comparisons use the final one. Two
 # configurations differ only where their intervals do not overlap; with few runs even that is a hint

@@ -42,7 +42,8 @@ figures.show(figures.build("scaling_efficiency"))
 #
 # Two ranks on one node pay for parallel training without a network; two nodes add the network.
 # Read the end of a bar against the upright line, which is no measurement: it is where the step
-# would end if the gradients took exactly the time the link needs and nothing hid it.
+# would end if the gradients took exactly the time the link needs and nothing hid it. The table
+# lacks a part where no control with the same batch of a rank ran beside it.
 
 # %%
 figures.show(figures.build("overheads"))
@@ -51,6 +52,7 @@ figures.show(figures.build("overheads"))
 figures.show_table(
     analysis.overheads(),
     headers=analysis.OVERHEAD_HEADERS,
+    digits=analysis.OVERHEAD_DIGITS,
     empty="No run on more nodes than its reference yet.",
 )
 
@@ -68,7 +70,8 @@ figures.show(figures.build("allreduce_bandwidth"))
 #
 # A ratio is formed only between runs with the same system, device, data, model, epochs and torch
 # version, block by block where both sides ran in the same blocks; under weak scaling the images may
-# grow with the ranks. The value of the reference stands beside each ratio.
+# grow with the ranks. The value of the reference, in images per second or in seconds, stands beside
+# each ratio, whose interval is in brackets.
 
 # %%
 figures.show_table(

@@ -11,7 +11,7 @@ from fabricate import add_allreduce, add_campaign, add_run, add_trace
 
 from scalebook import analysis, figures, results, study
 from scalebook.analysis import reported_jobs
-from scalebook.figures import captions, runs, theme
+from scalebook.figures import captions, notebook, runs, theme
 from scalebook.figures.profile import shares
 from scalebook.values.keys import ledger
 
@@ -438,6 +438,23 @@ def test_tables_are_escaped_and_say_when_they_are_empty():
     assert "&lt;i&gt;" in text and "<i>" not in text and "<b>" not in text
     assert "1.23" in text and "–" in text and "x, y" in text and ">yes<" in text
     assert "<script" not in figures.show_table_html(frame.iloc[:0], empty="<script>")
+
+
+def test_a_table_folds_intervals_and_writes_counts_without_decimals():
+    frame = pd.DataFrame(
+        {"n": [3, 1], "epochs": pd.array([3, None], "Int64"), "steps": [1153, 40],
+         "rate_median": [5.25, 7.0], "rate_low": [5.0, 7.0], "rate_high": [6.0, 7.0]}
+    )  # fmt: skip
+    headers = {"epochs": "epochs", "steps": "steps", "rate_median": "rate"}
+    text = figures.show_table_html(frame, headers, digits=2)
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", text)
+    assert cells == ["3", "1,153", "5.25 (5.00–6.00)", "–", "40", "7.00"]
+
+
+def test_details_of_a_caption_list_what_they_enumerate():
+    shown = notebook.details("Rates. By link: one 1 % (n = 6); two <b>; three. Lines are ranges.")
+    assert "<p>Rates. By link:</p><ul><li>one 1 % (n = 6)</li><li>two &lt;b&gt;</li>" in shown
+    assert shown.endswith("<li>three</li></ul><p>Lines are ranges.</p></details>")
 
 
 def test_the_study_decides_the_order(study_root):

@@ -245,11 +245,21 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     assert page.locator(".sb-is-trial").count() == 1
     page.locator(".sb-explorer input[name=q]").fill("throughput>1250 baseline seed>=0")
     assert rows.count() == 1
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Show all", exact=True).click()
     assert rows.count() == everything
+    page.locator(".sb-explorer input[name=q]").fill("nothing at all")
+    assert rows.inner_text() == "No run matches; show all"
+    assert not page.locator(".sb-scatter").is_visible()
+    rows.get_by_role("button").click()
+    assert rows.count() == everything and page.locator(".sb-scatter").is_visible()
     page.locator("select[name=standing]").select_option("evidence")
     page.get_by_role("button", name="images/s", exact=True).click()
-    assert second in rows.nth(1).locator("a").get_attribute("title")
+    assert second in rows.nth(0).locator("a").get_attribute("title")
+    before = page.locator(".sb-run-list").bounding_box()
+    page.locator(".sb-box input").first.check()
+    assert page.locator(".sb-run-list").bounding_box() == before
+    page.wait_for_selector(".sb-compare tbody tr")
+    assert page.locator(".sb-what").inner_text() == "Its settings"
     for box in page.locator(".sb-box input").all():
         box.check()
     page.wait_for_selector(".sb-overlay .main-svg")
@@ -263,7 +273,7 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     page.goto(address)
     page.wait_for_selector(".sb-overlay .main-svg")
     assert rows.count() == 2 and page.locator(".sb-box input:checked").count() == 2
-    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("images/s")
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("images/s")
     rows.nth(1).locator("a").click()
     page.wait_for_selector(".sb-run-plot .main-svg")
     assert (

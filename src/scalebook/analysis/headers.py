@@ -31,7 +31,12 @@ EPOCH_HEADERS: dict[str, tuple[str, int]] = _HEADERS["epochs"]
 
 
 #: Decimal places of floats that are not shown with one.
-SCALING_DIGITS = {"speedup": 2, "speedup_low": 2, "speedup_high": 2}
+SCALING_DIGITS = {"speedup": 2, "efficiency": 0}
+OVERHEAD_DIGITS = dict.fromkeys(
+    ("step_ms", "compute_ms", "parallel_ms", "network_ms", "transfer_ms"), 0
+)
+THROUGHPUT_DIGITS = {"throughput_median": 0}
+STEP_DIGITS = {"stall_ratio": 3, "data_wait_share": 3, "load_balance": 3}
 CONTRAST_DIGITS = {"ratio": 3, "low": 3, "high": 3}
 COLLECTIVE_DIGITS = {"bytes": 0, "busbw_gb_s": 3}
 

@@ -170,7 +170,7 @@ def step_rows(summary: Mapping[str, float]) -> Iterator[tuple[str, str, float]]:
     """Name, title with its unit, and value of each quantity of a `step_summary`."""
     for name, value in summary.items():
         unit = " (ms)" if name.endswith("_ms") else ""
-        yield name, f"{STEP_METRICS[name]}{unit}", value
+        yield name, f"{STEP_METRICS[name]}{unit}", int(value) if name == "steps" else value
 
 
 def thinned(rows: pd.DataFrame, together: int) -> pd.DataFrame:

@@ -40,7 +40,8 @@ def configuration_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         rows.append({**row, "source": configuration.source})
     names = ["kind", *SETTINGS, *COMPARABLE, "n", "interval"]
     names += [f"{metric}_{stat}" for metric in METRICS for stat in stats]
-    return pd.DataFrame(rows, columns=[*names, "source"])
+    table = pd.DataFrame(rows, columns=[*names, "source"])
+    return table.astype({"epochs": "Int64"})  # a reported one has none
 
 
 def step_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -59,7 +60,8 @@ def step_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     runs = documented() if runs is None else runs
     own = runs[runs["kind"] != "reported"][["stem", "experiment", "system", "seed", "block"]]
-    return own.merge(step_summaries(own["stem"].tolist()), on="stem")
+    table = own.merge(step_summaries(own["stem"].tolist()), on="stem")
+    return table.astype({"steps": int})
 
 
 @results.query

@@ -2,6 +2,7 @@
 
 import html
 import json
+import numbers
 import os
 import re
 from collections.abc import Mapping
@@ -23,6 +24,10 @@ MIME = "application/vnd.plotly.v1+json"
 
 #: A cell that holds more than a name or a number, in the HTML of pandas.
 _LONG = re.compile(r"<td>([^<]{60,})</td>")
+#: A cell of several words, such as the label of a system.
+_WORDS = re.compile(r"<td>([^\W\d][^<(]{13,58})</td>")
+#: Where a sentence of a caption ends.
+_SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z])")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
@@ -61,12 +66,27 @@ def show(figure: go.Figure) -> None:
     if caption:
         message = meta.get("message", caption)
         rest = caption.removeprefix(message).strip()
-        fold = f"<details><summary>Details</summary><p>{html.escape(rest)}</p></details>"
+        fold = details(rest)
         show_markup(
             f'<div class="{CAPTION}"><p><em>{html.escape(message)}</em></p>{fold if rest else ""}'
             "</div>",
             f"*{as_markdown(caption)}*",
         )
+
+
+def details(text: str) -> str:
+    """HTML of the rest of a caption, folded away; what it enumerates is a list."""
+    parts = [""]
+    for sentence in _SENTENCE.split(text):
+        lead, colon, rest = sentence.partition(": ")
+        items = [html.escape(item.rstrip(".")) for item in rest.split("; ")]
+        if len(items) < 3:
+            parts[-1] += f" {html.escape(sentence)}"
+        else:
+            parts[-1] += f" {html.escape(lead)}{colon.rstrip()}"
+            parts += [f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>", ""]
+    shown = (one if one.startswith("<ul>") else f"<p>{one.strip()}</p>" for one in parts if one)
+    return f"<details><summary>Details</summary>{''.join(shown)}</details>"
 
 
 def show_markup(markup: str, markdown: str) -> None:
@@ -93,7 +113,9 @@ def show_table(
     table : DataFrame
         What to show.
     headers : mapping of str to str, optional
-        Columns to show and their headers with units; all under their own name where left out.
+        Columns to show and their headers with units; all under their own name where left out. A
+        column whose ends, as ``speedup_low`` and ``speedup_high``, are in `table` and are not shown
+        themselves has them beside its values.
     digits : int or mapping of str to int
         Decimal places of floats, for all columns or for each by its name in `table`.
     empty : str
@@ -115,7 +137,8 @@ def show_table_html(
         return f"<p><em>{html.escape(empty)}</em></p>"
     shown = _texts(table, headers, digits)
     markup = shown.to_html(index=False, escape=True, border=0, justify="left")
-    return _LONG.sub(r'<td class="sb-prose">\1</td>', markup)
+    markup = _LONG.sub(r'<td class="sb-prose">\1</td>', markup)
+    return _WORDS.sub(r'<td class="sb-words">\1</td>', markup)
 
 
 def _markdown(shown: pd.DataFrame) -> str:
@@ -135,15 +158,19 @@ def _texts(
     if "n" in table:  # the ends of a single value are no interval
         ends = [name for name in table if str(name).endswith(("_low", "_high"))]
         table = table.assign(**{name: table[name].where(table["n"] > 1) for name in ends})
-    return pd.DataFrame(
-        {
-            header: [
-                cell_text(value, digits if isinstance(digits, int) else digits.get(name, 1))
-                for value in table[name]
+    shown = {}
+    for name, header in headers.items():
+        places = digits if isinstance(digits, int) else digits.get(name, 1)
+        shown[header] = [cell_text(value, places) for value in table[name]]
+        low, high = (f"{str(name).removesuffix('_median')}_{end}" for end in ("low", "high"))
+        if low in table and high in table and low not in headers:
+            shown[header] = [
+                f"{text} ({cell_text(first, places)}–{cell_text(last, places)})"
+                if pd.notna(first) and pd.notna(last)
+                else text
+                for text, first, last in zip(shown[header], table[low], table[high])
             ]
-            for name, header in headers.items()
-        }
-    )
+    return pd.DataFrame(shown)
 
 
 def cell_text(value: object, digits: int) -> str:
@@ -154,6 +181,8 @@ def cell_text(value: object, digits: int) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, numbers.Integral):
+        return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.{digits}f}"
     return str(value)

@@ -185,7 +185,7 @@ def _labels(group: list[Configuration]) -> list[str]:
     """Labels of one plot; equal ones, as of another batch size, are told apart."""
     names = [theme.escape(name, 40) for name in titles(group)]
     return [
-        f"{name}<br>batch {one['global_batch']}, {one['nodes']} nodes"
+        f"{name}<br>batch {one['global_batch']}, {count(one['nodes'], 'node')}"
         if names.count(name) > 1
         else name
         for one, name in zip(group, names)

@@ -1,5 +1,6 @@
 """One run as a notebook shows it: started here and followed, or found in the results."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,6 +199,11 @@ def _wait_drawing(job: Job) -> JobState:
     return launch.watch(job, on_poll=redraw)
 
 
+#: That a host's name is not known, as Python says it; and as a reader understands it.
+_UNRESOLVED = re.compile(r"cannot download \S+ \(\[Errno -\d+\][^)]*\)")
+_NO_NETWORK = "no network to download CIFAR-10"
+
+
 def _recorded(stem: str) -> list[tuple[str, Any]]:
     """Rows of `RunView.about`; what the record does not hold is left out."""
     run = results.runs(stem=stem)
@@ -209,6 +215,7 @@ def _recorded(stem: str) -> list[tuple[str, Any]]:
     rows.append(("data", data))
     if data.startswith(SYNTHETIC):
         settings = results.manifest(stem).get("resolved", {}).get("dataset", {})
-        rows.append(("generated because", settings.get("generated") or "asked for"))
+        why = _UNRESOLVED.sub(_NO_NETWORK, settings.get("generated") or "asked for")
+        rows.append(("generated because", why))
     named = RECORD_HEADERS.items()
     return rows + [(title, run[name]) for name, title in named if run[name] not in (None, "")]

@@ -17,6 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import figures
+from scalebook.figures.notebook import details
 from scalebook.publish import pages
 from scalebook.publish.notebooks.dependencies import sha256
 from scalebook.results.digests import canonical
@@ -213,9 +214,7 @@ def visit_html(self: HTML5Translator, node: study_plot) -> None:
 
 def visit_details(self: HTML5Translator, node: plot_details) -> None:
     """Fold the rest of a caption away."""
-    self.body.append(
-        f"<details><summary>Details</summary><p>{html.escape(node.astext())}</p></details>"
-    )
+    self.body.append(details(node.astext()))
     raise nodes.SkipNode
 
 

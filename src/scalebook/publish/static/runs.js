@@ -180,7 +180,10 @@
         name: `rank ${rank}`,
         y: ms,
         x: ms.map((_, at) => at * together + 1),
-        line: { width: 1.5, color: cycled(LOOK.palette, order) },
+        // Ranks wait for each other, so that their times are almost the same: the first one drawn is
+        // wide and the next narrow, and both show.
+        line: { width: order ? 1 : 4, color: cycled(LOOK.palette, order) },
+        opacity: order ? 1 : 0.45,
         hovertemplate: "step %{x}: %{y:,.1f} ms",
       })),
       layout: {
@@ -224,6 +227,8 @@
       say(`There is no run ${key} in this book.`);
       return;
     }
+    const all = document.querySelector(`.bd-sidebar-primary a[href="${page.dataset.explorer}"]`);
+    if (all) all.closest("li").classList.add("current", "active");
     find("h1").textContent = run.title;
     document.title = `${run.title} — ${document.title.split(" — ").pop()}`;
     find(".sb-back [aria-current]").textContent = run.title;
@@ -276,7 +281,7 @@
     q: "",
     sort: "-started",
     columns: SHOWN.join(","),
-    x: "started",
+    x: "world_size",
     y: "throughput",
     by: "experiment",
     runs: "",
@@ -361,7 +366,10 @@
       const down = state.sort.startsWith("-");
       const button = make("button", { type: "button" }, column.title);
       button.onclick = () => {
-        state.sort = sorted === column.name && !down ? `-${column.name}` : column.name;
+        // Of numbers and times the largest is asked for first.
+        const first = isNumber(column) || column.name === "started";
+        const descends = sorted === column.name ? !down : first;
+        state.sort = `${descends ? "-" : ""}${column.name}`;
         state.part = 0;
         update({ focus: column.name });
       };
@@ -382,6 +390,9 @@
       make("tr", {}, box, make("th", { scope: "col", textContent: "run" }), ...cells),
     );
   };
+
+  // Whether the images of a row were generated, so that its accuracies mean nothing.
+  const generated = (row) => byName.dataset.values[row] === "synthetic";
 
   const drawRows = (rows) => {
     const parts = Math.max(1, Math.ceil(rows.length / ROWS));
@@ -405,6 +416,8 @@
           Object.assign(cell, { className: "sb-label", title: column.values[row] });
         if (isNumber(column)) cell.className = "sb-numeric";
         if (column.name === "started") cell.className = "sb-started";
+        if (generated(row) && column.name.endsWith("_acc") && column.values[row] !== null)
+          cell.append(make("span", { className: "sb-aside", textContent: " synthetic" }));
         if (column.name === "standing") {
           cell.replaceChildren(
             make("span", {
@@ -423,6 +436,12 @@
         ...cells,
       );
     });
+    if (!rows.length) {
+      const all = make("button", { type: "button", textContent: "show all" });
+      all.onclick = () => find(".sb-filter").reset();
+      const cell = make("td", { colSpan: shownColumns().length + 2 }, "No run matches; ", all);
+      body.push(make("tr", {}, cell));
+    }
     find("tbody").replaceChildren(...body);
     const [before, where, after] = find(".sb-turn").children;
     before.disabled = !state.part;
@@ -471,8 +490,14 @@
     }));
     const element = find(".sb-scatter");
     element.style.height = "420px";
+    const left = (rows.length - there.length).toLocaleString("en-US");
+    const lacking = [x, y]
+      .filter(({ values }) => rows.some((row) => values[row] === null))
+      .map(({ title }) => title);
     find(".sb-scatter-note").textContent =
-      `${there.length.toLocaleString("en-US")} of the runs shown have both values; open marks stand behind no document. A click on a point chooses its run.`;
+      (there.length < rows.length
+        ? `${left} of ${rows.length.toLocaleString("en-US")} runs not drawn: no ${lacking.join(" or ")}. `
+        : "") + "Open marks stand behind no document. A click on a point chooses its run.";
     element.ariaLabel = `Scatter of ${y.title} against ${x.title} of ${there.length} runs`;
     const layout = {
       template: LOOK.template,
@@ -481,7 +506,10 @@
       meta: { min_width: 240 },
       showlegend: groups.size <= 20,
       hovermode: "closest",
-      xaxis: { title: { text: escaped(x.title) } },
+      xaxis: {
+        title: { text: escaped(x.title) },
+        dtick: x.name === "world_size" && there.every((row) => x.values[row] <= 12) ? 1 : undefined,
+      },
       yaxis: { title: { text: escaped(y.title) } },
     };
     window.scalebook.drawIn(element, () => ({ data, layout }));
@@ -518,6 +546,8 @@
       runs.length < state.chosen.size
         ? `${runs.length} of the ${state.chosen.size} chosen runs, of each experiment and system in turn.`
         : "";
+    find(".sb-what").textContent = runs.length > 1 ? "What differs" : "Its settings";
+    find(".sb-equal").hidden = runs.length === 1;
     const [thead, tbody] = find(".sb-compare table").children;
     thead.replaceChildren(make("tr", {}, ...head));
     tbody.replaceChildren(
@@ -659,7 +689,8 @@
     const rows = asked();
     drawRows(rows);
     if (focus) find(`thead button[data-column="${focus}"]`).focus();
-    drawScatter(rows);
+    find(".sb-plotted").hidden = !rows.length;
+    if (rows.length) drawScatter(rows);
   };
 
   const options = (select, among, chosen) => {
@@ -795,7 +826,7 @@
                 {},
                 `${why}: `,
                 make("a", {
-                  href: `${runAddress(key)}#settings`,
+                  href: runAddress(key),
                   textContent: titleOf(rowOf.get(key)),
                 }),
               ),

@@ -157,6 +157,9 @@
       // The label says what the figure shows; its letters one by one would say nothing.
       for (const svg of plot.element.querySelectorAll(".main-svg")) svg.ariaHidden = "true";
       return widen(plot);
+    }).then(() => {
+      const box = plot.element.parentElement;
+      box.classList.toggle("sb-swiped", box.scrollWidth > box.clientWidth + 1);
     });
   };
 
@@ -235,9 +238,11 @@
     }
     const title = (letter) => {
       const [one, ...more] = [...titles[letter]].filter(Boolean);
-      return one && !more.length ? one : letter;
+      if (one && !more.length) return one;
+      const at = letter === "x" ? 4 : 5;
+      return rows.every((row) => typeof row[at] === "number") ? "value" : "of";
     };
-    const names = ["plot", "series", "about", "from", title("x"), title("y"), "low", "high"];
+    const names = ["plot", "series", "note", "from", title("x"), title("y"), "low", "high"];
     if (rows.some((row) => row[3] !== "")) names[4] = "length"; // of a bar that begins there
     const kept = names.map((_, at) => rows.some((row) => row[at] !== ""));
     const keep = (row) => row.filter((_, at) => kept[at]);
@@ -293,7 +298,7 @@
           const row = body.insertRow();
           cells.forEach((cell, at) => {
             const one = row.insertCell();
-            one.textContent = typeof cell === "number" ? Number(cell.toPrecision(6)) : cell;
+            one.textContent = typeof cell === "number" ? Number(cell.toPrecision(4)).toLocaleString("en-US", { maximumSignificantDigits: 4 }) : cell;
             one.dataset.label = names[at];
           });
         }
@@ -388,6 +393,7 @@
       for (const name of ["--sb-height", "--sb-narrow"]) {
         element.style.setProperty(name, `${layout.height}px`);
       }
+      for (const list of figure.querySelectorAll("figcaption details > ul")) list.remove();
       const [said, more] = [".caption-text", "figcaption details:not(.sb-data) p"].map((place) =>
         figure.querySelector(place));
       if (said) said.textContent = message;
@@ -418,6 +424,12 @@
       });
     }
   };
+
+  // Who chose a section in the drawer of a phone wants to read it.
+  document.addEventListener("click", ({ target }) => {
+    const drawer = target.closest("dialog[open] a[href]")?.closest("dialog");
+    if (drawer) drawer.close();
+  });
 
   // ---- notes beside numbers ----------------------------------------------------------
 

@@ -87,8 +87,12 @@
     const near = found.map((one) => Math.max(0, ...one.map((place) => place.near)));
     const often = found.map((one) => Math.log2(1 + (100 * one.length) / (length || 1)) / 2);
     const pairs = found.slice(1).filter((one, at) => adjacent(found[at], one));
-    return sum(near) + sum(often) + 3 * pairs.length;
+    return sum(near) + sum(often) + 6 * pairs.length;
   };
+
+  // A title weighs more, the more of the words it has.
+  const titleWorth = (found, title) =>
+    worth(found, title) * 3 * (found.filter((one) => one.length).length / found.length) ** 2;
 
   const find = (query) => {
     const asked = question(query);
@@ -114,7 +118,7 @@
     });
     for (const one of all) {
       const { title, text } = one.section;
-      one.worth = 3 * worth(one.title, title) + worth(one.text, text); // a title weighs more
+      one.worth = titleWorth(one.title, title) + worth(one.text, text);
     }
     const first = (found) => found.sort((one, other) => other.worth - one.worth);
     const whole = all.filter((one) => asked.every((_, at) => has(one, at)));
