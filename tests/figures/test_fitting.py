@@ -238,3 +238,32 @@ def test_a_page_carries_what_differs_on_a_phone(study_root):
     assert not any("x" in trace or "y" in trace for trace in patch.get("data", {}).values())
     node = plots.plot_node(figure, "throughput_comparison")
     assert node["narrow_height"] and len(node["narrow"]) < len(node["figure"])
+
+
+def test_on_a_phone_a_short_bar_has_its_text_beside_its_name(monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
+    wide = figures.build("gantt")
+    phone = fit(wide, fitting.PHONE)
+    assert phone.data[0].text is None
+    for name, text in zip(phone.layout.yaxis.ticktext, wide.data[0].text):
+        assert name.endswith(f", {text}")
+
+
+def test_on_a_phone_names_above_their_marks_keep_off_them(monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
+    phone = fit(figures.build("scaling_efficiency"), fitting.PHONE)
+    axis = phone.layout.yaxis
+    marks = [y for one in phone.data if one.mode == "markers" for y in one.y]
+    off = [min(abs(y - row) for row in axis.tickvals) * fitting.NAMED for y in marks]
+    names = [one for one in phone.layout.annotations if one.yanchor == "bottom" and one.yshift]
+    assert max(off) + fitting.MARK / 2 < min(one.yshift for one in names)
+
+
+def test_names_of_many_marks_move_to_where_a_phone_has_room(monkeypatch):
+    monkeypatch.setenv("SCALEBOOK_ROOT", str(REPOSITORY))
+    wide, phone = (
+        fit(figures.build("model_sizes"), size) for size in (fitting.WIDE, fitting.PHONE)
+    )
+    places = [dict(zip(one.data[0].text, one.data[0].textposition)) for one in (wide, phone)]
+    assert places[0] != places[1]
+    assert places[1]["AlexNet"] != "middle right"  # where ResNet-152 is

@@ -274,7 +274,7 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     page.wait_for_selector(".sb-overlay .main-svg")
     assert rows.count() == 2 and page.locator(".sb-box input:checked").count() == 2
     assert page.locator("th[aria-sort=descending]").inner_text().startswith("images/s")
-    rows.nth(1).locator("a").click()
+    rows.nth(0).locator("a").click()
     page.wait_for_selector(".sb-run-plot .main-svg")
     assert (
         page.locator(".sb-runs-page h1").inner_text() == "One rank, one machine, 2026-01-01 00:00"

@@ -1,6 +1,7 @@
 """One figure in several places: laid out for a page, for one column of a paper, for a slide."""
 
 import html
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from scalebook.figures import theme
+from scalebook.figures import models, theme
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,11 @@ class _Plot:
         """Break the names of the rows into lines, and give each row the height of its lines."""
         values = self.y.tickvals or dict.fromkeys(value for bar in self.rows for value in bar.y)
         names = [_broken(str(text)) for text in self.y.ticktext or values]
+        (first, *others) = self.rows
+        if not others and first.textposition == "inside":  # a short bar has no room for its text
+            said = dict(zip(first.y, first.text))
+            names = [f"{name.rstrip()}, {said[row]}" for name, row in zip(names, values)]
+            first.text = None
         self.y.update(
             tickvals=list(values),
             ticktext=names,
@@ -231,7 +237,7 @@ class _Plot:
             if one.mode != "markers":
                 continue
             one.marker.size = min(one.marker.size, MARK)
-            rows = [min(self.y.tickvals, key=lambda row, y=y: abs(row - y)) for y in one.y]
+            rows = [min((abs(row - y), row) for row in self.y.tickvals)[1] for y in one.y]
             one.y = [row + CLOSER * (y - row) for row, y in zip(rows, one.y)]
         self.x.showgrid = False
         self.y.update(showticklabels=False)
@@ -258,7 +264,11 @@ class _Plot:
         return min(values), max(values), 2 * LINE if labelled else EDGE
 
     def fit_texts(self, width: float) -> None:
-        """Let the axis of rows end so that the texts beside them fit into a plot of this width."""
+        """Let texts fit into a plot of this width: at marks, and beside rows."""
+        named = [one for one in self.own if one.type == "scatter" and one.mode == "markers+text"]
+        for one in named:
+            if len(set(one.text or ())) > MANY and self.x.range and self.y.range:
+                one.textposition = self._positions(one, width)
         if self.rows:
             self.x.nticks = 5
         if self.rows and self.texts:
@@ -267,6 +277,17 @@ class _Plot:
             highest = max(one.x for one in self.texts)
             room = 16 + LETTER * _longest([one.text for one in self.texts])
             self.x.range = (self.x.range[0], highest * width / max(width - room, 0.3 * width))
+
+    def _positions(self, marks: go.Scatter, width: float) -> list[str]:
+        """Where the names of many marks stand in a plot of this width."""
+        axes = ((self.x, width, marks.x), (self.y, self.height, marks.y))
+        pixels = []
+        for axis, length, values in axes:
+            low, high = axis.range
+            known = [math.log10(value) if axis.type == "log" else value for value in values]
+            pixels.append([length * (value - low) / (high - low) for value in known])
+        names = [html.unescape(text) for text in marks.text]
+        return models.positions(list(zip(*pixels)), names, (width, self.height))
 
 
 def _set_heights(plots: Sequence[_Plot]) -> None:

@@ -103,7 +103,9 @@ def short(parameters: float) -> str:
     return f"{parameters:.0f}"
 
 
-def positions(points: list[tuple[float, float]], names: list[str]) -> list[str]:
+def positions(
+    points: list[tuple[float, float]], names: list[str], plot: tuple[float, float] = PLOT
+) -> list[str]:
     """For each point the first of `POSITIONS` whose label meets no other label and no marker."""
     half = MARKER / 2
     taken = [(x - half, y - half, x + half, y + half) for x, y in points]
@@ -118,7 +120,7 @@ def positions(points: list[tuple[float, float]], names: list[str]) -> list[str]:
                 middle[0] + width / 2, middle[1] + height / 2,
             )  # fmt: skip
         position = min(boxes, key=lambda one: sum(_overlap(boxes[one], other) for other in taken)
-                    + _outside(boxes[one]))  # fmt: skip
+                    + _outside(boxes[one], plot))  # fmt: skip
         taken.append(boxes[position])
         chosen.append(position)
     return chosen
@@ -131,6 +133,6 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def _outside(box: tuple[float, ...]) -> float:
+def _outside(box: tuple[float, ...], plot: tuple[float, float]) -> float:
     """Area of a box beyond the plot."""
-    return (box[2] - box[0]) * (box[3] - box[1]) - _overlap(box, (0, 0, *PLOT))
+    return (box[2] - box[0]) * (box[3] - box[1]) - _overlap(box, (0, 0, *plot))

@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from scalebook import results
-from scalebook.analysis.text import count
+from scalebook.analysis.text import count, listed
 from scalebook.figures import captions, registry, theme
 
 TITLE = "Utilisation over time"
@@ -68,7 +68,7 @@ def utilisation(job: str | None) -> go.Figure:
     figure.update_layout(
         height=figure.layout.height + more, margin_b=theme.MARGIN["b"] + more, hovermode="closest"
     )
-    each = "; ".join(_sentence(key, mine, table) for key, mine in drawn)
+    each = captions.capitalised("; ".join(_sentence(key, mine, table) for key, mine in drawn))
     rest = len(devices) - len(drawn)
     left_out = f" {count(rest, 'further device')} not drawn." if rest else ""
     thinned = max(len(mine) for _, mine in drawn) > MOST_POINTS
@@ -136,13 +136,15 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
 def _sentence(key: tuple[object, object], mine: pd.DataFrame, table: pd.DataFrame) -> str:
     parts = []
     for name, text in (
-        ("utilisation_percent", "{:.0f} % busy (median)"),
-        ("memory_used_mib", "up to {:,.0f} MiB used"),
-        ("power_w", "{:.0f} W (median)"),
-        ("temperature_c", "up to {:.0f} °C"),
+        ("utilisation_percent", "was {:.0f} % busy (median)"),
+        ("memory_used_mib", "used up to {:,.0f} MiB"),
+        ("power_w", "drew {:.0f} W (median)"),
+        ("temperature_c", "reached {:.0f} °C"),
     ):
         if name in mine and mine[name].notna().any():
-            value = mine[name].max() if "up to" in text else mine[name].median()
+            value = mine[name].median() if "median" in text else mine[name].max()
             parts.append(text.format(value))
     span = table["time_s"].max()
-    return f"{_device(key, table)}: {', '.join(parts) or 'no summary'} over {span:,.0f} s"
+    device = _device(key, table)
+    device = "the host" if device == "host" else device
+    return f"{device} {listed(parts) or 'has no summary'} over {span:,.0f} s"
