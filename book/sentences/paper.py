@@ -146,7 +146,10 @@ def _undetermined(numbers: Ledger) -> str:
     if has(numbers, other):
         text += f": {value(other, '.0f')} of the time is in no named group"
     if reports.convolution_leads(numbers):
-        text += "; by operator, convolution leads in every profile whose file is here"
+        text += (
+            "; by operator, convolution leads in every profile whose file is here, none of them "
+        )
+        text += "of that run"
     norm = f"reported.{PROFILE}.share.batch_norm"
     return f"{text}. The largest named group is batch normalisation, with {value(norm, '.0f')}."
 

@@ -296,10 +296,9 @@ def access(numbers: Ledger) -> Sentence:
         f"{value('cited.access.development.months')} under the calls of 2025, and {granted} for a "
         "project that began in September 2026 {cite:p}`prop-eullmgrant`. Benchmark access grants "
         f"{value(small, ',.0f', False)} there for at most "
-        f"{value('cited.access.benchmark.months')}. Both are open continuously, with a date each "
-        "month. Whether less than the fixed number may be asked for is to be agreed with the site. "
-        "The call in force {cite:p}`prop-eurohpcdevelopment` decides; we read it again before we "
-        "apply. "
+        f"{value('cited.access.benchmark.months')}. Whether less than the fixed number may be "
+        "asked for is to be agreed with the site. The call in force "
+        "{cite:p}`prop-eurohpcdevelopment` decides; we read it again before we apply. "
     )
     if not has(numbers, hours, long, small):
         return Sentence("missing", text)

@@ -301,6 +301,20 @@ def test_the_bottleneck_is_convolution_s_only_where_every_profile_says_so():
     assert theirs.cpu_profile({}) == ("none", "")
 
 
+@pytest.mark.parametrize(
+    ("errors", "says"), [((21, 28), "overestimates these steps by"), ((-9, 28), "misses these")]
+)
+def test_the_model_of_the_proposal_is_not_said_to_do_better_than_it_does(errors, says):
+    finals = {"ddp_2gpu.mini-1gbit.efficiency": (34, 36, 37)}
+    finals |= {"ddp_1node.mini-1gbit.efficiency": (64, 70, 73)}
+    names = ("mini-open", "mini-1gbit")
+    steps = {f"modelled.ddp_2gpu.{n}.step_error": e for n, e in zip(names, errors)}
+    steps |= {"modelled.ddp_2gpu.mini-open.step_ms": (280, 311, 320)}
+    steps |= {"ddp_2gpu.mini-open.step_time_p50_ms": (250, 257, 330)}
+    text = sentences.SENTENCES["proposal-evidence"](known(**finals, **steps)).text
+    assert says in text and text.endswith("the measured step is outside its range.")
+
+
 def test_the_paper_names_the_address_of_its_repository_once_it_is_filled_in(study_root):
     assert paper.repository({}).case == "to fill"
     file, address = study_root / "CITATION.cff", "https://example.org/study"
