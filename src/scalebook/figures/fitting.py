@@ -57,6 +57,8 @@ TALLEST, CROWDED, TOGETHER, LOWEST = 176, 300, 100, 60
 ACROSS, NAME = 50, 20
 #: Names at marks that are many.
 MANY = 8
+#: How much narrower a plot may be than on a page, as in a card.
+INSET = 0.83
 #: Most lines of a name.
 MOST_LINES = 4
 #: How much higher rows are whose names stand above their marks, the size of these, how close
@@ -268,7 +270,9 @@ class _Plot:
         named = [one for one in self.own if one.type == "scatter" and one.mode == "markers+text"]
         for one in named:
             if len(set(one.text or ())) > MANY and self.x.range and self.y.range:
-                one.textposition = self._positions(one, width)
+                places = self._positions(one, width)
+                one.textposition = [place or "top center" for place in places]
+                one.text = [text if place else "" for text, place in zip(one.text, places)]
         if self.rows:
             self.x.nticks = 5
         if self.rows and self.texts:
@@ -278,8 +282,9 @@ class _Plot:
             room = 16 + LETTER * _longest([one.text for one in self.texts])
             self.x.range = (self.x.range[0], highest * width / max(width - room, 0.3 * width))
 
-    def _positions(self, marks: go.Scatter, width: float) -> list[str]:
-        """Where the names of many marks stand in a plot of this width."""
+    def _positions(self, marks: go.Scatter, width: float) -> list[str | None]:
+        """Where the names of many marks stand; None where one has no room."""
+        width *= INSET
         axes = ((self.x, width, marks.x), (self.y, self.height, marks.y))
         pixels = []
         for axis, length, values in axes:
@@ -287,7 +292,7 @@ class _Plot:
             known = [math.log10(value) if axis.type == "log" else value for value in values]
             pixels.append([length * (value - low) / (high - low) for value in known])
         names = [html.unescape(text) for text in marks.text]
-        return models.positions(list(zip(*pixels)), names, (width, self.height))
+        return models.positions(list(zip(*pixels)), names, (width, self.height), (6.5, LINE))
 
 
 def _set_heights(plots: Sequence[_Plot]) -> None:

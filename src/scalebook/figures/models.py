@@ -104,14 +104,20 @@ def short(parameters: float) -> str:
 
 
 def positions(
-    points: list[tuple[float, float]], names: list[str], plot: tuple[float, float] = PLOT
-) -> list[str]:
-    """For each point the first of `POSITIONS` whose label meets no other label and no marker."""
+    points: list[tuple[float, float]],
+    names: list[str],
+    plot: tuple[float, float] = PLOT,
+    letter: tuple[float, float] = LETTER,
+) -> list[str | None]:
+    """For each point the first of `POSITIONS` whose label meets no other label and no marker.
+
+    None where there is no such place, but in a plot as wide as `PLOT`, where one overlaps least.
+    """
     half = MARKER / 2
     taken = [(x - half, y - half, x + half, y + half) for x, y in points]
-    chosen = []
+    chosen: list[str | None] = []
     for (x, y), name in zip(points, names):
-        width, height = LETTER[0] * len(name), LETTER[1]
+        width, height = letter[0] * len(name), letter[1]
         boxes = {}
         for position, (right, up) in POSITIONS.items():
             middle = (x + right * (width / 2 + MARKER), y + up * (height / 2 + half))
@@ -119,8 +125,14 @@ def positions(
                 middle[0] - width / 2, middle[1] - height / 2,
                 middle[0] + width / 2, middle[1] + height / 2,
             )  # fmt: skip
-        position = min(boxes, key=lambda one: sum(_overlap(boxes[one], other) for other in taken)
-                    + _outside(boxes[one], plot))  # fmt: skip
+        shared = {
+            one: sum(_overlap(box, other) for other in taken) + _outside(box, plot)
+            for one, box in boxes.items()
+        }
+        position = min(shared, key=lambda one: shared[one])
+        if shared[position] > 1 and plot[0] < PLOT[0]:
+            chosen.append(None)
+            continue
         taken.append(boxes[position])
         chosen.append(position)
     return chosen

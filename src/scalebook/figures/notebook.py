@@ -25,7 +25,9 @@ MIME = "application/vnd.plotly.v1+json"
 #: A cell that holds more than a name or a number, in the HTML of pandas.
 _LONG = re.compile(r"<td>([^<]{60,})</td>")
 #: A cell of several words, such as the label of a system.
-_WORDS = re.compile(r"<td>([^\W\d][^<(]{13,58})</td>")
+_WORDS = re.compile(r"<td>([^\W\d][^<(]{15,58})</td>")
+#: An interval behind its number.
+_INTERVAL = re.compile(r"(?<=\d )(\(-?[\d.,]+–-?[\d.,]+\))(?=</td>)")
 #: Where a sentence of a caption ends.
 _SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z])")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
@@ -138,7 +140,8 @@ def show_table_html(
     shown = _texts(table, headers, digits)
     markup = shown.to_html(index=False, escape=True, border=0, justify="left")
     markup = _LONG.sub(r'<td class="sb-prose">\1</td>', markup)
-    return _WORDS.sub(r'<td class="sb-words">\1</td>', markup)
+    markup = _WORDS.sub(r'<td class="sb-words">\1</td>', markup)
+    return _INTERVAL.sub(r'<span class="sb-interval">\1</span>', markup)
 
 
 def _markdown(shown: pd.DataFrame) -> str:

@@ -94,6 +94,11 @@
   const titleWorth = (found, title) =>
     worth(found, title) * 3 * (found.filter((one) => one.length).length / found.length) ** 2;
 
+  // Figures that have the asked number are equal: they come in the order of the book.
+  const numbered = (found, title, asked) =>
+    /^Figure \d+ of /.test(title.text) && asked.some(({ key }, at) => /^\d+$/.test(key) &&
+      found[at].some(({ at: place }) => place === "Figure ".length));
+
   const find = (query) => {
     const asked = question(query);
     if (!asked.length) return [];
@@ -118,9 +123,10 @@
     });
     for (const one of all) {
       const { title, text } = one.section;
-      one.worth = titleWorth(one.title, title) + worth(one.text, text);
+      one.worth = numbered(one.title, title, asked)
+        ? Infinity : titleWorth(one.title, title) + worth(one.text, text);
     }
-    const first = (found) => found.sort((one, other) => other.worth - one.worth);
+    const first = (found) => found.sort((one, other) => (other.worth > one.worth) - (other.worth < one.worth));
     const whole = all.filter((one) => asked.every((_, at) => has(one, at)));
     if (whole.length) return first(whole);
     // Words that no section has together may stand on one page.
