@@ -286,7 +286,7 @@ def test_utilisation_is_drawn_for_what_was_recorded(study_root):
     assert {trace.name for trace in figure.data} == {"GPU 0"}
     assert all(len(trace.x) < 1501 for trace in figure.data)
     said = meta(figure)["caption"]
-    assert "up to 455 MiB used" in said and "means of several readings" in said
+    assert "used up to 455 MiB" in said and "means of several readings" in said
     (folder / "gpu_util_2915.log").write_text("nothing of use\n")
     assert not utilisation("2915").data
 

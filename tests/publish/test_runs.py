@@ -282,6 +282,7 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     assert second in page.locator(".sb-stem").inner_text()
     page.locator(".sb-run details summary").first.click()
     assert page.evaluate(CUT) == []
+    assert page.locator(".bd-sidebar-primary li.current").inner_text() == "All runs"
     assert wrong == []
 
 

@@ -84,6 +84,7 @@ Batch normalisation is colourful, `Trainer.run_epoch` counts.
 
 ## Warm-up
 
+Gigabits a second reach every node: a node, a node.
 What the warm-up is, and the batch-norm of {value}`reported.2644.throughput`.
 
 | run | rate |
@@ -92,7 +93,7 @@ What the warm-up is, and the batch-norm of {value}`reported.2644.throughput`.
 
 ## Nothing of it
 
-All-reduce waits. See {numref}`fig-words` and {numref}`fig-first`.
+All-reduce waits for a second node. See {numref}`fig-words` and {numref}`fig-first`.
 
 ## Marked
 
@@ -197,6 +198,7 @@ def test_the_search_leads_to_the_figure_of_each_page(built, browser):
         ("warmup", "warm-up", "warm-up"),
         ("warm up", "warm-up", "warm up"),
         ("allreduce", "nothing-of-it", "All-reduce"),
+        ("second node", "nothing-of-it", "second"),
         ("colorful", "", "colourful"),
         ("run_epoch", "", "run epoch"),
         ("4,460", "warm-up", "4 460"),
@@ -243,3 +245,14 @@ def test_every_icon_is_a_picture_and_no_script_or_font_is_asked_for(built, brows
     masks = page.evaluate(drawn)
     assert len(masks) == len(set(masks)) == 5  # three kinds, a change, a link to GitHub
     assert not [address for address in asked if "fontawesome" in address or "woff" in address]
+
+
+@pytest.mark.browser
+def test_the_contents_of_a_phone_close_when_a_section_is_chosen(built, browser):
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    page.goto(html(built, "book/words").as_uri())
+    page.locator("button.secondary-toggle").click()
+    page.locator("dialog[open] a", has_text="Marked").click()
+    page.wait_for_selector("dialog[open]", state="detached")
+    assert page.url.endswith("#marked")
+    assert page.locator("#marked h2").bounding_box()["y"] < 844

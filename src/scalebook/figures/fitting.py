@@ -58,7 +58,7 @@ ACROSS, NAME = 50, 20
 #: Names at marks that are many.
 MANY = 8
 #: How much narrower a plot may be than on a page, as in a card.
-INSET = 0.83
+INSET = 0.78
 #: Most lines of a name.
 MOST_LINES = 4
 #: How much higher rows are whose names stand above their marks, the size of these, how close
@@ -292,7 +292,7 @@ class _Plot:
             known = [math.log10(value) if axis.type == "log" else value for value in values]
             pixels.append([length * (value - low) / (high - low) for value in known])
         names = [html.unescape(text) for text in marks.text]
-        return models.positions(list(zip(*pixels)), names, (width, self.height), (6.5, LINE))
+        return models.positions(list(zip(*pixels)), names, (width, self.height), (LETTER, LINE))
 
 
 def _set_heights(plots: Sequence[_Plot]) -> None:
