@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 
 import pytest
 from click.testing import CliRunner
@@ -134,7 +133,7 @@ def test_the_table_is_watched_until_all_have_ended(job, monkeypatch):
 def test_in_a_terminal_the_table_takes_its_own_place(job, monkeypatch, columns):
     one, _ = job
     monkeypatch.setattr(parts, "_terminal_width", lambda: columns)
-    monkeypatch.setattr(parts.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    monkeypatch.setenv("LINES", "24")
     written = io.StringIO()
     written.isatty = lambda: True
     monkeypatch.setattr(parts.sys, "stdout", written)
