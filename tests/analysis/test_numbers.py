@@ -349,3 +349,9 @@ def test_steps_must_add_up_to_their_epochs(study_root):
     assert tables.steps_that_disagree([stem]) == {}
     contract.write_whole(files.csv, "epoch,val_acc\n1,40\n2,41\n")
     assert tables.steps_that_disagree([stem]) == {}
+
+
+def test_the_unit_of_one_thing_is_singular():
+    shown = [text.with_unit(*pair) for pair in (("1", "nodes"), ("2", "nodes"), ("1", "images/s"))]
+    assert shown == ["1 node", "2 nodes", "1 images/s"]
+    assert text.with_unit("1", "ms") == "1 ms" and text.with_unit("1", "") == "1"

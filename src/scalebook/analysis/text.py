@@ -23,6 +23,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - magnitude)}f}"
 
 
+def with_unit(shown: str, unit: str) -> str:
+    """A number as text with its unit, which is singular for one thing: ``1 node``, ``2 nodes``."""
+    one_thing = shown == "1" and len(unit) > 3 and unit.endswith("s") and "/" not in unit
+    return f"{shown} {unit[:-1] if one_thing else unit}".strip()
+
+
 def count(n: float, noun: str) -> str:
     """Write a number of things: ``1 run``, ``3 runs``."""
     return f"{n} {noun}{'' if n == 1 else 's'}"

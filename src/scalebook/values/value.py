@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scalebook.analysis.statistics import Summary
-from scalebook.analysis.text import number
+from scalebook.analysis.text import number, with_unit
 from scalebook.contract import EVIDENCE, RunFiles
 from scalebook.study.document import beside
 
@@ -67,7 +67,7 @@ class Value:
         A reported number keeps its digits, any other is rounded to three.
         """
         shown = f"{self.value:,.6g}" if self.kind == "reported" else number(self.value)
-        return f"{shown} {self.unit}".strip()
+        return with_unit(shown, self.unit)
 
 
 @functools.lru_cache(maxsize=128)

@@ -23,6 +23,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
 
+from scalebook.analysis.text import with_unit
 from scalebook.contract import ScalebookError
 from scalebook.publish import downloads, pages, tables, values
 from scalebook.publish.origins import catalogue
@@ -170,7 +171,7 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
 
 def _summary(value: Value) -> str:
     """A number with its unit, kind, count and interval."""
-    parts = [f"{value.value:.6g} {value.unit}".strip(), values.css_kind(value.kind)]
+    parts = [with_unit(f"{value.value:.6g}", value.unit), values.css_kind(value.kind)]
     if value.n > 1:
         parts.append(f"n = {value.n}")
     if ends := values.interval(value):
