@@ -16,7 +16,7 @@ from scalebook.contract import ScalebookError
 from scalebook.figures import runs, theme
 from scalebook.launch import JobState
 from scalebook.launch.local import LocalJob
-from scalebook.live import frontend, views
+from scalebook.live import frontend, run, views
 from scalebook.live.picker import Picker
 from scalebook.live.settings import command
 from scalebook.train.records import POINTS_FILE
@@ -193,3 +193,9 @@ def test_the_package_names_what_a_notebook_calls():
     assert scalebook.jobs is views.jobs and scalebook.watch is views.watch
     with pytest.raises(AttributeError):
         _ = scalebook.nothing
+
+
+def test_a_host_that_is_not_known_is_no_network():
+    why = "no images in data, and cannot download https://a.b/c.tar.gz ([Errno -2] Name unknown)"
+    said = run._UNRESOLVED.sub(run._NO_NETWORK, why)
+    assert said == "no images in data, and no network to download CIFAR-10"

@@ -144,7 +144,7 @@ def book(tmp_path_factory) -> tuple[Path, list[str]]:
     stems = [
         add_run(root, seed=0, rate=1200),
         add_run(root, seed=1, rate=1300, code={"commit": "b0b"}),
-        add_run(root, "quick", seed=2, local=True),
+        add_run(root, "quick", seed=2, local=True, dataset={"name": "synthetic"}),
     ]
     rate = "Rate {value}`baseline.local.throughput.median`.\n\n```{study-table} runs\n```\n"
     for name, text in {
@@ -243,6 +243,8 @@ def test_runs_are_found_compared_and_kept_in_the_address_from_a_disk(book, brows
     page.wait_for_selector(".sb-run-list tbody tr")
     everything = rows.count()
     assert page.locator(".sb-is-trial").count() == 1
+    marked = page.locator("tr:has(.sb-is-trial) td[data-label='validation accuracy (%)']")
+    assert marked.inner_text().endswith(" synthetic")
     page.locator(".sb-explorer input[name=q]").fill("throughput>1250 baseline seed>=0")
     assert rows.count() == 1
     page.get_by_role("button", name="Show all", exact=True).click()
