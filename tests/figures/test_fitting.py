@@ -48,14 +48,14 @@ def measured(study_root):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_letters_are_at_least_seven_points(measured, name):
+def test_letters_are_at_least_eight_points(measured, name):
     figure = rendering.printed(fit(figures.build(name), COLUMN))
     content = json.loads(figure.to_json())
     title = content["layout"]["template"]["layout"].pop("title")
     assert title and figure.layout.title.text is None  # the caption says it
     found = sizes(content)
     assert figure.layout.template.layout.font.size in found
-    assert min(map(printed_pt, found)) >= 7
+    assert min(map(printed_pt, found)) >= 8
     assert figure.layout.width == COLUMN.width
     assert printed_pt(figure.layout.height) < 260
 

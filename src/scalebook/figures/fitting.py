@@ -39,8 +39,8 @@ class Size:
 
 #: The width of a page, for which figures are drawn.
 WIDE = Size(theme.WIDTH)
-#: One column of a paper. It is printed 84 mm wide, and its letters with 7 points or more.
-COLUMN = Size(360, letters=11, titled=False, stacked=True)
+#: One column of a paper. It is printed 84 mm wide, and its letters with 8 points or more.
+COLUMN = Size(327, letters=11, titled=False, stacked=True)
 #: The width of a phone, less the edges of the page.
 PHONE = Size(358, letters=11, titled=False, stacked=True)
 #: How much larger than on a page the letters of a slide are.
