@@ -83,6 +83,18 @@ def test_changes_that_are_not_committed_are_refused(tiny):
         attempt(tiny)
 
 
+def test_somebody_unknown_is_refused_before_the_book_is_built(tiny, monkeypatch):
+    monkeypatch.setattr(release, "build_book", None)
+    for name in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tiny))
+    git(tiny, "config", "--unset", "user.name")
+    git(tiny, "config", "--unset", "user.email")
+    git(tiny, "config", "user.useConfigOnly", "true")
+    with pytest.raises(ScalebookError, match="git config user.name NAME"):
+        attempt(tiny)
+
+
 def test_a_tag_that_is_there_is_refused(tiny):
     git(tiny, "tag", "v1.2.0")
     with pytest.raises(ScalebookError, match=r"v1\.2\.0 is there already"):

@@ -59,6 +59,11 @@ def release(root: Path, version: str, say: Callable[[str], None]) -> Path:
     _clean(root)
     if _git(root, "tag", "--list", tag):
         raise ScalebookError(f"release: the tag {tag} is there already; take the next version")
+    if not _is_known(root):
+        raise ScalebookError(
+            "release: git does not know who makes the tag: git config user.name NAME && "
+            "git config user.email ADDRESS"
+        )
     name, about = _same_version(root, version)
     creators = _creators(about)
     _in_place(root, say)
@@ -92,6 +97,14 @@ def _clean(root: Path) -> None:
         raise ScalebookError(
             f"release: not committed: {changed[0][2:].strip()}{more}; commit first"
         )
+
+
+def _is_known(root: Path) -> bool:
+    """Whether git has a name and an address for whoever makes a tag."""
+    try:
+        return bool(_git(root, "var", "GIT_COMMITTER_IDENT"))
+    except ScalebookError:
+        return False
 
 
 def _same_version(root: Path, version: str) -> tuple[str, dict[str, Any]]:
