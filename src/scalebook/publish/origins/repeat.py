@@ -103,16 +103,17 @@ def _add(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the commands under the figures of a page."""
     if app.builder.name not in links.BUILDERS:
         return
-    for plot in doctree.findall(plots.study_plot):
-        figure = plot.parent
-        if not isinstance(figure, nodes.figure) or not plot["registered"]:
-            continue
-        legend = next((one for one in figure if isinstance(one, nodes.legend)), None)
-        if legend is None:
-            legend = nodes.legend()
-            figure += legend
-        name = numbers.figure_name(app.env, docname, next(iter(figure["ids"]), ""))
-        legend += _commands(app, docname, name or "this figure", plot)
+    with results.one_snapshot():  # all figures of the page ask for the runs
+        for plot in doctree.findall(plots.study_plot):
+            figure = plot.parent
+            if not isinstance(figure, nodes.figure) or not plot["registered"]:
+                continue
+            legend = next((one for one in figure if isinstance(one, nodes.legend)), None)
+            if legend is None:
+                legend = nodes.legend()
+                figure += legend
+            name = numbers.figure_name(app.env, docname, next(iter(figure["ids"]), ""))
+            legend += _commands(app, docname, name or "this figure", plot)
 
 
 def _commands(app: Sphinx, docname: str, name: str, plot: plots.study_plot) -> plot_repeat:
