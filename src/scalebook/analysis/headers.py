@@ -15,10 +15,12 @@ OVERHEAD_HEADERS: dict[str, str] = _HEADERS["overheads"]
 THROUGHPUT_HEADERS: dict[str, str] = _HEADERS["throughput"]
 ACCURACY_HEADERS: dict[str, str] = _HEADERS["accuracy"]
 STEP_HEADERS: dict[str, str] = _HEADERS["steps"]
-EXPLORER_HEADERS: dict[str, tuple[str, int | None]] = {}
-for _name, _header in _HEADERS["explorer"].items():
-    _metrics = {metric.name: (metric.header, metric.digits) for metric in METRICS.values()}
-    EXPLORER_HEADERS |= _metrics if _name == "metrics" else {_name: _header}
+_METRICS = {metric.name: (metric.header, metric.digits) for metric in METRICS.values()}
+EXPLORER_HEADERS: dict[str, tuple[str, int | None]] = {
+    name: header
+    for row, own in _HEADERS["explorer"].items()
+    for name, header in (_METRICS if row == "metrics" else {row: own}).items()
+}
 BREAKDOWN_HEADERS: dict[str, str] = _HEADERS["breakdown"]
 TRACE_HEADERS: dict[str, str] = _HEADERS["traces"]
 TRACE_STEP_HEADERS: dict[str, str] = _HEADERS["trace_steps"]

@@ -152,16 +152,13 @@ def _of_configuration(
             make = partial(make, unit=unit, files=files)
             yield from _stats(f"{prefix}.{name}", summarise(own[name]), make)
     for name in SETTINGS:
-        if isinstance(configuration[name], int) and not isinstance(configuration[name], bool):
+        value = configuration[name]
+        if isinstance(value, int) and not isinstance(value, bool):
             make = origin(
                 "setting of a configuration", configurations, runs, one=configuration, name=name
             )
-            key, value, files = (
-                f"{prefix}.{name}",
-                float(configuration[name]),
-                _configured_in(configuration),
-            )
-            yield make(key, value, SETTING_UNITS[name], n=len(runs), files=files)
+            make = partial(make, n=len(runs), files=_configured_in(configuration))
+            yield make(f"{prefix}.{name}", float(value), SETTING_UNITS[name])
 
 
 def _stats(prefix: str, summary: Summary, make: partial[Value]) -> Iterator[Value]:

@@ -143,14 +143,8 @@ def _publications() -> Iterator[Value]:
         source = number.source or f"reference {number.bib}"
         make = origin("publication", publications, source=source, one=number)
         place = {"files": (file,), "where": yaml_lines.where(file, "numbers", number.id)}
-        yield make(
-            f"cited.{number.id}",
-            number.value,
-            number.unit,
-            low=number.low,
-            high=number.high,
-            **place,
-        )
+        low, high = number.low, number.high
+        yield make(f"cited.{number.id}", number.value, number.unit, low=low, high=high, **place)
 
 
 def _models() -> Iterator[Value]:
@@ -160,9 +154,7 @@ def _models() -> Iterator[Value]:
         return
     oldest, largest = table.iloc[0], table.loc[table["parameters"].idxmax()]
     growth = float(largest["parameters"] / oldest["parameters"]) / 1000
-    make = origin(
-        "models", models.model_sizes, oldest=oldest["model"], largest=largest["model"]
-    )  # fmt: skip
+    make = origin("models", models.model_sizes, oldest=oldest["model"], largest=largest["model"])
     yield make("cited.model_sizes.growth", growth, "thousand")
     yield make("cited.model_sizes.first_year", float(oldest["year"]), "")
 

@@ -29,11 +29,8 @@ def modelled(inputs: Inputs) -> Iterator[Value]:
     for function in (reported_jobs.derived, reported_jobs.network_bounds):
         for number in function(inputs.jobs):
             make = origin("report and formula", function, [number.job_id], one=number)
-            key, files = (
-                f"modelled.{number.job_id}.{number.metric}",
-                (inputs.jobs[number.job_id].file,),
-            )
-            yield make(key, number.value, number.unit, files=files)
+            key, file = f"modelled.{number.job_id}.{number.metric}", inputs.jobs[number.job_id].file
+            yield make(key, number.value, number.unit, files=(file,))
 
 
 def job_files(inputs: Inputs) -> Iterator[Value]:
