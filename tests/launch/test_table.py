@@ -6,18 +6,16 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from scalebook import contract, launch, study
+from scalebook import launch, study
 from scalebook.cli import jobs as commands
 from scalebook.cli import parts
 from scalebook.cli.command import main
 from scalebook.launch import JobState
 from scalebook.launch.job import Progress
 from scalebook.launch.local import LocalJob
-from scalebook.launch.points import points
 from scalebook.launch.processes import killed_by
 from scalebook.launch.table import HEADERS, JobRow, JobTable
 from scalebook.launch.watch import glance
-from scalebook.train.records import POINTS_FILE
 
 HALF = Progress("train", 2, 4, 5, 10, images_per_s=1234.5, val_acc=61.24, remaining_s=125)
 
@@ -158,18 +156,6 @@ def test_ctrl_c_ends_the_looking_alone(job, monkeypatch):
     monkeypatch.setattr(commands.Redrawn, "show", lambda *_: interrupted(one))
     assert CliRunner().invoke(main, ["status", "--watch"]).exit_code == 0
     assert launch.find(one.id).state() is JobState.RUNNING
-
-
-def test_points_of_a_resumed_run_take_the_place_of_those_before(job):
-    one, _ = job
-    assert points(one) == []
-    rows = ["1,1,10,50.0,2.5", "2,1,20,60.0,", "3,2,5,55.0,2.0", "9,1,15,40.0,2.4", "10,1,20,4"]
-    text = "\n".join(["time,epoch,step,images_per_s,train_loss", *rows])
-    contract.write_whole(one.folder / POINTS_FILE, text)
-    assert [(point.epoch, point.step, point.train_loss) for point in points(one)] == [
-        (1, 10, 2.5),
-        (1, 15, 2.4),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from scalebook.figures import runs, theme
 from scalebook.launch import JobState
 from scalebook.launch.local import LocalJob
 from scalebook.live import frontend, run, views
+from scalebook.live.curves import points
 from scalebook.live.picker import Picker
 from scalebook.live.settings import command
 from scalebook.train.records import POINTS_FILE
@@ -108,6 +109,20 @@ def test_curves_grow_until_the_job_has_ended(job):
     press(view, "cancel", job)
     wait_until(lambda: not view._ticker.is_alive, "nobody looks any more")
     assert shown(view)["state"] == "cancelled"
+
+
+def test_points_of_a_resumed_run_take_the_place_of_those_before(job):
+    (job.folder / POINTS_FILE).unlink()
+    assert points(job).empty
+    header = "time,epoch,step,images_per_s,train_loss"
+    contract.write_whole(job.folder / POINTS_FILE, header)
+    assert points(job).empty
+    rows = ["1,1,10,50.0,2.5", "2,1,20,60.0,", "3,2,5,55.0,2.0", "9,1,15,40.0,2.4", "10,1,17",
+            "11,1,18,40.0,12,1,20,40.0,2.2", "13,1,21,41.0,", "14,1,25,4"]  # fmt: skip
+    contract.write_whole(job.folder / POINTS_FILE, "\n".join([header, *rows]))
+    table = points(job)
+    assert list(zip(table["epoch"], table["step"])) == [(1, 10), (1, 15), (1, 21)]
+    assert table["train_loss"].tolist() == [2.5, 2.4, pytest.approx(float("nan"), nan_ok=True)]
 
 
 def test_only_a_notebook_that_somebody_looks_at_takes_widgets(monkeypatch):

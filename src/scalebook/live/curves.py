@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from pandas.errors import EmptyDataError
 
 from scalebook import results
-from scalebook.contract import ScalebookError
+from scalebook.contract import LARGEST, ScalebookError
 from scalebook.figures.live import StepCurves, step_curves
 from scalebook.launch import Job
-from scalebook.launch.points import points
+from scalebook.train.records import POINTS, POINTS_FILE
 
 _POINTS = ["step", "images_per_s", "train_loss"]
 _LOSSES = ["step", "train_loss", "val_loss"]
@@ -19,16 +22,12 @@ _LOSSES = ["step", "train_loss", "val_loss"]
 def curves(job: Job) -> StepCurves:
     """Gather what there is of a job by step, as far as it has come."""
     stem = str(job.stem)
-    noted = pd.DataFrame([vars(point) for point in points(job)])
     try:
         epochs = results.epochs(stem)
     except ScalebookError:  # no epoch has ended yet
         epochs = pd.DataFrame(columns=["epoch", *_LOSSES[1:]])
-    steps = _steps_an_epoch(job)
-    if noted.empty:
-        table = _from_steps(stem, steps)
-    else:
-        table = noted.assign(step=(noted["epoch"] - 1) * steps + noted["step"])
+    noted, steps = points(job), _steps_an_epoch(job)
+    table = noted.assign(step=(noted["epoch"] - 1) * steps + noted["step"])
     by_epoch = epochs.reindex(columns=["epoch", *_LOSSES[1:]])
     by_epoch = by_epoch.assign(step=by_epoch["epoch"] * steps)
     return StepCurves(stem, table[_POINTS], by_epoch[_LOSSES], _utilisation(job, table))
@@ -39,6 +38,24 @@ def draw(job: Job) -> go.Figure:
     return step_curves(curves(job))
 
 
+def points(job: Job) -> pd.DataFrame:
+    """What a job's first rank noted about twice a second, see `scalebook.train.records.POINTS`.
+
+    What a resume did again takes the place of what it was before, and a torn tail is left out.
+    """
+    names = [column.name for column in POINTS]
+    try:
+        text = (job.folder / POINTS_FILE).read_text(encoding="utf-8", errors="replace")
+        whole = io.StringIO(text[: text.rfind("\n") + 1])
+        table = pd.read_csv(whole, names=names, header=0, on_bad_lines="skip")
+    except (OSError, EmptyDataError):  # nothing was noted yet
+        return pd.DataFrame(columns=names, dtype=float)
+    table = table.apply(pd.to_numeric, errors="coerce").dropna(subset=names[:-1])
+    at = table["epoch"] * LARGEST + table["step"]
+    redone = at >= at[::-1].cummin()[::-1].shift(-1)
+    return table[~redone]
+
+
 def _steps_an_epoch(job: Job) -> int:
     """Steps of a whole epoch; 0 while that is not known."""
     if steps := job.progress().steps:
@@ -47,27 +64,6 @@ def _steps_an_epoch(job: Job) -> int:
         return int(results.steps(str(job.stem))["step"].max())
     except (ScalebookError, ValueError):
         return 0
-
-
-def _from_steps(stem: str, steps: int) -> pd.DataFrame:
-    """Rates of the steps of all epochs that have ended: a step lasts as long as its slowest rank.
-
-    So it is where nobody noted points: on another machine, or by an older version.
-    """
-    try:
-        table = results.steps(stem)
-    except ScalebookError:
-        return pd.DataFrame(columns=_POINTS, dtype=float)
-    both = table.groupby(["epoch", "step"], as_index=False).agg(
-        images=("images", "sum"), seconds=("step_time_s", "max")
-    )
-    return pd.DataFrame(
-        {
-            "step": (both["epoch"] - 1) * steps + both["step"],
-            "images_per_s": both["images"] / both["seconds"],
-            "train_loss": np.nan,
-        }
-    )
 
 
 def _utilisation(job: Job, table: pd.DataFrame) -> pd.DataFrame | None:
@@ -83,7 +79,7 @@ def _utilisation(job: Job, table: pd.DataFrame) -> pd.DataFrame | None:
         began = results.utilisation_began(stem)
     except ScalebookError:
         return pd.DataFrame(columns=columns)
-    if table.empty or "time" not in table:
+    if table.empty:
         return pd.DataFrame(columns=columns)
     at = np.interp(began + busy["time_s"], table["time"], table["step"], left=0)
     return busy.assign(step=at.round())[columns]
