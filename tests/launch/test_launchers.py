@@ -38,7 +38,8 @@ class ToyJob(Job):
     def start(self, *options):
         command = [sys.executable, "-m", "scalebook.train", "--experiment",
                    str(self.folder / "resolved.json"), *options]
-        environment = {"SCALEBOOK_ROOT": str(self.root), "SCALEBOOK_JOB_ID": self.id}
+        environment = {"SCALEBOOK_ROOT": str(self.root), "SCALEBOOK_JOB_ID": self.id,
+                       "SCALEBOOK_PROGRESS": str(self.folder / "progress.json")}
         with open(self.output, "ab") as output:
             process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=self.root,
                                        stdout=output, stderr=output)
@@ -101,7 +102,7 @@ def test_a_launcher_from_outside_runs_quick_to_the_end(root):
     assert (type(job).__name__, job.launcher, job.state()) == ("ToyJob", "toy", JobState.COMPLETED)
     assert [one.id for one in launch.jobs()] == [job.id]
     assert launch.collect(job).files.stem == answer["stem"]
-    assert "epoch" in job.logs()
+    assert "epoch" in job.logs() and job.progress().fraction == 1
     with pytest.raises(UsageError, match="job arrays"):
         launch.submit_array([job.resolved], root)
 

@@ -21,7 +21,7 @@ from scalebook.launch.slurm.job import SlurmJob
 from scalebook.launch.slurm.poller import Poller
 from scalebook.launch.slurm.submit import Submission
 from scalebook.launch.waiting import Backoff
-from scalebook.launch.watch import describe, watch
+from scalebook.launch.watch import watch
 
 HOSTILE = "a b'; touch pwned; $(touch pwned) `touch pwned` \"\n#SBATCH --wrap=x"
 
@@ -395,19 +395,6 @@ def test_notes_that_name_no_job_are_one_line_about_that_job(study_root, slurm, c
     assert "job 17: its job.json holds no slurm_id" in done.output
     assert "job 18: its resolved.json holds no 'layout'" in done.output
     assert "job 19: its job.json holds slurm_id '--all', no number" in done.output
-
-
-def test_progress_comes_from_the_csv_where_no_other_word_comes_back(job):
-    path = manifest(job, None)
-    table = contract.RunFiles(path.parent.parent, str(job.stem)).csv
-    row = dict.fromkeys(contract.CSV_COLUMNS, "1") | {
-        "epoch": "1", "throughput": "512.5", "val_acc": "41.5", "epoch_time_s": "30"
-    }  # fmt: skip
-    lines = [",".join(contract.CSV_COLUMNS), ",".join(row.values()), "2,0.5"]
-    contract.write_whole(table, "\n".join(lines))
-    progress = job.progress()
-    assert (progress.epoch, progress.epochs, progress.val_acc) == (2, 2, 41.5)
-    assert describe(progress) == "epoch 2/2, 512 images/s, accuracy 41.5 %, 0:30 left"
 
 
 def test_a_watch_writes_a_line_a_change_and_none_for_a_new_guess(job, slurm, clock, capsys):

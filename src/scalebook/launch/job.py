@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import datetime as dt
 import enum
 import functools
@@ -119,6 +118,8 @@ class Job(ABC):
     A launcher is a subclass that starts jobs in a way of its own. An entry point of the group
     ``scalebook.launchers`` gives it the name by which systems of ``study.yaml`` ask for it. What
     it has to remember of a job lies in the job's folder: `new_folder` and `write_notes` begin it.
+    ``SCALEBOOK_PROGRESS`` has to name the ``progress.json`` there to the training process, which
+    writes into it how far it is.
 
     Attributes
     ----------
@@ -341,16 +342,13 @@ class Job(ABC):
         return "\n".join(printed)
 
     def progress(self) -> Progress:
-        """How far it has come, as its first rank wrote it about half a second ago.
-
-        Where that file does not come back from the node, the CSV tells, an epoch at a time.
-        """
+        """How far it has come, as its first rank wrote it about half a second ago."""
         path = self.folder / "progress.json"
         try:
             written = contract.read_json(path)
             silent_s = max(0.0, time.time() - path.stat().st_mtime)
         except (ScalebookError, OSError):
-            return self._progress_from_csv()
+            return Progress(epochs=self.resolved["training"]["epochs"])
         names = ("phase", "epoch", "epochs", "step", "steps", "images_per_s", "val_acc")
         known = {name: written[name] for name in names if written.get(name) is not None}
         progress = Progress(**known, silent_s=silent_s)
@@ -359,26 +357,6 @@ class Job(ABC):
         steps_left = (1 - progress.fraction) * progress.epochs * progress.steps
         remaining = steps_left * self.resolved["global_batch"] / progress.images_per_s
         return replace(progress, remaining_s=remaining)
-
-    def _progress_from_csv(self) -> Progress:
-        epochs = self.resolved["training"]["epochs"]
-        files = self.files()
-        try:
-            text = files.csv.read_text(encoding="utf-8") if files else ""
-            # The last line may be half written.
-            whole = text[: text.rfind("\n") + 1].splitlines()
-            last = list(csv.DictReader(whole))[-1]
-            epoch = int(last["epoch"])
-            return Progress(
-                phase="done" if epoch >= epochs else "train",
-                epoch=min(epoch + 1, epochs),
-                epochs=epochs,
-                images_per_s=float(last["throughput"]),
-                val_acc=float(last["val_acc"]),
-                remaining_s=(epochs - epoch) * float(last["epoch_time_s"]),
-            )
-        except (OSError, IndexError, KeyError, TypeError, ValueError):
-            return Progress(epochs=epochs)
 
     def wait(
         self,
