@@ -39,7 +39,7 @@ class FakeJob:
         return self
 
     def keep_accounting(self):
-        return record(self).note
+        return record(self)
 
     def files(self):
         files = RunFiles(self.root / "results", str(self.stem))
@@ -53,7 +53,14 @@ class FakeJob:
 
 
 def record(job, **more):
+    """Why there is no accounting; empty where there is."""
     return accounting.record(job.files(), job.slurm_ids, job.cluster, job.submitted, **more)
+
+
+def kept_of(job, **more):
+    """Where the accounting lies; there is some."""
+    assert record(job, **more) == ""
+    return job.files().sacct
 
 
 def recorded(name):
@@ -82,16 +89,16 @@ def rows(path):
 
 def test_all_attempts_and_steps_are_kept_without_names(study_root):
     job = FakeJob(study_root, ["6"]).leave()
-    done = record(job, asked=answers(recorded("requeued")))
-    kept = rows(done.path)
+    path = kept_of(job, asked=answers(recorded("requeued")))
+    kept = rows(path)
     assert [row["State"] for row in kept if row["JobID"] == "6"] == ["REQUEUED", "COMPLETED"]
     assert len(kept) == 6
     assert tuple(kept[0]) == accounting.COLUMNS
     assert kept[0]["Start"] == "2026-11-23T08:31:03Z"
-    assert done.path == RunFiles(study_root / "results", str(job.stem)).sacct
-    text = done.path.read_text()
+    assert path == RunFiles(study_root / "results", str(job.stem)).sacct
+    text = path.read_text()
     assert CLUSTER not in text and "root" not in text
-    check_file(done.path, "x")
+    check_file(path, "x")
 
 
 @pytest.mark.parametrize(
@@ -105,40 +112,40 @@ def test_all_attempts_and_steps_are_kept_without_names(study_root):
 )
 def test_states_are_slurms_without_the_one_who_cancelled(study_root, name, number, states):
     job = FakeJob(study_root, [number]).leave()
-    kept = rows(record(job, asked=answers(recorded(name))).path)
+    kept = rows(kept_of(job, asked=answers(recorded(name))))
     assert [row["State"] for row in kept] == states
     check_file(job.files().sacct, "x")
 
 
 def test_a_job_name_that_could_be_a_path_or_break_the_line_is_left_out(study_root):
     job = FakeJob(study_root, ["2"]).leave()
-    kept = rows(record(job, asked=answers(recorded("odd-name"))).path)
+    kept = rows(kept_of(job, asked=answers(recorded("odd-name"))))
     assert [row["JobName"] for row in kept] == ["(name)", "batch", "(name)"]
 
 
 def test_accounting_that_lags_is_waited_for(study_root):
     job = FakeJob(study_root, ["6"]).leave()
     late = answers("", ControllerAway("gone"), recorded("requeued-waiting"), recorded("requeued"))
-    assert len(rows(record(job, asked=late).path)) == 6
+    assert len(rows(kept_of(job, asked=late))) == 6
 
 
 def test_what_is_not_final_in_time_is_said_and_not_written(study_root):
     job = FakeJob(study_root, ["6"]).leave()
-    done = record(job, timeout_s=0.3, asked=answers(recorded("requeued-waiting")))
-    assert done.path is None and "later" in done.note
+    assert "later" in record(job, timeout_s=0.3, asked=answers(recorded("requeued-waiting")))
     assert not job.files().sacct.exists()
 
 
 @pytest.mark.parametrize("job", [{"cluster": "another"}, {"submitted": "2026-12-24T00:00:00Z"}])
 def test_another_job_of_the_same_number_is_not_taken(study_root, job):
     one = FakeJob(study_root, **job).leave()
-    assert record(one, timeout_s=0.3, asked=answers(recorded("completed"))).path is None
+    assert record(one, timeout_s=0.3, asked=answers(recorded("completed")))
+    assert not one.files().sacct.exists()
 
 
 def test_the_jobs_that_a_resumed_run_had_before_belong_to_it(study_root):
     job = FakeJob(study_root, ["3", "6"], submitted="2026-11-23T08:31:00Z").leave()
     text = recorded("cancelled") + recorded("requeued")
-    assert len(rows(record(job, asked=answers(text)).path)) == 9
+    assert len(rows(kept_of(job, asked=answers(text)))) == 9
 
 
 def test_without_accounting_that_is_said_at_once_and_a_record_is_never_lost(
@@ -148,17 +155,17 @@ def test_without_accounting_that_is_said_at_once_and_a_record_is_never_lost(
     with monkeypatch.context() as patch:
         patch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
         none = record(job, asked=answers(NoAccounting("storage is disabled")))
-    assert none.path is None and "storage is disabled" in none.note
-    path = record(job, asked=answers(recorded("completed"))).path
+    assert "storage is disabled" in none
+    path = kept_of(job, asked=answers(recorded("completed")))
     before = path.stat().st_mtime_ns
-    assert record(job, timeout_s=0.1, asked=answers("")).path == path
-    again = record(job, asked=answers(recorded("completed")))
-    assert again.path.stat().st_mtime_ns == before
+    kept_of(job, timeout_s=0.1, asked=answers(""))
+    kept_of(job, asked=answers(recorded("completed")))
+    assert path.stat().st_mtime_ns == before
     old = job.files().manifest
     os.utime(old, (1, 1))
     path.unlink()
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
-    assert record(job, asked=answers("")).path is None
+    assert record(job, asked=answers(""))
 
 
 # --------------------------------------------------------------------------- collect
@@ -257,7 +264,6 @@ def test_a_real_job_is_accounted_for(cluster, study_root, monkeypatch):
     job = FakeJob(study_root, [number], name, submitted).leave()
     while commands.ask(["squeue", "-h", "-j", number, "-t", "PD,R,CG"]).strip():
         time.sleep(0.3)
-    done = record(job, timeout_s=30)
-    kept = rows(done.path)
+    kept = rows(kept_of(job, timeout_s=30))
     assert {row["State"] for row in kept} == {"COMPLETED"}
     assert {row["JobID"] for row in kept} == {number, f"{number}.batch", f"{number}.0"}

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError
@@ -37,21 +36,6 @@ _SKEW = dt.timedelta(minutes=5)
 _LATE_S = 120.0
 
 
-class Kept(NamedTuple):
-    """What became of the accounting of a job.
-
-    Attributes
-    ----------
-    path : Path or None
-        Where it lies; None where there is none.
-    note : str
-        Why there is none, in one line; empty where there is.
-    """
-
-    path: Path | None
-    note: str = ""
-
-
 def record(
     files: RunFiles,
     numbers: Sequence[str],
@@ -59,7 +43,7 @@ def record(
     submitted: dt.datetime,
     timeout_s: float = 15.0,
     asked: Ask | None = None,
-) -> Kept:
+) -> str:
     """Write the accounting of all attempts and steps of a finished job beside its results.
 
     Accounting lags the queue by a second or so: it is waited for. A second call writes nothing
@@ -79,6 +63,11 @@ def record(
         Longest time to wait for the final rows.
     asked : Ask, optional
         Runs ``sacct``; for tests.
+
+    Returns
+    -------
+    str
+        Why there is none, in one line; empty where there is.
     """
     asked = asked or _ask_in_utc
     argv = ["sacct", "-D", "-P", "-n", f"--delimiter={_SEPARATOR}"]
@@ -95,14 +84,14 @@ def record(
             continue
         if rows and _final(rows):
             _write(files.sacct, rows)
-            return Kept(files.sacct)
+            return ""
         problem = "accounting has no final record of the job"
     return _nothing_new(files, f"{problem}; collect it again later")
 
 
-def _nothing_new(files: RunFiles, why: str) -> Kept:
+def _nothing_new(files: RunFiles, why: str) -> str:
     """No answer now; what is there from an earlier call is kept."""
-    return Kept(files.sacct) if files.sacct.is_file() else Kept(None, why)
+    return "" if files.sacct.is_file() else why
 
 
 def _ask_in_utc(argv: Sequence[str]) -> str:

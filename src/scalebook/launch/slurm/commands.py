@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from scalebook.contract import ScalebookError
 
@@ -73,12 +73,8 @@ class NotInstalled(NoSlurm):
     marks = ("could not establish a configuration source",)
 
 
-class Ask(Protocol):
-    """Something that runs one of Slurm's commands and returns what it printed."""
-
-    def __call__(self, argv: Sequence[str]) -> str:
-        """Run the command."""
-        ...
+#: Something that runs one of Slurm's commands and returns what it printed.
+Ask = Callable[[Sequence[str]], str]
 
 
 def ask(

@@ -281,8 +281,7 @@ class SlurmJob(Job):
         files = self.files()
         if files is None:
             return ""
-        kept = accounting.record(files, self.scheduler_ids, self.cluster, self.submitted)
-        return kept.note
+        return accounting.record(files, self.scheduler_ids, self.cluster, self.submitted)
 
     # ----------------------------------------------------------------- its state
 
