@@ -285,7 +285,7 @@ def test_what_is_finished_is_not_run_again_and_what_failed_is(root, queue):
         failed = campaign.run(
             campaign.plan(root, "local", "tiny", seed=13), root, report=quiet, follow=FakeJob.end
         )
-        assert all("it broke" in one.problem for one in failed)
+        assert all("it broke" in one.note for one in failed)
     assert len(queue) == 8
 
 

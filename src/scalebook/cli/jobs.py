@@ -341,17 +341,17 @@ def _run_all(
             "finished is not run again"
         ) from None
     done = [one.stem for one in outcomes if one.stem]
+    failed = [one for one in outcomes if not one.stem]
     if as_json:
         finished = [one.stem for one in planned if one.stem]
-        failed = {str(one.planned): one.problem for one in outcomes if one.problem}
-        echo(json.dumps({"finished": finished, "ran": done, "failed": failed}, indent=2))
+        problems = {str(one): one.note for one in failed}
+        echo(json.dumps({"finished": finished, "ran": done, "failed": problems}, indent=2))
     else:
         for stem in done:
             echo(f"done: {stem}")
-    for one in outcomes:
-        if one.problem:
-            echo(f"scalebook: {one.planned}: {one.problem}", err=True)
-    sys.exit(any(one.problem for one in outcomes))
+    for one in failed:
+        echo(f"scalebook: {one}: {one.note}", err=True)
+    sys.exit(bool(failed))
 
 
 def _resolve(

@@ -47,7 +47,7 @@ class Planned:
     seconds : float or None
         How long it may take, from the newest run like it on its system; None where there is none.
     note : str
-        Why it cannot run.
+        Why it cannot run, or did not finish.
     """
 
     experiment: str
@@ -74,25 +74,6 @@ class Planned:
 
     def __str__(self) -> str:
         return f"{self.experiment}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one run.
-
-    Attributes
-    ----------
-    planned : Planned
-        The run.
-    stem : str or None
-        Of its files, where it finished.
-    problem : str
-        Why it did not, in one line.
-    """
-
-    planned: Planned
-    stem: str | None = None
-    problem: str = ""
 
 
 # --------------------------------------------------------------------------- planning
@@ -283,7 +264,7 @@ def run(
     report: Callable[[str], None] = print,
     follow: Callable[[Job], JobState] = watch,
     budget: Budget | None = None,
-) -> list[Outcome]:
+) -> list[Planned]:
     """Run what is not finished, one run at a time, and collect it.
 
     On this machine each run is started when the one before has ended. Where jobs queue, as on
@@ -309,8 +290,8 @@ def run(
 
     Returns
     -------
-    list of Outcome
-        Of the runs that were followed to their end, in order.
+    list of Planned
+        The runs that were followed to their end, in order: with a stem where they finished.
     """
     # What is at work already comes first: a new run would share the machine with it.
     todo = [one for state in ("under way", "to run") for one in planned if one.state == state]
@@ -330,11 +311,11 @@ def run(
             break
         try:
             collected = collect(job)
-            outcomes.append(Outcome(one, collected.files.stem))
+            outcomes.append(replace(one, stem=collected.files.stem))
             if collected.note:
                 report(f"{one}: {collected.note}")
         except ScalebookError as error:
-            outcomes.append(Outcome(one, problem=str(error)))
+            outcomes.append(replace(one, note=str(error)))
     else:
         if left := todo[len(outcomes) :]:
             report(f"left out, since the budget of {budget} is used up: {len(left)} runs")
