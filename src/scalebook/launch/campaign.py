@@ -157,12 +157,14 @@ def _each_once(
     runs: list[tuple[str, dict[str, Any]]], named: study.Campaign | None
 ) -> list[tuple[str, dict[str, Any]]]:
     """Runs of a round without those that one setting for all makes the same as another."""
-    once = [run for place, run in enumerate(runs) if run not in runs[:place]]
-    if named and len(once) < len(runs):
-        name = next(name for place, (name, own) in enumerate(runs) if (name, own) in runs[:place])
-        raise UsageError(
-            f"--set: makes the ways in which the campaign runs {name} one and the same"
-        )
+    once: list[tuple[str, dict[str, Any]]] = []
+    for run in runs:
+        if run not in once:
+            once.append(run)
+        elif named:
+            raise UsageError(
+                f"--set: makes the ways in which the campaign runs {run[0]} one and the same"
+            )
     return once
 
 
