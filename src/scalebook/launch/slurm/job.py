@@ -64,8 +64,6 @@ class SlurmJob(Job):
         super().__init__(job_id, root)
         self._poller = poller
         self._ask = ask
-        self._verdict_before: Verdict | None = None
-        self._verdict_of = ""  # resuming in another process changes the number
         self._manifest_seen = 0
         if not self._last().settled:
             if not self.slurm_id.replace("_", "", 1).isdigit():  # Slurm would answer about none
@@ -191,20 +189,15 @@ class SlurmJob(Job):
 
     def _last(self) -> Verdict:
         """The answer of an earlier look, perhaps in another process."""
-        if self._verdict_before is None or self._verdict_of != self.slurm_id:
-            self._verdict_before, self._verdict_of = Verdict(JobState.PENDING), self.slurm_id
-            with contextlib.suppress(ScalebookError, KeyError):
-                kept = contract.read_json(self.folder / "state.json")
-                if kept["slurm_id"] == self.slurm_id:
-                    self._verdict_before = Verdict(
-                        JobState[kept["state"]], kept["reason"], kept["settled"]
-                    )
-        return self._verdict_before
+        with contextlib.suppress(ScalebookError, KeyError):
+            kept = contract.read_json(self.folder / "state.json")
+            if kept["slurm_id"] == self.slurm_id:  # resuming it changes the number
+                return Verdict(JobState[kept["state"]], kept["reason"], kept["settled"])
+        return Verdict(JobState.PENDING)
 
     def _keep(self, verdict: Verdict) -> None:
-        """Remember an answer for later processes, where the study can be written to."""
-        last, self._verdict_before = self._last(), verdict
-        if verdict.same_as(last):
+        """Remember an answer for later looks, where the study can be written to."""
+        if verdict.same_as(self._last()):
             return
         with contextlib.suppress(OSError):
             contract.write_json(
@@ -298,9 +291,6 @@ class SlurmJob(Job):
         view = self.poller.look(self.slurm_id, self.cluster)
         if last.settled and (view.elsewhere or view.away_since):
             return last
-        if view.elsewhere:  # another process may have closed it
-            self._verdict_before = None
-            last = self._last()
         run = Run() if states.alive(view) and not view.away_since else self._run(view)
         verdict = states.judge(view, run, self.submitted, dt.datetime.now().astimezone(), last)
         if view.elsewhere and not verdict.state.finished:
