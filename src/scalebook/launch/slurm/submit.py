@@ -5,7 +5,6 @@ No shell is involved and nothing is generated but the resolved experiment, a JSO
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
@@ -76,8 +75,6 @@ def submit(
     ScalebookError
         If Slurm refuses or does not answer; nothing is left behind then.
     """
-    if not resolved:
-        raise UsageError("an array needs at least one run")
     first = resolved[0]
     where = f"{first['experiment']} on system {first['system']}"
     if any(letter in str(root) for letter in "%\\"):
@@ -101,8 +98,10 @@ def submit(
         *([] if array else _arguments_by_hand(first, root)),
     ]
     (root / LOGS).mkdir(parents=True, exist_ok=True)
-    path, new = _keep(resolved, root, array)
-    environment = _environment(first, root, path, command)
+    kept = root / ".scalebook" / "resolved" / contract.new_job_id()
+    for place, one in enumerate(resolved):
+        contract.write_json(kept / f"{place}.json", one)
+    environment = _environment(first, root, kept if array else kept / "0.json", command)
     if again:
         environment |= {"SCALEBOOK_JOB_ID": again, "SCALEBOOK_RESUME": "1"}
     try:
@@ -112,8 +111,7 @@ def submit(
         if number is None:
             raise commands.SlurmError(f"sbatch answered {answer.strip()!r}, which is no job number")
     except ScalebookError as error:
-        if new:
-            _forget(path)
+        shutil.rmtree(kept)
         raise _refused(where, error) from None
     submissions = []
     for task in [str(index) for index in range(len(resolved))] if array else [None]:
@@ -232,31 +230,3 @@ def _environment(
         # The job runs what submitted it, unless the study has its own.
         environment["PYTHON"] = environment.get("PYTHON") or sys.executable
     return environment
-
-
-# --------------------------------------------------------------------------- resolved files
-
-
-def _keep(resolved: Sequence[dict[str, Any]], root: Path, array: bool) -> tuple[Path, bool]:
-    """Write what is submitted under a name made of its content; a folder for an array.
-
-    Returns
-    -------
-    tuple of Path and bool
-        Where it lies, and whether it was not there before.
-    """
-    text = json.dumps(list(resolved), sort_keys=True, allow_nan=False)
-    name = hashlib.sha256(text.encode()).hexdigest()[:24]
-    path = root / ".scalebook" / "resolved" / (name if array else f"{name}.json")
-    new = not path.exists()
-    for task, one in enumerate(resolved):
-        contract.write_json(path / f"{task}.json" if array else path, one)
-    return path, new
-
-
-def _forget(path: Path) -> None:
-    """Remove what a refused submission wrote."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
