@@ -9,10 +9,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError, Stem
 from scalebook.launch.slurm.accounting import COLUMNS
-from scalebook.results import files as reading
 from scalebook.results import manifests, schema
 
 #: Folders below ``results`` that hold files of runs, and how their names end.
@@ -87,7 +88,7 @@ def check_file(path: Path, where: str, foreign: bool = False) -> None:
         _check_header(path, where, contract.ALLREDUCE_COLUMNS)
 
 
-def check_run(files: RunFiles, shown: str) -> None:
+def check_run(files: RunFiles, shown: str) -> pd.DataFrame:
     """Check that a run is completed, and its files all there and in agreement.
 
     Parameters
@@ -96,6 +97,11 @@ def check_run(files: RunFiles, shown: str) -> None:
         Where they lie.
     shown : str
         How an error names their folder.
+
+    Returns
+    -------
+    DataFrame
+        Its epochs.
 
     Raises
     ------
@@ -128,25 +134,25 @@ def check_run(files: RunFiles, shown: str) -> None:
             if not trace.is_file():
                 raise ScalebookError(f"{where(trace)}: no such file, though the run was profiled")
             _unpack(trace, where(trace))
+    return table.frame
 
 
-def untimed(files: RunFiles, root: Path, training: dict[str, Any]) -> str:
+def untimed(stem: str, epochs: pd.DataFrame, training: dict[str, Any]) -> str:
     """One line if a run has no throughput since all its steps were left out; else empty.
 
     Parameters
     ----------
-    files : RunFiles
-        Of a run that `check_run` found whole.
-    root : Path
-        Folder of the study.
+    stem : str
+        The run.
+    epochs : DataFrame
+        As `check_run` returns them.
     training : dict
         Its settings, as the resolved experiment has them.
     """
-    table = schema.read_epochs(files.csv, reading.relative(files.csv, root))
-    if training["profile"] or table.frame["throughput"].notna().any():
+    if training["profile"] or epochs["throughput"].notna().any():
         return ""
     return (
-        f"no step was timed, so {files.stem} has no throughput: its first "
+        f"no step was timed, so {stem} has no throughput: its first "
         f"{training['untimed_steps']} steps are left out of every rate, and it has no more; set "
         "untimed_steps lower, or epochs higher"
     )

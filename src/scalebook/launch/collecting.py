@@ -54,6 +54,6 @@ def collect(job: Job) -> Collected:
     # A compute node that resolves its own job has no pandas.
     from scalebook.launch.checking import check_run, untimed
 
-    check_run(files, files.results.relative_to(job.root).as_posix())
-    notes = [accounted, untimed(files, job.root, job.resolved["training"])]
+    epochs = check_run(files, files.results.relative_to(job.root).as_posix())
+    notes = [accounted, untimed(files.stem, epochs, job.resolved["training"])]
     return Collected(files, "; ".join(filter(None, notes)))
