@@ -25,8 +25,8 @@ from scalebook.train.tools.campaign import LIMIT, SCHEMA
 _UNPACKED_LIMIT, _MEMBERS_LIMIT = 8 * LIMIT, 10_000
 
 
-def pack(planned: Sequence[Planned], root: Path, path: Path) -> int:
-    """Write the runs that are to be run to a file, in their order; returns how many.
+def pack(planned: Sequence[Planned], root: Path, path: Path) -> None:
+    """Write the runs that are to be run to a file, in their order.
 
     Raises
     ------
@@ -48,7 +48,6 @@ def pack(planned: Sequence[Planned], root: Path, path: Path) -> int:
         for number, one in enumerate(todo, 1)
     ]
     contract.write_json(path, {"schema": SCHEMA, "code": machine.code_version(root), "runs": runs})
-    return len(runs)
 
 
 def _label(planned: Planned) -> str:
