@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import enum
 import functools
@@ -240,15 +239,10 @@ class Job(ABC):
     @classmethod
     def new_folder(cls, resolved: dict[str, Any], root: Path) -> Path:
         """Make the folder of a job that no scheduler numbers; its name is the job's id."""
-        layout = resolved["layout"]
-        while True:
-            job_id = contract.new_job_id()
-            Stem(resolved["experiment"], job_id, layout["world_size"], layout["device"])
-            folder = job_folder(root, job_id)
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(parents=True)
-                contract.write_json(folder / "resolved.json", resolved)
-                return folder
+        folder = job_folder(root, contract.new_job_id())
+        folder.mkdir(parents=True)
+        contract.write_json(folder / "resolved.json", resolved)
+        return folder
 
     @classmethod
     def write_notes(cls, folder: Path, submitted: str | None, **facts: object) -> None:
@@ -274,11 +268,8 @@ class Job(ABC):
     @property
     def submitted(self) -> dt.datetime:
         """When it was submitted; long ago where that is not known."""
-        try:
-            moment = dt.datetime.strptime(str(self.notes.get("submitted")), "%Y-%m-%dT%H:%M:%SZ")
-        except ValueError:
-            moment = dt.datetime(1970, 1, 1)
-        return moment.replace(tzinfo=dt.timezone.utc)
+        known = self.notes.get("submitted") or "1970-01-01T00:00:00Z"
+        return dt.datetime.fromisoformat(known)
 
     def forget_end(self) -> None:
         """Remove what was noted about the attempt before; called when it is resumed."""
