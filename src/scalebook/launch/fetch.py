@@ -7,12 +7,11 @@ that comes continues it; nothing is ever deleted, here or there.
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,10 @@ def fetch(
     results.mkdir(exist_ok=True)
     stage = root / ".scalebook" / "fetch" / hashlib.sha256(str(found).encode()).hexdigest()[:8]
     stage.mkdir(parents=True, exist_ok=True)
-    with alone(stage), rsync.connection(found.host, ssh_options) as ssh:
+    with (
+        locking.alone(stage.with_suffix(".lock"), "fetching results"),
+        rsync.connection(found.host, ssh_options) as ssh,
+    ):
         command = rsync.command(found, ssh, results, stage, trials)
         for _ in range(_LOOKS):
             rsync.call(command, found, show=True)
@@ -88,15 +90,6 @@ def fetch(
         fetched = Arrival(root, stage, changing).take(trials)
         fetched.left |= {f"results/{name}": "a link there: it is not followed" for name in links}
         return fetched
-
-
-@contextlib.contextmanager
-def alone(stage: Path) -> Iterator[None]:
-    """Refuse where another process is at work on the same."""
-    with open(f"{stage}.lock", "a") as lock:
-        if not locking.acquire(lock):
-            raise ScalebookError("another fetch from there is at work: wait for it")
-        yield
 
 
 # --------------------------------------------------------------------------- taking

@@ -17,8 +17,9 @@ from scalebook import contract, study
 from scalebook.contract import RunFiles, ScalebookError, Stem, UsageError
 from scalebook.launch.campaign import Planned, as_text
 from scalebook.launch.checking import run_of
-from scalebook.launch.fetch import Arrival, Fetched, alone
+from scalebook.launch.fetch import Arrival, Fetched
 from scalebook.results import files, manifests, scan
+from scalebook.train import locking
 from scalebook.train.tools.campaign import LIMIT, SCHEMA
 
 #: Most bytes of what an archive holds, and most members.
@@ -68,8 +69,7 @@ def collect(archive: Path, root: Path) -> Fetched:
     data = files.read_bytes(archive, archive.name, LIMIT)
     (root / "results").mkdir(exist_ok=True)
     stage = root / ".scalebook" / "fetch" / hashlib.sha256(data).hexdigest()[:8]
-    stage.parent.mkdir(parents=True, exist_ok=True)
-    with alone(stage):
+    with locking.alone(stage.with_suffix(".lock"), "taking in an archive"):
         shutil.rmtree(stage, ignore_errors=True)
         left = _unpack(files.gunzip(data, archive.name, _UNPACKED_LIMIT), archive.name, stage)
         left |= _sort(stage, root)
