@@ -333,7 +333,3 @@ def _tell(problems: pd.DataFrame) -> None:
         )
         said = f"{problem.file}{': ' + place if place else ''}: {problem.problem}"
         echo(f"{problem.severity}: {said}", err=True)
-
-
-if __name__ == "__main__":
-    main()
