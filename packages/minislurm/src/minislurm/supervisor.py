@@ -233,22 +233,13 @@ def node_states(nodes: str = "") -> set[str]:
     return set(done.stdout.split()) if done.returncode == 0 and done.stdout else {"unknown"}
 
 
-_REQUESTS: dict[str, Callable[..., None]] = {
-    "set_link": Supervisor.set_link,
-    "stop_node": Supervisor.stop_node,
-    "start_node": Supervisor.start_node,
-    "stop_controller": Supervisor.stop_controller,
-    "start_controller": Supervisor.start_controller,
-}
-
-
 def main() -> int:
-    """Bring the cluster up and keep it, or serve one request."""
+    """Bring the cluster up and keep it, or serve one request: a method and its arguments."""
     run_dir, *request = sys.argv[1:]
     try:
         supervisor = Supervisor(Settings.load(Path(run_dir)))
         if request:
-            _REQUESTS[request[0]](supervisor, *request[1:])
+            getattr(supervisor, request[0])(*request[1:])
             return 0
         supervisor.start()
     except (ClusterError, OSError) as error:
