@@ -7,17 +7,12 @@ that failed first is the one whose lines count.
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from scalebook.launch.job import JobState
-
-_CAUSES = Path(__file__).with_name("causes.yaml")
+from scalebook.study.document import beside
 
 
 class Diagnosis(NamedTuple):
@@ -29,10 +24,16 @@ class Diagnosis(NamedTuple):
         What happened, in a few words.
     advice : str
         One line that names the command or setting that mends it.
+    state : JobState or None
+        That by itself says the cause.
+    pattern : Pattern
+        Of the output that shows it.
     """
 
     cause: str
     advice: str
+    state: JobState | None
+    pattern: re.Pattern[str]
 
 
 # --------------------------------------------------------------------------- lines
@@ -153,24 +154,15 @@ def _first_ended(lines: list[_Line]) -> tuple[int | None, _Line | None]:
 # --------------------------------------------------------------------------- causes
 
 
-@dataclass(frozen=True)
-class _Cause:
-    pattern: re.Pattern[str]
-    state: JobState | None
-    diagnosis: Diagnosis
-
-
-@functools.cache
-def _causes() -> list[_Cause]:
-    """Rows of ``causes.yaml``."""
-    return [
-        _Cause(
-            re.compile("|".join(row["patterns"]), re.I | re.M),
-            JobState[row["state"]] if "state" in row else None,
-            Diagnosis(row["cause"], row["advice"]),
-        )
-        for row in yaml.safe_load(_CAUSES.read_text(encoding="utf-8"))
-    ]
+_KNOWN = [
+    Diagnosis(
+        row["cause"],
+        row["advice"],
+        JobState[row["state"]] if "state" in row else None,
+        re.compile("|".join(row["patterns"]), re.I | re.M),
+    )
+    for row in beside(__file__)
+]
 
 
 def diagnose(text: str, state: JobState) -> Diagnosis | None:
@@ -191,12 +183,12 @@ def diagnose(text: str, state: JobState) -> Diagnosis | None:
     if not state.finished or state in (JobState.COMPLETED, JobState.CANCELLED):
         return None
     # What the scheduler knows for sure is not guessed from the output.
-    for cause in _causes():
-        if cause.state is state:
-            return cause.diagnosis
+    for known in _KNOWN:
+        if known.state is state:
+            return known
     # First the rank that failed first; the others and the noise only where it is silent.
     for part in ("\n".join(line.text for line in _chosen(text)), _last_attempt(text)):
-        for cause in _causes():
-            if cause.pattern.search(part):
-                return cause.diagnosis
+        for known in _KNOWN:
+            if known.pattern.search(part):
+                return known
     return None

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import fnmatch
-import functools
 import os
 import re
-from pathlib import Path
-
-import yaml
 
 from scalebook.launch.job import JobState
 from scalebook.launch.processes import killed_by
 from scalebook.launch.slurm.records import Exit
+from scalebook.study.document import beside
 
 MEMORY = "a process needed more memory than the job was given"
 
@@ -108,11 +105,7 @@ def local_time(moment: dt.datetime, now: dt.datetime) -> str:
 # --------------------------------------------------------------------------- waiting
 
 
-@functools.cache
-def _reasons() -> dict[str, str]:
-    path = Path(__file__).with_name("reasons.yaml")
-    reasons: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return reasons
+_REASONS: dict[str, str] = beside(__file__)
 
 
 def waiting_reason(reason: str, job: str) -> str:
@@ -121,7 +114,7 @@ def waiting_reason(reason: str, job: str) -> str:
     word = reason.partition(",")[0].strip().strip("()")
     if word in ("", "None"):
         return ""
-    for name, text in _reasons().items():
+    for name, text in _REASONS.items():
         if fnmatch.fnmatchcase(word, name):
             return text.format(job=job) + ("" if " " in word else f" ({word})")
     return f"Slurm says {word}"
