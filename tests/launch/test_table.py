@@ -167,7 +167,7 @@ def test_ctrl_c_ends_the_looking_alone(job, monkeypatch):
     ],
 )
 def test_what_a_run_does_before_its_first_epoch_is_shown(phase, where):
-    assert glance(Progress(phase), JobState.RUNNING).where == where
+    assert glance(Progress(phase), JobState.RUNNING)[0] == where
 
 
 def test_a_signal_without_a_name_has_its_number():

@@ -58,15 +58,15 @@ class JobRow:
     def of(cls, job: Job) -> JobRow:
         """Look at a job."""
         state, progress = job.state(), job.progress()
-        seen, reason = glance(progress, state), job.reason()
+        (where, seen), reason = glance(progress, state), job.reason()
         return cls(
             job.id,
             str(job.resolved["experiment"]),
             str(job.resolved["system"]),
             state.value,
-            seen.where,
+            where,
             0.0 if state is state.PENDING else round(progress.fraction, 4),
-            seen.images_per_s,
+            seen.images_per_s or None,
             seen.val_acc,
             seen.remaining_s,
             "" if reason == state.value else reason,

@@ -6,7 +6,7 @@ import html
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -59,49 +59,30 @@ def _silence(progress: Progress, state: JobState) -> str:
     return f"no progress reported for {clock(progress.silent_s or 0.0)}"
 
 
-@dataclass(frozen=True)
-class Glance:
-    """What a look at a job shows, in parts; what is not known or not true any more is left out.
-
-    Attributes
-    ----------
-    where : str
-        How far it is, such as ``epoch 3/40``, and what keeps it.
-    images_per_s, val_acc, remaining_s : float or None
-        As in `Progress`.
-    """
-
-    where: str = ""
-    images_per_s: float | None = None
-    val_acc: float | None = None
-    remaining_s: float | None = None
-
-
 #: What a run does before its first epoch, by phase.
 _BEFORE_TRAINING = {"data": "preparing data", "all-reduce": "measuring the all-reduce"}
 
 
-def glance(progress: Progress, state: JobState) -> Glance:
-    """Say of a job's progress what holds in its state."""
+def glance(progress: Progress, state: JobState) -> tuple[str, Progress]:
+    """Where a job is, such as ``epoch 3/40``, and its progress without what holds no more."""
+    nothing = replace(progress, images_per_s=None, val_acc=None, remaining_s=None)
     if state is JobState.PENDING:  # what there is of progress is of an attempt before
-        return Glance()
+        return "", nothing
     where = []
     if progress.epoch and state is not JobState.COMPLETED:
         where.append(f"epoch {progress.epoch}/{progress.epochs}")
     elif state is JobState.RUNNING:
         where.append(_BEFORE_TRAINING.get(progress.phase, "starting"))
     if state is JobState.SUSPENDED:
-        return Glance(", ".join(where))
+        return ", ".join(where), nothing
     if progress.phase == "validate" and not state.finished:
         where.append("validating")
-    silence = _silence(progress, state)
-    where += [silence] if silence else []
-    return Glance(
-        ", ".join(where),
-        None if silence else progress.images_per_s or None,
-        progress.val_acc,
-        None if silence or state.finished else progress.remaining_s,
-    )
+    if silence := _silence(progress, state):
+        where.append(silence)
+        progress = replace(progress, images_per_s=None, remaining_s=None)
+    if state.finished:
+        progress = replace(progress, remaining_s=None)
+    return ", ".join(where), progress
 
 
 def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str = "") -> str:
@@ -113,10 +94,10 @@ def describe(progress: Progress, state: JobState = JobState.RUNNING, reason: str
     parts = [state.value if reason in ("", state.value) else f"{state.value} ({reason})"]
     if state is JobState.RUNNING:
         parts = [reason] if reason else []
-    seen = glance(progress, state)
-    if seen.where:
-        parts.append(seen.where)
-    if seen.images_per_s is not None:
+    where, seen = glance(progress, state)
+    if where:
+        parts.append(where)
+    if seen.images_per_s:
         parts.append(f"{seen.images_per_s:,.0f} images/s")
     if seen.val_acc is not None:
         parts.append(f"accuracy {seen.val_acc:.1f} %")
