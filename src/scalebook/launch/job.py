@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import enum
 import functools
@@ -308,6 +309,23 @@ class Job(ABC):
         except ScalebookError:
             return {}
         return attempts[-1] if attempts else {}
+
+    def close_manifest(self, ended: str, reason: str) -> bool:
+        """Say in the run's manifest how its open attempt ended, where the run could not.
+
+        Returns
+        -------
+        bool
+            False where it cannot be written, as on a full disk: whoever looks next tries again.
+        """
+        files = self.files()
+        try:
+            if files is not None:
+                with contextlib.suppress(ScalebookError):  # a damaged one
+                    contract.close_attempt(files.manifest, ended, reason)
+        except OSError:
+            return False
+        return True
 
     def printed(self) -> str:
         """The end of what all ranks printed; empty where there is nothing yet."""

@@ -135,12 +135,8 @@ class LocalJob(Job):
             "exit_code": exit_code,
             "end": contract.utc_now(),
         }
-        files = self.files()
-        if files is not None:
-            try:
-                contract.close_attempt(files.manifest, ended or state.end, reason)
-            except OSError:  # a full disk, perhaps: whoever looks next tries again
-                end["manifest"] = "open"
+        if not self.close_manifest(ended or state.end, reason):
+            end["manifest"] = "open"
         contract.write_json(self.folder / "state.json", end)
 
     def _end(self) -> dict[str, Any] | None:

@@ -347,13 +347,8 @@ class SlurmJob(Job):
         self.poller.forget(self.slurm_id)
         if verdict.state is JobState.COMPLETED:
             return verdict
-        files = self.files()
-        if files is not None and run.ended is None:
-            try:
-                with contextlib.suppress(ScalebookError):
-                    contract.close_attempt(files.manifest, verdict.state.end, verdict.reason)
-            except OSError:  # a full disk, perhaps: whoever looks next tries again
-                verdict = replace(verdict, settled=False)
+        if run.ended is None and not self.close_manifest(verdict.state.end, verdict.reason):
+            verdict = replace(verdict, settled=False)
         found = diagnose(self.printed(), verdict.state)
         failed = verdict.state is JobState.FAILED and run.ended is None
         if found is None and failed and (line := failure_line(self.printed())):
