@@ -74,14 +74,6 @@ def problem_frame(problems: list[Problem]) -> pd.DataFrame:
     return pd.DataFrame(ordered, columns=list(Problem._fields), dtype=object)
 
 
-def relative(path: Path, root: Path) -> str:
-    """Name of `path` below `root`, with slashes; its own name where it lies elsewhere."""
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
-        return path.name
-
-
 def stamp(path: Path) -> Stamp:
     """Size, times and inode: equal for a file that was not touched."""
     return stamp_of(path.stat())
