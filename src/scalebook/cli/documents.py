@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from scalebook import contract
-from scalebook.cli.parts import echo, print_rows, working
+from scalebook.cli.parts import echo, json_option, print_rows, working
 
 
 @click.command()
@@ -22,7 +22,7 @@ def new(folder: Path, title: str) -> None:
 
 @click.command()
 @click.argument("part", default="")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def values(part: str, as_json: bool) -> None:
     """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
     with working("working out the numbers"):
@@ -87,7 +87,7 @@ def report(run: str, out: Path | None) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@json_option
 def check(as_json: bool) -> None:
     """List what is to be handed over: there and current, or what to do about it."""
     with working("looking what is to be handed over") as now:

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -237,11 +237,9 @@ def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
     return {key: item for key, item in settings.items() if key not in ("schema", "study")}
 
 
-@contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _alone(root: Path) -> contextlib.AbstractContextManager[None]:
     """Hold off others that look for a job and then start one, where the file system has locks."""
-    with locking.alone(root / ".scalebook" / "starting.lock", "starting a job"):
-        yield
+    return locking.alone(root / ".scalebook" / "starting.lock", "starting a job")
 
 
 def submit_once(resolved: dict[str, Any], root: Path) -> tuple[Job, bool]:

@@ -95,8 +95,6 @@ class JobTable:
 
     Parameters
     ----------
-    root : Path, optional
-        Folder of the study.
     only : Job, optional
         Show this job alone.
 
@@ -108,8 +106,8 @@ class JobTable:
         A line for each job whose notes cannot be read.
     """
 
-    def __init__(self, root: Path | None = None, only: Job | None = None) -> None:
-        self.root = only.root if only else root or contract.find_root()
+    def __init__(self, only: Job | None = None) -> None:
+        self.root = only.root if only else contract.find_root()
         self._only = only
         self._found: list[Job] = [only] if only else []
         self._seen: object = None

@@ -119,14 +119,12 @@ class JobsView(View):
 
     Parameters
     ----------
-    root : Path, optional
-        Folder of the study.
     ended : int
         How many of the jobs that have ended are shown.
     """
 
-    def __init__(self, root: Path | None = None, ended: int = ENDED) -> None:
-        super().__init__(JobTable(root), "jobs", opens=True)
+    def __init__(self, ended: int = ENDED) -> None:
+        super().__init__(JobTable(), "jobs", opens=True)
         self._ended = ended
         self._opened: WatchView | None = None
 
