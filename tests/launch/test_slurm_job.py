@@ -104,7 +104,7 @@ def noted(root, number, submitted="2026-01-01T09:00:00Z", run_id=None):
 
 @pytest.fixture
 def job(study_root, slurm, polls):
-    return SlurmJob(noted(study_root, "17"), study_root, polls, slurm)
+    return SlurmJob(noted(study_root, "17"), study_root, polls)
 
 
 def manifest(job, ended, reason="", number="17"):
@@ -142,7 +142,7 @@ def test_a_job_whose_cluster_is_gone_names_what_closes_it(job, slurm, clock, now
         job.cancel()
     assert "scancel" not in slurm.asked[asked:]
     # From another terminal; who watches it hears of it.
-    SlurmJob(job.id, job.root, job.poller, slurm).close()
+    SlurmJob(job.id, job.root, job.poller).close()
     assert (job.state(), job.reason()) == (JobState.CANCELLED, "its cluster is gone")
     assert contract.read_json(path)["attempts"][-1]["ended"] == "cancelled"
     job.cancel()
@@ -174,7 +174,7 @@ def test_a_run_that_went_on_out_of_sight_is_completed(job, slurm, clock):
     assert contract.read_json(path)["attempts"][-1]["ended"] == "failed"
     assert contract.close_attempt(path, "completed")
     assert job.state() is JobState.COMPLETED
-    assert SlurmJob(job.id, job.root, job.poller, slurm).state() is JobState.COMPLETED
+    assert SlurmJob(job.id, job.root, job.poller).state() is JobState.COMPLETED
 
 
 def test_a_job_resumed_by_another_process_is_seen_as_resumed(job, slurm, clock):
@@ -197,7 +197,7 @@ def test_many_jobs_are_one_question_and_pauses_grow_while_nothing_changes(
     jobs = []
     for number in range(1, 41):
         slurm.queued(str(number), "PENDING", "Priority")
-        jobs.append(SlurmJob(noted(study_root, str(number)), study_root, polls, slurm))
+        jobs.append(SlurmJob(noted(study_root, str(number)), study_root, polls))
     for _ in range(3):
         assert {job.state() for job in jobs} == {JobState.PENDING}
     assert slurm.asked.count("squeue") == 1
@@ -258,7 +258,7 @@ def test_a_new_process_knows_the_last_state_while_the_controller_is_away(
     slurm.queued("17", "RUNNING")
     job.state()
     slurm.down = {"squeue", "scontrol"}
-    again = SlurmJob("17", study_root, Poller(slurm, clock), slurm)
+    again = SlurmJob("17", study_root, Poller(slurm, clock))
     assert again.state() is JobState.RUNNING
     assert "has not answered" in again.reason()
 
@@ -273,7 +273,7 @@ def test_an_end_is_kept_when_slurm_has_forgotten_the_job(job, slurm, clock, stud
     assert "time limit" in attempt["reason"]
     slurm.queue, slurm.accounting = {}, {}
     asked = len(slurm.asked)
-    again = SlurmJob("17", study_root, Poller(slurm, clock), slurm)
+    again = SlurmJob("17", study_root, Poller(slurm, clock))
     assert again.state() is JobState.TIMEOUT
     assert len(slurm.asked) == asked
 
@@ -366,7 +366,7 @@ def test_a_manifest_that_could_not_be_closed_is_closed_at_the_next_look(
         assert job.state() is JobState.FAILED
     assert contract.read_json(path)["attempts"][-1]["ended"] is None
     clock.now += 60
-    assert SlurmJob(job.id, job.root, job.poller, slurm).state() is JobState.FAILED
+    assert SlurmJob(job.id, job.root, job.poller).state() is JobState.FAILED
     assert contract.read_json(path)["attempts"][-1]["ended"] == "failed"
 
 

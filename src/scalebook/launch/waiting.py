@@ -67,5 +67,5 @@ class Backoff:
         self._pause = self._shortest
 
     def now(self) -> None:
-        """Ask at the next look."""
-        self._asked = None
+        """Ask at the next look, and soon again."""
+        self._asked, self._pause = None, self._shortest

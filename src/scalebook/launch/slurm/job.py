@@ -15,7 +15,6 @@ from scalebook.contract import ScalebookError, UsageError
 from scalebook.launch.diagnose import diagnose, failure_line
 from scalebook.launch.job import Choice, Job, JobState, job_folder
 from scalebook.launch.slurm import accounting, commands, states
-from scalebook.launch.slurm.commands import Ask
 from scalebook.launch.slurm.poller import Poller, shared
 from scalebook.launch.slurm.states import Run, Verdict, View
 from scalebook.launch.slurm.submit import Submission, submit
@@ -50,20 +49,15 @@ class SlurmJob(Job):
         Folder of the study.
     poller : Poller, optional
         The one this process shares where left out.
-    ask : callable, optional
-        Runs Slurm's commands.
     """
 
     launcher = "slurm"
     required = ("slurm_id",)
     queues = True
 
-    def __init__(
-        self, job_id: str, root: Path, poller: Poller | None = None, ask: Ask = commands.ask
-    ) -> None:
+    def __init__(self, job_id: str, root: Path, poller: Poller | None = None) -> None:
         super().__init__(job_id, root)
         self._poller = poller
-        self._ask = ask
         self._manifest_seen = 0
         if not self._last().settled:
             if not self.slurm_id.replace("_", "", 1).isdigit():  # Slurm would answer about none
@@ -234,14 +228,11 @@ class SlurmJob(Job):
         if view.elsewhere:  # where its number may be that of another job
             raise ScalebookError(f"job {self.id} cannot be cancelled: {self.reason()}")
         try:
-            self._ask(commands.scancel(self.slurm_id))
-        except commands.UnknownJob:
-            pass
+            self.poller.cancel(self.slurm_id)
         except commands.ControllerAway as error:
             raise ScalebookError(
                 f"job {self.id} cannot be cancelled now: {error}; try again"
             ) from None
-        self.poller.expect_change(at_once=True)
 
     def close(self) -> None:
         """Note that it has ended: its cluster is gone for good and cannot be asked."""

@@ -7,6 +7,7 @@ changes and while nobody answers.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import threading
@@ -77,12 +78,23 @@ class Poller:
         with self._lock:
             self._jobs.discard(job)
 
-    def expect_change(self, at_once: bool = False) -> None:
-        """Take a short pause next, or none: something has just happened, such as a job's end."""
+    def expect_change(self) -> None:
+        """Take a short pause next: something has just happened, such as a job's end."""
         with self._lock:
             self._pause.soon()
-            if at_once:
-                self._pause.now()
+
+    def cancel(self, job: str) -> None:
+        """End a job, which may have ended already, and look at once what became of it.
+
+        Raises
+        ------
+        ControllerAway
+            If nobody answers.
+        """
+        with contextlib.suppress(commands.UnknownJob):
+            self._ask(commands.scancel(job))
+        with self._lock:
+            self._pause.now()
 
     # ----------------------------------------------------------------- looks
 
