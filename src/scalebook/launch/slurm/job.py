@@ -20,8 +20,6 @@ from scalebook.launch.slurm.states import Run, Verdict, View
 from scalebook.launch.slurm.submit import Submission, submit
 from scalebook.study import System
 
-#: Why a job that was closed by hand ended; should its cluster answer again, it is asked again.
-GONE = "its cluster is gone"
 #: A run that wrote its progress within so many seconds is alive, whoever answers.
 LIVELY_S = 60.0
 
@@ -247,7 +245,8 @@ class SlurmJob(Job):
                 f"--gone: its run reported progress {silent_s:.0f} s ago, so the cluster is only "
                 "out of reach: cancel it from its login node"
             )
-        verdict = Verdict(JobState.CANCELLED, GONE, settled=True)
+        # Not settled: should its cluster answer again, it is asked again.
+        verdict = Verdict(JobState.CANCELLED, "its cluster is gone")
         self._keep(self._settle(verdict, self._run(view)))
 
     def is_elsewhere(self) -> bool:
@@ -276,12 +275,10 @@ class SlurmJob(Job):
             if attempt.get("ended") == "completed" and self._made(attempt, View()):
                 last = Verdict(JobState.COMPLETED, settled=True)  # it went on out of our sight
                 self._keep(last)
-        if last.settled and last.reason != GONE:
+        if last.settled:
             return last
         self._hasten()
         view = self.poller.look(self.slurm_id, self.cluster)
-        if last.settled and (view.elsewhere or view.away_since):
-            return last
         run = Run() if states.alive(view) and not view.away_since else self._run(view)
         verdict = states.judge(view, run, self.submitted, dt.datetime.now().astimezone(), last)
         if view.elsewhere and not verdict.state.finished:

@@ -152,11 +152,9 @@ def _away(state: JobState, reason: str, run: Run) -> Verdict:
 
 def _elsewhere(why: str, run: Run, last: Verdict) -> Verdict:
     """Without a Slurm that knows the job, the run's own record is all there is."""
-    if last.state.finished:
-        return last
-    if run.ended:
+    if run.ended == "completed" or (run.ended and not last.state.finished):
         return Verdict(STATE_OF_END[run.ended], run.reason)
-    return Verdict(last.state, f"{why}; last known state")
+    return last if last.state.finished else Verdict(last.state, f"{why}; last known state")
 
 
 # --------------------------------------------------------------------------- alive
