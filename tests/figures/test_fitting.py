@@ -229,15 +229,12 @@ def test_committed_drawings_are_taken_without_a_browser(study_root, tmp_path, mo
     assert path.name == "throughput_comparison.svg" and lines == []
 
 
-def test_a_page_carries_what_differs_on_a_phone(study_root):
-    """The patch turns the wide figure into the narrow one, and is small."""
+def test_a_page_carries_the_figure_of_a_phone(study_root):
     add_run(study_root)
-    figure = plots.as_json("throughput_comparison")
-    patch = plots.on_a_phone(figure)
-    assert patch["layout"]["title"] is None or "text" not in patch["layout"]["title"]
-    assert not any("x" in trace or "y" in trace for trace in patch.get("data", {}).values())
-    node = plots.plot_node(figure, "throughput_comparison")
-    assert node["narrow_height"] and len(node["narrow"]) < len(node["figure"])
+    node = plots.plot_node(plots.as_json("throughput_comparison"), "throughput_comparison")
+    narrow = json.loads(node["figure"])["narrow"]["layout"]
+    assert node["narrow_height"] == narrow["height"] != node["height"]
+    assert narrow["meta"]["min_width"] == 0 and "title" not in narrow
 
 
 def test_on_a_phone_a_short_bar_has_its_text_beside_its_name(monkeypatch):

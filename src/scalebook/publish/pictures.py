@@ -119,9 +119,11 @@ def _size(plot: plots.study_plot, builder: Builder, page: str) -> Size:
 def drawing(plot: plots.study_plot, size: Size) -> Drawing:
     """The figure of a node as it goes to a place."""
     name = plot.get("name", "")
+    if name:
+        return Drawing(plots.build(name), size, name)
     # In JSON, arrays are encoded: only a figure of the study can be laid out anew.
-    figure = plots.build(name) if name else go.Figure(json.loads(plot["figure"]))
-    return Drawing(figure, size, name)
+    shown = json.loads(plot["figure"])
+    return Drawing(go.Figure(shown["data"], shown["layout"]), size, name)
 
 
 def setup(app: Sphinx) -> None:

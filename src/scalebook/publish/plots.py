@@ -35,10 +35,10 @@ HEIGHT = 420
 class study_plot(nodes.General, nodes.Element):
     """A plotly figure.
 
-    Attributes: ``figure`` (its JSON), ``types`` of its traces, ``alt``, ``height``, ``name``,
-    that under which it is ``registered``, ``sources``; ``narrow``, JSON of what differs on a phone,
-    empty where nothing does, and its height ``narrow_height``; ``choices``, JSON of what a reader
-    may show in its place, empty where there is nothing.
+    Attributes: ``figure``, JSON of its ``data`` and ``layout`` and, where there are such, of
+    ``narrow``, the figure as a phone shows it, and ``choices``, what a reader may show in its
+    place; ``types`` of its traces, ``alt``, ``height``, ``narrow_height``, ``name``, that under
+    which it is ``registered``, ``sources``.
     """
 
 
@@ -48,25 +48,23 @@ class plot_details(nodes.General, nodes.TextElement):
 
 def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
     """Node of a figure given as plotly's JSON object; `name` is that of a figure of the study."""
-    layout = dict(figure.get("layout") or {})
-    meta = _meta(figure)
-    choices = meta.get("choices")
-    if choices:
-        layout["meta"] = {name: one for name, one in meta.items() if name != "choices"}
+    meta = dict(_meta(figure))
+    choices = meta.pop("choices", None)
+    layout = {**(figure.get("layout") or {}), "meta": meta}
+    shown = {"data": figure.get("data") or [], "layout": layout}
+    narrow = on_a_phone(shown) or {}
     height = layout.get("height")
-    data = figure.get("data") or []
-    narrow = on_a_phone(figure)
+    height = int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT
+    beside = {name: one for name, one in (("narrow", narrow), ("choices", choices)) if one}
     return study_plot(
-        figure=script_json({"data": data, "layout": layout}),
+        figure=script_json({**shown, **beside}),
         types=types(figure),
-        narrow=script_json(narrow) if narrow else "",
-        choices=script_json(choices) if choices else "",
-        narrow_height=int((narrow or {}).get("layout", {}).get("height") or 0),
         alt=alt_text(figure),
         name=name,
         registered=str(meta.get("name") or ""),
         sources=list(meta.get("sources") or ()),
-        height=int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT,
+        height=height,
+        narrow_height=int(narrow.get("layout", {}).get("height") or height),
     )
 
 
@@ -98,35 +96,13 @@ def _legend(figure: dict[str, Any]) -> list[nodes.Node]:
 
 
 def on_a_phone(figure: dict[str, Any]) -> dict[str, Any] | None:
-    """What differs in a figure as it is laid out for a narrow screen; None where nothing does."""
-    layout = figure.get("layout") or {}
+    """The figure as it is laid out for a narrow screen; None where it stays as it is."""
     if not _meta(figure).get("stacks"):
         return None
-    wide = {"data": canonical(figure.get("data") or []), "layout": layout}
-    fitted = figures.fit(go.Figure(wide), figures.PHONE)
+    fitted = figures.fit(go.Figure(canonical(figure["data"]), figure["layout"]), figures.PHONE)
     fitted.layout.meta = {**fitted.layout.meta, "min_width": 0}
-    narrow = json.loads(pio.to_json(fitted, engine="json", validate=False))
-    patch: dict[str, Any] = _difference(
-        {"data": wide["data"], "layout": layout},
-        {"data": canonical(narrow["data"]), "layout": narrow["layout"]},
-    )
-    return patch
-
-
-def _difference(before: Any, after: Any) -> Any:
-    """A merge patch (RFC 7396) from one JSON value to another; of lists of objects by index."""
-    lists = [value for value in (before, after) if isinstance(value, list) and value]
-    alike = len(lists) == 2 and len(before) == len(after)
-    if alike and all(isinstance(one, dict) for one in (*before, *after)):
-        before, after = ({str(n): one for n, one in enumerate(value)} for value in lists)
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return after
-    changed = {
-        key: _difference(before.get(key), value)
-        for key, value in after.items()
-        if key not in before or before[key] != value
-    }
-    return {**changed, **{key: None for key in before if key not in after}}
+    narrow: dict[str, Any] = json.loads(pio.to_json(fitted, engine="json", validate=False))
+    return narrow
 
 
 def alt_text(figure: dict[str, Any]) -> str:
@@ -180,35 +156,27 @@ def _finite(value: Any) -> Any:
 # --------------------------------------------------------------------------- HTML
 
 
-def box(node: study_plot, number: int, fallback: str = "") -> str:
+def box(node: study_plot, number: int) -> str:
     """HTML of the `number`-th figure of a page: a labelled, focusable box, and JSON beside it.
 
-    ``scalebook.js`` draws it; `fallback` is further HTML for readers without scripts.
+    ``scalebook.js`` draws it.
     """
     name = f"sb-plot-{number}"
     alt = html.escape(node["alt"])
-    narrow = node.get("narrow_height") or node["height"]
-    more = [
-        f'<script type="application/json" class="sb-plot-{kind}" data-for="{name}">'
-        f"{node[kind]}</script>\n"
-        for kind in ("narrow", "choices")
-        if node.get(kind)
-    ]
     return (
         '<div class="sb-plot-box">'
         f'<div class="sb-plot" id="{name}" role="figure" aria-label="{alt}" tabindex="0" '
-        f'style="--sb-height:{node["height"]}px;--sb-narrow:{narrow}px">'
-        f"<noscript><p>{alt}</p>{fallback}</noscript>"
+        f'style="--sb-height:{node["height"]}px;--sb-narrow:{node["narrow_height"]}px">'
+        f"<noscript><p>{alt}</p><p>The interactive figure needs JavaScript.</p></noscript>"
         "</div></div>\n"
         f'<script type="application/json" class="sb-plot-data" data-for="{name}">'
-        f"{node['figure']}</script>\n" + "".join(more)
+        f"{node['figure']}</script>\n"
     )
 
 
 def visit_html(self: HTML5Translator, node: study_plot) -> None:
     """Write a figure as `box` does."""
-    note = "<p>The interactive figure needs JavaScript.</p>"
-    self.body.append(box(node, pages.numbered(self, "plot"), note))
+    self.body.append(box(node, pages.numbered(self, "plot")))
     raise nodes.SkipNode
 
 

@@ -69,18 +69,6 @@
     new Set(Object.keys(layout).filter((key) => /^xaxis\d*$/.test(key))
       .map((key) => JSON.stringify(layout[key].domain || [0, 1]))).size || 1;
 
-  // What differs on a narrow screen (RFC 7396, lists by index); the page lays it out when built.
-  const patched = (value, patch) => {
-    const open = (one) => one !== null && typeof one === "object";
-    if (!open(value) || !open(patch) || Array.isArray(patch)) return patch;
-    const into = Array.isArray(value) ? [...value] : { ...value };
-    for (const [key, inner] of Object.entries(patch)) {
-      if (inner === null && !Array.isArray(into)) delete into[key];
-      else into[key] = key in into ? patched(into[key], inner) : inner;
-    }
-    return into;
-  };
-
   const themed = (figure, width) => {
     const text = css("--pst-color-text-base", "#222832");
     const grid = css("--pst-color-border", "#d1d5da");
@@ -410,14 +398,9 @@
   const plots = () => {
     for (const script of document.querySelectorAll("script.sb-plot-data")) {
       const element = document.getElementById(script.dataset.for);
-      const beside = (kind) =>
-        document.querySelector(`.sb-plot-${kind}[data-for="${script.dataset.for}"]`);
-      const narrow = beside("narrow");
-      const choices = beside("choices");
-      const wide = JSON.parse(script.textContent);
-      const slim = narrow && patched(wide, JSON.parse(narrow.textContent));
-      if (choices) offerChoices(element, wide, JSON.parse(choices.textContent));
-      const done = drawIn(element, slim ? (width) => (width < NARROW ? slim : wide) : wide);
+      const { narrow, choices, ...wide } = JSON.parse(script.textContent);
+      if (choices) offerChoices(element, wide, choices);
+      const done = drawIn(element, narrow ? (width) => (width < NARROW ? narrow : wide) : wide);
       if (done) done.then(() => {
         offerData({ element });
         nameBars({ element });
