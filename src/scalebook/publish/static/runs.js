@@ -4,7 +4,7 @@
 (() => {
   const page = document.querySelector(".sb-runs-page");
   const LOOK = JSON.parse(document.getElementById("sb-look").textContent);
-  const { NARROW, script, text, isNumber, short, jobOf } = window.scalebook;
+  const { NARROW, make, script, text, isNumber, short, jobOf } = window.scalebook;
   const MOST_DRAWN = 12,
     MOST_COMPARED = 6; // of the chosen runs
   const ROWS = matchMedia("(max-width: 40rem)").matches ? 10 : 25; // of the table at a time
@@ -24,11 +24,6 @@
   ];
 
   const find = (selector) => page.querySelector(selector);
-  const make = (name, attributes = {}, ...children) => {
-    const element = Object.assign(document.createElement(name), attributes);
-    element.append(...children);
-    return element;
-  };
   const say = (text) => {
     find(".sb-message").textContent = text;
   };

@@ -8,6 +8,13 @@
   const FIGURE = 480; // … and a figure with its labels
   const touch = window.matchMedia("(pointer: coarse)").matches; // dragging scrolls the page there
 
+  // An element with these properties and children.
+  const make = (name, attributes = {}, ...children) => {
+    const element = Object.assign(document.createElement(name), attributes);
+    element.append(...children);
+    return element;
+  };
+
   // ---- figures -----------------------------------------------------------------------
 
   const css = (name, otherwise) =>
@@ -176,10 +183,8 @@
       follow.observe(element);
       return done;
     } catch (error) {
-      const message = document.createElement("p");
-      message.className = "sb-failed";
-      message.textContent = `This figure could not be drawn: ${error.message}`;
-      element.replaceChildren(message);
+      const textContent = `This figure could not be drawn: ${error.message}`;
+      element.replaceChildren(make("p", { className: "sb-failed", textContent }));
       console.error(error);
       return undefined;
     }
@@ -263,15 +268,15 @@
 
   const offerData = (plot) => {
     const figure = plot.element.closest("figure") || plot.element.closest(".sb-plot-box").parentElement;
-    const fold = document.createElement("details");
-    fold.className = "sb-data";
+    const fold = make("details", { className: "sb-data" });
     fold.innerHTML = '<summary>Data</summary><button type="button" class="sb-csv">CSV</button>' +
       '<div class="sb-cards" tabindex="0" role="region" aria-label="Data of the figure"></div>';
     fold.addEventListener("toggle", () => {
       const [names, ...rows] = dataOf(plot);
-      const table = document.createElement("table");
-      const search = document.createElement("input");
-      Object.assign(search, { type: "search", placeholder: "Filter", ariaLabel: "Filter the rows" });
+      const table = make("table");
+      const search = make("input", {
+        type: "search", placeholder: "Filter", ariaLabel: "Filter the rows",
+      });
       let order = null; // column, 1 or -1
       const fill = () => {
         const asked = search.value.toLowerCase();
@@ -281,7 +286,7 @@
           kept.sort((one, other) => way * (typeof one[at] === "number" && typeof other[at] === "number"
             ? one[at] - other[at] : String(one[at]).localeCompare(other[at])));
         }
-        const body = document.createElement("tbody");
+        const body = make("tbody");
         for (const cells of kept.slice(0, SHOWN)) {
           const row = body.insertRow();
           cells.forEach((cell, at) => {
@@ -295,17 +300,14 @@
       };
       const head = table.createTHead().insertRow();
       names.forEach((name, at) => {
-        const cell = document.createElement("th");
-        const button = document.createElement("button");
-        Object.assign(button, { type: "button", className: "sb-sort", textContent: name });
-        cell.scope = "col";
+        const button = make("button", { type: "button", className: "sb-sort", textContent: name });
+        const cell = make("th", { scope: "col" }, button);
         button.addEventListener("click", () => {
           order = [at, order && order[0] === at ? -order[1] : 1];
           for (const other of head.cells) other.removeAttribute("aria-sort");
           cell.ariaSort = order[1] > 0 ? "ascending" : "descending";
           fill();
         });
-        cell.append(button);
         head.append(cell);
       });
       search.addEventListener("input", fill);
@@ -313,12 +315,10 @@
       fold.lastElementChild.replaceChildren(...(rows.length > 12 ? [search] : []), table);
     });
     fold.querySelector("button").addEventListener("click", () => {
-      const link = document.createElement("a");
       const text = dataOf(plot).map((row) => row.map(quoted).join(",")).join("\n");
-      link.href = URL.createObjectURL(new Blob([`${text}\n`], { type: "text/csv" }));
-      link.download = `${figure.id || plot.element.id}.csv`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+      const href = URL.createObjectURL(new Blob([`${text}\n`], { type: "text/csv" }));
+      make("a", { href, download: `${figure.id || plot.element.id}.csv` }).click();
+      setTimeout(() => URL.revokeObjectURL(href), 1000);
     });
     (figure.querySelector("figcaption") || figure).append(fold);
   };
@@ -340,18 +340,10 @@
 
   const offerChoices = (element, first, { names, texts, each }) => {
     const figure = element.closest("figure") || element.parentElement.parentElement;
-    const box = document.createElement("div");
-    box.className = "sb-filter sb-choices";
-    box.setAttribute("role", "group");
-    box.setAttribute("aria-label", "What is shown");
-    const selects = names.map((name) => {
-      const label = document.createElement("label");
-      const select = document.createElement("select");
-      select.setAttribute("aria-controls", element.id);
-      label.append(`${name} `, select);
-      box.append(label);
-      return select;
-    });
+    const selects = names.map(() => make("select"));
+    const labels = names.map((name, at) => make("label", {}, `${name} `, selects[at]));
+    const about = { className: "sb-filter sb-choices", role: "group", ariaLabel: "What is shown" };
+    const box = make("div", about, ...labels);
     let now = each.find((one) => !one.data); // which the page draws itself
     const fill = () => {
       let among = each; // each list holds what goes with those before it
@@ -390,7 +382,10 @@
       const table = figure.querySelector(".sb-data[open]");
       if (done && table) done.then(() => table.dispatchEvent(new Event("toggle")));
     };
-    selects.forEach((select, at) => select.addEventListener("change", () => choose(at)));
+    selects.forEach((select, at) => {
+      select.setAttribute("aria-controls", element.id);
+      select.addEventListener("change", () => choose(at));
+    });
     fill();
     element.parentElement.before(box);
   };
@@ -534,9 +529,7 @@
     if (!table) return;
     const rows = [...table.tBodies[0].rows];
     const kinds = [...new Set(rows.map((row) => row.dataset.kind))];
-    const form = document.createElement("form");
-    form.className = "sb-filter";
-    form.setAttribute("role", "search");
+    const form = make("form", { className: "sb-filter", role: "search" });
     form.innerHTML =
       '<label>Search <input type="search" autocomplete="off"></label> ' +
       '<label>Kind <select><option value="">all</option></select></label> ' +
@@ -619,7 +612,7 @@
     }
   };
 
-  window.scalebook = { drawIn, NARROW }; // for figures that other scripts make
+  window.scalebook = { drawIn, make, NARROW }; // for other scripts
 
   // On a phone each row of a table is a card, whose lines say their column.
   const cards = () => {
@@ -647,13 +640,8 @@
       for (const text of texts) {
         const parts = text.data.split(/\b([A-Za-z]+-\d+)\b/);
         if (parts.length < 2) continue;
-        text.replaceWith(...parts.map((part, at) => {
-          if (at % 2 === 0) return part;
-          const name = document.createElement("span");
-          name.className = "sb-name";
-          name.textContent = part;
-          return name;
-        }));
+        text.replaceWith(...parts.map((part, at) =>
+          at % 2 ? make("span", { className: "sb-name", textContent: part }) : part));
       }
     }
   };

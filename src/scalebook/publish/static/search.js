@@ -2,6 +2,7 @@
 // text around them. What it reads is a script beside the book, which loads from a disk as well.
 "use strict";
 (() => {
+  const { make } = window.scalebook;
   const WORD = /[\p{L}\p{N}]+/gu;
   const JOINT = /^[-\u2010\u2011_\u00a0\u00ad ]$/; // between the parts of a compound
   const SHOWN = 240; // letters of a section …
@@ -135,12 +136,6 @@
   };
 
   // ---- what the reader sees --------------------------------------------------------------
-
-  const make = (name, attributes = {}, ...children) => {
-    const element = Object.assign(document.createElement(name), attributes);
-    element.append(...children);
-    return element;
-  };
 
   // The part of a text with most of the words, these marked.
   const excerpt = (text, found) => {

@@ -5,13 +5,8 @@
   const FEW = 3; // of these the reader knew what to ask for: they come first
 
   const query = new URLSearchParams(location.search).get("q");
-  const { runs } = window.scalebook;
+  const { make, runs } = window.scalebook;
   if (!query || !runs) return;
-  const make = (name, attributes = {}, ...children) => {
-    const element = Object.assign(document.createElement(name), attributes);
-    element.append(...children);
-    return element;
-  };
   const root = document.documentElement.dataset.content_root;
   const { keys, byName, called, titleOf, wordsOf } = await window.scalebook.readIndex(
     root + runs.index,
