@@ -87,13 +87,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("scalebook_cell_timeout", update.CELL_TIMEOUT, "")
     app.add_config_value("scalebook_code", "", "env")
     app.connect("config-inited", _configure, priority=300)  # before myst-nb reads its formats
+    app.connect("config-inited", _drop_launcher)
     app.connect("config-inited", _read_only_the_toc, priority=950)  # after the toc is read
     app.connect("builder-inited", _refuse_other_encodings, priority=100)
     app.connect("builder-inited", _refuse_buttons_without_repository)
     app.connect("builder-inited", _bring_static_files)
     app.connect("builder-inited", _execute_notebooks, priority=900)
     app.connect("source-read", _show_executed)
-    app.connect("doctree-resolved", _drop_launcher, priority=900)
     app.connect("html-page-context", _prepare_page, priority=900)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -119,6 +119,14 @@ def _configure(app: Sphinx, config: Config) -> None:
     own = Path(__file__).parent.glob("**/*.py")
     files = sorted([*own, *STATIC.iterdir(), Path(fitting.__file__)])
     config.scalebook_code = sha256("".join(sha256(file.read_bytes()) for file in files))
+
+
+def _drop_launcher(app: Sphinx, config: Config) -> None:
+    """Drop what Jupyter Book brings for cells that run on a remote kernel."""
+    for listeners in app.events.listeners.values():
+        listeners[:] = [one for one in listeners if "thebe" not in one.handler.__module__]
+    styles = app.registry.css_files
+    styles[:] = [style for style in styles if style[0] != "sphinx-thebe.css"]
 
 
 def _read_only_the_toc(app: Sphinx, config: Config) -> None:
@@ -266,13 +274,6 @@ def read_notebook(text: str) -> nbformat.NotebookNode:
 # --------------------------------------------------------------------------- pages
 
 
-def _drop_launcher(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Drop the set-up of remote kernels that Jupyter Book appends to every page."""
-    for node in list(doctree.findall(nodes.raw)):
-        if "x-thebe-config" in node.astext() or node.astext().startswith("<script>kernelName ="):
-            node.parent.remove(node)
-
-
 def _visit_citation(self: HTML5Translator, node: nodes.citation) -> None:
     """Write an item of the list that docutils makes; its own role, of books, is no item's."""
     HTML5Translator.visit_citation(self, node)
@@ -286,22 +287,13 @@ def _prepare_page(
     context: dict[str, Any],  # as Sphinx hands it to the theme
     doctree: nodes.document | None,
 ) -> None:
-    """Load plotly.js on pages with figures, the launcher of remote kernels on none; escape titles.
+    """Load plotly.js on pages with figures, and escape titles.
 
     Themes put the title of the book, and of the page as it is written, into pages as HTML.
     """
     for title in ("docstitle", "pagetitle"):
         context[title] = markupsafe.escape(context.get(title) or "")
-    for kind in ("script_files", "css_files"):  # the builder's own lists, reset for each page
-        files = context.get(kind, [])
-        files[:] = [file for file in files if not _is_thebe(file)]
     drawn = [] if doctree is None else list(doctree.findall(plots.study_plot))
     if drawn:
         script = plots.script(type_ for plot in drawn for type_ in plot["types"])
         app.add_js_file(script.name, priority=400, loading_method="defer")
-
-
-def _is_thebe(file: Any) -> bool:
-    name = str(getattr(file, "filename", file) or "")
-    body = str((getattr(file, "attributes", None) or {}).get("body", ""))
-    return "thebe" in name.lower() or "THEBE_JS_URL" in body
