@@ -117,11 +117,12 @@ def test_the_best_runs_are_those_on_the_same_real_images(study_root):
         for run in results.runs().to_dict("records")
     )
     assert (
-        group.which == "2 runs behind the documents on all 50,000 training images of cifar10-jpeg"
+        group["which"]
+        == "2 runs behind the documents on all 50,000 training images of cifar10-jpeg"
     )
-    assert group.best == [
-        (accurate, "highest validation accuracy, 60.25 % after 3 epochs"),
-        (fast, "highest throughput, 1,300.5 images/s on 1 rank"),
+    assert group["best"] == [
+        {"key": accurate, "why": "highest validation accuracy, 60.25 % after 3 epochs"},
+        {"key": fast, "why": "highest throughput, 1,300.5 images/s on 1 rank"},
     ]
 
 

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from scalebook.analysis import text
 from scalebook.contract import SYNTHETIC
 from scalebook.publish.runs.links import key
 
 
-class Best(NamedTuple):
-    """A run that is the best by one criterion, and why, in words."""
-
-    key: str
-    why: str
-
-
-class Group(NamedTuple):
-    """Runs behind the documents that trained on the same images, and what they are, in words."""
-
-    which: str
-    best: list[Best]
-
-
-def best(runs: Iterable[Mapping[str, Any]]) -> list[Group]:
+def best(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The most accurate and the fastest run on each dataset.
 
     Only finished, measured runs behind the documents count, on real images and without the
@@ -35,6 +21,12 @@ def best(runs: Iterable[Mapping[str, Any]]) -> list[Group]:
     ----------
     runs : iterable of mapping
         Rows of `results.runs`.
+
+    Returns
+    -------
+    list of dict
+        For each dataset ``which`` runs were compared, in words, and the ``best``: the ``key`` of
+        each, and ``why``.
     """
     groups = defaultdict(list)
     for run in runs:
@@ -51,18 +43,18 @@ def best(runs: Iterable[Mapping[str, Any]]) -> list[Group]:
             f"{most:,} training images of {dataset}"
         )
         if named := list(_named(alike)):
-            found.append(Group(which, named))
+            found.append({"which": which, "best": named})
     return found
 
 
-def _named(runs: list[Mapping[str, Any]]) -> Iterator[Best]:
+def _named(runs: list[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     if accurate := [run for run in runs if run["final_val_acc"] is not None]:
         run = max(accurate, key=lambda run: run["final_val_acc"])
         after = text.count(run["epochs_done"], "epoch")
-        yield Best(
-            key(run), f"highest validation accuracy, {run['final_val_acc']:.2f} % after {after}"
-        )
+        why = f"highest validation accuracy, {run['final_val_acc']:.2f} % after {after}"
+        yield {"key": key(run), "why": why}
     if timed := [run for run in runs if run["throughput"] is not None]:
         run = max(timed, key=lambda run: run["throughput"])
         ranks = text.count(run["world_size"], "rank")
-        yield Best(key(run), f"highest throughput, {run['throughput']:,.1f} images/s on {ranks}")
+        why = f"highest throughput, {run['throughput']:,.1f} images/s on {ranks}"
+        yield {"key": key(run), "why": why}

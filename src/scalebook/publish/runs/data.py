@@ -108,10 +108,7 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         ],
         "metrics": list(results.METRICS),
         "experiments": list(study_queries.experiments()),
-        "best": [
-            {"which": group.which, "best": [one._asdict() for one in group.best]}
-            for group in best(shown)
-        ],
+        "best": best(shown),
         "start": study_queries.start_command(),
         "problems": [
             {"file": one["file"], "problem": one["problem"]}
