@@ -152,7 +152,6 @@ def _measured(run: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "environment": environment,
         "sacct": _sacct(files.sacct),
         "log": "\n".join(tail(files.log).splitlines()[-LOG_LINES:]),
-        "values": None,
         "files": [] if run["local"] else list(catalogue.files_of(root, stem)),
     }
 
@@ -307,15 +306,12 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
     ]
     names = results.reported_files().get(run["job_id"], [])
     left = ("expected files", ", ".join(names))
-    nothing: dict[str, Any] = {
-        "warning": "", "epoch_table": None, "epochs": {}, "step_table": None, "steps": {},
-        "utilisation": None, "utilisation_caption": None, "trace": None, "attempts": None,
-        "sacct": None, "log": "", "no_epochs": "", "no_steps": "", "command": "",
-    }  # fmt: skip
     return {
-        **nothing,
+        # Nothing is drawn, and the template leaves out what it is not given.
+        "epochs": {},
+        "steps": {},
+        "utilisation": None,
         "lead": f"{run['note'][:1].upper()}{run['note'][1:]}",
-        "outcome": pairs([]),
         "values": {"headers": ["quantity", "value", "as written"], "rows": rows},
         "settings": pairs([("job", run["job_id"]), *_settings(run, {}), left]),
         "record": pairs([]),
