@@ -54,7 +54,7 @@ def loaded(root: Path, *names: str) -> list[update.Notebook]:
 
 
 def stale(root: Path) -> str | None:
-    return update.why_stale(loaded(root)[0], update.Answers())
+    return update.why_stale(loaded(root)[0])
 
 
 @pytest.fixture(scope="module")

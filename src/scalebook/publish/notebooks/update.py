@@ -7,8 +7,6 @@ to the results has changed. When a file was touched never matters.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import importlib.metadata
 import json
 import os
@@ -23,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalebook import contract, results, study
+# With the figures every room registers its queries, whose answers are asked for again.
+from scalebook import contract, figures, results, study  # noqa: F401
 from scalebook.contract import ScalebookError
 from scalebook.publish.notebooks import dependencies
 from scalebook.publish.notebooks.dependencies import sha256
@@ -34,8 +33,6 @@ SCHEMA = "scalebook.notebook/1"
 FOLDER = "notebooks"
 #: Seconds a cell may take.
 CELL_TIMEOUT = 600.0
-#: Rooms that register queries, imported before answers are asked for again.
-QUERY_ROOMS = ("results", "traces", "analysis", "figures")
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def load(root: Path, build_dir: Path, names: list[str]) -> list[Notebook]:
     Raises
     ------
     ScalebookError
-        If a source is missing, or the study gives a parameter that a notebook lacks.
+        If the study gives a parameter that a notebook lacks, or names a notebook that is not there.
     """
     parameters = study.load(root).notebooks
     for name in parameters:
@@ -115,8 +112,6 @@ def load(root: Path, build_dir: Path, names: list[str]) -> list[Notebook]:
     found = []
     for name in names:
         source = root / FOLDER / f"{name}.py"
-        if not source.is_file():
-            raise ScalebookError(f"{FOLDER}/{name}.py: named in _toc.yml and not there")
         given = parameters.get(name, {})
         there = parameter_names(source) if given else []
         for key in given:
@@ -149,7 +144,7 @@ def fingerprint(notebook: Notebook) -> dict[str, Any]:
     }
 
 
-def why_stale(notebook: Notebook, answers: Answers) -> str | None:
+def why_stale(notebook: Notebook) -> str | None:
     """Say what makes a notebook stale, or None where its executed form is current."""
     if not notebook.output.is_file() or not notebook.record.is_file():
         return "never executed"
@@ -173,7 +168,7 @@ def why_stale(notebook: Notebook, answers: Answers) -> str | None:
         if then.get(module) != now["modules"].get(module):
             return f"{module} changed"
     for asked in record.get("queries", []):
-        if answers.digest(asked["query"], asked["kwargs"]) != asked["answer"]:
+        if _answer_now(asked) != asked["answer"]:
             return f"the answer of {_call(asked)} changed"
     return None
 
@@ -183,24 +178,12 @@ def _call(asked: dict[str, Any]) -> str:
     return one_line(f"{asked['query']}({arguments})", limit=120)
 
 
-class Answers:
-    """Answers of queries now, each asked once."""
-
-    def __init__(self) -> None:
-        self._digests: dict[str, str | None] = {}
-
-    def digest(self, query: str, kwargs: dict[str, Any]) -> str | None:
-        """Digest of an answer, None where the query cannot be asked any more."""
-        for room in QUERY_ROOMS:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(f"scalebook.{room}")
-        key = json.dumps([query, kwargs], sort_keys=True)
-        if key not in self._digests:
-            try:
-                self._digests[key] = results.answer_digest(query, kwargs)
-            except Exception:  # whatever goes wrong, executing the notebook will say it
-                self._digests[key] = None
-        return self._digests[key]
+def _answer_now(asked: dict[str, Any]) -> str | None:
+    """Digest of a query's answer, None where it cannot be asked any more."""
+    try:
+        return results.answer_digest(asked["query"], asked["kwargs"])
+    except Exception:  # whatever goes wrong, executing the notebook will say it
+        return None
 
 
 # --------------------------------------------------------------------------- execution
@@ -210,7 +193,6 @@ def execute_stale(
     notebooks: list[Notebook],
     root: Path,
     report: Callable[[Outcome], None],
-    workers: int | None = None,
     timeout: float = CELL_TIMEOUT,
 ) -> list[Outcome]:
     """Execute the stale ones of `notebooks`, several at once; all run though one fails.
@@ -223,8 +205,6 @@ def execute_stale(
         Folder of the study.
     report : callable
         Called with each outcome as it is known.
-    workers : int, optional
-        How many at once; the number of cores, two at least, where left out.
     timeout : float
         Seconds a cell may take.
 
@@ -233,9 +213,8 @@ def execute_stale(
     list of Outcome
         In the order of `notebooks`.
     """
-    answers = Answers()
     with results.one_snapshot():
-        reasons = {notebook.name: why_stale(notebook, answers) for notebook in notebooks}
+        reasons = {notebook.name: why_stale(notebook) for notebook in notebooks}
 
     def one(notebook: Notebook) -> Outcome:
         reason = reasons[notebook.name]
@@ -244,7 +223,7 @@ def execute_stale(
         report(outcome)
         return outcome
 
-    with ThreadPoolExecutor(workers or max(2, os.cpu_count() or 2)) as pool:
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
         return list(pool.map(one, notebooks))
 
 
