@@ -220,12 +220,9 @@ def _set_documents(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> N
 
 
 def of_page(env: BuildEnvironment, page: str, style: str) -> Document:
-    """Document that begins with `page`, as declared; an undeclared one has no more to say."""
-    name = page.rpartition("/")[2]
-    for one in _of_build(env.config, env.srcdir):
-        if (one.page, one.style) == (page, style):
-            return one
-    return Document.model_validate({"name": name, "page": page, "class": style})
+    """Document of this class that begins with `page`."""
+    found = _of_build(env.config, env.srcdir)
+    return next(one for one in found if (one.page, one.style) == (page, style))
 
 
 def appendix_pages(env: BuildEnvironment) -> set[str]:
