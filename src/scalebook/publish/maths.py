@@ -206,7 +206,7 @@ def _number_html(self: HTML5Translator, value: Number) -> tuple[str, str]:
     if getattr(self.builder, "name", "") == pages.DECK:  # slides have no room for notes
         return f"<mrow>{_mathml(value)}</mrow>", ""
     name, note, link = values.note_html(self, value["key"], value["note"], value["runs"])
-    classes = f"sb-mathnumber sb-{values.css_kind(value['kind'])}"
+    classes = f"sb-mathnumber sb-{value['kind']}"
     # A formula is one thing to a screen reader, so the keyboard reaches the number behind it.
     text = html.escape("\u00a0".join(filter(None, (value["number"], value["unit"]))))
     note = values.reachable(text, "sb-behind", name, link) + note

@@ -260,11 +260,6 @@ def _entry_link(self: HTML5Translator, key: str) -> str | None:
     return f"#{anchor(key)}" if "#" in address else f"{address}#{anchor(key)}"
 
 
-def css_kind(kind: str) -> str:
-    """Kind of a number as its class says it."""
-    return kind if kind in KINDS else "other"
-
-
 def visit_html(self: HTML5Translator, node: study_value) -> None:
     """Write the number with a note that hover, focus and touch show, and a link to its entry."""
     text = html.escape(node.astext())
@@ -275,7 +270,7 @@ def visit_html(self: HTML5Translator, node: study_value) -> None:
         raise nodes.SkipNode
     name, note, link = note_html(self, node["key"], node["note"], node["runs"])
     number = reachable(text, "sb-number", name, link)
-    self.body.append(f'<span class="sb-value sb-{css_kind(node["kind"])}">{number}{note}</span>')
+    self.body.append(f'<span class="sb-value sb-{node["kind"]}">{number}{note}</span>')
     raise nodes.SkipNode
 
 

@@ -58,10 +58,9 @@ def entries(env: BuildEnvironment) -> list[Entry]:
     site_map = getattr(env.config, "external_site_map", None)
     order = {name: number for number, name in enumerate(site_map or sorted(env.found_docs))}
     for entry in found.values():
-        entry.pages.sort(key=lambda name: order.get(name, len(order)))
-    rank = {kind: number for number, kind in enumerate(values.KINDS)}
+        entry.pages.sort(key=in_order.index)
     return sorted(
-        found.values(), key=lambda entry: (rank.get(entry.value.kind, len(rank)), entry.value.key)
+        found.values(), key=lambda one: (values.KINDS.index(one.value.kind), one.value.key)
     )
 
 

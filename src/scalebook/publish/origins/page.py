@@ -126,7 +126,6 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
     """A part as HTML; files that it links to are copied into the book."""
     here = app.builder.get_target_uri(docname)
     counts: Counter[str] = Counter(entry.value.kind for entry in entries)
-    ordered = dict.fromkeys([*values.KINDS, *counts])
     by_stem = {run.stem: run for run in runs}
 
     def link_to(name: str) -> str:
@@ -152,14 +151,13 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
     return environment.get_template("provenance.html.j2").render(
         part=part,
         entries=entries,
-        counts=", ".join(f"{counts[kind]} {kind}" for kind in ordered if counts[kind]),
+        counts=", ".join(f"{counts[kind]} {kind}" for kind in values.KINDS if counts[kind]),
         runs=runs,
         runs_behind=runs_behind,
         other_files=other_files,
         drawn=catalogue.drawn(app.env),
         fold=FOLD,
         anchor=values.anchor,
-        css_kind=values.css_kind,
         summary=_summary,
         file_kind=catalogue.file_kind,
         link_to=link_to,
@@ -171,7 +169,7 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
 
 def _summary(value: Value) -> str:
     """A number with its unit, kind, count and interval."""
-    parts = [with_unit(f"{value.value:.6g}", value.unit), values.css_kind(value.kind)]
+    parts = [with_unit(f"{value.value:.6g}", value.unit), value.kind]
     if value.n > 1:
         parts.append(f"n = {value.n}")
     if ends := values.interval(value):
