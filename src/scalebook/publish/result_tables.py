@@ -1,7 +1,7 @@
 """Tables of the study as DataFrames, whose cells are text or numbers of the ledger.
 
-`scalebook.publish.tables` names them. A number as a cell (`Shown`, or a bare `Value`) keeps
-its origin on the page; text does not, so whatever is measured, reported or modelled is a number.
+`scalebook.publish.tables` names them. A number as a cell (`Shown`) keeps its origin on the
+page; text does not, so whatever is measured, reported or modelled is a number.
 """
 
 from collections.abc import Iterator

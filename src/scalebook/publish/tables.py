@@ -37,9 +37,8 @@ from scalebook import results
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages, plan_tables, result_tables, values
 from scalebook.publish.runs import links
-from scalebook.values import Value
 
-#: Tables by name; each function gives a DataFrame whose cells are text, `Shown` or `Value`.
+#: Tables by name; each function gives a DataFrame whose cells are text, `Shown` or `ShownRun`.
 #: A name that ends in ``.*`` takes what stands there, split at dots, as arguments. To add one,
 #: add a line here and a row above.
 TABLES: dict[str, Callable[..., pd.DataFrame]] = {
@@ -132,8 +131,6 @@ def _row(env: BuildEnvironment, cells: list[object]) -> nodes.row:
 
 
 def _cell(env: BuildEnvironment, cell: object) -> nodes.Node:
-    if isinstance(cell, Value):
-        cell = values.Shown(cell)
     if isinstance(cell, values.Shown):
         return values.value_node(env, cell.value, cell.text)
     if isinstance(cell, values.ShownRun):
