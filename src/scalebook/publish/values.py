@@ -6,7 +6,6 @@ Tables show numbers as `Shown` cells (`scalebook.publish.tables`), mathematics a
 
 import functools
 import html
-import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,13 +279,6 @@ def _inside_a_link(node: nodes.Node) -> bool:
         if isinstance(node, nodes.reference):
             return True
     return False
-
-
-def relative(from_page: str, to_file: str) -> str:
-    """Address of a file of the build from a page of it, both relative to the build."""
-    if from_page.startswith("#"):  # a book on one page, which lies beside its folders
-        return to_file
-    return posixpath.relpath(to_file, posixpath.dirname(from_page) or ".")
 
 
 def setup(app: Sphinx) -> None:

@@ -22,6 +22,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
+from sphinx.util.osutil import relative_uri
 
 from scalebook.analysis.text import with_unit
 from scalebook.contract import ScalebookError
@@ -132,7 +133,7 @@ def _html(app: Sphinx, docname: str, part: str, entries: list[Entry], runs: list
         if not downloads.may_offer(Path(app.srcdir), name):
             return ""
         downloads.bring(app, name)
-        return values.relative(here, name)
+        return relative_uri(here, name)
 
     def runs_behind(value: Value) -> list[Run]:
         return [by_stem[stem] for stem in value.runs if stem in by_stem]

@@ -14,10 +14,11 @@ from docutils import nodes
 from markupsafe import Markup
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.osutil import relative_uri
 
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
-from scalebook.publish import downloads, pages, plots, values
+from scalebook.publish import downloads, pages, plots
 from scalebook.publish.runs import data, links
 from scalebook.publish.runs.content import environment
 
@@ -74,9 +75,9 @@ def _markup(app: Sphinx, here: str, view: str) -> str:
         .get_template("runs.html.j2")
         .render(
             view=view,
-            index=values.relative(place, data.INDEX),
-            data=values.relative(place, data.FOLDER),
-            plotly=values.relative(place, f"_static/{plots.BASIC.name}"),
+            index=relative_uri(place, data.INDEX),
+            data=relative_uri(place, data.FOLDER),
+            plotly=relative_uri(place, f"_static/{plots.BASIC.name}"),
             page=app.builder.get_relative_uri(here, links.PAGE),
             explorer=app.builder.get_relative_uri(here, links.explorer(app.env) or here),
             look=Markup(look()),  # escaped for its element

@@ -14,6 +14,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxTranslator
+from sphinx.util.osutil import relative_uri
 from sphinx.writers.html5 import HTML5Translator
 from sphinx.writers.latex import LaTeXTranslator
 
@@ -21,7 +22,6 @@ from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.publish import pages
 from scalebook.publish.notebooks.dependencies import sha256
-from scalebook.publish.values import relative
 
 #: Folder beside the book's that holds a deck.
 FOLDER = "deck"
@@ -115,7 +115,7 @@ def visit_link_html(self: HTML5Translator, node: deck_link) -> None:
         if (folder / PDF).is_file():
             links[f"{FOLDER}/{PDF}"] = "PDF"
         markup = " · ".join(
-            f'<a href="{html.escape(relative(docname, to))}">{text}</a>'
+            f'<a href="{html.escape(relative_uri(docname, to))}">{text}</a>'
             for to, text in links.items()
         )
         self.body.append(f'<p class="sb-deck-link">{markup}</p>\n')
