@@ -122,7 +122,8 @@ def visit_link_html(self: HTML5Translator, node: deck_link) -> None:
     raise nodes.SkipNode
 
 
-def _skip(self: SphinxTranslator, node: nodes.Element) -> None:
+def skip(self: SphinxTranslator, node: nodes.Element) -> None:
+    """Write nothing."""
     raise nodes.SkipNode
 
 
@@ -168,7 +169,7 @@ def setup(app: Sphinx) -> None:
         latex=(visit_notes_latex, depart_notes_latex),
         text=(_pass, _pass),
     )
-    app.add_node(deck_link, html=(visit_link_html, None), latex=(_skip, None), text=(_skip, None))
+    app.add_node(deck_link, html=(visit_link_html, None), latex=(skip, None), text=(skip, None))
     app.add_directive("speaker-notes", SpeakerNotes)
     app.add_directive("deck-link", DeckLink)
     app.connect("doctree-read", _mark_slides)

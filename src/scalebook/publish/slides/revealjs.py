@@ -9,13 +9,12 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxTranslator
 from sphinx.writers.html5 import HTML5Translator
 from sphinx_revealjs.writers import RevealjsSlideTranslator
 
 from scalebook import contract
 from scalebook.publish import pages, values
-from scalebook.publish.slides.page import MADE_FROM, deck_link, made_from, speaker_notes
+from scalebook.publish.slides.page import MADE_FROM, deck_link, made_from, skip, speaker_notes
 
 #: Width and height of a slide, in CSS pixels.
 SLIDE = (1280, 720)
@@ -81,15 +80,11 @@ def _translate_decks(app: Sphinx) -> None:
         app.set_translator(pages.DECK, Translator, override=True)
 
 
-def _skip(self: SphinxTranslator, node: nodes.Element) -> None:
-    raise nodes.SkipNode
-
-
 def setup(app: Sphinx) -> None:
     """Register what makes a deck of a page."""
     handlers = app.registry.add_translation_handlers
     handlers(speaker_notes, **{pages.DECK: (visit_notes_deck, depart_notes_deck)})
-    handlers(deck_link, **{pages.DECK: (_skip, None)})
+    handlers(deck_link, **{pages.DECK: (skip, None)})
     handlers(values.study_value, **{pages.DECK: (visit_value_deck, None)})
     app.connect("builder-inited", _translate_decks)
     app.connect("doctree-resolved", _only_slides, priority=100)
