@@ -227,7 +227,7 @@ def note_html(
         if link
         else ""
     )
-    to_runs = links.address(self.builder, getattr(self.builder, "current_docname", None), runs)
+    to_runs = links.address(self.builder, self.builder.current_docname, runs)
     if to_runs:
         more += (
             f'<a class="sb-more" href="{html.escape(to_runs)}" tabindex="-1">'

@@ -82,11 +82,11 @@ def behind(value: Value) -> list[str]:
     return [f"{prefix}{run}" for run in value.runs]
 
 
-def address(builder: Builder, here: str | None, runs: Iterable[str]) -> str | None:
+def address(builder: Builder, here: str, runs: Iterable[str]) -> str | None:
     """Address of the page of a run, of the explorer for several, from a page; None without any."""
     page = explorer(builder.env)
     chosen = [run for run in runs if run in known()]
-    if here is None or page is None or builder.name not in BUILDERS or not chosen:
+    if page is None or builder.name not in BUILDERS or not chosen:
         return None
     if len(chosen) == 1:
         return f"{builder.get_relative_uri(here, PAGE)}?{urlencode({'run': chosen[0]})}"
@@ -113,7 +113,7 @@ def link_cells(builder: Builder, here: str, markup: str) -> str:
 
 def visit_html(self: HTML5Translator, node: study_run) -> None:
     """Write the text, as a link where the run has a page."""
-    here = getattr(self.builder, "current_docname", None)
-    text, target = html.escape(node.astext()), address(self.builder, here, [node["run"]])
+    target = address(self.builder, self.builder.current_docname, [node["run"]])
+    text = html.escape(node.astext())
     self.body.append(f'<a href="{html.escape(target)}">{text}</a>' if target else text)
     raise nodes.SkipNode
