@@ -50,17 +50,15 @@ class Page:
         Why it cannot be made; a build with problems writes no page.
     numbers : dict
         Each number it shows by key, with the texts it is shown as.
-    lists_origins : bool
-        Whether numbers of all pages link to it.
-    lists_runs : bool
-        Whether it holds the explorer over all runs.
+    lists : set of str
+        ``"origins"`` where numbers of all pages link to it, ``"runs"`` where it holds the explorer
+        over all runs.
     """
 
     inputs: dict[tuple[str, str], str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     numbers: dict[str, tuple[Value, list[str]]] = field(default_factory=dict)
-    lists_origins: bool = False
-    lists_runs: bool = False
+    lists: set[str] = field(default_factory=set)
 
     def show_number(self, value: Value, text: str) -> None:
         """Remember that the page shows a number, and as what text."""
@@ -77,14 +75,19 @@ def all_pages(env: BuildEnvironment) -> dict[str, Page]:
     return pages
 
 
+def in_order(env: BuildEnvironment) -> list[str]:
+    """Pages of the book as ``_toc.yml`` has them."""
+    return list(getattr(env.config, "external_site_map", None) or sorted(env.found_docs))
+
+
 def current(env: BuildEnvironment) -> Page:
     """The page being read."""
     return all_pages(env).setdefault(env.docname, Page())
 
 
-def origins_page(env: BuildEnvironment) -> str | None:
-    """Name of the page that says where numbers come from, if the book has one."""
-    found = (name for name, page in all_pages(env).items() if page.lists_origins)
+def page_that_lists(env: BuildEnvironment, what: str) -> str | None:
+    """Name of the page that lists the ``origins`` of numbers, or all ``runs``, if there is one."""
+    found = (name for name, page in all_pages(env).items() if what in page.lists)
     return next((name for name in found if name in env.found_docs), None)
 
 

@@ -250,11 +250,10 @@ def reachable(markup: str, css: str, note: str, link: str | None) -> str:
 
 def _entry_link(self: HTML5Translator, key: str) -> str | None:
     """Address of a number's entry, from the page being written; None without such a page."""
-    page = pages.origins_page(self.builder.env)
-    here = getattr(self.builder, "current_docname", None)
-    if page is None or here is None:
+    page = pages.page_that_lists(self.builder.env, "origins")
+    if page is None:
         return None
-    address = self.builder.get_relative_uri(here, page)
+    address = self.builder.get_relative_uri(self.builder.current_docname, page)
     # A book on one page has names within it for pages.
     return f"#{anchor(key)}" if "#" in address else f"{address}#{anchor(key)}"
 

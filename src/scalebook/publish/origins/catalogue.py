@@ -54,9 +54,7 @@ def entries(env: BuildEnvironment) -> list[Entry]:
             entry = found.setdefault(key, Entry(value))
             entry.texts += [text for text in texts if text not in entry.texts]
             entry.pages.append(docname)
-    # Pages in the order of the book.
-    site_map = getattr(env.config, "external_site_map", None)
-    order = {name: number for number, name in enumerate(site_map or sorted(env.found_docs))}
+    in_order = pages.in_order(env)
     for entry in found.values():
         entry.pages.sort(key=in_order.index)
     return sorted(

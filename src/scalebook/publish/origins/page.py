@@ -52,7 +52,7 @@ class StudyProvenance(pages.StudyDirective):
         if name not in PARTS:
             raise ScalebookError(f"no part {name!r}; there are {', '.join(PARTS)}")
         if name == "numbers":
-            pages.current(self.env).lists_origins = True
+            pages.current(self.env).lists.add("origins")
         node = study_provenance(part=name)
         self.set_source_info(node)
         return [node]
@@ -183,7 +183,7 @@ def _summary(value: Value) -> str:
 
 def _always(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """The page is written anew in every build: any page may show another number."""
-    page = pages.origins_page(env)
+    page = pages.page_that_lists(env, "origins")
     return [page] if page else []
 
 

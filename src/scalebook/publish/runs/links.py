@@ -72,8 +72,7 @@ def short(key: str) -> str:
 
 def explorer(env: BuildEnvironment) -> str | None:
     """Name of the page with the explorer, if the book has one."""
-    found = (name for name, page in pages.all_pages(env).items() if page.lists_runs)
-    return next((name for name in found if name in env.found_docs), None)
+    return pages.page_that_lists(env, "runs")
 
 
 def behind(value: Value) -> list[str]:

@@ -35,7 +35,7 @@ class StudyRuns(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Remember the page."""
-        pages.current(self.env).lists_runs = True
+        pages.current(self.env).lists.add("runs")
         return [study_runs()]
 
 

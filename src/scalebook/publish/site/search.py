@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
 
 from scalebook.contract import read_json, write_json
-from scalebook.publish import plots
+from scalebook.publish import pages, plots
 from scalebook.publish.runs import data, links
 from scalebook.publish.runs.pages import SCRIPTS as RUN_SCRIPTS
 from scalebook.publish.site import numbers
@@ -128,10 +128,9 @@ def _write(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Write the text of all pages in their order, and have the search page made."""
     if app.builder.name not in links.BUILDERS:
         return
-    named = getattr(app.config, "external_site_map", None) or sorted(app.env.found_docs)
     found = [
         [app.builder.get_target_uri(docname), read_json(_record(app, docname))["sections"]]
-        for docname in named
+        for docname in pages.in_order(app.env)
         if docname in app.env.found_docs and _record(app, docname).is_file()
     ]
     script = f"scalebook.sections = {plots.script_json(found)};\n"
