@@ -91,16 +91,6 @@ def page_that_lists(env: BuildEnvironment, what: str) -> str | None:
     return next((name for name in found if name in env.found_docs), None)
 
 
-def shown(env: BuildEnvironment, kind: str) -> dict[str, tuple[str, list[str]]]:
-    """By name, each input of a kind that pages show: its digest, and the pages."""
-    found: dict[str, tuple[str, list[str]]] = {}
-    for docname, page in sorted(all_pages(env).items()):
-        for (one, name), digest in page.inputs.items():
-            if one == kind:
-                found.setdefault(name, (digest, []))[1].append(docname)
-    return dict(sorted(found.items()))
-
-
 def place(env: BuildEnvironment, source: str | None, line: int | None) -> str:
     """``page:line`` relative to the study, for messages."""
     page = Path(env.doc2path(env.docname, base=False))

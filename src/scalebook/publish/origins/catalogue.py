@@ -112,8 +112,11 @@ def _text(value: Any) -> str:  # whatever a DataFrame holds
 
 def drawn(env: BuildEnvironment) -> list[Drawn]:
     """Every figure, table and sentence."""
-    return [
-        Drawn(word, name, digest[:SHORT], shown_on)
-        for kind, word in DRAWN.items()
-        for name, (digest, shown_on) in pages.shown(env, kind).items()
-    ]
+    found: dict[tuple[str, str], Drawn] = {}
+    for docname, page in sorted(pages.all_pages(env).items()):
+        for (kind, name), digest in page.inputs.items():
+            if kind in DRAWN:
+                new = Drawn(DRAWN[kind], name, digest[:SHORT], [])
+                found.setdefault((kind, name), new).pages.append(docname)
+    kinds = list(DRAWN)
+    return [found[one] for one in sorted(found, key=lambda one: (kinds.index(one[0]), one[1]))]
