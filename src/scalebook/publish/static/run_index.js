@@ -44,14 +44,6 @@
     const { keys, columns } = index;
     const byName = Object.fromEntries(columns.map((column) => [column.name, column]));
     const called = (name, row) => text(byName[name], byName[name].values[row]);
-    // As `links.title` has it.
-    const titleOf = (row) => {
-      const job = `job ${short(keys[row]).replace("reported.", "")}`;
-      const when = byName.started.values[row] ? called("started", row) : job;
-      const parts = [called("experiment", row), called("system", row), when];
-      const title = parts.filter((part) => part !== "–").join(", ");
-      return title[0].toUpperCase() + title.slice(1);
-    };
     // Everything that is known of a row, as text to search.
     const wordsOf = (row) =>
       [
@@ -60,7 +52,7 @@
       ]
         .join(" ")
         .toLowerCase();
-    return { ...index, byName, called, titleOf, wordsOf };
+    return { ...index, byName, called, wordsOf };
   };
 
   const take = (value) => {

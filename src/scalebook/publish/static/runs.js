@@ -804,7 +804,7 @@
     find(".sb-problems ul").replaceChildren(...lines, ...rest);
   };
 
-  const showBest = (groups, titleOf) => {
+  const showBest = (groups, titles) => {
     find(".sb-best").hidden = !groups.length;
     find(".sb-best").append(
       ...groups.map(({ which, best }) =>
@@ -822,7 +822,7 @@
                 `${why}: `,
                 make("a", {
                   href: runAddress(key),
-                  textContent: titleOf(rowOf.get(key)),
+                  textContent: titles[rowOf.get(key)],
                 }),
               ),
             ),
@@ -863,7 +863,7 @@
       return;
     }
     listen();
-    showBest(index.best, index.titleOf);
+    showBest(index.best, index.titles);
     meetChosen(restore());
     performance.mark("sb-runs-shown");
   };

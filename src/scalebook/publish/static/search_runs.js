@@ -8,7 +8,7 @@
   const { make, runs } = window.scalebook;
   if (!query || !runs) return;
   const root = document.documentElement.dataset.content_root;
-  const { keys, byName, called, titleOf, wordsOf } = await window.scalebook.readIndex(
+  const { keys, titles, byName, called, wordsOf } = await window.scalebook.readIndex(
     root + runs.index,
   );
   const asked = query.toLowerCase().split(/\s+/).filter(Boolean);
@@ -30,7 +30,7 @@
       {},
       make("a", {
         href: `${root}${runs.page}?run=${encodeURIComponent(keys[row])}`,
-        textContent: titleOf(row),
+        textContent: titles[row],
       }),
       " ",
       make("span", { className: "sb-aside", textContent: called("standing", row) }),
