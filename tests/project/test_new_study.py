@@ -85,11 +85,11 @@ def test_its_sentence_follows_the_data(tmp_path):
 def test_a_sentence_that_cannot_be_made_is_one_line(study_root, written, told):
     (study_root / "book").mkdir()
     (study_root / "book/sentences.py").write_text(written, encoding="utf-8")
-    sentences.forget()
+    sentences.text.cache_clear()
     with pytest.raises(ScalebookError) as caught:
         sentences.text("a")
     assert told in str(caught.value) and "\n" not in str(caught.value)
-    sentences.forget()
+    sentences.text.cache_clear()
 
 
 def test_what_it_says_of_reported_numbers_and_machines_is_right(tmp_path, monkeypatch):

@@ -28,12 +28,6 @@ def text(name: str) -> str:
     return sentences.make(name, values.numbers()).text
 
 
-def forget() -> None:
-    """Read the sentences, and the numbers in them, again."""
-    sentences.functions.cache_clear()
-    text.cache_clear()
-
-
 class StudyText(pages.StudyDirective):
     """A computed sentence, or several, as paragraphs of the page."""
 

@@ -188,9 +188,6 @@ def _execute_notebooks(app: Sphinx) -> None:
     root = Path(app.srcdir)
     os.environ["SCALEBOOK_ROOT"] = str(root)  # the study being built, whatever the directory
     os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
-    for function in (plots.build, values.numbers):
-        function.cache_clear()
-    sentences.forget()
     # Pages of the book in their order, as ``_toc.yml`` has them.
     named = getattr(app.config, "external_site_map", None) or sorted(app.project.discover())
     endings = [*app.config.source_suffix, ".md", ".py"]

@@ -118,7 +118,6 @@ def setup(app: Sphinx) -> None:
     app.add_node(study_runs)
     app.add_node(links.study_run, html=(links.visit_html, None))
     app.add_directive("study-runs", StudyRuns)
-    app.connect("builder-inited", lambda app: links.known.cache_clear())
     app.connect("doctree-resolved", _fill, priority=600)
     app.connect("html-collect-pages", _one_run)
     app.connect("html-page-context", _load_script)
