@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 from scalebook.study.document import read
 
@@ -32,20 +32,18 @@ class Author(BaseModel):
         return f"{self.given} {self.family}".strip()
 
 
-class _Work(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    title: str = ""
-    authors: list[Author] = Field([])
-
-
 class _Citation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    work: _Work = Field(_Work(), alias="preferred-citation")
+    title: str = Field("", validation_alias=AliasPath("preferred-citation", "title"))
+    authors: list[Author] = Field([], validation_alias=AliasPath("preferred-citation", "authors"))
     code: str = Field("", alias="repository-code")
     url: str = ""
     released: date | None = Field(None, alias="date-released")
+
+
+def _citation(root: Path) -> _Citation:
+    return read(_Citation, root, FILE) if (root / FILE).is_file() else _Citation()
 
 
 def authors(root: Path) -> list[Author]:
@@ -56,24 +54,20 @@ def authors(root: Path) -> list[Author]:
     ScalebookError
         One line, if the file cannot be read.
     """
-    return read(_Citation, root, FILE).work.authors if (root / FILE).is_file() else []
+    return _citation(root).authors
 
 
 def repository(root: Path) -> str:
     """Address of the study's repository; empty where no file says."""
-    if not (root / FILE).is_file():
-        return ""
-    found = read(_Citation, root, FILE)
+    found = _citation(root)
     return found.code or found.url
 
 
 def reference(root: Path) -> str:
     """How the study's documents are cited: authors, title, year; empty where no file says."""
-    if not (root / FILE).is_file():
-        return ""
-    found = read(_Citation, root, FILE)
+    found = _citation(root)
     year = str(found.released.year) if found.released else ""
-    return ". ".join(filter(None, [line(found.work.authors), found.work.title, year]))
+    return ". ".join(filter(None, [line(found.authors), found.title, year]))
 
 
 def line(written: list[Author]) -> str:
