@@ -151,7 +151,7 @@ def test_lines_that_name_no_gpu_are_of_one_where_they_come_one_at_a_moment():
 
 def test_lines_of_several_gpus_that_cannot_be_told_apart_are_called_so(study_root):
     found = parse(NAMELESS)
-    assert not found.rows and "name no GPU" in found.why_empty()
+    assert not found.rows and "name no GPU" in found.why_empty
     both = parse(NAMELESS + QUERY)
     assert len(both.rows) == 2 and "12 lines were left out" in both.notes[0]
     put(study_root, "gpu_util_17.log", NAMELESS)
@@ -178,7 +178,7 @@ def test_utf_16_as_powershell_redirects_it(study_root):
 )
 def test_without_a_header_nothing_is_guessed(text):
     found = parse(text)
-    assert not found.rows and "names its columns" in found.why_empty()
+    assert not found.rows and "names its columns" in found.why_empty
 
 
 @pytest.mark.parametrize("text", [OURS, DMON, DMON_TIMES, QUERY])

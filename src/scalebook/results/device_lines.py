@@ -16,8 +16,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from scalebook import contract
 
@@ -64,6 +64,10 @@ _MIXED = (
     "name no GPU, and those of several cannot be told apart: record them with "
     "--query-gpu=timestamp,index,utilization.gpu,memory.used"
 )
+_NO_HEADER = (
+    "is neither ours nor output of nvidia-smi that names its columns: expected the header "
+    "of `nvidia-smi dmon` or of `--query-gpu=… --format=csv` as first line"
+)
 #: Most seconds between the lines of one moment.
 _MOMENT_S = 0.25
 
@@ -72,8 +76,7 @@ class _BadLine(Exception):
     """A line that cannot be read."""
 
 
-@dataclass
-class Lines:
+class Lines(NamedTuple):
     """What was read from a text.
 
     Attributes
@@ -84,28 +87,14 @@ class Lines:
         Numbers of the lines that were left out, from 1.
     notes : list of str
         What had to be assumed.
-    has_header : bool
-        Whether any line names columns.
-    mixed : int
-        How many lines were left out because they name no GPU and are of several.
+    why_empty : str
+        Why there are no rows, where there are none.
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    bad: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    has_header: bool = False
-    mixed: int = 0
-
-    def why_empty(self) -> str:
-        """Say why there are no rows."""
-        if self.mixed:
-            return f"its lines {_MIXED}"
-        if self.has_header:
-            return "holds no line of values that can be read"
-        return (
-            "is neither ours nor output of nvidia-smi that names its columns: expected the header "
-            "of `nvidia-smi dmon` or of `--query-gpu=… --format=csv` as first line"
-        )
+    rows: list[dict[str, Any]]
+    bad: list[int]
+    notes: list[str]
+    why_empty: str
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,9 @@ class _Header:
 
 def parse(text: str) -> Lines:
     """Read every line of a text that can be read; nothing is raised."""
-    found = Lines()
+    rows: list[dict[str, Any]] = []
+    bad: list[int] = []
+    notes: list[str] = []
     clock = _Clock()
     header: _Header | None = None
     nameless: list[dict[str, Any]] = []  # rows below a header that names no device
@@ -138,26 +129,27 @@ def parse(text: str) -> Lines:
     for number, line in enumerate(lines, 1):
         line = line[: _LONGEST + 1].strip()
         if (named := _header(line)) is not None:
-            header, found.has_header = named, True
+            header = named
         elif line and not line.startswith("#"):  # else units, or a comment
             try:
                 if header is None:
                     raise _BadLine
-                found.rows.append(_row(header.cells(line), clock))
+                rows.append(_row(header.cells(line), clock))
                 if not header.names_device:
-                    nameless.append(found.rows[-1])
+                    nameless.append(rows[-1])
             except (_BadLine, ValueError, OverflowError):
-                found.bad.append(number)
-    if found.rows and clock.assumed:
-        found.notes.append("lines have no times; taken for one a second")
+                bad.append(number)
+    why_empty = "holds no line of values that can be read" if header else _NO_HEADER
+    if rows and clock.assumed:
+        notes.append("lines have no times; taken for one a second")
     if nameless and clock.assumed:
-        found.notes.append("lines name no GPU; taken for one: of several, ask for index too")
+        notes.append("lines name no GPU; taken for one: of several, ask for index too")
     elif _several_at_a_moment([row["time_s"] for row in nameless]):
         left_out = {id(row) for row in nameless}
-        found.rows = [row for row in found.rows if id(row) not in left_out]
-        found.mixed = len(left_out)
-        found.notes.append(f"{found.mixed} lines were left out: they {_MIXED}")
-    return found
+        rows = [row for row in rows if id(row) not in left_out]
+        why_empty = f"its lines {_MIXED}"
+        notes.append(f"{len(left_out)} lines were left out: they {_MIXED}")
+    return Lines(rows, bad, notes, why_empty)
 
 
 def _several_at_a_moment(times: list[float]) -> bool:

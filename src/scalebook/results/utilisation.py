@@ -133,7 +133,7 @@ def _read(path: Path, where: str) -> tuple[pd.DataFrame, list[Problem]]:
     text = decoded(files.read_bytes(path, where, LIMIT), "replace")
     lines = parse(text)
     if not lines.rows:
-        raise ScalebookError(f"{where}: {lines.why_empty()}")
+        raise ScalebookError(f"{where}: {lines.why_empty}")
     table = pd.DataFrame(lines.rows, columns=list(COLUMNS))
     kinds = dict.fromkeys(("time_s", *METRICS), float) | {"node": "int64", "device": object}
     notes = [Problem(where, None, None, note, "note") for note in lines.notes]
