@@ -177,16 +177,13 @@ def newest(
     seed : int, optional
         Only runs with this seed.
     """
-    found = [
-        row
-        for row in snapshot().once(scan.catalogue).rows
-        if row["kind"] != "reported"
-        and (experiment is None or row["experiment"] == experiment)
-        and (not finished or row["status"] == "finished")
-        and (system is None or row["system"] == system)
-        and (seed is None or row["seed"] == seed)
-    ]
-    return found[-1]["stem"] if found else None
+    status = "finished" if finished else None
+    asked: dict[str, Any] = {
+        "experiment": experiment, "status": status, "system": system, "seed": seed
+    }  # fmt: skip
+    found = runs(**{name: value for name, value in asked.items() if value is not None})
+    stems = found.loc[found["kind"] != "reported", "stem"].tolist()
+    return stems[-1] if stems else None
 
 
 @query
@@ -220,8 +217,8 @@ def reported() -> pd.DataFrame:
 @query
 def reported_files() -> dict[str, list[str]]:
     """Files each reported job should have left, as paths or patterns, by its id."""
-    found = snapshot().once(scan.catalogue).reports
-    return {job.job_id: list(job.files) for file in found for job in file.report.jobs}
+    found = snapshot().once(scan.catalogue).reports.values()
+    return {job.job_id: list(job.files) for report in found for job in report.jobs}
 
 
 @query
@@ -283,9 +280,10 @@ def _run(now: Snapshot, stem: str) -> RunFiles:
 
 
 def _table(
-    rows_of: Callable[[reports.ReportFile], list[dict[str, Any]]], columns: tuple[str, ...]
+    rows_of: Callable[[str, reports.Report], list[dict[str, Any]]], columns: tuple[str, ...]
 ) -> pd.DataFrame:
-    rows = [row for file in snapshot().once(scan.catalogue).reports for row in rows_of(file)]
+    found = snapshot().once(scan.catalogue).reports
+    rows = [row for file, report in found.items() for row in rows_of(file, report)]
     return pd.DataFrame(rows, columns=list(columns), dtype=object).astype({"value": float})
 
 

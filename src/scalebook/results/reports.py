@@ -6,19 +6,14 @@ joins its job here, by name or job id, and takes its configuration from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from scalebook.contract import ScalebookError
-from scalebook.results import files
 from scalebook.results.metrics import METRICS
-from scalebook.study.document import decoded, parsed
 
 FOLDER = "data/reported"
-LIMIT = 4 * files.MIB
 
 
 class _Strict(BaseModel):
@@ -139,9 +134,14 @@ class Report(_Strict):
     entries: list[Entry] = []
     claims: list[Claim] = []
 
+    @property
+    def owners(self) -> list[str]:
+        """Ids of jobs and entries, which own the values."""
+        return [job.job_id for job in self.jobs] + [entry.id for entry in self.entries]
+
     @model_validator(mode="after")
     def _unique(self) -> Report:
-        names = [job.job_id for job in self.jobs] + [entry.id for entry in self.entries]
+        names = self.owners
         for what, ids in (("job or entry", names), ("claim", [c.id for c in self.claims])):
             twice = sorted({name for name in ids if ids.count(name) > 1})
             if twice:
@@ -153,39 +153,15 @@ class Report(_Strict):
         return self
 
 
-@dataclass(frozen=True)
-class ReportFile:
-    """A report and the file it came from, relative to the root."""
-
-    file: str
-    report: Report
-
-
-def read(path: Path, where: str) -> ReportFile:
-    """Read one file of reported numbers.
-
-    Raises
-    ------
-    ScalebookError
-        One line that names file, key and what is allowed.
-    """
-    try:
-        text = decoded(files.read_bytes(path, where, LIMIT))
-    except UnicodeDecodeError:
-        raise ScalebookError(f"{where}: is not text in UTF-8") from None
-    return ReportFile(where, parsed(Report, text, where))
-
-
-def value_rows(report_file: ReportFile) -> list[dict[str, Any]]:
-    """Each reported value as one flat row."""
-    report = report_file.report
+def value_rows(file: str, report: Report) -> list[dict[str, Any]]:
+    """Each reported value of a file as one flat row."""
     owners: list[tuple[str, str | None, dict[str, ReportedValue]]] = [
         (job.job_id, job.experiment, job.values) for job in report.jobs
     ]
     owners += [(entry.id, None, entry.values) for entry in report.entries]
     return [
         {
-            "source_file": report_file.file,
+            "source_file": file,
             "job_id": owner,
             "experiment": experiment,
             "metric": metric,
@@ -201,13 +177,10 @@ def value_rows(report_file: ReportFile) -> list[dict[str, Any]]:
     ]
 
 
-def claim_rows(report_file: ReportFile) -> list[dict[str, Any]]:
-    """Each claim as one flat row."""
-    report = report_file.report
+def claim_rows(file: str, report: Report) -> list[dict[str, Any]]:
+    """Each claim of a file as one flat row."""
     source = {"source": report.source, "date": report.date}
-    return [
-        {"source_file": report_file.file, **claim.model_dump(), **source} for claim in report.claims
-    ]
+    return [{"source_file": file, **claim.model_dump(), **source} for claim in report.claims]
 
 
 def configuration_row(report: Report, job: Job) -> dict[str, Any]:
@@ -220,9 +193,8 @@ def configuration_row(report: Report, job: Job) -> dict[str, Any]:
     }
 
 
-def run_row(report_file: ReportFile, job: Job) -> dict[str, Any]:
+def run_row(report: Report, job: Job) -> dict[str, Any]:
     """A reported job as a row of the catalogue: values as claimed, no curve behind them."""
-    report = report_file.report
     value = {metric: reported.value for metric, reported in job.values.items()}
     return {
         **configuration_row(report, job),

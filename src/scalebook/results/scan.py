@@ -14,6 +14,7 @@ from scalebook.results.files import Problem
 from scalebook.results.metrics import METRICS
 from scalebook.results.snapshots import Snapshot
 from scalebook.study import Study
+from scalebook.study.document import read
 
 
 @dataclass
@@ -26,12 +27,14 @@ class Catalogue:
         Runs, imported files and reported jobs, in the order of `results.runs`.
     runs : dict of str to RunFiles
         Files of each run by stem, relative to the study's root.
+    reports : dict of str to Report
+        By file, relative to the study's root.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     runs: dict[str, RunFiles] = field(default_factory=dict)
-    reports: list[reports.ReportFile] = field(default_factory=list)
+    reports: dict[str, reports.Report] = field(default_factory=dict)
 
 
 def catalogue(snapshot: Snapshot) -> Catalogue:
@@ -52,8 +55,8 @@ def catalogue(snapshot: Snapshot) -> Catalogue:
             row = _imported(run, row, found, taken)
         if row:
             found.rows.append(row)
-    for file in found.reports:
-        found.rows.extend(reports.run_row(file, job) for job in file.report.jobs)
+    for report in found.reports.values():
+        found.rows.extend(reports.run_row(report, job) for job in report.jobs)
     found.rows.sort(key=lambda row: (row.get("started") or "", row["stem"] or "", row["kind"]))
     return found
 
@@ -73,18 +76,17 @@ def _read_reports(snapshot: Snapshot, found: Catalogue) -> None:
     for name in snapshot.names(reports.FOLDER, ".yaml", ".yml"):
         where = f"{reports.FOLDER}/{name}"
         try:
-            file = snapshot.read(reports.read, Path(where))
+            report = read(reports.Report, snapshot.root, where)
         except ScalebookError as error:
             found.problems.append(Problem.of(error, where))
             continue
-        ids = [job.job_id for job in file.report.jobs] + [e.id for e in file.report.entries]
-        twice = next((name for name in ids if name in jobs), None)
+        twice = next((name for name in report.owners if name in jobs), None)
         if twice is not None:
             problem = f"{twice!r} is already reported by {jobs[twice]}; file left out"
             found.problems.append(Problem(where, None, "jobs", problem))
             continue
-        jobs.update(dict.fromkeys(ids, where))
-        found.reports.append(file)
+        jobs.update(dict.fromkeys(report.owners, where))
+        found.reports[where] = report
 
 
 def _list_runs(snapshot: Snapshot, found: Catalogue) -> None:
@@ -177,9 +179,9 @@ def _imported(
         found.problems.append(Problem(where, None, None, problem))
         return None
     taken[job.job_id] = where
-    notes = [f"imported: no manifest, configuration from {file.file}", own["note"]]
+    notes = [f"imported: no manifest, configuration from {file}", own["note"]]
     row = {
-        **reports.configuration_row(file.report, job),
+        **reports.configuration_row(found.reports[file], job),
         **own,
         "stem": run.stem,
         "local": is_trial(run),
@@ -192,9 +194,9 @@ def _imported(
     return row
 
 
-def _reported_job(stem: str, found: Catalogue) -> tuple[reports.ReportFile, reports.Job] | str:
-    """Find the reported job a foreign CSV belongs to, by file name, else by job id, or why none."""
-    jobs = [(file, job) for file in found.reports for job in file.report.jobs]
+def _reported_job(stem: str, found: Catalogue) -> tuple[str, reports.Job] | str:
+    """Report and job of a foreign CSV, by file name, else by job id; or why there is none."""
+    jobs = [(file, job) for file, report in found.reports.items() for job in report.jobs]
     for file, job in jobs:
         if job.stem == stem:
             return file, job
@@ -208,7 +210,7 @@ def _reported_job(stem: str, found: Catalogue) -> tuple[reports.ReportFile, repo
             if (ranks, device) != (parsed.world_size, parsed.device):
                 return (
                     f"has no manifest, and its name says {parsed.world_size}{parsed.device} where "
-                    f"{file.file} says {ranks}{device} for job {job.job_id}"
+                    f"{file} says {ranks}{device} for job {job.job_id}"
                 )
             return file, job
     return f"has no manifest, and no file in {reports.FOLDER} reports job {parsed.job_id}"
