@@ -44,18 +44,14 @@ def canonical(value: object) -> Any:
     """
     if value is None or value is pd.NA or value is pd.NaT:
         return None
-    if isinstance(value, (bool, str)):
+    if isinstance(value, (int, str)):
         return value
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, float):
         return _number(float(value))
     if isinstance(value, pd.DataFrame):
         columns = {str(name): canonical(value[name].tolist()) for name in value.columns}
         return {"columns": [str(name) for name in value.columns], "values": columns}
-    if isinstance(value, (pd.Series, pd.Index, np.ndarray)):
+    if isinstance(value, (pd.Series, pd.Index, np.ndarray, np.generic)):
         return canonical(value.tolist())
     if isinstance(value, Mapping):
         if {"bdata", "dtype"} <= set(value):
