@@ -74,13 +74,9 @@ def problem_frame(problems: list[Problem]) -> pd.DataFrame:
     return pd.DataFrame(ordered, columns=list(Problem._fields), dtype=object)
 
 
-def stamp(path: Path) -> Stamp:
+def stamp(file: Path | os.DirEntry[str]) -> Stamp:
     """Size, times and inode: equal for a file that was not touched."""
-    return stamp_of(path.stat())
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    """As `stamp`, from the result of a call to `os.stat`."""
+    status = file.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 

@@ -206,7 +206,7 @@ def _listing(root: Path, folder: str) -> dict[str, files.Stamp]:
         # A file that vanishes meanwhile was replaced or removed: the next look sees it.
         with contextlib.suppress(OSError):
             if entry.is_file() and not (entry.is_symlink() and leads_out(root, entry.path)):
-                stamps[entry.name] = files.stamp_of(entry.stat())
+                stamps[entry.name] = files.stamp(entry)
     return stamps
 
 
