@@ -161,7 +161,6 @@ def test_a_fitted_link_is_held_against_steps_it_has_not_seen(study_root):
     assert row.step_ms == pytest.approx(192 + 372.7, abs=1.5)
     assert row.step_ms_low == pytest.approx(372.7, abs=1.5)
     assert row.error == pytest.approx(100 * (row.step_ms / 402 - 1), abs=0.2)
-    assert row.inside
     assert proposal.link_check(ledger()).case == "inside"
 
 
@@ -169,7 +168,6 @@ def test_a_fitted_link_is_held_against_steps_it_has_not_seen(study_root):
 def test_a_step_outside_both_cases_fails_the_link_model(study_root, lasts):
     add_campaign(study_root, "mini-1gbit", STEP_MS | {"ddp_2gpu": lasts})
     add_allreduce(study_root, "mini-1gbit", 0.12)
-    assert not any(row.inside for row in checks())
     assert proposal.link_check(ledger()).case == "outside"
 
 

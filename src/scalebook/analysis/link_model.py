@@ -218,11 +218,6 @@ class LinkCheck(NamedTuple):
         """Error of `step_ms` in percent of the measured step."""
         return 100 * (self.step_ms / self.measured_ms - 1)
 
-    @property
-    def inside(self) -> bool:
-        """Whether the measured step is between the two cases."""
-        return self.step_ms_low <= self.measured_ms <= self.step_ms_high
-
 
 def link_checks(found: Sequence[StepParts], links: Mapping[str, LinkFit]) -> list[LinkCheck]:
     """Compare every fitted link with the parallel steps measured on it.
