@@ -111,24 +111,16 @@ def test_what_only_one_side_tells_is_a_difference():
 
 
 def test_a_ratio_between_unlike_runs_is_refused_and_says_why(study_root):
-    one = add_run(study_root, "ddp_2gpu", world=2, versions={"torch": "2.0.1"})
-    other = add_run(study_root)
-    with pytest.raises(ScalebookError, match=r"torch version \(2\.0\.1 and 2\.13\.0\)") as caught:
-        scaling.compare(one, other)
-    assert "\n" not in str(caught.value)
+    add_run(study_root, "ddp_2gpu", world=2, versions={"torch": "2.0.1"})
+    add_run(study_root)
     assert scaling.scaling_table().query("kind == 'measured'").empty
     reasons = scaling.refused()
-    assert "torch version" in reasons["reason"].iloc[0]
+    assert "torch version (2.0.1 and 2.13.0)" in reasons["reason"].iloc[0]
 
 
 def test_a_missing_reference_is_named(study_root):
     add_run(study_root, "ddp_2gpu", world=2)
     assert scaling.refused()["reason"].tolist() == ["no measured run of baseline on local"]
-
-
-def test_an_unknown_run_is_one_line(study_root):
-    with pytest.raises(ScalebookError, match="no run 'nothing'"):
-        scaling.compare("nothing", "either")
 
 
 def test_repetitions_are_those_that_differ_in_seed_only(study_root):

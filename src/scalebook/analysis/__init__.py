@@ -20,9 +20,7 @@ from scalebook.analysis.headers import (
     THROUGHPUT_DIGITS,
     THROUGHPUT_HEADERS,
 )
-from scalebook.analysis.reported_jobs import modelled
 from scalebook.analysis.scaling import (
-    compare,
     refused,
     scaling_table,
 )
@@ -46,12 +44,10 @@ __all__ = [
     "Configuration",
     "Evidence",
     "Summary",
-    "compare",
     "configuration_table",
     "configurations",
     "contrasts",
     "documented",
-    "modelled",
     "overheads",
     "refused",
     "scaling_table",

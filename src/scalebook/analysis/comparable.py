@@ -14,7 +14,7 @@ import pandas as pd
 from scalebook import results
 from scalebook.analysis import study_queries, text
 from scalebook.analysis.statistics import Summary, summarise
-from scalebook.contract import SYNTHETIC, ScalebookError
+from scalebook.contract import SYNTHETIC
 
 #: What two runs must share before one is divided by the other. The dataset is
 #: told by its digest; its name is kept for the reader.
@@ -253,30 +253,3 @@ def differences(
             left, right = ("unknown" if side is None else side for side in (left, right))
             found.append(f"{title} ({left} and {right})")
     return found
-
-
-def require_comparable(
-    one: Mapping[str, Any], other: Mapping[str, Any], what: str, exempt: Iterable[str] = ()
-) -> None:
-    """Refuse to form a ratio between runs that differ in more than what is studied.
-
-    Parameters
-    ----------
-    one, other : mapping
-        Rows of the catalogue, or `Configuration.settings`.
-    what : str
-        The ratio, for the message.
-    exempt : iterable of str
-        Names of `COMPARABLE` that are under study here, and may differ.
-
-    Raises
-    ------
-    ScalebookError
-        One line that names what differs.
-    """
-    found = differences(one, other, exempt)
-    if found:
-        raise ScalebookError(
-            f"{what}: the runs are not comparable, they differ in {'; '.join(found)}: "
-            "run both under the same conditions"
-        )

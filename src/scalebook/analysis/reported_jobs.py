@@ -179,11 +179,6 @@ def agree(one: float, other: float, tolerance: float = TOLERANCE) -> bool:
 # --------------------------------------------------------------------------- what follows
 
 
-def modelled() -> pd.DataFrame:
-    """Numbers that follow from the reported ones, each with its formula; columns of `Derived`."""
-    return pd.DataFrame(list(derived(reported_jobs())), columns=Derived._fields)
-
-
 def derived(jobs: Mapping[str, Job]) -> Iterator[Derived]:
     """Form what follows from the numbers of each job."""
     for job in jobs.values():

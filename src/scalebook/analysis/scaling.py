@@ -31,11 +31,9 @@ from scalebook.analysis.comparable import (
     Configuration,
     configurations,
     differences,
-    require_comparable,
     to_python,
 )
 from scalebook.analysis.statistics import Summary, summarise
-from scalebook.contract import ScalebookError
 
 
 @dataclass(frozen=True)
@@ -186,27 +184,6 @@ def refused(runs: pd.DataFrame | None = None) -> pd.DataFrame:
             reason = f"differs from {against} in {'; '.join(least)}"
         rows.append((one.kind, one["experiment"], one["system"], one.reference, reason))
     return pd.DataFrame(rows, columns=["kind", "experiment", "system", "reference", "reason"])
-
-
-def compare(run: str, reference: str) -> pd.DataFrame:
-    """Speed-up and efficiency of one run over another, both named by stem.
-
-    Raises
-    ------
-    ScalebookError
-        If a run is not there, or the two differ in more than what is studied.
-    """
-    runs = results.runs()
-    sides = []
-    for stem in (run, reference):
-        row = runs[runs["stem"] == stem]
-        if row.empty:
-            raise ScalebookError(f"no run {stem!r}; `scalebook runs` lists those there are")
-        sides.append(configurations(row)[0])
-    one, other = sides
-    title = f"{run} against {reference}"
-    require_comparable(one.settings, other.settings, title, _exempt(one, other))
-    return _table(_ratios(one, other))
 
 
 def pair_differences(one: Configuration, reference: Configuration) -> list[str]:
