@@ -10,6 +10,7 @@ them.
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -49,14 +50,12 @@ class Verdict(NamedTuple):
     where: str
 
 
-def _reported_as(case: str, **parts: object) -> Verdict:
-    verdict, where = _WORDING["reported"][case]
+def _as(side: str, case: str, **parts: object) -> Verdict:
+    verdict, where = _WORDING[side][case]
     return Verdict(verdict, where.format(**parts))
 
 
-def _measured_as(case: str, **parts: object) -> Verdict:
-    verdict, where = _WORDING["measured"][case]
-    return Verdict(verdict, where.format(**parts))
+_reported_as, _measured_as = (partial(_as, side) for side in SIDES)
 
 
 def rules(evidence: Evidence | None = None) -> pd.DataFrame:
@@ -135,10 +134,9 @@ def _reported_base(jobs: Mapping[str, Job]) -> Verdict:
     if not pairs:
         return _reported_as("no speed-up")
     bare = [name for name, other in pairs.items() if not _timed(other)]
-    if bare:
-        return _reported_as("base without a rate", jobs=abridged(bare))
-    bases = abridged(f"job {other.id}" for other in pairs.values())
-    return _reported_as("base with a rate", jobs=bases)
+    bases = [f"job {other.id}" for other in pairs.values()]
+    case = "base without a rate" if bare else "base with a rate"
+    return _reported_as(case, jobs=abridged(bare or bases))
 
 
 def _whole_machine(jobs: Sequence[Job]) -> Verdict:
@@ -160,9 +158,7 @@ def _whole_machine(jobs: Sequence[Job]) -> Verdict:
 
 def _averages(jobs: Sequence[Job]) -> Verdict:
     rates = [job.id for job in jobs if job.values.get("throughput")]
-    if not rates:
-        return _reported_as("no rate")
-    return _reported_as("averages", jobs=abridged(rates))
+    return _reported_as("averages" if rates else "no rate", jobs=abridged(rates))
 
 
 def _reported_ratios(jobs: Mapping[str, Job]) -> Verdict:
@@ -174,9 +170,8 @@ def _reported_ratios(jobs: Mapping[str, Job]) -> Verdict:
     ]
     if bare:
         return _reported_as("bare shares", jobs=abridged(bare))
-    if any(job.values.get(name) for job in jobs.values() for name in RATIOS):
-        return _reported_as("ratios")
-    return _reported_as("no ratio")
+    formed = any(job.values.get(name) for job in jobs.values() for name in RATIOS)
+    return _reported_as("ratios" if formed else "no ratio")
 
 
 def _reported_distribution(jobs: Mapping[str, Job]) -> Verdict:
@@ -190,9 +185,7 @@ def _reported_distribution(jobs: Mapping[str, Job]) -> Verdict:
 
 def _reported_comparisons(jobs: Mapping[str, Job]) -> Verdict:
     compared = [job.id for job in jobs.values() if reference_of(job, jobs)]
-    if not compared:
-        return _reported_as("nothing compared")
-    return _reported_as("compared", jobs=abridged(compared))
+    return _reported_as("compared" if compared else "nothing compared", jobs=abridged(compared))
 
 
 def _reported_setup(jobs: Sequence[Job]) -> Verdict:
@@ -203,15 +196,13 @@ def _reported_setup(jobs: Sequence[Job]) -> Verdict:
     facts = study_queries.facts(jobs[0].setting("system"))
     if facts.name and not facts.link_gbit_s:
         missing.append("rate of the link")
-    if not missing:
-        return _reported_as("set-up told")
-    return _reported_as("set-up lacking", missing=abridged(missing, 8))
+    case = "set-up lacking" if missing else "set-up told"
+    return _reported_as(case, missing=abridged(missing, 8))
 
 
 def _reported_bounds(jobs: Mapping[str, Job]) -> Verdict:
-    if any(job.values.get("efficiency") for job in jobs.values()):
-        return _reported_as("efficiency")
-    return _reported_as("no bound")
+    told = any(job.values.get("efficiency") for job in jobs.values())
+    return _reported_as("efficiency" if told else "no bound")
 
 
 # --------------------------------------------------------------------------- what was measured
@@ -241,10 +232,8 @@ def _measured(evidence: Evidence) -> dict[int, Verdict]:
 
 
 def _measured_base(ratios: Sequence[Ratio]) -> Verdict:
-    if not ratios:
-        return _measured_as("no speed-up")
     bases = abridged(f"{ratio.reference.title} on {ratio.one.machine}" for ratio in ratios)
-    return _measured_as("base", bases=bases)
+    return _measured_as("base" if ratios else "no speed-up", bases=bases)
 
 
 def _part_of_the_data(runs: pd.DataFrame) -> Verdict:
@@ -283,9 +272,8 @@ def _measured_averages(runs: pd.DataFrame) -> Verdict:
     if not rated:
         return _measured_as("no rate")
     printed = [stem for stem, own in images_and_time(rated).items() if not own]
-    if printed:
-        return _measured_as("printed rates", stems=abridged(printed, 2))
-    return _measured_as("averages", all=len(rated))
+    case = "printed rates" if printed else "averages"
+    return _measured_as(case, stems=abridged(printed, 2), all=len(rated))
 
 
 @results.query
@@ -319,10 +307,14 @@ def _measured_distribution(found: Sequence[Configuration]) -> Verdict:
 def _measured_plots(
     runs: pd.DataFrame, found: Sequence[Configuration], steps: pd.DataFrame
 ) -> Verdict:
-    without = runs[~runs["stem"].isin(steps["stem"])]["stem"]
-    if len(without):
-        return _measured_as("plots without steps", stems=abridged(without, 2))
-    return _measured_as("plots", runs=len(runs), all=len(found))
+    without = _without(runs, steps)
+    case = "plots without steps" if without else "plots"
+    return _measured_as(case, stems=without, runs=len(runs), all=len(found))
+
+
+def _without(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
+    """Names of runs that recorded no steps; empty where all did."""
+    return abridged(runs[~runs["stem"].isin(steps["stem"])]["stem"], 2)
 
 
 def _measured_ratios(ratios: Sequence[Ratio]) -> Verdict:
@@ -365,10 +357,8 @@ def _measured_comparisons(ratios: Sequence[Ratio], found: Sequence[Configuration
 
 
 def _percentiles(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdict:
-    without = runs[~runs["stem"].isin(steps["stem"])]["stem"]
-    if len(without):
-        return _measured_as("no steps", stems=abridged(without, 2))
-    return _measured_as("percentiles")
+    without = _without(runs, steps)
+    return _measured_as("no steps" if without else "percentiles", stems=without)
 
 
 def _measured_setup(runs: pd.DataFrame) -> Verdict:
@@ -405,10 +395,8 @@ def _timing(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdict:
     several = runs[runs["world_size"] > 1]
     if several.empty:
         return _measured_as("no parallel time")
-    without = several[~several["stem"].isin(steps["stem"])]["stem"]
-    if len(without):
-        return _measured_as("no ranks", stems=abridged(without, 2))
-    return _measured_as("timing")
+    without = _without(several, steps)
+    return _measured_as("no ranks" if without else "timing", stems=without)
 
 
 def _measured_bounds(found: Sequence[Configuration]) -> Verdict:
