@@ -53,8 +53,8 @@ def test_a_linked_file_of_results_is_left_out_and_named(study_root, secret, name
         assert contract.locate(study_root, stem) is None
     with pytest.raises(UsageError, match="outside the study"):
         trace_analysis(name, "time")
-    with pytest.raises(UsageError, match="outside the study"):
-        results.utilisation(name)
+    with pytest.raises(ScalebookError, match="no such file"):
+        results.utilisation("7")
 
 
 def test_a_report_shows_no_linked_log(study_root, secret):

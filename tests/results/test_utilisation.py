@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scalebook import contract, results
-from scalebook.contract import ScalebookError, UsageError
+from scalebook.contract import ScalebookError
 from scalebook.results.device_lines import parse
 
 HEADER = ",".join(contract.UTILISATION_COLUMNS)
@@ -207,14 +207,13 @@ def put(root, name, text, local=False):
     return path
 
 
-def test_by_job_stem_and_path(study_root):
+def test_by_job_and_stem(study_root):
     put(study_root, "gpu_util_2915.log", QUERY)
     table = results.utilisation("2915")
     assert tuple(table.columns) == results.UTILISATION_COLUMNS
     assert table["time_s"].tolist() == [0, pytest.approx(1.001)]
     assert table["node"].tolist() == [0, 0]
-    for way in ("profile_2915_1gpu_2915", "results/profiling/gpu_util_2915.log"):
-        assert results.digest(results.utilisation(way)) == results.digest(table)
+    assert results.digest(results.utilisation("profile_2915_1gpu_2915")) == results.digest(table)
     put(study_root, "gpu_util_t1.log", OURS, local=True)
     assert results.utilisation_files() == {
         "2915": "results/profiling/gpu_util_2915.log",
@@ -253,5 +252,3 @@ def test_problems_tell(study_root):
     assert parse(OURS.rstrip("\n")).bad == [4]  # its last number may have lost digits
     with pytest.raises(ScalebookError, match=r"gpu_util_5\.log: no such file"):
         results.utilisation("5")
-    with pytest.raises(UsageError, match="outside"):
-        results.utilisation("../../secret.log")

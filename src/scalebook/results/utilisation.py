@@ -8,14 +8,12 @@ line stands alone: one that cannot be read is left out and counted, whatever sta
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from scalebook import contract
-from scalebook.contract import EVIDENCE, TRIALS, ScalebookError, Stem, UsageError
+from scalebook.contract import EVIDENCE, TRIALS, ScalebookError, Stem
 from scalebook.results import files
 from scalebook.results.device_lines import METRICS, parse
 from scalebook.results.files import Problem
@@ -39,7 +37,7 @@ def utilisation(job: str) -> pd.DataFrame:
     Parameters
     ----------
     job : str
-        Job id, stem of a run, or path of a file below the study's root.
+        Job id, or stem of a run.
 
     Returns
     -------
@@ -51,8 +49,6 @@ def utilisation(job: str) -> pd.DataFrame:
 
     Raises
     ------
-    UsageError
-        If the path leads out of the study.
     ScalebookError
         If there is no such file, or nothing in it can be read.
     """
@@ -110,13 +106,6 @@ def _files(snapshot: Snapshot) -> list[tuple[str, Path]]:
 
 def _paths(snapshot: Snapshot, job: str) -> list[Path]:
     """Files of a job: its own, and those of single nodes that were not put into it."""
-    if "/" in job or job.endswith(".log"):
-        path = snapshot.root / job
-        if contract.leads_out(snapshot.root, path):
-            raise UsageError(f"{job}: lies outside the study; give a path below its folder")
-        if not path.is_file():
-            raise ScalebookError(f"{job}: no such file")
-        return [Path(os.path.normpath(path)).relative_to(snapshot.root)]
     with contextlib.suppress(ScalebookError):
         job = Stem.parse(job).job_id
     found = [path for owner, path in _files(snapshot) if owner == job]
