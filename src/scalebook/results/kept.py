@@ -44,34 +44,29 @@ class Kept:
 
     def __init__(self, root: Path, name: str, state: str) -> None:
         self._path, self._state = root / FOLDER / name, state
-        self._values: dict[str, Any] | None = None
+        self._values = _read(self._path, state)
         self._new: set[str] = set()
 
     def get(self, name: str) -> Any:
         """Value of this name; None where there is none."""
-        return self._all().get(name)
+        return self._values.get(name)
 
     def put(self, name: str, value: Any) -> None:
         """Take a value that JSON can hold; any other is left out."""
         with contextlib.suppress(TypeError):  # a number beyond 64 bits, a name that is no text
             orjson.dumps([name, value])
-            self._all()[name] = value
+            self._values[name] = value
             self._new.add(name)
 
     def save(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
         """Write what is new, with what others have written meanwhile; only `wanted` names stay."""
         if not self._new:
             return
-        values = _read(self._path, self._state) | {name: self._all()[name] for name in self._new}
+        values = _read(self._path, self._state) | {name: self._values[name] for name in self._new}
         self._new.clear()
         content = orjson.dumps({name: value for name, value in values.items() if wanted(name)})
         with contextlib.suppress(OSError):
             contract.write_whole(self._path, _seal(self._state, content) + content)
-
-    def _all(self) -> dict[str, Any]:
-        if self._values is None:
-            self._values = _read(self._path, self._state)
-        return self._values
 
 
 def _read(path: Path, state: str) -> dict[str, Any]:
