@@ -5,7 +5,7 @@ from functools import cached_property
 import pandas as pd
 
 from scalebook import results
-from scalebook.analysis import Evidence, claims
+from scalebook.analysis import Evidence, claims, study_queries
 from scalebook.contract import ScalebookError
 from scalebook.proposal.request import Request, request_of
 from scalebook.proposal.steptime import the_plan
@@ -17,8 +17,8 @@ class Inputs(Evidence):
     @cached_property
     def requests(self) -> dict[str, Request]:
         """Computed request by machine of the plan; without those that something is missing for."""
-        found = {}
-        for machine in self._machines():
+        found, plan = {}, study_queries.plan()
+        for machine in plan.machines if plan else ():
             try:
                 found[machine] = request_of(machine)
             except ScalebookError:
@@ -37,21 +37,12 @@ class Inputs(Evidence):
             name: (self.requests.get(name) or request_of(name)).costs["total"]
             for name in the_plan().machines
         }
+        nodes = {name: total.node_hours for name, total in totals.items()}
+        gpus = {name: total.gpu_hours for name, total in totals.items()}
         return {
-            "node-hours": {
-                n: (request.node_hours.low, request.node_hours.high)
-                for n, request in totals.items()
-            },
-            "GPU-hours": {
-                n: (request.gpu_hours.low, request.gpu_hours.high) for n, request in totals.items()
-            },
+            unit: {name: (one.low, one.high) for name, one in hours.items()}
+            for unit, hours in (("node-hours", nodes), ("GPU-hours", gpus))
         }
-
-    def _machines(self) -> list[str]:
-        try:
-            return the_plan().machines
-        except ScalebookError:
-            return []
 
 
 @results.remembered

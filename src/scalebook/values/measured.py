@@ -266,12 +266,9 @@ def _of_allreduce() -> Iterator[Value]:
         runs, backend = tuple(curve["stem"].unique()), curve["backend"].iloc[0]
         for metric, unit in (("busbw_gb_s", "GB/s"), ("latency_us", "µs")):
             for stat, extreme in (("min", "smallest"), ("max", "largest")):
-                about = {
-                    "backend": backend,
-                    "machine": label(system, "system"),
-                    "metric": metric,
-                    "extreme": extreme,
-                }
-                make = origin("all-reduce", results.allreduce, runs, **about)
+                make = origin(
+                    "all-reduce", results.allreduce, runs, backend=backend, metric=metric,
+                    extreme=extreme, machine=label(system, "system"),
+                )  # fmt: skip
                 key, value = f"allreduce.{system}.{metric}.{stat}", float(curve[metric].agg(stat))
                 yield make(key, value, unit, n=len(runs))

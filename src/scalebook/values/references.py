@@ -131,15 +131,13 @@ def publications() -> Iterator[tuple[str, Cited]]:
 
 
 def _publications() -> Iterator[Value]:
-    keys: set[str] | None = None
+    keys = _bibliography()
     for file, number in publications():
-        if number.bib:
-            keys = _bibliography() if keys is None else keys
-            if number.bib not in keys:
-                raise ScalebookError(
-                    f"{file}: numbers.{number.id}: bib {number.bib!r} is not in {BIBLIOGRAPHY}; "
-                    "add the reference or give source"
-                )
+        if number.bib and number.bib not in keys:
+            raise ScalebookError(
+                f"{file}: numbers.{number.id}: bib {number.bib!r} is not in {BIBLIOGRAPHY}; "
+                "add the reference or give source"
+            )
         source = number.source or f"reference {number.bib}"
         make = origin("publication", publications, source=source, one=number)
         place = {"files": (file,), "where": yaml_lines.where(file, "numbers", number.id)}
