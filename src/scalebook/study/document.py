@@ -194,7 +194,7 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
         fields = _model_at(model, first["loc"][:-1]).model_fields
-        problem = f"unknown key; allowed are {', '.join(f for f in fields if f != 'root')}"
+        problem = f"unknown key; allowed are {', '.join(fields)}"
     elif kind == "value_error":
         problem = str(context["error"])
     elif kind == "missing":

@@ -230,15 +230,13 @@ class Study(Frozen):
 
     Attributes
     ----------
-    root : Path
-        Folder that holds the file.
     experiments : dict of str to Experiment
         With the defaults filled in.
     """
 
-    root: Path = Field(exclude=True)
+    _root: Path = PrivateAttr()
     # Texts of the other files when the study was loaded, by relative path; read when asked for.
-    _files: dict[str, str] = PrivateAttr(default_factory=dict)
+    _files: dict[str, str] = PrivateAttr()
     name: Name
     title: str = ""
     experiments: dict[Name, Experiment]
@@ -282,6 +280,11 @@ class Study(Frozen):
                 self.experiment(name, settings)
             except ScalebookError as error:
                 raise ValueError(f"{where}: experiment {name}: {error}") from None
+
+    @property
+    def root(self) -> Path:
+        """Folder that holds the file."""
+        return self._root
 
     def experiment(self, name: str, overrides: dict[str, Any] | None = None) -> Experiment:
         """Look an experiment up, with settings put over its own.
@@ -401,9 +404,6 @@ def _load(root: Path, text: str, files: tuple[tuple[str, str], ...]) -> Study:
         raise ScalebookError(
             "study.yaml: experiments: must name at least one experiment, with its settings"
         )
-    if "root" in document:  # the study's own, and never the file's
-        allowed = ", ".join(name for name in Study.model_fields if name != "root")
-        raise ScalebookError(f"study.yaml: root: unknown key; allowed are {allowed}")
     # On their own first, so that a mistake is named where it stands.
     alone = merge({"world_size": 1, "global_batch": 1}, defaults)
     validated(Experiment, alone, "study.yaml", prefix="defaults.")
@@ -411,6 +411,6 @@ def _load(root: Path, text: str, files: tuple[tuple[str, str], ...]) -> Study:
         name: merge(defaults, own) if isinstance(own, dict) else own
         for name, own in experiments.items()
     }
-    study = validated(Study, {**document, "root": root}, "study.yaml")
-    study._files.update(files)
+    study = validated(Study, document, "study.yaml")
+    study._root, study._files = root, dict(files)
     return study
