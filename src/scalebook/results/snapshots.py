@@ -123,7 +123,10 @@ class Snapshot:
                 found[run.stem] = before[1]
             else:
                 changed.append((run, stamps))
-        for run, stamps in _with_a_bar(changed):
+        # A bar in a terminal, where it takes more than a second.
+        for run, stamps in tqdm(
+            changed, "reading results", unit=" runs", leave=False, disable=None, delay=1
+        ):
             with contextlib.suppress(FileNotFoundError):
                 found[run.stem] = made = make(self, run)
                 if self._settled(filter(None, stamps)):
@@ -153,17 +156,6 @@ class Snapshot:
 
 def _name(run: RunFiles) -> str:
     return f"{run.results.as_posix()}/{run.stem}"
-
-
-#: From how many runs on reading them is worth a bar.
-_MANY = 200
-
-
-def _with_a_bar(runs: Sequence[Value]) -> Iterable[Value]:
-    """The same runs, with a progress bar in a terminal."""
-    if len(runs) < _MANY:
-        return runs
-    return tqdm(runs, "reading results", unit=" runs", leave=False, disable=None)
 
 
 _held: ContextVar[Snapshot | None] = ContextVar("snapshot", default=None)
