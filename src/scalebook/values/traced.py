@@ -103,38 +103,22 @@ def _values(
         groups = _added(summaries, grouping)
         total = sum(groups.values())
         for group, duration in groups.items() if total else ():
-            yield make(
-                key=f"trace.{name}.{grouping}.{group}_share",
-                value=100 * duration / total,
-                unit="%",
-                source=f"{title}: share of device time in {group}, by {by}",
-                where=f"{grouping}.{group}",
-            )
+            key, where = f"trace.{name}.{grouping}.{group}_share", f"{grouping}.{group}"
+            source = f"{title}: share of device time in {group}, by {by}"
+            yield make(key, 100 * duration / total, "%", source=source, where=where)
     times = _added(summaries, "time")
     span = times.get("span_us", 0.0)
     for part in PARTS if span else ():
         if f"{part}_us" in times:
-            yield make(
-                key=f"trace.{name}.time.{part}_share",
-                value=100 * times[f"{part}_us"] / span,
-                unit="%",
-                source=f"{title}: {part} time as a share of its span",
-                where=f"time.{part}_us / time.span_us",
-            )
-    yield make(
-        key=f"trace.{name}.total_ms",
-        value=sum(float(summary.get("total_us") or 0.0) for summary in summaries) / 1e3,
-        unit="ms",
-        source=f"{title}: summed device time",
-        where="total_us",
-    )
-    yield make(
-        key=f"trace.{name}.steps",
-        value=float(max(len(summary.get("steps") or ()) for summary in summaries)),
-        unit="steps",
-        source=f"{title}: steps the profiler marked",
-        where="steps",
-    )
+            key, where = f"trace.{name}.time.{part}_share", f"time.{part}_us / time.span_us"
+            source = f"{title}: {part} time as a share of its span"
+            yield make(key, 100 * times[f"{part}_us"] / span, "%", source=source, where=where)
+    total_ms = sum(float(summary.get("total_us") or 0.0) for summary in summaries) / 1e3
+    source = f"{title}: summed device time"
+    yield make(f"trace.{name}.total_ms", total_ms, "ms", source=source, where="total_us")
+    steps = float(max(len(summary.get("steps") or ()) for summary in summaries))
+    source = f"{title}: steps the profiler marked"
+    yield make(f"trace.{name}.steps", steps, "steps", source=source, where="steps")
 
 
 def _added(summaries: Sequence[Summary], name: str) -> dict[str, float]:
