@@ -7,6 +7,7 @@ Tables show numbers as `Shown` cells (`scalebook.publish.tables`), mathematics a
 import functools
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,7 +200,7 @@ def anchor(key: str, prefix: str = "num") -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def numbers() -> dict[str, Value]:
+def numbers() -> Mapping[str, Value]:
     """All numbers of the study, read once a build."""
     return ledger()
 

@@ -32,7 +32,7 @@ see `step_parts`, and the modelled ``transfer_ms``.
 """
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from scalebook import results, study
 from scalebook.contract import ScalebookError
@@ -111,7 +111,8 @@ def digest(short: bool = False) -> str:
     return whole[:SHORT] if short else whole
 
 
-def ledger() -> dict[str, Value]:
+@results.remembered
+def ledger() -> Mapping[str, Value]:
     """All numbers there are, by key; made once until a file of the study changes.
 
     Raises
@@ -119,11 +120,6 @@ def ledger() -> dict[str, Value]:
     ScalebookError
         If two providers give the same key, or an input of one is wrong.
     """
-    return dict(_ledger())
-
-
-@results.remembered
-def _ledger() -> dict[str, Value]:
     inputs = Inputs()
     numbers: dict[str, Value] = {}
     owners: dict[str, str] = {}
