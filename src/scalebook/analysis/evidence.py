@@ -57,7 +57,7 @@ class Evidence:
     @cached_property
     def links(self) -> dict[str, link_model.LinkFit]:
         """Fitted link of every system with an all-reduce curve."""
-        return link_model.fits()
+        return link_model.fits()[0]
 
     @cached_property
     def jobs(self) -> dict[str, reported_jobs.Job]:

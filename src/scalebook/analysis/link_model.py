@@ -167,17 +167,8 @@ def _errors(curve: pd.DataFrame, alpha: float, beta: float) -> tuple[float, floa
     return float(np.median(errors)), float(errors.max())
 
 
-def fits() -> dict[str, LinkFit]:
-    """The fitted link of every system with curves that stand behind the documents."""
-    return _fits()[0]
-
-
-def refused() -> dict[str, str]:
-    """Why a system with such curves has no fitted link, by system."""
-    return _fits()[1]
-
-
-def _fits() -> tuple[dict[str, LinkFit], dict[str, str]]:
+def fits() -> tuple[dict[str, LinkFit], dict[str, str]]:
+    """The fitted link of every system with curves behind the documents, or why it has none."""
     found, reasons = {}, {}
     curves = results.allreduce(local=False)
     between = curves[curves["nodes"].fillna(2) > 1]  # within a node no link is crossed

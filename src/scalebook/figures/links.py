@@ -40,7 +40,7 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
         curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99
     )
     figure = go.Figure()
-    sentences, reached, reasons = [], [], link_model.refused()
+    sentences, reached, reasons = [], [], link_model.fits()[1]
     for system in systems:
         position = order.index(system) if system in order else len(order)
         title = label(system, "system")
