@@ -29,8 +29,8 @@ from scalebook import results
 from scalebook.analysis import scaling, study_queries
 from scalebook.analysis.comparable import to_python
 from scalebook.analysis.models import DATASETS, training_gflop
-from scalebook.analysis.step_parts import BYTES_PER_PARAMETER, transfer_ms
-from scalebook.contract import EVIDENCE, RunFiles, ScalebookError
+from scalebook.analysis.step_parts import BYTES_PER_PARAMETER, recorded_model, transfer_ms
+from scalebook.contract import EVIDENCE, RunFiles
 
 #: Stems a model may have had where none was reported.
 STEMS = ("imagenet", "cifar")
@@ -298,10 +298,7 @@ def _parameters(model: str | None) -> tuple[str, int]:
     """A measured run of the model with the stem of ImageNet, and how many parameters it counted."""
     runs = results.runs(kind="measured")
     for stem in runs["stem"].tolist() if model else []:
-        try:
-            about = results.manifest(stem).get("model") or {}
-        except ScalebookError:
-            continue
+        about = recorded_model(stem)
         if about.get("name") == model and about.get("stem") == "imagenet":
             count = to_python(about.get("parameters"))
             if count:

@@ -212,7 +212,8 @@ def _taken_apart(
     else:
         parts = _parts(one, reference, times)
     link = study_queries.facts(one["system"]).link_gbit_s
-    return StepParts(one, reference, control, parts, _parameters(one), link, reason)
+    parameters = recorded_model(one.stems[0]).get("parameters")
+    return StepParts(one, reference, control, parts, parameters, link, reason)
 
 
 def _parts(
@@ -255,10 +256,10 @@ def _controls(other: Configuration, one: Configuration, reference: Configuration
     )
 
 
-def _parameters(one: Configuration) -> int | None:
+def recorded_model(stem: str) -> dict[str, Any]:
+    """What the manifest of a run says of its model; an imported file has none."""
     try:
-        model: dict[str, Any] = results.manifest(one.stems[0]).get("model") or {}
+        model: dict[str, Any] | None = results.manifest(stem).get("model")
     except ScalebookError:
-        # An imported file has no manifest; its model is not known in such detail.
-        return None
-    return model.get("parameters")
+        return {}
+    return model or {}
