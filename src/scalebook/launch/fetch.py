@@ -22,9 +22,6 @@ from scalebook.launch import rsync
 from scalebook.launch.checking import check_file, check_run, run_of
 from scalebook.train import locking
 
-# A study that trains while it is copied needs another look; one that always changes is left.
-_LOOKS = 3
-
 
 @dataclass
 class Fetched:
@@ -82,11 +79,8 @@ def fetch(
         rsync.connection(found.host, ssh_options) as ssh,
     ):
         command = rsync.command(found, ssh, results, stage, trials)
-        for _ in range(_LOOKS):
-            rsync.call(command, found, show=True)
-            changing, links = rsync.compare(command, found)
-            if not changing:
-                break
+        rsync.call(command, found, show=True)
+        changing, links = rsync.compare(command, found)
         fetched = Arrival(root, stage, changing).take(trials)
         fetched.left |= {f"results/{name}": "a link there: it is not followed" for name in links}
         return fetched
