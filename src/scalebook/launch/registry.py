@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -226,8 +225,7 @@ def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job
             damaged.append(line)
             continue
         # Jobs of one second in the order of their numbers: 9 before 10.
-        numbers = [int(part) for part in re.findall(r"\d+", job.id)]
-        found.append((notes.get("submitted") or "", numbers, job.id, job))
+        found.append((notes.get("submitted") or "", len(job.id), job.id, job))
     return [job for *_, job in sorted(found, key=lambda one: one[:3])]
 
 

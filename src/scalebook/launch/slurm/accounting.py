@@ -13,6 +13,7 @@ from pathlib import Path
 from scalebook import contract
 from scalebook.contract import RunFiles, ScalebookError
 from scalebook.launch.slurm.commands import Ask, NoAccounting, NoSlurm, ask, asking_environment
+from scalebook.launch.slurm.reasons import ALIVE
 from scalebook.launch.waiting import looks
 
 # None of them names a user, an account, a node or a folder.
@@ -28,7 +29,6 @@ _CLUSTER = "Cluster"
 # A person's own text in a cell cannot hold it, as it could a comma or a bar.
 _SEPARATOR = "\x1f"
 _TIMES = ("Submit", "Start", "End")
-_OPEN = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "RESIZING", "REQUEUED")
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 # Clocks of the submitting machine and of the accounting may differ by so much.
 _SKEW = dt.timedelta(minutes=5)
@@ -155,7 +155,7 @@ def _final(rows: list[dict[str, str]]) -> bool:
         for index, row in enumerate(rows)
         if "." not in row["JobID"] and row["JobID"].partition("+")[2] in whole
     )
-    return all(row["State"].split(" ")[0] not in _OPEN for row in rows[last:])
+    return all(row["State"] not in ALIVE for row in rows[last:])
 
 
 def _write(path: Path, rows: list[dict[str, str]]) -> None:
