@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -14,14 +12,15 @@ from scalebook.figures import theme
 MOST = 1000
 
 
-@dataclass(frozen=True)
-class StepCurves:
-    """What there is of a job by step, counted from 1 over all epochs.
+def step_curves(
+    stem: str, points: pd.DataFrame, epochs: pd.DataFrame, utilisation: pd.DataFrame | None
+) -> go.Figure:
+    """Loss, rate and utilisation of a job by step; always the same lines, empty at first.
 
-    Attributes
+    Parameters
     ----------
     stem : str
-        The run.
+        The run. Its steps are counted from 1 over all epochs.
     points : DataFrame
         Columns ``step``, ``images_per_s`` and ``train_loss``, a row a moment.
     epochs : DataFrame
@@ -30,18 +29,8 @@ class StepCurves:
         Columns ``step``, ``device`` and ``utilisation_percent``; None where nothing looks at the
         devices.
     """
-
-    stem: str
-    points: pd.DataFrame
-    epochs: pd.DataFrame
-    utilisation: pd.DataFrame | None
-
-
-def step_curves(curves: StepCurves) -> go.Figure:
-    """Loss, rate and utilisation of a job by step; always the same lines, empty at first."""
-    points, epochs = thinned(curves.points, -(-len(curves.points) // MOST)), curves.epochs
-    busy = curves.utilisation
-    figure = theme.subplots(1, 2 if busy is None else 3, horizontal_spacing=0.12)
+    points = thinned(points, -(-len(points) // MOST))
+    figure = theme.subplots(1, 2 if utilisation is None else 3, horizontal_spacing=0.12)
     loss, rate, use = ({"row": 1, "col": column} for column in (1, 2, 3))
     blue, orange, green = theme.PALETTE[:3]
     losses = points.dropna(subset="train_loss")
@@ -64,20 +53,20 @@ def step_curves(curves: StepCurves) -> go.Figure:
     values = pd.concat([points["train_loss"], epochs["train_loss"], epochs["val_loss"]])
     figure.update_yaxes(title_text="loss", **theme.loss_axis(values), **loss)
     figure.update_yaxes(title_text="images/s", rangemode="tozero", **rate)
-    if busy is not None:
-        _draw_utilisation(figure, busy, use)
+    if utilisation is not None:
+        _draw_utilisation(figure, utilisation, use)
     figure.update_xaxes(title_text="step", rangemode="tozero")
     figure.update_layout(height=330, margin={"t": 44, "b": 100})
     at = int(points["step"].iloc[-1]) if len(points) else 0
     return theme.finish(
         figure,
-        f"Run {theme.escape(curves.stem, 70)}",
-        alt=f"Loss and images/s of run {curves.stem} up to step {at:,}.",
+        f"Run {theme.escape(stem, 70)}",
+        alt=f"Loss and images/s of run {stem} up to step {at:,}.",
         caption=(
-            f"Run {curves.stem} up to step {at:,}. By step: the first rank's mean training loss, "
+            f"Run {stem} up to step {at:,}. By step: the first rank's mean training loss, "
             "and the images/s of all ranks, about every half second; by epoch: all images."
         ),
-        sources=[curves.stem],
+        sources=[stem],
     )
 
 

@@ -11,7 +11,7 @@ from pandas.errors import EmptyDataError
 
 from scalebook import results
 from scalebook.contract import LARGEST, ScalebookError
-from scalebook.figures.live import StepCurves, step_curves
+from scalebook.figures.live import step_curves
 from scalebook.launch import Job
 from scalebook.train.records import POINTS, POINTS_FILE
 
@@ -19,8 +19,8 @@ _POINTS = ["step", "images_per_s", "train_loss"]
 _LOSSES = ["step", "train_loss", "val_loss"]
 
 
-def curves(job: Job) -> StepCurves:
-    """Gather what there is of a job by step, as far as it has come."""
+def draw(job: Job) -> go.Figure:
+    """Draw what there is of a job by step, as far as it has come."""
     stem = str(job.stem)
     try:
         epochs = results.epochs(stem)
@@ -30,12 +30,7 @@ def curves(job: Job) -> StepCurves:
     table = noted.assign(step=(noted["epoch"] - 1) * steps + noted["step"])
     by_epoch = epochs.reindex(columns=["epoch", *_LOSSES[1:]])
     by_epoch = by_epoch.assign(step=by_epoch["epoch"] * steps)
-    return StepCurves(stem, table[_POINTS], by_epoch[_LOSSES], _utilisation(job, table))
-
-
-def draw(job: Job) -> go.Figure:
-    """Draw the curves of a job as far as it has come."""
-    return step_curves(curves(job))
+    return step_curves(stem, table[_POINTS], by_epoch[_LOSSES], _utilisation(job, table))
 
 
 def points(job: Job) -> pd.DataFrame:
