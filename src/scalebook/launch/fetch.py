@@ -89,6 +89,10 @@ def fetch(
 # --------------------------------------------------------------------------- taking
 
 
+class _Left(Exception):
+    """A run is not taken: which of its files is why, and what is the matter with it."""
+
+
 class Arrival:
     """What lies in the stage: checked, and moved into ``results/`` run by run."""
 
@@ -109,41 +113,45 @@ class Arrival:
                 continue
             stem = run_of(name.removeprefix(folder))
             if stem is None:
-                self._leave(name, "its name is not that of a file of a run")
+                self._fetched.left[f"results/{name}"] = "its name is not that of a file of a run"
             else:
                 runs.setdefault((folder, stem), []).append(name)
         for (folder, stem), names in runs.items():
-            self._take_run(folder, stem, names)
+            try:
+                self._take_run(folder, stem, names)
+            except _Left as left:
+                name, why = left.args
+                self._fetched.left[f"results/{name}"] = why
         return self._fetched
-
-    def _leave(self, name: str, why: str) -> None:
-        self._fetched.left[f"results/{name}"] = why
 
     def _take_run(self, folder: str, stem: str, names: list[str]) -> None:
         """Take all files of one run that are not here yet, or none."""
         for name in names:
             if contract.leads_out(self._root, f"results/{name}"):
-                self._leave(name, f"here it {contract.LEADS_OUT}")
-                return
+                raise _Left(name, f"here it {contract.LEADS_OUT}")
         wanted = [name for name in names if not self._is_here(name)]
         if not wanted:
             return
         manifest = f"{folder}manifests/{stem}.json"
         document = _document(self._stage / manifest)
-        if document is not None and not self._can_be_read(manifest):
-            return
+        if document is not None:
+            self._check(manifest)
         last = (contract.attempts_of(document) or [{}])[-1] if document else {"ended": "unknown"}
         if not last.get("ended") or self._changing & set(names):
             self._fetched.running.append(stem)
             return
-        if not self._is_sound(folder, stem, names, document):
-            return
+        for name in names:
+            self._check(name, foreign=document is None)
+        if last["ended"] == "completed":
+            try:
+                check_run(RunFiles(self._stage / folder, stem), f"results/{folder}".rstrip("/"))
+            except ScalebookError as error:
+                raise _Left(manifest, f"the run is not whole: {error}") from None
         later = _continues(_document(self._results / manifest), document)
         for name in wanted:
             if not (later or self._goes_on(name)):
                 theirs = (self._stage / name).relative_to(self._root).as_posix()
-                self._leave(name, f"differs from the one here, which stays; theirs: {theirs}")
-                return
+                raise _Left(name, f"differs from the one here, which stays; theirs: {theirs}")
         # Whoever reads meanwhile takes a run without its manifest for none.
         for name in sorted(wanted, key=lambda name: (name.endswith(".json"), name)):
             updated = (self._results / name).exists()
@@ -155,28 +163,13 @@ class Arrival:
         here, there = self._results / name, self._stage / name
         return here.exists() and (here.samefile(there) or filecmp.cmp(here, there, shallow=False))
 
-    def _is_sound(
-        self, folder: str, stem: str, names: list[str], document: dict[str, Any] | None
-    ) -> bool:
-        """Whether each file can be read, and a completed run is whole."""
-        if not all(self._can_be_read(name, foreign=document is None) for name in names):
-            return False
-        if document is None or document["attempts"][-1]["ended"] != "completed":
-            return True
-        try:
-            check_run(RunFiles(self._stage / folder, stem), f"results/{folder}".rstrip("/"))
-        except ScalebookError as error:
-            self._leave(f"{folder}manifests/{stem}.json", f"the run is not whole: {error}")
-            return False
-        return True
-
-    def _can_be_read(self, name: str, foreign: bool = False) -> bool:
+    def _check(self, name: str, foreign: bool = False) -> None:
+        """Refuse a file that cannot be read to its end."""
         try:
             check_file(self._stage / name, f"results/{name}", foreign)
         except ScalebookError as error:
-            self._leave(name, str(error).removeprefix(f"results/{name}").lstrip(": ,"))
-            return False
-        return True
+            why = str(error).removeprefix(f"results/{name}").lstrip(": ,")
+            raise _Left(name, why) from None
 
     def _goes_on(self, name: str) -> bool:
         """Whether the file that came continues the one here: rows and lines are only appended."""
