@@ -59,11 +59,6 @@ class Planned:
     note: str = ""
 
     @property
-    def block(self) -> str | None:
-        """Name of its block, as `results.runs` has it; None where it belongs to none."""
-        return block_name(self.resolved.get("block"))
-
-    @property
     def state(self) -> str:
         """What there is to do, in plain English."""
         if not self.resolved:
@@ -192,7 +187,7 @@ def _resolved(
     except ScalebookError as error:
         if named and run.experiment not in named.optional:
             raise
-        told = named or _is_evidence(loaded, run.experiment, system)
+        told = named or any(rule.concerns(run.experiment, system) for rule in loaded.evidence)
         note = str(error)
         if settings and not named:  # which nobody need have typed
             own = note.removeprefix("--set: ")
@@ -221,14 +216,10 @@ def _limit(planned: list[Planned], gpu_hours: float, where: str) -> None:
         one.resolved["time_limit_min"] = minutes
 
 
-def _is_evidence(loaded: study.Study, experiment: str, system: str) -> bool:
-    """Whether a rule takes the experiment on the system, whatever its settings."""
-    return any(rule.concerns(experiment, system) for rule in loaded.evidence)
-
-
 def _looked_up(planned: Planned, finished: list[Finished], root: Path) -> Planned:
     """The run with what there is of it: its files, or the job at work on it; and its time."""
-    wanted, block = registry.identity(planned.resolved, root), planned.block
+    wanted = registry.identity(planned.resolved, root)
+    block = block_name(planned.resolved.get("block"))
     for one in finished:
         if one.identity != wanted or one.generated:
             continue
