@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from scalebook.traces import families
-from scalebook.traces.nesting import Nesting, nest
-from scalebook.traces.trace import DEVICE_KINDS, KINDS, MODULE, WIDEST_NAME, Trace
+from scalebook.traces.nesting import Nesting, nest, values_at
+from scalebook.traces.trace import DEVICE_KINDS, MODULE, WIDEST_NAME, Trace
 
 _TO_DEVICE = re.compile(r"HtoD|HostToDevice", re.IGNORECASE)
 _STEP = re.compile(r"ProfilerStep#(\d{1,9})")
@@ -31,17 +31,15 @@ class Attribution:
     Attributes
     ----------
     gpu : DataFrame
-        Columns name, device, stream, start, dur, kind, bytes, by_kernel and by_operator
-        (families), by_name (bool: no operator says the family, the kernel's name does), operator
-        (name of the one taken, else of the one around, untrusted; empty
-        for none), module (path of the modules around, untrusted), phase (of `families.PHASES`),
-        step (-1: none), launch_start and launch_dur (µs, of the runtime call; NaN: none), owner
-        (position in `host` of the operator taken; -1: none), launcher (position in `host` of what
-        launched it; -1: none), message (position in the trace's
-        `messages`).
+        Columns name, device, stream, start, dur, time (what counts in sums), kind, by_kernel and
+        by_operator (families), by_name (bool: no operator says the family, the kernel's name
+        does), operator (name of the one taken, else of the one around, untrusted; empty for none),
+        module (path of the modules around, untrusted), phase (of `families.PHASES`), step (-1:
+        none), launch_start and launch_dur (µs, of the runtime call; NaN: none), launcher (position
+        in `host` of what launched it; -1: none), message (position in the trace's `messages`).
     cpu : DataFrame
-        Operators: columns name, lane, start, dur, self_us, outermost (bool), family, operator,
-        module, phase, step, owner, shape, message, position (in `host`).
+        Operators: the same without kind, by_name and launch; device and stream are -1, by_kernel is
+        empty, time is the operator's own, launcher its position in `host`; and outermost (bool).
     host : DataFrame
         Operators, annotations, runtime calls and modules as read, with family (of the operator
         taken), module and phase.
@@ -57,6 +55,16 @@ class Attribution:
     steps: pd.DataFrame
     tree: Nesting
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU did anything."""
+        return not self.gpu.empty
+
+    @property
+    def work(self) -> pd.DataFrame:
+        """What sums are of: activities of GPUs, else operators of a CPU."""
+        return self.gpu if self.on_gpu else self.cpu
+
 
 _known: WeakKeyDictionary[Trace, Attribution] = WeakKeyDictionary()
 
@@ -71,14 +79,14 @@ def attribute(trace: Trace) -> Attribution:
 
 def _attributed(trace: Trace) -> Attribution:
     host = trace.of("operator", "annotation", "runtime", "module").reset_index(drop=True)
-    kind = host["kind"].cat.codes.to_numpy()
     is_operator, is_annotation, is_call, is_module = (
-        kind == KINDS.index(name) for name in ("operator", "annotation", "runtime", "module")
+        (host["kind"] == one).to_numpy() for one in ("operator", "annotation", "runtime", "module")
     )
-    named = is_operator | is_annotation
-    own_family = _classified(host["name"], is_operator, families.operator, None)
-    annotated = _classified(host["name"], is_annotation, families.annotation, None)
-    own_family[is_annotation] = annotated[is_annotation]
+    own_family = np.where(
+        is_annotation,
+        classified(host["name"], is_annotation, families.annotation, None),
+        classified(host["name"], is_operator, families.operator, None),
+    )
     # Collectives show as annotations: their time counts, that of other annotations does not.
     counted = is_operator | (is_annotation & (own_family == "communication"))
     start, duration = host["start"].to_numpy(), host["dur"].to_numpy()
@@ -86,64 +94,60 @@ def _attributed(trace: Trace) -> Attribution:
     beside = counted & is_annotation
     tree = nest(host["lane"].to_numpy(), start, duration, is_call, trace.resolution_us, beside)
     everyone = np.arange(len(host))
-    recognised = np.array([family is not None for family in own_family], dtype=bool)
-    owner = tree.outermost(np.where(recognised, everyone, -1))
+    owner = tree.outermost(np.where(pd.notna(own_family), everyone, -1))
     around = tree.above(tree.innermost(np.where(counted, everyone, -1)))
-    family = _looked_up(own_family, owner, "other")
+    family = values_at(own_family, owner, "other")
     taken = np.where(owner < 0, np.where(counted, everyone, around), owner)
     names = host["name"].to_numpy()
-    operator = _looked_up(names, taken, "")
+    operator = values_at(names, taken, "")
 
-    mark = _classified(host["name"], named, families.opened_phase, -1).astype(np.int64)
+    named = is_operator | is_annotation
+    mark = classified(host["name"], named, families.opened_phase, -1).astype(np.int64)
     phase_code, module = _belonging(host, tree, mark, is_module, trace.hierarchies)
     phase = np.array(families.PHASES, dtype=object)[phase_code]
     phase[family == "communication"] = "communication"
     steps = _steps(host[is_annotation])
     step = _step_at(steps, start)
 
-    self_us = duration.copy()
+    own_time = duration.copy()
     inside = counted & (around >= 0)
     end = start + duration
     np.subtract.at(
-        self_us, around[inside], np.minimum(end[inside], end[around[inside]]) - start[inside]
+        own_time, around[inside], np.minimum(end[inside], end[around[inside]]) - start[inside]
     )
     cpu = pd.DataFrame(
         {
-            "name": names, "lane": host["lane"], "start": start, "dur": duration,
-            "self_us": np.maximum(self_us, 0.0), "outermost": around < 0, "family": family,
+            "name": names, "device": -1, "stream": -1, "start": start, "dur": duration,
+            "time": np.maximum(own_time, 0.0), "by_kernel": "", "by_operator": family,
             "operator": operator, "module": module, "phase": phase, "step": step,
-            "owner": taken, "shape": host["shape"], "message": host["message"],
-            "position": everyone,
+            "launcher": everyone, "message": host["message"], "outermost": around < 0,
         }
     )[counted].reset_index(drop=True)  # fmt: skip
     gpu = trace.of(*DEVICE_KINDS).reset_index(drop=True)
     launcher, called = _launcher(gpu, host, is_call, is_operator, trace.lanes)
-    by_kernel = _classified(gpu["name"], np.ones(len(gpu), dtype=bool), families.kernel, "other")
+    by_kernel = classified(gpu["name"], np.ones(len(gpu), dtype=bool), families.kernel, "other")
     by_kernel[gpu["kind"].isin(["copy", "set"]).to_numpy()] = "memory"
-    by_operator = _looked_up(family, launcher, "other")
+    by_operator = values_at(family, launcher, "other")
     # Where no operator says it, as in replayed graphs and compiled regions, the name has to; and a
     # collective is communication whoever asked for it.
     collective = by_kernel == "communication"
     unsaid = (by_operator == "other") & ~collective
     by_operator = np.where(unsaid | collective, by_kernel, by_operator)
-    gpu_phase = _looked_up(phase, launcher, "other")
-    to_device = _classified(gpu["name"], gpu_phase != "data", _to_device, False).astype(bool)
+    gpu_phase = values_at(phase, launcher, "other")
+    to_device = classified(gpu["name"], gpu_phase != "data", _to_device, False).astype(bool)
     gpu_phase[to_device & np.isin(gpu_phase, ("other", "forward"))] = "data"
     gpu_phase[collective] = "communication"
-    found = called >= 0
-    gpu = gpu.drop(columns=["lane", "correlation", "external", "sequence", "forward_thread",
-                            "shape", "hierarchy"]).assign(
-        by_kernel=by_kernel, by_operator=by_operator,
+    message = values_at(tree.innermost(host["message"].to_numpy()), launcher, -1)
+    gpu = gpu[["kind", "name", "start", "dur", "device", "stream", "message"]].assign(
+        time=gpu["dur"], by_kernel=by_kernel, by_operator=by_operator,
         by_name=unsaid & (gpu["kind"] == "kernel").to_numpy(),
-        operator=_looked_up(operator, launcher, ""),
-        module=_looked_up(module, launcher, ""), phase=gpu_phase,
-        step=_step_launched(gpu, steps, _numbers(step, launcher), launcher >= 0),
-        launch_start=np.where(found, start[called], np.nan) if len(host) else np.nan,
-        launch_dur=np.where(found, duration[called], np.nan) if len(host) else np.nan,
-        owner=_numbers(taken, launcher),
+        operator=values_at(operator, launcher, ""),
+        module=values_at(module, launcher, ""), phase=gpu_phase,
+        step=_step_launched(gpu, steps, values_at(step, launcher, -1), launcher >= 0),
+        launch_start=values_at(start, called, np.nan),
+        launch_dur=values_at(duration, called, np.nan),
         launcher=launcher,
-        message=np.where(gpu["message"] >= 0, gpu["message"], _numbers(
-            tree.innermost(host["message"].to_numpy()), launcher)),
+        message=np.where(gpu["message"] >= 0, gpu["message"], message),
     )  # fmt: skip
     host = host.assign(family=family, module=module, phase=phase)
     return Attribution(gpu, cpu, host, steps, tree)
@@ -166,38 +170,39 @@ def _belonging(
     phase = np.where(marked >= 0, marked, families.PHASES.index("other"))
     phase = np.where((marked < 0) & (recorded | (frame >= 0)), forward, phase)
 
-    undone = _undone(host, sequence, phase == backward)
-    undone = tree.innermost(undone)
+    undone = tree.innermost(_undone(host, phase == backward))
     source = np.where((phase == backward) & (undone >= 0), undone, np.arange(len(host)))
     paths = _paths(host, tree, is_module, frame)
-    module = text_of(frame[source], lambda code: paths.get(code, ""))
+    module = answered(frame[source], lambda code: paths.get(code, ""), "")
     named = tree.innermost(host["hierarchy"].to_numpy())[source]
-    return phase, np.where(named >= 0, text_of(named, lambda code: hierarchies[code]), module)
+    return phase, np.where(named >= 0, answered(named, hierarchies.__getitem__, ""), module)
 
 
-def text_of(codes: np.ndarray, text: Callable[[int], str]) -> np.ndarray:
-    """Text of each code, empty for negative ones; every distinct code is looked up once."""
-    distinct, place = np.unique(codes, return_inverse=True)
-    texts = np.empty(len(distinct), dtype=object)
-    texts[:] = [text(code) if code >= 0 else "" for code in distinct.tolist()]
-    return texts[place]
+def answered(codes: np.ndarray, answer: Callable[[int], object], default: object) -> np.ndarray:
+    """Answer for each code, `default` for negative ones; each distinct one is asked for once."""
+    place, distinct = pd.factorize(codes)
+    answers = [answer(code) if code >= 0 else default for code in distinct.tolist()]
+    found: np.ndarray = pd.Series(answers, dtype=object).to_numpy()[place]
+    return found
 
 
-def _undone(host: pd.DataFrame, sequence: np.ndarray, backward: np.ndarray) -> np.ndarray:
+def classified(
+    names: pd.Series, mask: np.ndarray, classify: Callable[[str], object], default: object
+) -> np.ndarray:
+    """Class of each name where `mask` holds; every distinct name is classified once."""
+    codes = np.where(mask, names.cat.codes, -1)
+    categories = names.cat.categories
+    return answered(codes, lambda code: classify(categories[code]), default)
+
+
+def _undone(host: pd.DataFrame, backward: np.ndarray) -> np.ndarray:
     """Position of the forward operator that each backward one belongs to; -1 for none.
 
-    Of the operators with one number the last to begin made the node: the number is raised
-    by it. Numbers count on each thread; a node tells that it has one by ``Fwd thread id``.
+    Of the operators with one number the last to begin made the node: the number is raised by it.
     """
-    undone = np.full(len(host), -1, dtype=np.int64)
-    forward = np.flatnonzero((sequence >= 0) & ~backward)
-    begun = forward[np.argsort(host["start"].to_numpy()[forward], kind="stable")]
-    last = pd.Series(begun, index=sequence[begun])
-    last = last[~last.index.duplicated(keep="last")]
-    wanted = np.flatnonzero((sequence >= 0) & backward)
-    found = last.reindex(sequence[wanted]).fillna(-1).to_numpy(np.int64)
-    undone[wanted] = found
-    return undone
+    forward = host.loc[~backward & (host["sequence"] >= 0), ["start", "sequence"]]
+    latest = forward.sort_values("start", kind="stable")[::-1]
+    return np.where(backward, _matched(host["sequence"], latest["sequence"]), -1)
 
 
 def _paths(
@@ -217,16 +222,10 @@ def _paths(
 
 def _steps(annotations: pd.DataFrame) -> pd.DataFrame:
     """Steps the profiler marked, in time; each number once."""
-    numbers = _classified(annotations["name"], np.ones(len(annotations), bool), _step, -1)
+    numbers = classified(annotations["name"], np.ones(len(annotations), bool), _step, -1)
     marks = annotations.assign(step=numbers)[numbers >= 0]
     marks = marks.sort_values("start", kind="stable").drop_duplicates("step")
-    return pd.DataFrame(
-        {
-            "step": marks["step"].astype(np.int64),
-            "start": marks["start"].astype(float),
-            "dur": marks["dur"].astype(float),
-        }
-    ).reset_index(drop=True)
+    return marks.astype({"step": np.int64})[["step", "start", "dur"]].reset_index(drop=True)
 
 
 def _step(name: str) -> int:
@@ -240,12 +239,10 @@ def _to_device(name: str) -> bool:
 
 def _step_at(steps: pd.DataFrame, time: np.ndarray) -> np.ndarray:
     """Number of the step that each time lies in; -1 for none."""
-    if steps.empty:
-        return np.full(len(time), -1, dtype=np.int64)
-    start, end = steps["start"].to_numpy(), (steps["start"] + steps["dur"]).to_numpy()
-    place = np.searchsorted(start, time, side="right") - 1
-    inside = (place >= 0) & (time < end[place])
-    return np.where(inside, steps["step"].to_numpy()[place], -1)
+    end = (steps["start"] + steps["dur"]).to_numpy()
+    place = np.searchsorted(steps["start"].to_numpy(), time, side="right") - 1
+    inside = time < values_at(end, place, -np.inf)
+    return values_at(steps["step"].to_numpy(), np.where(inside, place, -1), -1)
 
 
 def _step_launched(
@@ -264,32 +261,6 @@ def _step_launched(
     carried = ordered.groupby(["device", "stream"], sort=False)["step"].ffill().fillna(-1)
     found: np.ndarray = carried.reindex(gpu.index).to_numpy(np.int64)
     return found
-
-
-def _classified(
-    names: pd.Series, mask: np.ndarray, classify: Callable[[str], object], default: object
-) -> np.ndarray:
-    """Class of each name where `mask` holds; every distinct name is classified once."""
-    codes = names.cat.codes.to_numpy()
-    categories = names.cat.categories
-    known = np.full(len(categories) + 1, default, dtype=object)
-    for code in np.unique(codes[mask]):
-        known[code] = classify(categories[code])
-    result: np.ndarray = known[codes]
-    result[~mask] = default
-    return result
-
-
-def _looked_up(values: np.ndarray, position: np.ndarray, default: str) -> np.ndarray:
-    """``values[position]``, with `default` where the position is -1."""
-    result = np.full(len(position), default, dtype=object)
-    found = position >= 0
-    result[found] = values[position[found]]
-    return result
-
-
-def _numbers(values: np.ndarray, position: np.ndarray) -> np.ndarray:
-    return np.where(position >= 0, values[position], -1) if len(values) else position
 
 
 def _launcher(
@@ -338,8 +309,8 @@ def _by_process(
 
 
 def _matched(wanted: pd.Series, keys: pd.Series) -> np.ndarray:
-    """Position of the first equal key of each wanted one; -1 for none, and for negative ones."""
-    first = pd.Series(np.arange(len(keys)), index=keys.to_numpy())
+    """Label of the first equal key of each wanted one; -1 for none, and for negative ones."""
+    first = pd.Series(keys.index, index=keys.to_numpy())
     first = first[(first.index >= 0) & ~first.index.duplicated()]
     positions = first.reindex(wanted.to_numpy())
     found: np.ndarray = positions.fillna(-1).to_numpy(np.int64)

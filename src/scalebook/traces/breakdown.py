@@ -5,12 +5,12 @@ import pandas as pd
 
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.traces.attribution import attribute
-from scalebook.traces.times import get_time, warm_up, windows
+from scalebook.traces.times import get_time, steady, warm_up, windows
 from scalebook.traces.trace import Trace
 
 #: What time can be summed by, and the columns that hold it on a GPU and on a CPU.
 GROUPS = {
-    "family": ("by_operator", "family"),
+    "family": ("by_operator", "by_operator"),
     "kernel_family": ("by_kernel", None),
     "operator": ("operator", "name"),
     "kernel": ("name", None),
@@ -30,16 +30,10 @@ def get_attribution(trace: Trace) -> pd.DataFrame:
         stream (-1: the host), start_us, dur_us, time_us (what counts in sums: on a CPU the
         operator's own time).
     """
-    parts = attribute(trace)
-    if not parts.gpu.empty:
-        frame = parts.gpu.assign(time_us=parts.gpu["dur"])
-    else:
-        frame = parts.cpu.rename(columns={"family": "by_operator", "self_us": "time_us"})
-        frame = frame.assign(by_kernel="", device=-1, stream=-1)
-    frame = frame.rename(columns={"start": "start_us", "dur": "dur_us"})
+    names = {"start": "start_us", "dur": "dur_us", "time": "time_us"}
     columns = ["name", "operator", "module", "by_kernel", "by_operator", "phase", "step",
                "device", "stream", "start_us", "dur_us", "time_us"]  # fmt: skip
-    return frame[columns].astype({"name": object})
+    return attribute(trace).work.rename(columns=names)[columns].astype({"name": object})
 
 
 def get_breakdown(trace: Trace, by: str = "family") -> pd.DataFrame:
@@ -67,14 +61,12 @@ def get_breakdown(trace: Trace, by: str = "family") -> pd.DataFrame:
     if by not in GROUPS:
         raise UsageError(f"breakdown by {by}: choose one of {', '.join(GROUPS)}")
     parts = attribute(trace)
-    on_gpu = not parts.gpu.empty
-    column = GROUPS[by][0 if on_gpu else 1]
+    column = GROUPS[by][0 if parts.on_gpu else 1]
     columns = ["group", "calls", "total_us", "mean_us", "share"]
     if column is None:
         return pd.DataFrame(columns=columns)
-    frame = parts.gpu if on_gpu else parts.cpu
-    time = frame["dur" if on_gpu else "self_us"]
-    table = time.groupby(frame[column].astype(object).to_numpy()).agg(["size", "sum", "mean"])
+    time = parts.work["time"]
+    table = time.groupby(parts.work[column].astype(object).to_numpy()).agg(["size", "sum", "mean"])
     table.columns = ["calls", "total_us", "mean_us"]
     table["share"] = table["total_us"] / (float(time.sum()) or 1.0)
     table = table.rename_axis("group").reset_index()
@@ -118,7 +110,7 @@ def get_diff(before: Trace, after: Trace, by: str = "operator") -> pd.DataFrame:
     """
     if by not in COMPARED_BY:
         raise ScalebookError(f"diff by {by}: choose one of {', '.join(COMPARED_BY)}")
-    on_gpu = [not attribute(trace).gpu.empty for trace in (before, after)]
+    on_gpu = [attribute(trace).on_gpu for trace in (before, after)]
     if on_gpu[0] != on_gpu[1]:
         raise ScalebookError(
             "diff: one trace is of a GPU and the other of a CPU only; compare traces of one kind"
@@ -128,24 +120,21 @@ def get_diff(before: Trace, after: Trace, by: str = "operator") -> pd.DataFrame:
     sides = [_per_step(trace, by) for trace in (before, after)]
     both = sides[0].add_suffix("_before").join(sides[1].add_suffix("_after"), how="outer")
     old, new = both["time_before"].fillna(0.0), both["time_after"].fillna(0.0)
-    change = np.where(
-        np.abs(new - old) <= NOTABLE * old, "same", np.where(new < old, "faster", "slower")
-    ).astype(object)
-    change[both["time_before"].isna()] = "appeared"
-    change[both["time_after"].isna()] = "vanished"
+    cases = {
+        "appeared": both["time_before"].isna(), "vanished": both["time_after"].isna(),
+        "same": np.abs(new - old) <= NOTABLE * old, "faster": new < old,
+    }  # fmt: skip
     result = pd.DataFrame(
         {
             "name": both.index.astype(object),
-            "family": both["family_after"].where(
-                both["family_after"].notna(), both["family_before"]
-            ),
+            "family": both["family_after"].fillna(both["family_before"]),
             "before_us": old,
             "after_us": new,
             "change_us": new - old,
             "ratio": (new / old.where(old > 0)).to_numpy(),
             "before_calls": both["calls_before"].fillna(0.0),
             "after_calls": both["calls_after"].fillna(0.0),
-            "change": change,
+            "change": np.select(list(cases.values()), list(cases), "slower"),
         }
     )
     order = np.lexsort((result["name"].astype(str), -result["change_us"].abs()))
@@ -155,22 +144,18 @@ def get_diff(before: Trace, after: Trace, by: str = "operator") -> pd.DataFrame:
 def _per_step(trace: Trace, by: str) -> pd.DataFrame:
     """Summed time, calls and family by name, divided by the number of steps."""
     parts = attribute(trace)
-    on_gpu = not parts.gpu.empty
-    frame = parts.gpu if on_gpu else parts.cpu
-    family = "by_operator" if on_gpu and by != "kernel" else "by_kernel" if on_gpu else "family"
-    column = {
-        "operator": "operator" if on_gpu else "name", "kernel": "name", "family": family,
-        "module": "module", "phase": "phase",
-    }[by]  # fmt: skip
+    frame = parts.work
+    family = "by_kernel" if by == "kernel" else "by_operator"
+    column = GROUPS[by][0 if parts.on_gpu else 1]
     steps = parts.steps
     count = 1
     if len(steps):
-        low, high = windows(frame, steps) if on_gpu else (0.0, steps["dur"].to_numpy())
-        steady = steps["step"].to_numpy()[~warm_up(high - low)]
-        frame, count = frame[frame["step"].isin(steady)], len(steady)
-    name = frame[column].astype(object).to_numpy()
-    time = frame["dur" if on_gpu else "self_us"]
-    rows = pd.DataFrame({"name": name, "family": frame[family].to_numpy(), "time": time.to_numpy()})
+        low, high = windows(frame, steps) if parts.on_gpu else (0.0, steps["dur"].to_numpy())
+        kept = steps["step"].to_numpy()[~warm_up(high - low)]
+        frame, count = frame[frame["step"].isin(kept)], len(kept)
+    rows = pd.DataFrame(
+        {"name": frame[column].astype(object), "family": frame[family], "time": frame["time"]}
+    )
     pairs = rows.groupby(["name", "family"], sort=False)["time"].agg(["sum", "size"])
     pairs = pairs.sort_values("sum", ascending=False, kind="stable").reset_index("family")
     # A name found in several families goes by the one with most of its time.
@@ -189,13 +174,10 @@ def get_diff_times(before: Trace, after: Trace) -> pd.DataFrame:
     DataFrame
         Columns name, before_us, after_us, change_us; steps as in `get_diff`.
     """
-    sides = []
-    for trace in (before, after):
-        table = get_time(trace)
-        steady = table[(table["step"] >= 0) & ~table["warm_up"]]
-        times = steady if len(steady) else table
-        sides.append(times.drop(columns=["step", "start_us", "warm_up"]).mean())
-    old, new = sides
+    old, new = (
+        steady(get_time(trace)).drop(columns=["step", "start_us", "warm_up"]).mean()
+        for trace in (before, after)
+    )
     return pd.DataFrame(
         {
             "name": [name.removesuffix("_us") for name in old.index],

@@ -10,7 +10,7 @@ import pandas as pd
 
 from scalebook.traces import families
 from scalebook.traces.attribution import attribute
-from scalebook.traces.nesting import nest
+from scalebook.traces.nesting import nest, values_at
 from scalebook.traces.trace import Trace
 
 CATEGORIES = (
@@ -98,7 +98,7 @@ def _phase(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     around = nest(lane, start, duration, leaf, trace.resolution_us).parent[count:]
     codes = pd.Categorical(host["phase"], categories=list(families.PHASES)).codes
     other = families.PHASES.index("other")
-    phase = np.where(around >= 0, codes[around], other) if count else np.full(len(memory), other)
+    phase = values_at(codes, around, other)
     # Between two operators of one phase that phase goes on.
     known = pd.Series(np.where(phase == other, np.nan, phase))
     phase = known.ffill().bfill().fillna(other).to_numpy(np.int64)

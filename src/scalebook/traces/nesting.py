@@ -4,6 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+from pandas.api.extensions import take
 
 #: Events deeper than this enclose nothing: no thread calls so deep, only a made-up trace does.
 DEEPEST = 1000
@@ -43,7 +44,13 @@ class Nesting:
 
     def above(self, values: np.ndarray) -> np.ndarray:
         """The parent's value; -1 for events without a parent."""
-        return np.where(self.parent >= 0, values[self.parent], -1)
+        return values_at(values, self.parent, -1)
+
+
+def values_at(values: np.ndarray, position: np.ndarray, missing: object) -> np.ndarray:
+    """``values[position]``, and `missing` where the position is -1."""
+    found: np.ndarray = take(values, position, allow_fill=True, fill_value=missing)
+    return found
 
 
 def nest(

@@ -11,8 +11,9 @@ import pandas as pd
 from scalebook.contract import ScalebookError
 from scalebook.traces import work
 from scalebook.traces.attribution import Attribution, attribute
+from scalebook.traces.nesting import values_at
 from scalebook.traces.reading import read
-from scalebook.traces.times import get_time
+from scalebook.traces.times import get_time, steady
 from scalebook.traces.trace import Shape, Trace
 
 _RANK = re.compile(r"(?:^|[_.-])rank[_-]?(\d{1,6})(?!\d)")
@@ -161,20 +162,18 @@ def get_ranks(job: Mapping[int, Trace]) -> pd.DataFrame:
     rows = []
     for rank, trace in job.items():
         times = get_time(trace)
-        steps = times[times["step"] >= 0]
-        steady = steps[~steps["warm_up"]] if len(steps) else times
-        mean = steady[[name for name in times.columns if name.endswith("_us")]].mean()
-        used = collectives["step"].isin(steady["step"]) if len(steps) else slice(None)
-        mine = collectives[used] if len(steps) else collectives
+        steps, counted = times[times["step"] >= 0], steady(times)
+        mean = counted.mean()
+        used = collectives["step"].isin(counted["step"]) | steps.empty
+        mine = collectives[used]
         waits = mine[mine["rank"] == rank]["wait_us"].sum()
         awaited = mine[(mine["last_rank"] == rank) & (mine["rank"] != rank)]["wait_us"].sum()
         rows.append(
             {
                 "rank": rank, "steps": len(steps), "step_us": mean["span_us"],
-                "busy_us": mean["busy_us"], "compute_us": mean["compute_us"],
-                "communication_us": mean["communication_us"], "exposed_us": mean["exposed_us"],
-                "idle_us": mean["idle_us"], "wait_us": waits / len(steady),
-                "awaited_us": awaited / len(steady),
+                **mean[["busy_us", "compute_us", "communication_us", "exposed_us", "idle_us"]],
+                "wait_us": waits / len(counted),
+                "awaited_us": awaited / len(counted),
             }
         )  # fmt: skip
     table = pd.DataFrame(rows)
@@ -238,14 +237,12 @@ def _activities(parts: Attribution) -> tuple[pd.DataFrame, np.ndarray]:
     calls = parts.host["name"].astype(object).str.match(_CALL).to_numpy(bool)
     everyone = np.arange(len(parts.host))
     around = parts.tree.innermost(np.where(calls, everyone, -1))
-    if not parts.gpu.empty:
+    if parts.on_gpu:
         gpu = parts.gpu
         frame = gpu[(gpu["by_kernel"] == "communication") & (gpu["kind"] == "kernel")]
-        launcher = frame["launcher"].to_numpy()
-        place = np.where(launcher >= 0, around[launcher], -1) if len(around) else launcher
-        return frame, place
-    frame = parts.cpu[calls[parts.cpu["position"].to_numpy()]]
-    return frame, frame["position"].to_numpy()
+        return frame, values_at(around, frame["launcher"].to_numpy(), -1)
+    frame = parts.cpu[calls[parts.cpu["launcher"].to_numpy()]]
+    return frame, frame["launcher"].to_numpy()
 
 
 def _kind(name: str) -> str | None:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from scalebook.traces import peaks, work
-from scalebook.traces.attribution import attribute
-from scalebook.traces.nesting import Nesting
+from scalebook.traces.attribution import answered, attribute
+from scalebook.traces.nesting import Nesting, values_at
 from scalebook.traces.peaks import Peak
-from scalebook.traces.times import get_time
+from scalebook.traces.times import get_time, steady
 from scalebook.traces.trace import Trace
 
 # Kernels that round fp32 to tf32 for the matrix units.
@@ -59,33 +59,22 @@ def get_speed(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
     peak = peak or get_peak(trace)
     host = parts.host
     works = _works(trace, host)
-    known = np.array([one is not None for one in works], dtype=bool)
+    known = pd.notna(works)
     calls = _counted(host, known, works, parts.tree)
     where = parts.tree.innermost(np.where(calls, np.arange(len(host)), -1))
-    on_gpu = not parts.gpu.empty
-    frame = parts.gpu if on_gpu else parts.cpu
-    place = frame["launcher" if on_gpu else "position"].to_numpy()
-    place = np.where(place >= 0, where[place], -1) if len(where) else place
-    duration = frame["dur" if on_gpu else "self_us"].to_numpy()
+    frame = parts.work
+    place = values_at(where, frame["launcher"].to_numpy(), -1)
+    duration = frame["time"].to_numpy()
     time = np.bincount(place[place >= 0], duration[place >= 0], minlength=len(host))
     tensor = np.zeros(len(host), dtype=bool)
-    if on_gpu and calls.any():
+    if parts.on_gpu and calls.any():
         names = frame["name"].cat
         rounded = np.array([bool(_TF32.search(name)) for name in names.categories], dtype=bool)
         tensor[place[rounded[names.codes.to_numpy()] & (place >= 0)]] = True
-    mine = np.flatnonzero(calls)
-    rows = pd.DataFrame(
-        {
-            "operator": host["name"].to_numpy()[mine],
-            "shape": host["shape"].to_numpy()[mine],
-            "phase": host["phase"].to_numpy()[mine],
-            "kind": [works[i].kind for i in mine],
-            "precision": [_precision(works[i].precision, tensor[i]) for i in mine],
-            "time_us": time[mine],
-            "flops": [works[i].flops for i in mine],
-            "bytes": [works[i].bytes for i in mine],
-        }
-    )
+    mine = host.loc[calls, ["name", "shape", "phase"]].astype({"name": object})
+    done = pd.DataFrame(works[calls].tolist(), columns=work.Work._fields, index=mine.index)
+    rows = mine.rename(columns={"name": "operator"}).join(done).assign(time_us=time[calls])
+    rows.loc[tensor[calls] & (rows["precision"] == "fp32"), "precision"] = "tf32"
     keys = ["operator", "shape", "phase", "kind", "precision"]
     table = rows.groupby(keys, sort=False, as_index=False).agg(
         calls=("flops", "size"), time_us=("time_us", "sum"), flops=("flops", "sum"),
@@ -130,8 +119,7 @@ def summed(trace: Trace, peak: Peak | None, table: pd.DataFrame) -> pd.DataFrame
     times = get_time(trace)
     steps = times[times["step"] >= 0]
     count = max(1, len(steps))
-    steady = steps[~steps["warm_up"]] if len(steps) else times
-    step_us = float(steady["span_us"].mean())
+    step_us = float(steady(times)["span_us"].mean())
     flops = float(known["flops"].sum()) / count
     rest = float(table["time_us"].sum() - known["time_us"].sum())
     row = {
@@ -155,17 +143,14 @@ def summed(trace: Trace, peak: Peak | None, table: pd.DataFrame) -> pd.DataFrame
 
 def _works(trace: Trace, host: pd.DataFrame) -> np.ndarray:
     """Work of each operator with shapes; None for the others. Each kind of call once."""
-    works = np.full(len(host), None, dtype=object)
-    shaped = np.flatnonzero((host["shape"] >= 0).to_numpy() & (host["kind"] == "operator"))
-    codes = host["name"].cat.codes.to_numpy()[shaped].astype(np.int64)
-    pairs = codes * max(1, len(trace.shapes)) + host["shape"].to_numpy()[shaped]
-    distinct, place = np.unique(pairs, return_inverse=True)
-    answers = np.full(len(distinct), None, dtype=object)
+    shaped = (host["shape"] >= 0) & (host["kind"] == "operator")
     names, shapes = host["name"].cat.categories, max(1, len(trace.shapes))
-    for index, pair in enumerate(distinct.tolist()):
-        answers[index] = work.of(names[pair // shapes], trace.shapes[pair % shapes])
-    works[shaped] = answers[place]
-    return works
+    calls = host["name"].cat.codes.astype(np.int64) * shapes + host["shape"]
+
+    def done(call: int) -> work.Work | None:
+        return work.of(names[call // shapes], trace.shapes[call % shapes])
+
+    return answered(calls.where(shaped, -1).to_numpy(), done, None)
 
 
 def _counted(host: pd.DataFrame, known: np.ndarray, works: np.ndarray, tree: Nesting) -> np.ndarray:
@@ -201,10 +186,6 @@ def _rates(table: pd.DataFrame, peak: Peak) -> np.ndarray:
     products = table["kind"].isin(PRODUCTS)
     rates = [peak.of(*row) for row in zip(table["precision"], products)]
     return np.array(rates, dtype=float) * 1e6
-
-
-def _precision(precision: str, tensor: bool) -> str:
-    return "tf32" if tensor and precision == "fp32" else precision
 
 
 def shapes_text(dims: list[Any]) -> str:

@@ -88,19 +88,17 @@ def _of_run(path: Path, trace: Trace, peak: Peak | None) -> dict[str, Any]:
 def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, Any]:
     """Sum up a trace that was read; `where` names it. See `summary`."""
     parts = attribute(trace)
-    gpu = not parts.gpu.empty
-    if not gpu and parts.cpu.empty:
+    gpu, work = parts.on_gpu, parts.work
+    if work.empty:
         raise ScalebookError(f"{where}: holds no GPU activity and no operator{_why_nothing(trace)}")
     table = times.get_time(trace)
     whole = table.iloc[-1]
-    frame = parts.gpu if gpu else parts.cpu
-    duration = "dur" if gpu else "self_us"
     answer: dict[str, Any] = {
         "file": where,
         "device": "gpu" if gpu else "cpu",
         "devices": _devices(trace, parts.gpu) if gpu else [],
         "events": len(trace.events),
-        "total_us": round(float(frame[duration].sum()), 3),
+        "total_us": round(float(work["time"].sum()), 3),
         "time": {key: round(float(whole[key]), 3) for key in times.TIMES},
         "idle": {key: round(float(whole[key]), 3) for key in times.IDLE},
         "by_operator": _sums(trace, "family"),
@@ -109,10 +107,8 @@ def document(trace: Trace, where: str, peak: Peak | None = None) -> dict[str, An
         "by_both": _both(parts.gpu),
         "by_phase": _sums(trace, "phase"),
         "by_module": _sums(trace, "module", TOP),
-        "top_kernels": _top(frame, "name", "by_kernel", duration) if gpu else [],
-        "top_operators": _top(frame, "operator", "by_operator", duration)
-        if gpu
-        else _top(frame, "name", "family", duration),
+        "top_kernels": _top(work, "name", "by_kernel") if gpu else [],
+        "top_operators": _top(work, "operator" if gpu else "name", "by_operator"),
         "steps": records(table[table["step"] >= 0][_STEP_COLUMNS]),
         "launch": records(launches.get_launch_summary(trace)) if gpu else [],
         "memory": records(memory.get_memory_peak(trace)),
@@ -298,12 +294,12 @@ def _both(gpu: pd.DataFrame) -> dict[str, dict[str, float]]:
     return answer
 
 
-def _top(frame: pd.DataFrame, name: str, family: str, duration: str) -> list[dict[str, Any]]:
+def _top(frame: pd.DataFrame, name: str, family: str) -> list[dict[str, Any]]:
     """Names with the longest summed duration; share is of all in `frame`."""
     keys = [frame[name].astype(object).to_numpy(), frame[family].to_numpy()]
-    groups = frame[duration].groupby(keys, sort=True).agg(["sum", "count"])
+    groups = frame["time"].groupby(keys, sort=True).agg(["sum", "count"])
     groups = groups.sort_values("sum", ascending=False, kind="stable").head(TOP)
-    total = float(frame[duration].sum()) or 1.0
+    total = float(frame["time"].sum()) or 1.0
     return [
         {
             "name": str(key[0]),

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from scalebook.contract import UsageError
-from scalebook.traces.attribution import Attribution, attribute, text_of
+from scalebook.traces.attribution import Attribution, answered, attribute
+from scalebook.traces.nesting import values_at
 from scalebook.traces.speed import shapes_text
 from scalebook.traces.times import get_time
 from scalebook.traces.trace import MODULE, Trace
@@ -67,12 +68,10 @@ def get_timeline(trace: Trace, step: int | None = None, most: int = MOST) -> pd.
         times = get_time(trace)
         step = middle_step(times[times["step"] >= 0].to_dict("records"))
     low, high = _window(trace, parts, step)
-    around = parts.tree.innermost(parts.host["shape"].to_numpy()) if len(parts.host) else None
-    host, gpu = _host(parts, step, low, high), _gpu(parts, around, step, low, high)
+    host, gpu = _host(parts, step, low, high), _gpu(parts, step, low, high)
     frame = pd.concat([gpu, host], ignore_index=True)
-    texts = text_of(
-        frame["shape"].to_numpy(np.int64), lambda code: shapes_text(trace.shapes[code][0])
-    )
+    shapes = frame["shape"].to_numpy(np.int64)
+    texts = answered(shapes, lambda code: shapes_text(trace.shapes[code][0]), "")
     frame = frame.assign(shapes=texts, start_us=frame["start"] - low, dur_us=frame["dur"])
     return _kept(frame, most)[COLUMNS]
 
@@ -120,17 +119,13 @@ def _host(parts: Attribution, step: int, low: float, high: float) -> pd.DataFram
     )  # fmt: skip
 
 
-def _gpu(
-    parts: Attribution, around: np.ndarray | None, step: int, low: float, high: float
-) -> pd.DataFrame:
+def _gpu(parts: Attribution, step: int, low: float, high: float) -> pd.DataFrame:
     """Activities of the devices between the two times, whatever step they belong to."""
     gpu = parts.gpu
     end = gpu["start"] + gpu["dur"]
     gpu = gpu[((end > low) & (gpu["start"] < high)) | ((gpu["step"] == step) & (step >= 0))]
-    launcher = gpu["launcher"].to_numpy(np.int64)
-    shape = np.full(len(gpu), -1, dtype=np.int64)
-    if around is not None:
-        shape = np.where(launcher >= 0, around[launcher], -1)
+    around = parts.tree.innermost(parts.host["shape"].to_numpy())
+    shape = values_at(around, gpu["launcher"].to_numpy(), -1)
     keys = list(zip(gpu["device"].tolist(), gpu["stream"].tolist()))
     numbers = {key: number for number, key in enumerate(sorted(set(keys)))}
     names = [

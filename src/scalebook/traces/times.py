@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scalebook.traces import families, intervals
-from scalebook.traces.attribution import attribute
+from scalebook.traces.attribution import attribute, classified
 from scalebook.traces.trace import Trace
 
 #: A gap up to this long, in µs, before an activity that was already queued is the device's own
@@ -55,9 +55,9 @@ def get_time(trace: Trace) -> pd.DataFrame:
 
 def _timed(trace: Trace) -> pd.DataFrame:
     parts = attribute(trace)
-    on_gpu = not parts.gpu.empty
-    frame = parts.gpu if on_gpu else parts.cpu[parts.cpu["outermost"]].assign(device=-1)
-    family = frame["by_kernel" if on_gpu else "family"].to_numpy()
+    on_gpu = parts.on_gpu
+    frame = parts.gpu if on_gpu else parts.cpu[parts.cpu["outermost"]]
+    family = frame["by_kernel" if on_gpu else "by_operator"].to_numpy()
     # Copies by the device's own engine, and by kernels that do nothing else.
     copies = family == "memory"
     collective = family == "communication"
@@ -103,6 +103,12 @@ def warm_up(durations: np.ndarray) -> np.ndarray:
         slow = durations > WARM_UP * np.median(durations)
         slow &= np.cumprod(slow).astype(bool)
     return slow
+
+
+def steady(times: pd.DataFrame) -> pd.DataFrame:
+    """Of what `get_time` answers the steps that do not warm up; all where none is marked."""
+    steps = times[times["step"] >= 0]
+    return steps[~steps["warm_up"]] if len(steps) else times
 
 
 def _device(
@@ -161,11 +167,8 @@ def _waits(gpu: pd.DataFrame, free: intervals.Intervals) -> tuple[np.ndarray, np
 
 def _data(host: pd.DataFrame) -> intervals.Intervals:
     """When the host waited for its input, as annotations say."""
-    number = families.PHASES.index("data")
-    annotations = host[host["kind"] == "annotation"]
-    codes = annotations["name"].cat.codes.to_numpy()
-    names = host["name"].cat.categories
-    opens = [code for code in np.unique(codes) if families.opened_phase(names[code]) == number]
-    mine = annotations[np.isin(codes, opens)]
+    annotations = (host["kind"] == "annotation").to_numpy()
+    opened = classified(host["name"], annotations, families.opened_phase, -1)
+    mine = host[opened == families.PHASES.index("data")]
     start = mine["start"].to_numpy()
     return intervals.union(start, start + mine["dur"].to_numpy())
