@@ -29,8 +29,10 @@ PIECE = 1 << 19
 _CHROME = ChromeTrace()
 
 
-def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
+def read(path: Path, where: str | None = None) -> Trace:
     """Read a trace, packed by gzip or plain, of any format in `backends`.
+
+    It is taken from, and kept in, the study's ``.scalebook/traces/``.
 
     Parameters
     ----------
@@ -38,8 +40,6 @@ def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
         The file.
     where : str, optional
         How an error names it; its own name where left out, never the folders above it.
-    keep : bool
-        Take it from, and keep it in, the study's ``.scalebook/traces/``.
 
     Raises
     ------
@@ -53,17 +53,17 @@ def read(path: Path, where: str | None = None, keep: bool = True) -> Trace:
         with open(path, "rb") as file:
             pieces = _pieces(file, where)
             head = next(pieces, b"")
-            chosen = next(
-                (backend for backend in backends.registered() if backend.recognises(head)), _CHROME
-            )
-            before = files.stamp(path)
-            keep = keep and before[0] >= KEPT_FROM and store_folder() is not None
-            key = f"{_digest(path)}-{chosen.name}-{chosen.version}" if keep else ""
-            trace = load(key) if keep else None
+            formats = (*backends.registered(), _CHROME)
+            chosen = next(one for one in formats if one.recognises(head))
+            before, folder = files.stamp(path), store_folder()
+            if folder is None or before[0] < KEPT_FROM:
+                return chosen.read(itertools.chain([head], pieces), where)
+            place = folder / f"{_digest(path)}-{chosen.name}-{chosen.version}.npz"
+            trace = load(place)
             if trace is None:
                 trace = chosen.read(itertools.chain([head], pieces), where)
-                if keep and files.stamp(path) == before:
-                    save(key, trace)
+                if files.stamp(path) == before:
+                    save(place, trace)
             return trace
     except FileNotFoundError:
         raise ScalebookError(f"{where}: no such file") from None
@@ -78,11 +78,8 @@ def pieces_of(path: Path) -> Iterator[bytes]:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(files.MIB):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pieces(file: BinaryIO, where: str) -> Iterator[bytes]:

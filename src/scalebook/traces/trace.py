@@ -46,22 +46,23 @@ class Trace:
     events : DataFrame
         Columns kind (categorical of `KINDS`), name (categorical; untrusted text), lane
         (position in `lanes`), start, dur (µs, from the first event on), device, stream,
-        correlation, external, sequence, forward_thread, bytes (-1: not given), shape,
+        correlation, external, sequence (-1: not given), shape,
         message, hierarchy (position in `shapes`, `messages`, `hierarchies`; -1: none).
         Ordered as in the file.
     memory : DataFrame
         Allocations and releases: columns lane, start (µs, as above), bytes (negative: released),
-        allocated, reserved (totals after it), device (-1: the host), address.
+        allocated (in all after it), device (-1: the host), address. Nothing, not even columns,
+        where none was recorded.
     lanes : tuple of (str, str)
         Process and thread, or device and stream; untrusted text.
     shapes : tuple of Shape
         Of the arguments of operators.
     messages : tuple of dict
-        Collectives: collective, elements_in, elements_out, dtype, group_size, group.
+        Collectives: collective, elements_in, elements_out, dtype, group_size.
     hierarchies : tuple of str
         Modules that called an operator, where the trace names them; untrusted text.
     devices : tuple of dict
-        The GPUs: id, name (untrusted text), memory_bytes, multiprocessors, capability.
+        The GPUs: id, name (untrusted text).
     rank, world_size : int or None
         As the trace says.
     origin_ns : int
@@ -121,11 +122,8 @@ def store_folder() -> Path | None:
         return None
 
 
-def load(key: str) -> Trace | None:
-    """The trace kept for a file; None where there is none that can be used."""
-    place = _place(key)
-    if place is None or not place.is_file():
-        return None
+def load(place: Path) -> Trace | None:
+    """The trace that is kept there; None where there is none that can be used."""
     try:
         with np.load(place, allow_pickle=False) as stored:
             text = orjson.loads(stored["text"].tobytes())
@@ -154,11 +152,8 @@ def load(key: str) -> Trace | None:
     return trace
 
 
-def save(key: str, trace: Trace) -> None:
+def save(place: Path, trace: Trace) -> None:
     """Keep a trace; where that is not possible, go without."""
-    place = _place(key)
-    if place is None:
-        return
     text = {key: getattr(trace, key) for key in _TEXT}
     text["names"] = trace.events["name"].cat.categories.tolist()
     arrays: dict[str, Any] = {}
@@ -172,11 +167,6 @@ def save(key: str, trace: Trace) -> None:
     with contextlib.suppress(OSError):
         contract.write_whole(place, content.getvalue())
         _prune(place.parent)
-
-
-def _place(key: str) -> Path | None:
-    where = store_folder()
-    return None if where is None else where / f"{key}.npz"
 
 
 def _prune(where: Path) -> None:

@@ -43,9 +43,8 @@ _UNNEEDED = frozenset(_WORDS["unneeded"].split())
 #: Most categories told by name, and letters of each.
 _MOST_CATEGORIES, _WIDEST_CATEGORY = 50, 60
 _INTEGERS: dict[str, list[str]] = _WORDS["integers"]
-_SMALL = {"device": np.int32, "stream": np.int32, "forward_thread": np.int32}
+_SMALL = {"device": np.int32, "stream": np.int32}
 _MESSAGE: dict[str, str] = _WORDS["message"]
-_GROUP = ("Process Group Name", "Process Group ID", "Process Group Ranks")
 #: Parts of the names of operators whose arguments' values decide their work.
 _VALUED = ("conv", "pool", "scaled_dot_product")
 #: What XLA notes of an operation of its own.
@@ -57,11 +56,11 @@ class ChromeTrace(TraceFormat):
     """JSON of torch.profiler: an object with ``traceEvents``, or a bare list of events."""
 
     name = "chrome"
-    version = 2
+    version = 3
 
     def recognises(self, head: bytes) -> bool:
-        """Whether it may be JSON."""
-        return head.lstrip()[:1] in (b"{", b"[")
+        """Yes: asked last, it names the fault of what is in no format."""
+        return True
 
     def read(self, pieces: Iterable[bytes], where: str) -> Trace:
         """Read it piece by piece; see `TraceFormat.read`."""
@@ -210,15 +209,13 @@ class Builder:
         names = [clean(name) for name in self._names]
         columns["name"] = _categories(columns["name"], names)
         columns["kind"] = pd.Categorical.from_codes(columns["kind"], categories=list(KINDS))
-        order = ("kind", "name", "lane", "start", "dur", *_INTEGERS, "shape", "message",
-                 "hierarchy")  # fmt: skip
         whose = ", as XLA (JAX, TensorFlow) writes them" if self._xla else ""
         self._dropped[f"without a category (cat){whose}"] += self._bare
         not_read, unknown = self._categories_not_read()
         distributed = header.get("distributedInfo")
         distributed = distributed if isinstance(distributed, dict) else {}
         return Trace(
-            events=pd.DataFrame({name: columns[name] for name in order}, copy=False),
+            events=pd.DataFrame(columns, copy=False),
             memory=self._memory_frame(scale, first),
             lanes=tuple((clean(str(pid)), clean(str(tid))) for pid, tid in self._lanes),
             shapes=tuple(_shape(key) for key in self._shapes),
@@ -304,9 +301,7 @@ class Builder:
         return _code(self._shapes, parts)
 
     def _message(self, event: dict[str, Any], args: dict[str, Any]) -> int:
-        parts = {key: args.get(name) for key, name in _MESSAGE.items()}
-        parts["group"] = [args.get(name) for name in _GROUP]
-        return _code(self._messages, parts)
+        return _code(self._messages, {key: args.get(name) for key, name in _MESSAGE.items()})
 
     def _hierarchy(self, event: dict[str, Any], args: dict[str, Any]) -> int:
         path = args["Module Hierarchy"]
@@ -324,7 +319,6 @@ class Builder:
             "start": self._timed(whole),
             "bytes": numbers([args.get("Bytes") for args in details]),
             "allocated": numbers([args.get("Total Allocated") for args in details]),
-            "reserved": numbers([args.get("Total Reserved") for args in details]),
             "device": identifiers(details, "Device Id"),
             "address": identifiers(details, "Addr"),
         }
@@ -334,10 +328,9 @@ class Builder:
             self._memory.setdefault(column, []).append(values)
 
     def _memory_frame(self, scale: float, first: float) -> pd.DataFrame:
-        names = ("lane", "start", "bytes", "allocated", "reserved", "device", "address")
-        if not self._memory:
-            return pd.DataFrame({name: np.empty(0) for name in names})
-        frame = pd.DataFrame({name: np.concatenate(self._memory[name]) for name in names})
+        frame = pd.DataFrame({name: np.concatenate(one) for name, one in self._memory.items()})
+        if frame.empty:
+            return frame
         frame["start"] = frame["start"] * scale - first
         usable = np.isfinite(frame[["start", "bytes"]]).all(axis=1)
         self._dropped["memory without size or time"] += int((~usable).sum())

@@ -108,18 +108,8 @@ def count(value: Any) -> int | None:
 
 def devices(properties: Any) -> tuple[dict[str, Any], ...]:
     """GPUs as a trace describes them, see `Trace.devices`."""
-    found = []
-    for entry in properties if isinstance(properties, list) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
-            major, minor = count(entry.get("computeMajor")), count(entry.get("computeMinor"))
-            total = entry.get("totalGlobalMem")
-            found.append(
-                {
-                    "id": count(entry.get("id")),
-                    "name": clean(entry["name"][:120]),
-                    "memory_bytes": total if type(total) is int and 0 < total < 1 << 53 else None,
-                    "multiprocessors": count(entry.get("numSms")),
-                    "capability": None if major is None else f"{major}.{minor or 0}",
-                }
-            )
-    return tuple(found)
+    return tuple(
+        {"id": count(entry.get("id")), "name": clean(entry["name"][:120])}
+        for entry in (properties if isinstance(properties, list) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+    )
