@@ -12,7 +12,7 @@ from scalebook import contract, results, study
 from scalebook.cli.command import main
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.publish.runs.content import content
-from scalebook.traces.queries import trace_analysis, trace_examples, trace_files
+from scalebook.traces.queries import trace_examples, trace_files, trace_speed
 from scalebook.values.references import publications
 
 SECRET = "root:$6$secret:19000\n"
@@ -52,7 +52,7 @@ def test_a_linked_file_of_results_is_left_out_and_named(study_root, secret, name
     if "manifests" in name:
         assert contract.locate(study_root, stem) is None
     with pytest.raises(UsageError, match="outside the study"):
-        trace_analysis(name, "time")
+        trace_speed(name)
     with pytest.raises(ScalebookError, match="no such file"):
         results.utilisation("7")
 

@@ -592,9 +592,7 @@ def test_the_verdict_follows_from_the_figures(tmp_path, events, bound):
 def test_analyses_of_a_trace_of_the_study(study_root):
     (study_root / "results/profiling").mkdir(parents=True)
     write(study_root / "results/profiling/a_rank0.json", busy("aten::mm"))
-    table = traces.trace_analysis("results/profiling/a_rank0.json", "time")
+    table = traces.trace_speed("results/profiling/a_rank0.json")
     assert isinstance(table, pd.DataFrame) and len(table) == 1
-    with pytest.raises(UsageError, match="choose one of"):
-        traces.trace_analysis("results/profiling/a_rank0.json", "mood")
     with pytest.raises(UsageError, match="outside"):
-        traces.trace_analysis("../a.json", "time")
+        traces.trace_speed("../a.json")

@@ -102,7 +102,7 @@ def test_a_run_on_a_cpu_is_held_against_what_that_cpu_can_do(run):
     where = path.relative_to(run).as_posix()
     asked = traces.trace_summary(where)
     assert asked["speed"] == summary["speed"]
-    assert traces.trace_analysis(where, "speed")["best_us"].notna().any()
+    assert traces.trace_speed(where)["best_us"].notna().any()
     manifest = helpers.only(run, "results/local/manifests/*.json")
     document = json.loads(manifest.read_text())
     document["attempts"][-1]["cpu_peak"]["fp32_tflops"] *= 2

@@ -15,10 +15,10 @@ from scalebook.traces.launches import get_launch_summary, get_launches, get_noti
 from scalebook.traces.memory import get_memory, get_memory_peak
 from scalebook.traces.peaks import Peak, get_overhead, get_run_peak, measured_cpu
 from scalebook.traces.queries import (
-    trace_analysis,
     trace_examples,
     trace_files,
     trace_job,
+    trace_speed,
     trace_summary,
     trace_timelines,
 )
@@ -72,10 +72,10 @@ __all__ = [
     "read_job",
     "summaries",
     "summary",
-    "trace_analysis",
     "trace_examples",
     "trace_files",
     "trace_job",
+    "trace_speed",
     "trace_summary",
     "trace_timelines",
     "write_tables",

@@ -6,7 +6,7 @@ gives it, and whose trace it was.
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +17,9 @@ from scalebook.contract import ScalebookError, UsageError
 from scalebook.results import files, snapshot
 from scalebook.results.kept import Kept, code
 from scalebook.results.queries import query
-from scalebook.traces import (
-    backends,
-    breakdown,
-    launches,
-    memory,
-    ranks,
-    reading,
-    speed,
-    timeline,
-    times,
-)
+from scalebook.traces import backends, ranks, reading, speed, timeline
 from scalebook.traces.peaks import Peak, get_overhead, get_run_peak
 from scalebook.traces.summary import document, job
-from scalebook.traces.trace import Trace
-
-#: Analyses of one trace by name, for `trace_analysis`.
-ANALYSES: dict[str, Callable[[Trace], pd.DataFrame]] = {
-    "attribution": breakdown.get_attribution,
-    "time": times.get_time,
-    "launches": launches.get_launches,
-    "launch_summary": launches.get_launch_summary,
-    "queue": launches.get_queue,
-    "memory": memory.get_memory,
-    "memory_peak": memory.get_memory_peak,
-}
-#: Those that hold a trace against what its device can do.
-AGAINST_PEAK: dict[str, Callable[[Trace, Peak | None], pd.DataFrame]] = {
-    "speed": speed.get_speed,
-    "speed_summary": speed.get_speed_summary,
-}
 
 
 @query
@@ -82,24 +55,18 @@ def trace_summary(path: str) -> dict[str, Any]:
 
 
 @query
-def trace_analysis(path: str, analysis: str) -> pd.DataFrame:
-    """One of `ANALYSES` or `AGAINST_PEAK` of a trace below the study's root.
+def trace_speed(path: str) -> pd.DataFrame:
+    """Operators of a trace below the study's root against the roofline, as `get_speed` answers.
 
     Raises
     ------
     UsageError
-        If the path leads out of the study, or there is no such analysis.
+        If the path leads out of the study.
     ScalebookError
         As `summary`.
     """
-    if analysis not in ANALYSES | AGAINST_PEAK:
-        known = ", ".join(ANALYSES | AGAINST_PEAK)
-        raise UsageError(f"analysis {analysis}: choose one of {known}")
     whole = _inside(path)
-    trace = reading.read(whole, Path(path).as_posix())
-    if analysis in AGAINST_PEAK:
-        return AGAINST_PEAK[analysis](trace, get_run_peak(whole))
-    return ANALYSES[analysis](trace)
+    return speed.get_speed(reading.read(whole, Path(path).as_posix()), get_run_peak(whole))
 
 
 @query

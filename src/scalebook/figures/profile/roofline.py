@@ -29,7 +29,7 @@ def roofline(file: str | None) -> go.Figure:
     """
     if file is None:
         return theme.empty("No trace is in results/profiling/ yet.")
-    table = traces.trace_analysis(file, "speed")
+    table = traces.trace_speed(file)
     summary = traces.trace_summary(file)
     table = table[(table["flops"] > 0) & (table["bytes"] > 0)].head(MOST)
     if table.empty:
@@ -74,7 +74,6 @@ def _draw_roofs(figure: go.Figure, table: pd.DataFrame, peak: Peak) -> None:
 def _draw_operators(figure: go.Figure, table: pd.DataFrame, total: float) -> None:
     for (kind, phase), mine in table.groupby(["kind", "phase"], sort=False):
         share = 100 * mine["time_us"] / (total or 1.0)
-        family = kind if kind in families.COLOURS else "other"
         figure.add_scatter(
             x=list(mine["intensity"]),
             y=list(mine["tflops"]),
@@ -82,7 +81,7 @@ def _draw_operators(figure: go.Figure, table: pd.DataFrame, total: float) -> Non
             name=theme.escape(f"{families.title(kind)}, {phase}", 40),
             marker={
                 "symbol": families.SYMBOLS.get(phase, "circle"),
-                "color": families.colour(family),
+                "color": families.colour(kind),
                 "size": list(np.clip(7 + 4 * np.sqrt(share), 7, 30)),
                 "opacity": 0.85,
                 "line": {"width": 1, "color": "#ffffff"},
