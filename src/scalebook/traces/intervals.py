@@ -28,17 +28,6 @@ def union(start: np.ndarray, end: np.ndarray) -> Intervals:
     return start[first], reach[last]
 
 
-def length(intervals: Intervals) -> float:
-    """Total length of disjoint intervals."""
-    return float(np.sum(intervals[1] - intervals[0]))
-
-
-def intersection(one: Intervals, other: Intervals) -> float:
-    """Length common to two sets of disjoint intervals."""
-    # |A and B| = |A| + |B| - |A or B|
-    return max(0.0, length(one) + length(other) - length(joined(one, other)))
-
-
 def clipped(
     intervals: Intervals, low: float | np.ndarray, high: float | np.ndarray
 ) -> float | np.ndarray:
@@ -55,11 +44,6 @@ def _below(intervals: Intervals, time: float | np.ndarray) -> float | np.ndarray
     last = np.maximum(place - 1, 0)
     # Within the interval that began last, what lies behind `time` does not count.
     return before[place] - np.where(place > 0, np.maximum(end[last] - time, 0.0), 0.0)
-
-
-def gaps(intervals: Intervals) -> Intervals:
-    """What lies between disjoint intervals."""
-    return intervals[1][:-1], intervals[0][1:]
 
 
 def joined(one: Intervals, other: Intervals) -> Intervals:
