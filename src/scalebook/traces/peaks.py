@@ -16,7 +16,7 @@ import functools
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -121,11 +121,8 @@ def get_overhead(path: Path) -> dict[str, Any] | None:
         recorded and of one without the profiler, of how many steps, and their ``ratio``. None
         where the manifest is not there or does not say.
     """
-    for attempt in _attempts(path):
-        measured = attempt.get("profiler")
-        if isinstance(measured, dict) and all(_usable(measured.get(key)) for key in KEYS):
-            return {key: measured[key] for key in KEYS}
-    return None
+    attempt = _last_attempt(path, "profiler", KEYS)
+    return {key: attempt["profiler"][key] for key in KEYS} if attempt else None
 
 
 def get_run_peak(path: Path) -> Peak | None:
@@ -142,24 +139,27 @@ def get_run_peak(path: Path) -> Peak | None:
         Of the cores that one rank computed on; None where the manifest is not there or does not
         say.
     """
-    for attempt in _attempts(path):
-        measured = attempt.get("cpu_peak")
-        if isinstance(measured, dict) and all(_usable(measured.get(key)) for key in PEAK_KEYS):
-            day = str(attempt.get("start"))[:10]
-            return cpu(measured, "the run's CPU", "measured by the run", day)
-    return None
+    attempt = _last_attempt(path, "cpu_peak", PEAK_KEYS)
+    if attempt is None:
+        return None
+    day = str(attempt.get("start"))[:10]
+    return cpu(attempt["cpu_peak"], "the run's CPU", "measured by the run", day)
 
 
-def _attempts(path: Path) -> list[dict[str, Any]]:
-    """Attempts of the run that left a trace, the last first; empty where it has no manifest."""
+def _last_attempt(path: Path, what: str, keys: Sequence[str]) -> dict[str, Any] | None:
+    """The last attempt of a trace's run that measured this, usable under all keys; None: none."""
     stem, mark, _ = path.name.rpartition("_rank")
     if not mark or path.parent.name != "profiling":
-        return []
+        return None
     try:
         document = contract.read_json(path.parent.parent / "manifests" / f"{stem}.json")
     except ScalebookError:
-        return []
-    return contract.attempts_of(document)[::-1]
+        return None
+    for attempt in contract.attempts_of(document)[::-1]:
+        measured = attempt.get(what)
+        if isinstance(measured, dict) and all(_usable(measured.get(key)) for key in keys):
+            return attempt
+    return None
 
 
 def _usable(value: Any) -> bool:
