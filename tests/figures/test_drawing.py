@@ -307,11 +307,9 @@ def test_both_groupings_of_a_trace_are_shown(study_root):
         {"volta_sgemm_128x64_nn": 300, "cudnn::bn_fw_tr_1C11": 100},
     )  # fmt: skip
     add_trace(study_root, "profile_2_1gpu_2_rank0", {"volta_sgemm": 1}, local=True)
-    found = shares.breakdowns()
-    assert [one.grouping for one in found if one.kind == "measured"] == [
-        "grouped by kernel name", "grouped by launching operator",
-    ]  # fmt: skip
-    by_name, by_operator = (one.shares for one in found if one.kind == "measured")
+    (found,) = [one.shares for one in shares.breakdowns() if one.kind == "measured"]
+    assert list(found) == ["grouped by kernel name", "grouped by launching operator"]
+    by_name, by_operator = found.values()
     assert by_name["GEMM"] == pytest.approx(75) and by_name["batch norm"] == pytest.approx(25)
     assert by_operator == {"convolution": pytest.approx(100)}
     assert len(shares.trace_table()) == 1 and len(shares.trace_table(everything=True)) == 2

@@ -6,15 +6,7 @@ from scalebook.analysis.study_queries import start_command
 from scalebook.analysis.text import listed
 from scalebook.figures import captions, registry, theme
 from scalebook.figures.profile import families
-from scalebook.figures.profile.shares import (
-    GROUPINGS,
-    SMALL,
-    UNKNOWN,
-    Breakdown,
-    Profiled,
-    breakdowns,
-    profiled,
-)
+from scalebook.figures.profile.shares import GROUPINGS, SMALL, UNKNOWN, Breakdown, breakdowns
 
 #: What a row is called, by its grouping.
 ROWS = {
@@ -28,70 +20,46 @@ KINDS = {"example": "not of this study"}
 
 
 @registry.figure("Where device time goes", plot=True)
-def profiling_breakdown(found: list[Breakdown] | None = None) -> go.Figure:
-    """Bars of 100 % of device time: a plot a source, a bar a grouping.
-
-    Parameters
-    ----------
-    found : list of Breakdown, optional
-        What to draw; all that may stand in a document where left out.
-    """
-    found = breakdowns() if found is None else found
+def profiling_breakdown() -> go.Figure:
+    """Bars of 100 % of device time: a plot a source, a bar a grouping."""
+    found = breakdowns()
     if not found:
         command = start_command(profiled=True)
         return theme.empty(captions.text("profiling_breakdown", "empty", command=command))
     each = [
-        f"{one.title} ({one.kind}), {one.grouping}: "
-        + ", ".join(f"{name} {share:.1f} %" for name, share in one.shares.items())
+        f"{one.title} ({one.kind}), {grouping}: "
+        + ", ".join(f"{name} {share:.1f} %" for name, share in shares.items())
         for one in found
+        for grouping, shares in one.shares.items()
     ]
-    sources = _sources(found)
     return theme.finish(
-        _draw_groupings(sources),
+        _draw_groupings(found),
         alt=f"Bar chart of device time. {'; '.join(each)}.",
-        caption=f"Largest named group: {'; '.join(filter(None, map(_largest, sources)))}.",
-        details=_details(sources),
+        caption=f"Largest named group: {'; '.join(filter(None, map(_largest, found)))}.",
+        details=_details(found),
         sources=[one.source for one in found],
     )
 
 
-def _sources(found: list[Breakdown]) -> list[dict[str, Breakdown]]:
-    """Breakdowns of each source by their grouping."""
-    by_source: dict[tuple[str, str, str], dict[str, Breakdown]] = {}
-    for one in found:
-        by_source.setdefault((one.kind, one.title, one.source), {})[one.grouping] = one
-    return list(by_source.values())
-
-
-def _draw_groupings(sources: list[dict[str, Breakdown]]) -> go.Figure:
-    titles = [_title(next(iter(source.values()))) for source in sources]
-    figure = theme.stacked([len(source) for source in sources], titles, bar=42, gap=44)
+def _draw_groupings(found: list[Breakdown]) -> go.Figure:
+    rows = [len(one.shares) for one in found]
+    figure = theme.stacked(rows, list(map(_title, found)), bar=42, gap=44)
     # What was reported is hatched, and comes last: a legend has the look of the first.
-    bars = [
-        (one.kind == "reported", place, one, {"row": row, "col": 1})
-        for row, source in enumerate(sources, 1)
-        for place, one in enumerate(_groupings(source))
-    ]
-    for _, place, one, cell in sorted(bars, key=lambda bar: bar[0]):
-        _draw_shares(figure, place, one, cell)
-    for row, source in enumerate(sources, 1):
+    for row, one in sorted(enumerate(found, 1), key=lambda item: item[1].kind == "reported"):
+        for place, shares in enumerate(one.shares.values()):
+            _draw_shares(figure, place, one.kind, shares, {"row": row, "col": 1})
+    for row, one in enumerate(found, 1):
         cell = {"row": row, "col": 1}
-        theme.name_rows(figure, [ROWS[one.grouping] for one in _groupings(source)], **cell)
+        theme.name_rows(figure, [ROWS[grouping] for grouping in one.shares], **cell)
         figure.update_xaxes(
             range=[0, 100], showgrid=False, zeroline=False,
-            showticklabels=row == len(sources), ticks="outside" if row == len(sources) else "",
+            showticklabels=row == len(found), ticks="outside" if row == len(found) else "",
             **cell,
         )  # fmt: skip
-    figure.update_xaxes(title_text="share of device time (%)", row=len(sources), col=1)
+    figure.update_xaxes(title_text="share of device time (%)", row=len(found), col=1)
     inner = figure.layout.height - theme.MARGIN["t"] - theme.MARGIN["b"]
     theme.leave_room(figure, inner, top=64)
     return figure.update_layout(barmode="stack")
-
-
-def _groupings(source: dict[str, Breakdown]) -> list[Breakdown]:
-    """Breakdowns of a source, that by kernel name first."""
-    order = list(ROWS)
-    return sorted(source.values(), key=lambda one: order.index(one.grouping))
 
 
 def _title(one: Breakdown) -> str:
@@ -105,12 +73,14 @@ def _part_text(name: str, share: float) -> str:
     return fitting[0] if fitting else ""
 
 
-def _draw_shares(figure: go.Figure, place: int, one: Breakdown, cell: dict[str, int]) -> None:
+def _draw_shares(
+    figure: go.Figure, place: int, kind: str, shares: dict[str, float], cell: dict[str, int]
+) -> None:
     """A bar of 100 %: a part a group, named where it has the room."""
-    for group, share in one.shares.items():
+    for group, share in shares.items():
         name = theme.escape(group, 28)
         hue = families.colour_of_title(group)
-        marker = theme.bar_marker(hue, one.kind)
+        marker = theme.bar_marker(hue, kind)
         if "pattern" in marker:  # letters have to be read on it
             marker["pattern"] |= {"bgcolor": theme.HALO, "solidity": 0.12}
         else:
@@ -126,7 +96,7 @@ def _draw_shares(figure: go.Figure, place: int, one: Breakdown, cell: dict[str, 
             insidetextanchor="middle",
             textangle=0,
             constraintext="none",
-            insidetextfont_color=theme.MARK if one.kind == "reported" else None,
+            insidetextfont_color=theme.MARK if kind == "reported" else None,
             name=name,
             legendgroup=name,
             legendrank=1000 + list(families.COLOURS.values()).index(hue),
@@ -136,58 +106,55 @@ def _draw_shares(figure: go.Figure, place: int, one: Breakdown, cell: dict[str, 
         )
 
 
-def _details(sources: list[dict[str, Breakdown]]) -> str:
-    found = [one for source in sources for one in source.values()]
+def _details(found: list[Breakdown]) -> str:
     kinds = {
-        kind: list(dict.fromkeys(one.title for one in found if one.kind == kind))
+        kind: [one for one in found if one.kind == kind]
         for kind in ("measured", "reported", "example")
     }
-    sentences = [_message(source) for source in sources]
+    sentences = [_message(one) for one in found]
     sentences += ["Share of device time by kind of work, in percent."]
-    if len(GROUPINGS) <= max(len(source) for source in sources):
+    if any(len(one.shares) == len(GROUPINGS) for one in found):
         sentences.append(captions.text("profiling_breakdown", "hidden"))
-    if any(len(source) == 1 for source in sources if UNKNOWN not in source):
+    if any(len(one.shares) == 1 for one in found if UNKNOWN not in one.shares):
         sentences.append(captions.text("profiling_breakdown", "no kernels"))
     if kinds["measured"]:
-        files = dict.fromkeys(one.source for one in found if one.kind == "measured")
-        sentences.append(f"Measured: {', '.join(files)}.")
+        sentences.append(f"Measured: {', '.join(one.source for one in kinds['measured'])}.")
     if kinds["example"]:
-        origins = [one.origin for one in profiled() if one.kind == "example"]
-        sentences.append(f"Example: {'; '.join(origins)}.")
+        sentences.append(f"Example: {'; '.join(one.origin for one in kinds['example'])}.")
     if kinds["reported"]:
-        titles = ", ".join(kinds["reported"])
+        titles = ", ".join(dict.fromkeys(one.title for one in kinds["reported"]))
         sentences.append(captions.text("profiling_breakdown", "reported", titles=titles))
     if not kinds["measured"]:
         sentences.append(captions.text("profiling_breakdown", "no trace"))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _largest(source: dict[str, Breakdown]) -> str:
+def _leader(shares: dict[str, float]) -> str | None:
+    """The largest named group; None where there is none."""
+    return max((name for name in shares if name != "other"), key=shares.__getitem__, default=None)
+
+
+def _largest(one: Breakdown) -> str:
     """The largest named group of a source, by the operator that launched where that is known."""
-    one = _groupings(source)[-1]
-    named = {name: share for name, share in one.shares.items() if name != "other"}
-    if not named:
-        return ""
-    name = max(named, key=lambda group: named[group])
-    return f"{name} {named[name]:.0f} % ({one.title})"
+    shares = list(one.shares.values())[-1]
+    name = _leader(shares)
+    return f"{name} {shares[name]:.0f} % ({one.title})" if name else ""
 
 
-def _message(source: dict[str, Breakdown]) -> str:
+def _message(one: Breakdown) -> str:
     """The largest named group of a source, under each grouping."""
     parts = []
-    for one in _groupings(source):
-        named = {name: share for name, share in one.shares.items() if name != "other"}
-        if not named:
+    for grouping, shares in one.shares.items():
+        largest = _leader(shares)
+        if largest is None:
             continue
-        largest = max(named, key=named.__getitem__)
         parts.append(
-            f"{one.grouping}, {largest} is the largest named group with {named[largest]:.1f} %"
+            f"{grouping}, {largest} is the largest named group with {shares[largest]:.1f} %"
         )
-        if one.shares.get("other", 0) > named[largest]:
-            parts[-1] += f", but {one.shares['other']:.1f} % is in no named group"
+        if shares.get("other", 0) > shares[largest]:
+            parts[-1] += f", but {shares['other']:.1f} % is in no named group"
     if not parts:
         return ""
-    one = next(iter(source.values()))
     kind = KINDS.get(one.kind, one.kind)
     return f"{one.title[:1].upper()}{one.title[1:]} ({kind}): {'; '.join(parts)}."
 
@@ -196,22 +163,13 @@ def _message(source: dict[str, Breakdown]) -> str:
 
 
 @registry.figure("Which kernels the operators run in")
-def grouping_difference(found: list[Profiled] | None = None) -> go.Figure:
-    """What each operator's time is called by kernel name: one stacked bar a family of operators.
-
-    Parameters
-    ----------
-    found : list of Profiled, optional
-        What to draw; all with kernels where left out.
-    """
-    found = [one for one in (profiled() if found is None else found) if any(one.by_both.values())]
+def grouping_difference() -> go.Figure:
+    """What each operator's time is called by kernel name: one stacked bar a family of operators."""
+    found = [one for one in breakdowns() if any(one.by_both.values())]
     if not found:
         return theme.empty(captions.text("grouping_difference", "empty"))
     shown = [_both(one) for one in found]
-    titles = [
-        f"<b>{KINDS.get(one.kind, one.kind)}: {theme.escape(one.title, 60)}</b>" for one in found
-    ]
-    figure = theme.stacked([len(rows) for rows in shown], titles, bar=30, gap=56)
+    figure = theme.stacked([len(rows) for rows in shown], list(map(_title, found)), bar=30, gap=56)
     for row, shares in enumerate(shown, 1):
         _draw_kernels(figure, shares, {"row": row, "col": 1})
     figure.update_xaxes(title_text="share of device time (%)", row=len(found), col=1)
@@ -251,7 +209,7 @@ def _draw_kernels(
     theme.name_rows(figure, [theme.escape(families.title(name), 28) for name in rows], **cell)
 
 
-def _both(one: Profiled) -> dict[str, dict[str, float]]:
+def _both(one: Breakdown) -> dict[str, dict[str, float]]:
     """Percent of device time by operator, then by kernel name; small operators left out."""
     total = sum(sum(parts.values()) for parts in one.by_both.values())
     rows = sorted(one.by_both.items(), key=lambda item: -sum(item[1].values()))
@@ -262,7 +220,7 @@ def _both(one: Profiled) -> dict[str, dict[str, float]]:
     }
 
 
-def _hidden(one: Profiled) -> str:
+def _hidden(one: Breakdown) -> str:
     """How much of the largest family of operators is called something else."""
     rows = _both(one)
     if not rows:

@@ -79,15 +79,12 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
         figure.update_xaxes(rangemode="tozero", **cell)
     theme.leave_room(figure, 44 * max(2, len(ranks)), top=84, legend=34)
     figure.update_layout(barmode="group", bargap=0.3)
-    each, verdict = (
-        "; ".join(map(_sentence, ranks)),
-        f"{job['verdict'][:1].upper()}{job['verdict'][1:]}",
-    )
+    each = "; ".join(map(_sentence, ranks))
     more = f" {left_out} ranks that wait less are not drawn." if left_out else ""
     return theme.finish(
         figure,
         f"Ranks of one job: {theme.escape(run_title(run_of(files[0])), 50)}",
-        **captions.texts("rank_comparison", each=each, verdict=verdict, left_out=more),
+        **captions.texts("rank_comparison", each=each, verdict=job["verdict"], left_out=more),
         sources=list(files),
     )
 

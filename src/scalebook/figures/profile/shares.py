@@ -5,8 +5,8 @@ traces (`scalebook.traces.trace_examples`), which show what a grouping hides.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -33,35 +33,16 @@ SMALL = 1.0
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Shares of device time from one source, under one grouping.
+    """Where the device time of one source went.
 
     Attributes
     ----------
     kind : {"measured", "reported", "example"}
-        A trace of this study, a report, or a published trace of something else.
-    title, grouping, source : str
-        What it is of, how time was sorted, and the file.
-    shares : dict of str to float
-        Percent of the device time by group.
-    """
-
-    kind: str
-    title: str
-    grouping: str
-    source: str
-    shares: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Profiled:
-    """Totals of the traces of one run, or of a published trace.
-
-    Attributes
-    ----------
-    kind, title, source : str
-        As of a `Breakdown`.
-    by_kernel, by_operator : dict of str to float
-        µs by family.
+        Traces of a run of this study, a report, or a published trace of something else.
+    title, source : str
+        What it is of, and the file.
+    shares : dict of str to dict
+        Percent of the device time by how it was sorted, then by group.
     by_both : dict of str to dict
         µs by family of the operator, then by that of the kernel's name.
     origin : str
@@ -71,29 +52,14 @@ class Profiled:
     kind: str
     title: str
     source: str
-    by_kernel: dict[str, float]
-    by_operator: dict[str, float]
-    by_both: dict[str, dict[str, float]]
+    shares: dict[str, dict[str, float]]
+    by_both: dict[str, dict[str, float]] = field(default_factory=dict)
     origin: str = ""
 
 
 def breakdowns() -> list[Breakdown]:
     """All breakdowns that may stand in a document: reports, own traces, published traces."""
-    found = _reported()
-    for one in profiled():
-        durations = {name: getattr(one, name) for name in GROUPINGS}
-        kept = {
-            family
-            for groups in durations.values()
-            for family, duration in groups.items()
-            if 100 * duration >= SMALL * sum(groups.values())
-        }
-        found += [
-            Breakdown(one.kind, one.title, GROUPINGS[name], one.source, shares)
-            for name, groups in durations.items()
-            if (shares := _shares(groups, kept))
-        ]
-    return found
+    return [one for one in (*_reported(), *_measured(), *_examples()) if one.shares]
 
 
 def breakdown_table() -> pd.DataFrame:
@@ -105,9 +71,10 @@ def breakdown_table() -> pd.DataFrame:
         Columns ``kind``, ``title``, ``grouping``, ``group``, ``share``, ``source``.
     """
     rows = [
-        (one.kind, one.title, _grouped(one.grouping), group, share, one.source)
+        (one.kind, one.title, _grouped(grouping), group, share, one.source)
         for one in breakdowns()
-        for group, share in one.shares.items()
+        for grouping, shares in one.shares.items()
+        for group, share in shares.items()
     ]
     return pd.DataFrame(rows, columns=["kind", "title", "grouping", "group", "share", "source"])
 
@@ -225,23 +192,23 @@ def trace_title(file: str, summary: dict[str, Any] | ScalebookError) -> str:
     return run_title(run_of(file)) + (f", rank {rank}" if rank is not None else "")
 
 
-def profiled() -> list[Profiled]:
-    """Traces that are evidence, the ranks of one run added up, and published ones."""
-    names = (*GROUPINGS, "by_both")
+def _measured() -> Iterator[Breakdown]:
+    """Traces that are evidence, the ranks of one run added up."""
     totals: dict[str, dict[str, Any]] = {}
     for file, summary in readable().items():
-        total = totals.setdefault(run_of(file), {name: {} for name in names})
-        for name in names:
-            _add(total[name], summary.get(name, {}))
-    found = [
-        Profiled("measured", run_title(run), f"results/profiling/{run}*", **total)
-        for run, total in totals.items()
-    ]
+        sums = {name: summary[name] for name in (*GROUPINGS, "by_both")}
+        _add(totals.setdefault(run_of(file), {}), sums)
+    for run, sums in totals.items():
+        file = f"results/profiling/{run}*"
+        yield Breakdown("measured", run_title(run), file, _sorted(sums), sums["by_both"])
+
+
+def _examples() -> Iterator[Breakdown]:
     for one in traces.trace_examples():
-        total = {name: one["summary"].get(name, {}) for name in names}
+        sums = one["summary"]
         origin = f"{one['source']}; {one['licence']}; {one['url']}; summed up on {one['date']}"
-        found.append(Profiled("example", one["title"], one["file"], **total, origin=origin))
-    return found
+        by_both = sums.get("by_both", {})
+        yield Breakdown("example", one["title"], one["file"], _sorted(sums), by_both, origin)
 
 
 def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
@@ -252,10 +219,9 @@ def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
             total[name] = total.get(name, 0.0) + float(value)
 
 
-def _reported() -> list[Breakdown]:
+def _reported() -> Iterator[Breakdown]:
     values = results.reported()
     values = values[values["metric"].astype(str).str.startswith(PREFIX)]
-    found = []
     for (file, job), group in values.groupby(["source_file", "job_id"], sort=False):
         shares = {
             pretty(metric.removeprefix(PREFIX)): float(value)
@@ -263,11 +229,22 @@ def _reported() -> list[Breakdown]:
         }
         system = to_python(group["system"].iloc[0]) if "system" in group else None
         where = f" on {label(system, 'system')}" if system else ""
-        found.append(Breakdown("reported", f"job {job}{where}", UNKNOWN, str(file), shares))
-    return found
+        yield Breakdown("reported", f"job {job}{where}", str(file), {UNKNOWN: shares})
 
 
-def _shares(durations: dict[str, float], kept: set[str] | None = None) -> dict[str, float]:
+def _sorted(sums: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Percent of the time under each grouping; what is large under one is shown under both."""
+    kept = {
+        family
+        for name in GROUPINGS
+        for family, duration in sums[name].items()
+        if 100 * duration >= SMALL * sum(sums[name].values())
+    }
+    found = {grouping: _shares(sums[name], kept) for name, grouping in GROUPINGS.items()}
+    return {grouping: shares for grouping, shares in found.items() if shares}
+
+
+def _shares(durations: dict[str, float], kept: Container[str] = ()) -> dict[str, float]:
     """Percent of the whole, largest first; what is below `SMALL` and not kept goes to other."""
     total = sum(durations.values())
     if total <= 0:
@@ -275,7 +252,7 @@ def _shares(durations: dict[str, float], kept: set[str] | None = None) -> dict[s
     shares: dict[str, float] = {}
     for name, duration in sorted(durations.items(), key=lambda item: -item[1]):
         share = 100 * duration / total
-        shown = pretty(name) if share >= SMALL or name in (kept or ()) else "other"
+        shown = pretty(name) if share >= SMALL or name in kept else "other"
         shares[shown] = shares.get(shown, 0.0) + share
     if "other" in shares:
         shares["other"] = shares.pop("other")
