@@ -22,32 +22,26 @@ class Size:
         Of the figure.
     height : int, optional
         Of the figure; what it needs where left out.
-    letters : int
-        Size of all letters.
-    titled : bool
-        Whether the figure shows its title, which elsewhere stands beside it.
     stacked : bool
-        Whether plots stand above each other, with names broken into lines.
+        Whether plots stand above each other, in small letters, with names broken into lines.
     """
 
     width: int
     height: int | None = None
-    letters: int = theme.LETTERS
-    titled: bool = True
     stacked: bool = False
 
 
 #: The width of a page, for which figures are drawn.
 WIDE = Size(theme.WIDTH)
 #: One column of a paper. It is printed 84 mm wide, and its letters with 8 points or more.
-COLUMN = Size(327, letters=11, titled=False, stacked=True)
+COLUMN = Size(327, stacked=True)
 #: The width of a phone, less the edges of the page.
-PHONE = Size(358, letters=11, titled=False, stacked=True)
+PHONE = Size(358, stacked=True)
 #: How much larger than on a page the letters of a slide are.
 ZOOM = 24 / theme.LETTERS
 
-#: Room for a letter of 11 pixels, and height of its line.
-LETTER, LINE = 6.9, 14
+#: Size of the letters of stacked plots, room for one, and height of its line.
+LETTERS, LETTER, LINE = 11, 6.9, 14
 #: Space around stacked plots: above and beside them, below one for an axis with and without title.
 EDGE, AXIS, TICKS = 8, 42, 30
 #: Height of a stacked plot without rows, of one with many names at its marks, of what the tallest
@@ -68,7 +62,7 @@ NAMED, MARK, CLOSER, NARROWER = 1.53, 6, 0.65, 0.68
 
 def slide(width: int, height: int) -> Size:
     """The place of a figure that takes so many pixels of a slide."""
-    return Size(round(width / ZOOM), round(height / ZOOM), titled=False)
+    return Size(round(width / ZOOM), round(height / ZOOM))
 
 
 def fit(figure: go.Figure, size: Size) -> go.Figure:
@@ -84,16 +78,15 @@ def fit(figure: go.Figure, size: Size) -> go.Figure:
     Returns
     -------
     Figure
-        The same data, and the same description; where the place has no title ``layout.meta``
-        keeps it.
+        The same data, and the same description. The title stands beside it anywhere but on a
+        page, so ``layout.meta`` keeps it.
     """
     if size == WIDE:
         return figure
     fitted = go.Figure(figure)
-    if not size.titled:
-        fitted.layout.meta = {**(fitted.layout.meta or {}), "title": fitted.layout.title.text}
-        fitted.layout.title = None
-        fitted.layout.margin.t = 14
+    fitted.layout.meta = {**(fitted.layout.meta or {}), "title": fitted.layout.title.text}
+    fitted.layout.title = None
+    fitted.layout.margin.t = 14
     fitted.layout.margin.r = fitted.layout.margin.r or theme.MARGIN["r"]
     fitted.update_layout(width=size.width, height=size.height, autosize=False)
     if size.stacked:
@@ -106,8 +99,8 @@ def fit(figure: go.Figure, size: Size) -> go.Figure:
 
 def _stack(figure: go.Figure, size: Size) -> None:
     """Put the plots above each other, each under its heading at the figure's left edge."""
-    figure.layout.template = theme.template(size.letters)
-    _set_letters(figure, size.letters)
+    figure.layout.template = theme.template(LETTERS)
+    _set_letters(figure)
     if theme.is_empty(figure):
         figure.layout.annotations[0].text = theme.wrap(figure.layout.meta["alt"], ACROSS)
         figure.layout.height = 120
@@ -121,7 +114,7 @@ def _stack(figure: go.Figure, size: Size) -> None:
     left = max(plot.room for plot in plots)
     right = figure.layout.margin.r
     if not any(plot.named for plot in plots):  # numbers beside rows keep their places
-        right *= size.letters / theme.LETTERS
+        right *= LETTERS / theme.LETTERS
     for plot in plots:
         plot.fit_texts(size.width - left - right)
     if len({plot.x.title.text for plot in plots}) == 1:
@@ -314,9 +307,9 @@ def _set_heights(plots: Sequence[_Plot]) -> None:
         plot.y.range = (top - plot.height / scale, top)
 
 
-def _set_letters(figure: go.Figure, size: int) -> None:
+def _set_letters(figure: go.Figure) -> None:
     """One size for all letters that have one of their own; a legend of short names, in rows."""
-    figure.update_annotations(font_size=size)
+    figure.update_annotations(font_size=LETTERS)
     figure.update_xaxes(tickfont_size=None)
     figure.update_yaxes(tickfont_size=None)
     # A group would start a row of its own.
@@ -324,7 +317,7 @@ def _set_letters(figure: go.Figure, size: int) -> None:
     for one in figure.data:
         one.name = one.name and one.name.partition(":")[0]
         if one.text:
-            one.textfont.size = size
+            one.textfont.size = LETTERS
 
 
 def _across(text: str) -> str:
