@@ -50,11 +50,13 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     everyone = configurations(runs)
     found = by_stem(everyone)
     rows = table.to_dict("records")
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
+    pairs = _pairs(rows)
+    groups: dict[tuple[object, ...], list[Pair]] = {}
+    for pair in pairs:
         # Weak scaling may have more images than its reference, beside which it is shown.
-        groups.setdefault(found[row["kind"], row["reference_stems"][0]].facet, []).append(row)
-    headings = [_heading(group, found) for group in groups.values()]
+        row = _main(pair)
+        groups.setdefault(found[row["kind"], row["reference_stems"][0]].facet, []).append(pair)
+    headings = [_heading(list(map(_main, group)), found) for group in groups.values()]
     used = {
         (row["kind"], stem) for row in rows for stem in (*row["stems"], *row["reference_stems"])
     }
@@ -62,9 +64,9 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     return theme.finish(
         _draw(list(groups.values()), headings),
         alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_sentence(row) for row in rows)}.",
-        caption=(f"{captions.synthetic_warning(taken)}{_message(rows)}{_disagreement(rows)}"),
+        caption=f"{captions.synthetic_warning(taken)}{_message(pairs)}{_disagreement(pairs)}",
         details=(
-            f"{_every(rows)}Parallel efficiency in percent: speed-up over the growth in ranks, "
+            f"{_every(pairs)}Parallel efficiency in percent: speed-up over the growth in ranks, "
             f"formed from throughput and from time per epoch{_intervals(rows)}. {_partial(taken)}"
             f"{_baselines(rows)}{_notes(rows)}{captions.machines(row['system'] for row in rows)}"
             f"{captions.origin(taken)}"
@@ -75,13 +77,13 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     )
 
 
-def _draw(groups: list[list[Row]], headings: list[str]) -> go.Figure:
+def _draw(groups: list[list[Pair]], headings: list[str]) -> go.Figure:
     """One axis whose y counts pixels from the top, so that rows have the same height always."""
     figure = go.Figure()
-    highest = max(row["efficiency_high"] for group in groups for row in group)
+    highest = max(_top(pair) for group in groups for pair in group)
     height, ticks = 0.0, dict[float, Pair]()
     ideal: list[float | None] = []  # it leaves out the headings
-    names = [theme.escape(_label(pair), 36) for group in groups for pair in _pairs(group)]
+    names = [theme.escape(_label(pair), 36) for group in groups for pair in group]
     left = 24 + 7 * max(map(theme.letters, names))
     for group, heading in zip(groups, headings):
         height += HEAD + (GAP if ticks else 0)
@@ -90,7 +92,7 @@ def _draw(groups: list[list[Row]], headings: list[str]) -> go.Figure:
             xanchor="left", xshift=12 - left, y=height - HEAD / 2, font_size=12,
         )  # fmt: skip
         ideal += [height]
-        for pair in _pairs(group):
+        for pair in group:
             height += ROW
             ticks[height - ROW / 2] = pair
         ideal += [height, None]
@@ -114,9 +116,8 @@ def _draw(groups: list[list[Row]], headings: list[str]) -> go.Figure:
         _draw_basis(figure, basis, [(y, pair[basis]) for y, pair in ticks.items() if basis in pair])
     for y, pair in ticks.items():
         if _contradictory(pair):
-            top = max(row["efficiency_high"] for row in pair.values())
             figure.add_annotation(
-                text="contradictory", x=top, xanchor="left", xshift=12, y=y, font_size=12
+                text="contradictory", x=_top(pair), xanchor="left", xshift=12, y=y, font_size=12
             )
     figure.update_xaxes(title_text="parallel efficiency (%)", range=[0, max(108, 1.08 * highest)])
     figure.update_yaxes(
@@ -184,7 +185,7 @@ def _by(basis: str) -> str:
 
 
 def _label(pair: Pair) -> str:
-    row = next(iter(pair.values()))
+    row = _main(pair)
     kind = f", {row['scaling']}" if row["scaling"] else ""
     name = label(row["experiment"])
     return name if name != row["experiment"] else f"{name}, {row['world_size']} ranks{kind}"
@@ -194,10 +195,19 @@ def _pairs(rows: list[Row]) -> list[Pair]:
     """Rows of each configuration by basis, in the order they came."""
     pairs: dict[tuple[object, ...], Pair] = {}
     for row in rows:
-        pairs.setdefault((row["kind"], *row["stems"], *row["reference_stems"]), {})[
-            row["basis"]
-        ] = row
+        key = (row["kind"], *row["stems"], *row["reference_stems"])
+        pairs.setdefault(key, {})[row["basis"]] = row
     return list(pairs.values())
+
+
+def _main(pair: Pair) -> Row:
+    """The row by throughput; that by time where there is no other."""
+    return pair.get("throughput") or next(iter(pair.values()))
+
+
+def _top(pair: Pair) -> float:
+    """Upper end of what is drawn of a configuration."""
+    return max(float(row["efficiency_high"]) for row in pair.values())
 
 
 # --------------------------------------------------------------------------- words
@@ -215,11 +225,10 @@ def _sentence(row: Row) -> str:
     )
 
 
-def _message(rows: list[Row]) -> str:
+def _message(pairs: list[Pair]) -> str:
     """What the figure shows: the least and the largest efficiency of each kind."""
     found: dict[str, list[Row]] = {}
-    for pair in _pairs(rows):
-        row = pair.get("throughput") or next(iter(pair.values()))
+    for row in map(_main, pairs):
         found.setdefault(row["kind"], []).append(row)
     parts = []
     for kind, own in found.items():
@@ -233,11 +242,10 @@ def _message(rows: list[Row]) -> str:
     return f"Of the ideal is left: {'; '.join(parts)}. "
 
 
-def _every(rows: list[Row]) -> str:
+def _every(pairs: list[Pair]) -> str:
     """The efficiency by throughput of each configuration."""
     ratios: dict[str, list[str]] = {}
-    for pair in _pairs(rows):
-        row = pair.get("throughput") or next(iter(pair.values()))
+    for row in map(_main, pairs):
         basis = "" if row["basis"] == "throughput" else f" by {row['basis']}"
         ratios.setdefault(captions.subject(row["kind"], row["system"]), []).append(
             f"{label(row['experiment'])} {row['efficiency']:.1f} %{basis}"
@@ -253,18 +261,16 @@ def _contradictory(pair: Pair) -> bool:
     return not agree(*(pair[basis]["efficiency"] for basis in BASES))
 
 
-def _disagreement(rows: list[Row]) -> str:
+def _disagreement(pairs: list[Pair]) -> str:
     """Name the runs whose two efficiencies contradict each other."""
     sentences = []
-    for pair in _pairs(rows):
-        if _contradictory(pair):
-            where = label(pair["throughput"]["system"], "system")
-            row, epoch = pair["throughput"], pair["time per epoch"]
-            sentences.append(
-                f"The {row['kind']} numbers of {label(row['experiment'])} on {where} contradict "
-                f"each other: {row['efficiency']:.0f} % by throughput, "
-                f"{epoch['efficiency']:.0f} % by time per epoch. "
-            )
+    for pair in filter(_contradictory, pairs):
+        row, epoch = (pair[basis] for basis in BASES)
+        sentences.append(
+            f"The {row['kind']} numbers of {label(row['experiment'])} on "
+            f"{label(row['system'], 'system')} contradict each other: {row['efficiency']:.0f} % by "
+            f"throughput, {epoch['efficiency']:.0f} % by time per epoch. "
+        )
     return "".join(sentences)
 
 
