@@ -46,6 +46,11 @@ class Deliverable(NamedTuple):
     found: str
     mend: str = ""
 
+    @property
+    def fails(self) -> bool:
+        """Whether it is missing, stale or wrong."""
+        return self.status not in (OK, FILL)
+
 
 def about(name: str, lacking: list[str], found: str, mend: str, status: str) -> Deliverable:
     """One row about many things: fine, or the first of those that are not."""
@@ -150,11 +155,6 @@ def _authors(root: Path, wanted: Wanted) -> Iterator[Deliverable]:
         lacking = [field for field, answer in plan.applicant.items() if not answer]
         yield about("applicant of the proposal", lacking, f"{len(plan.applicant)} answers",
                      f"for the owner to fill: {PLAN}", FILL)  # fmt: skip
-
-
-def fails(found: list[Deliverable]) -> bool:
-    """Whether anything is missing, stale or wrong."""
-    return any(deliverable.status not in (OK, FILL) for deliverable in found)
 
 
 # --------------------------------------------------------------------------- what is made of them
@@ -331,9 +331,9 @@ def _content(path: Path) -> bytes:
 
 def budget(root: Path, most_mib: float) -> Iterator[Deliverable]:
     """Size of all that is committed."""
-    names = listed(root)
-    size = sum((root / name).stat().st_size for name in names if (root / name).is_file()) / _MIB
-    largest = max(names, key=lambda name: (root / name).stat().st_size, default="")
+    sizes = {name: (root / name).stat().st_size for name in listed(root)}
+    size = sum(sizes.values()) / _MIB
+    largest = max(sizes, key=sizes.__getitem__, default="")
     found = f"{size:.1f} of {most_mib:g} MiB"
     over = [found] if size > most_mib else []
     mend = f"take something out, such as {largest}"

@@ -70,14 +70,12 @@ def release(root: Path, version: str, say: Callable[[str], None]) -> Path:
     shutil.rmtree(root / "_build" / "html", ignore_errors=True)  # no page of an older book
     say(str(build_book(root, say)))
     _clean(root)
-    commit = _git(root, "rev-parse", "HEAD")
-    seconds = int(_git(root, "show", "--no-patch", "--format=%ct", "HEAD"))
-    date = _git(root, "show", "--no-patch", "--format=%cs", "HEAD")
+    commit, seconds, date = _git(root, "show", "--no-patch", "--format=%H %ct %cs").split()
     files = dict(_files(root))
     files[".zenodo.json"] = _json(_zenodo(about, creators, version, date))
     files["manifest.json"] = _json(_manifest(files, version, tag, commit))
     archive = root / FOLDER / f"{name}-{version}.tar.gz"
-    contract.write_whole(archive, pack(files, f"{name}-{version}", seconds, _programs(root)))
+    contract.write_whole(archive, pack(files, f"{name}-{version}", int(seconds), _programs(root)))
     try:
         _git(root, "tag", "--annotate", tag, "--message", f"Version {version}")
     except ScalebookError:
@@ -136,9 +134,7 @@ def _same_version(root: Path, version: str) -> tuple[str, dict[str, Any]]:
 
 def _in_place(root: Path, say: Callable[[str], None]) -> None:
     """Refuse where a deliverable is not, and tell which."""
-    lacking = [
-        deliverable for deliverable in deliverables.check(root) if deliverables.fails([deliverable])
-    ]
+    lacking = [deliverable for deliverable in deliverables.check(root) if deliverable.fails]
     for deliverable in lacking:
         say(f"{deliverable.status}: {deliverable.name}: {deliverable.found} -> {deliverable.mend}")
     if lacking:
