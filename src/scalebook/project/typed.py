@@ -19,11 +19,11 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from scalebook.contract import ScalebookError
 from scalebook.publish.latex import documents
-from scalebook.study.document import read, read_text
+from scalebook.study.document import Frozen, read, read_text
 
 #: Pages that are read beside those that PDFs begin with; modules whose strings become sentences.
 PAGES = ("book/index.md", "book/paper.md", "book/proposal.md", "book/slides.md")
@@ -70,10 +70,8 @@ class Finding(NamedTuple):
         return f"{self.file}:{self.line}: {self.text}"
 
 
-class Entry(BaseModel):
+class Entry(Frozen):
     """Something that may be typed: whole words in `text`, or a regular expression."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str | None = None
     pattern: str | None = None
@@ -105,7 +103,7 @@ class Entry(BaseModel):
         return re.compile(rf"(?<![\w.,]){words}(?!\w|\s?%|[.,]\d)")
 
 
-class Allowed(BaseModel):
+class Allowed(Frozen):
     """``data/typed_allowed.yaml``.
 
     Attributes
@@ -114,10 +112,8 @@ class Allowed(BaseModel):
         What may stand in prose (and formulas), and in formulas alone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    prose: list[Entry] = []
-    maths: list[Entry] = []
+    prose: list[Entry] = Field(default_factory=list)
+    maths: list[Entry] = Field(default_factory=list)
 
 
 def typed_numbers(root: Path) -> list[Finding]:
@@ -138,7 +134,7 @@ def typed_numbers(root: Path) -> list[Finding]:
     ScalebookError
         If the list of what is allowed is wrong.
     """
-    allowed = load_allowed(root)
+    allowed = read(Allowed, root, ALLOWED) if (root / ALLOWED).is_file() else Allowed()
     declared = documents.of_study(root) if (root / "_toc.yml").is_file() else []
     pages = dict.fromkeys([*PAGES, *(f"{document.page}.md" for document in declared)])
     there = [name for name in pages if (root / name).is_file()]
@@ -153,11 +149,6 @@ def typed_numbers(root: Path) -> list[Finding]:
         for line, number in _numbers(part, allowed)
     ]
     return sorted(found, key=lambda number: (number.file, number.line))
-
-
-def load_allowed(root: Path) -> Allowed:
-    """What may be typed; nothing where the study has no such file."""
-    return read(Allowed, root, ALLOWED) if (root / ALLOWED).is_file() else Allowed()
 
 
 # --------------------------------------------------------------------------- what is prose
