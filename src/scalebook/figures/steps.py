@@ -1,6 +1,5 @@
 """`overheads`: what a parallel step spends on computation, on being parallel, on the network."""
 
-import math
 from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
@@ -151,7 +150,7 @@ def _draw_parts(
 
 def _limit(one: Step) -> float | None:
     """Modelled step whose exchange takes the link's time, and hides nowhere; in ms."""
-    if one["transfer_ms"] is None or math.isnan(one["transfer_ms"]):
+    if pd.isna(one["transfer_ms"]):
         return None
     return float(one["compute_ms"] + one["parallel_ms"] + one["transfer_ms"])
 

@@ -82,15 +82,11 @@ def template(letters: int = LETTERS, ink: str = GREY, paper: str = CLEAR) -> go.
 # --------------------------------------------------------------------------- colours, marks
 
 
-def position(experiment: object) -> int:
-    """Position of an experiment in ``study.yaml``, from 0; one that is not there comes last."""
-    names = list(study_queries.experiments())
-    return names.index(str(experiment)) if experiment in names else len(names)
-
-
 def colour(experiment: object) -> str:
     """Colour of an experiment: the same in every figure, by its position in ``study.yaml``."""
-    return cycled(PALETTE, position(experiment))
+    names = list(study_queries.experiments())
+    # One that is not there comes last.
+    return cycled(PALETTE, names.index(str(experiment)) if experiment in names else len(names))
 
 
 def cycled(values: Sequence[str], order: int) -> str:
