@@ -61,8 +61,8 @@ def test_only_what_changed_is_stale(study_root, tmp_path, fake_browser):
     wide, narrow = shown(), shown(narrow=True)
     assert "throughput_comparison" in wide and "overheads" not in wide  # no run on two nodes
     assert plot_files.stale(out) == wide
-    assert len(plot_files.update(None, out)) == 2 * len(wide) + len(narrow)
-    assert plot_files.stale(out) == [] and plot_files.update(None, out) == []
+    assert len(plot_files.update(plot_files.stale(out), out)) == 2 * len(wide) + len(narrow)
+    assert plot_files.stale(out) == [] and plot_files.update(plot_files.stale(out), out) == []
     # A trial changes no document, a run that is evidence does.
     add_run(study_root, local=True, seed=5)
     assert plot_files.stale(out) == []
@@ -85,27 +85,27 @@ def test_a_figure_that_shows_nothing_has_no_files(study_root, tmp_path, fake_bro
     out.mkdir()
     (out / "throughput_comparison.svg").write_text("of a run that is no more")
     assert "throughput_comparison" in plot_files.stale(out)
-    plot_files.update(None, out)
+    plot_files.update(plot_files.stale(out), out)
     assert not list(out.glob("throughput_comparison*")) and plot_files.stale(out) == []
     assert "scalebook run baseline" in figures.build("throughput_comparison").layout.meta["alt"]
 
 
 @pytest.mark.slow
-def test_a_stale_figure_is_named_with_the_command(study_root, tmp_path, fake_browser):
-    out = tmp_path / "plots"
-    assert plot_files.stale_notice(out) == ""  # of a study that never rendered any
-    plot_files.update(None, out)
-    assert plot_files.stale_notice(out) == ""
-    index = json.loads((out / "index.json").read_text())
-    contract.write_json(out / "index.json", {**index, next(iter(index)): "another"})
-    assert plot_files.stale_notice(out).endswith("render them with: scalebook figures")
+def test_a_stale_figure_is_named_with_the_command(study_root, fake_browser):
+    assert plot_files.stale_notice() == ""  # of a study that never rendered any
+    plot_files.update(plot_files.stale())
+    assert plot_files.stale_notice() == ""
+    path = plot_files.folder() / "index.json"
+    index = json.loads(path.read_text())
+    contract.write_json(path, {**index, next(iter(index)): "another"})
+    assert plot_files.stale_notice().endswith("render them with: scalebook figures")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"throughput_comparison": 3, "gone": "x"}'])
 def test_a_damaged_index_makes_figures_stale(study_root, tmp_path, fake_browser, content):
     contract.write_whole(tmp_path / "plots/index.json", content)
     assert plot_files.stale(tmp_path / "plots") == shown()
-    plot_files.update(None, tmp_path / "plots")
+    plot_files.update(shown(), tmp_path / "plots")
     narrow = {f"{name}.column" for name in shown(narrow=True)}
     index = json.loads((tmp_path / "plots/index.json").read_text())
     assert set(index) == {*shown(), *narrow}
@@ -118,7 +118,7 @@ def test_no_browser_is_one_line_only_when_asked_to_render(study_root, tmp_path, 
     out = tmp_path / "plots"
     assert plot_files.stale(out) == shown()
     with pytest.raises(ScalebookError, match="install chromium, or set BROWSER_PATH") as caught:
-        plot_files.update(None, out)
+        plot_files.update(plot_files.stale(out), out)
     assert "\n" not in str(caught.value) and "scaling_efficiency" in str(caught.value)
     assert not out.exists()
 

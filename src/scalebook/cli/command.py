@@ -201,7 +201,7 @@ def figures(names: tuple[str, ...], out: Path | None) -> None:
 
         wanted = list(names) or plot_files.stale(out)
         now(f"drawing {', '.join(wanted)}")
-        paths = plot_files.update(wanted, out) if wanted else []
+        paths = plot_files.update(wanted, out)
     if not paths:
         there = shown(out or plot_files.folder())
         echo(f"{', '.join(names)}: nothing to show yet" if names else

@@ -8,7 +8,7 @@ that has nothing to show yet has no files.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,10 +91,10 @@ def _suffixes(stem: str) -> tuple[str, ...]:
     return (".svg",) if stem.endswith(NARROW) else SUFFIXES
 
 
-def stale_notice(out: Path | None = None) -> str:
+def stale_notice() -> str:
     """One line that names stale plots and the command that renders them; empty if none is."""
     # A study that never rendered its plots need not hear that they are old.
-    names = stale(out) if _index(out or folder()) else []
+    names = stale() if _index(folder()) else []
     if not names:
         return ""
     return f"not current in results/plots: {', '.join(names)}; render them with: scalebook figures"
@@ -108,13 +108,13 @@ def _index(out: Path) -> dict[str, Any]:
         return {}
 
 
-def update(names: Iterable[str] | None = None, out: Path | None = None) -> list[Path]:
+def update(names: Sequence[str], out: Path | None = None) -> list[Path]:
     """Write plots as PNG and SVG, each file whole, and note their content.
 
     Parameters
     ----------
-    names : iterable of str, optional
-        Figures; the stale ones of `registry.plots` where left out.
+    names : sequence of str
+        Figures.
     out : Path, optional
         Folder of the files; ``results/plots`` of the study where left out, which keeps
         `registry.plots` alone.
@@ -131,7 +131,6 @@ def update(names: Iterable[str] | None = None, out: Path | None = None) -> list[
     ScalebookError
         If no browser is there, or it fails, or the folder cannot be written.
     """
-    names = stale(out) if names is None else list(names)
     if out is None and (others := [name for name in names if name not in plots()]):
         _refuse(others)
     out = out or folder()
