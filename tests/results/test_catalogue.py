@@ -165,7 +165,6 @@ def test_newest_is_by_start_and_passes_over_what_is_not_finished(study_root):
     )
     assert results.newest() == trial
     assert results.newest("baseline") == old
-    assert results.newest("baseline", finished=False) == "baseline_t2_1cpu_t2"
     assert results.newest("fp16") is None
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, UsageError
 from scalebook.results import curves, manifests, reports, scan, schema, utilisation
-from scalebook.results.files import problem_frame
+from scalebook.results.files import Problem
 from scalebook.results.metrics import METRICS
 from scalebook.results.queries import query
 from scalebook.results.snapshots import Snapshot, links, snapshot
@@ -159,30 +159,20 @@ def allreduce(local: bool | None = None) -> pd.DataFrame:
 
 @query
 def newest(
-    experiment: str | None = None,
-    finished: bool = True,
-    system: str | None = None,
-    seed: int | None = None,
+    experiment: str | None = None, system: str | None = None, seed: int | None = None
 ) -> str | None:
-    """Stem of the run that started last, local trials included; None if there is none.
+    """Stem of the finished run that started last, trials included; None if there is none.
 
     Parameters
     ----------
-    experiment : str, optional
-        Only runs of this experiment.
-    finished : bool
-        Only finished runs, so that the answer stays while another one trains.
-    system : str, optional
-        Only runs on this system.
+    experiment, system : str, optional
+        Only runs of this experiment, or on this system.
     seed : int, optional
         Only runs with this seed.
     """
-    status = "finished" if finished else None
-    asked: dict[str, Any] = {
-        "experiment": experiment, "status": status, "system": system, "seed": seed
-    }  # fmt: skip
-    found = runs(**{name: value for name, value in asked.items() if value is not None})
-    stems = found.loc[found["kind"] != "reported", "stem"].tolist()
+    asked: dict[str, Any] = {"experiment": experiment, "system": system, "seed": seed}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    stems = runs(status="finished", **asked)["stem"].tolist()
     return stems[-1] if stems else None
 
 
@@ -197,15 +187,10 @@ def problems() -> pd.DataFrame:
         severity (``"error"`` or ``"note"``).
     """
     now = snapshot()
-    wrong_curves = now.once(curves.read_all)[1]
-    return problem_frame(
-        [
-            *now.once(scan.catalogue).problems,
-            *wrong_curves,
-            *now.once(utilisation.problems),
-            *links(now),
-        ]
-    )
+    found = [*now.once(scan.catalogue).problems, *now.once(curves.read_all)[1]]
+    found += [*now.once(utilisation.problems), *links(now)]
+    found.sort(key=lambda one: (one.file, one.row or 0, one.column or "", one.problem))
+    return pd.DataFrame(found, columns=list(Problem._fields), dtype=object)
 
 
 @query

@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from scalebook.contract import ScalebookError
@@ -66,12 +65,6 @@ class Problem(NamedTuple):
         if self.column is not None:
             where += f", {self.column}"
         return f"{where}: {self.problem}"
-
-
-def problem_frame(problems: list[Problem]) -> pd.DataFrame:
-    """Problems as a table, sorted, in the columns of `Problem`."""
-    ordered = sorted(problems, key=lambda p: (p.file, p.row or 0, p.column or "", p.problem))
-    return pd.DataFrame(ordered, columns=list(Problem._fields), dtype=object)
 
 
 def stamp(file: Path | os.DirEntry[str]) -> Stamp:

@@ -117,13 +117,8 @@ def _flat_arguments(
     signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """Arguments by name, ``**kwargs`` unpacked, as JSON can hold them."""
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError:
-        # Let the call itself say what is wrong.
-        return {}
     flat: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
+    for name, value in signature.bind(*args, **kwargs).arguments.items():
         if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
             flat.update({key: _argument(inner) for key, inner in value.items()})
         else:

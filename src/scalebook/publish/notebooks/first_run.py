@@ -39,7 +39,7 @@ def ensure(root: Path, experiment: str) -> str:
     ScalebookError
         If the run failed.
     """
-    if stem := results.newest(experiment=experiment, finished=True):
+    if stem := results.newest(experiment=experiment):
         _say(f"{experiment}: {stem} is there")
         return stem
     source = root / update.FOLDER / "01_run.py"
@@ -74,7 +74,7 @@ def ensure(root: Path, experiment: str) -> str:
         launch.collect(job)
     if outcome.state == "failed":
         raise ScalebookError(outcome.message)
-    stem = results.newest(experiment=experiment, finished=True)
+    stem = results.newest(experiment=experiment)
     if stem is None:
         raise ScalebookError(
             f"notebook 01_run ran {experiment}, but left no finished run; see: scalebook runs --all"
