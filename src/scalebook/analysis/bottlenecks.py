@@ -33,7 +33,7 @@ def bottleneck(claim: Mapping[str, Any], job: Job, text: str, evidence: Evidence
         verdict, computation, decided = _network(job, evidence)
     else:
         verdict, computation, decided = _operator(claim["subject"], job, evidence.jobs)
-    return Check.of(job, text, verdict, computation, decided, claim["id"])
+    return Check.of(job, text, verdict, computation, decided)
 
 
 # --------------------------------------------------------------------------- network

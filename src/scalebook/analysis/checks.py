@@ -50,25 +50,17 @@ class Check(NamedTuple):
     computation: str
     decided_by: str
     source_file: str
-    claim: str
+    claim: str = ""
 
     @classmethod
     def of(
-        cls,
-        job: Job,
-        statement: str,
-        verdict: str,
-        computation: str,
-        decided_by: str = "",
-        claim: str = "",
+        cls, job: Job, statement: str, verdict: str, computation: str, decided_by: str = ""
     ) -> Check:
         """A check of something that was reported of `job`."""
-        return cls(job.id, statement, verdict, computation, decided_by, job.file, claim)
+        return cls(job.id, statement, verdict, computation, decided_by, job.file)
 
 
-def both_ways(
-    job: Job, reference: Job, kind: str, claimed: float, written: str, claim: str = ""
-) -> Iterator[Check]:
+def both_ways(job: Job, reference: Job, kind: str, claimed: float, written: str) -> Iterator[Check]:
     """Test a claimed speed-up or efficiency by both bases: throughput, time per epoch."""
     title = "speed-up" if kind == "speedup" else "efficiency"
     for basis in BASES.values():
@@ -76,7 +68,7 @@ def both_ways(
         statement = f"{title} {written} over job {reference.id}, by {basis.key.replace('_', ' ')}"
         if ratio is None:
             missing = f"{basis.metric} is not reported"
-            yield Check.of(job, statement, UNDETERMINED, missing, job.csv, claim)
+            yield Check.of(job, statement, UNDETERMINED, missing, job.csv)
             continue
         value, formula = ratio
         computation = f"{formula} = {value:.3g} ×"
@@ -86,7 +78,7 @@ def both_ways(
             computation = f"{formula} / {ranks:g} = {value:.3g} %"
         holds = agree(claimed, value)
         verdict = HOLDS if holds else CONTRADICTED
-        yield Check.of(job, statement, verdict, computation, "" if holds else job.csv, claim)
+        yield Check.of(job, statement, verdict, computation, "" if holds else job.csv)
 
 
 def number_checks(jobs: Mapping[str, Job]) -> Iterator[Check]:

@@ -77,7 +77,8 @@ def check(evidence: Evidence, request: RequestedHours) -> pd.DataFrame:
     """
     rows = [*number_checks(evidence.jobs)]
     for claim in results.claims().to_dict("records"):
-        rows += _claim({name: to_python(value) for name, value in claim.items()}, evidence, request)
+        told = {name: to_python(value) for name, value in claim.items()}
+        rows += [row._replace(claim=claim["id"]) for row in _claim(told, evidence, request)]
     return pd.DataFrame(rows, columns=Check._fields)
 
 
@@ -131,7 +132,7 @@ def _ratio(
         return
     metric = "speedup" if claim["type"] == "ratio" else "efficiency"
     written = f"{claim['value']:g} {claim['unit'] or ''}".strip()
-    parts = [*both_ways(job, reference, metric, claim["value"], written, claim["id"])]
+    parts = [*both_ways(job, reference, metric, claim["value"], written)]
     found = {part.verdict for part in parts if part.verdict != UNDETERMINED}
     verdict = found.pop() if len(found) == 1 else UNDETERMINED
     ways = ("by throughput", "by time per epoch")
@@ -142,7 +143,7 @@ def _ratio(
     if verdict == UNDETERMINED and (counted := _by_file(claim, job, reference)):
         verdict, by_file, decided = counted
         computation += f"; {by_file}"
-    yield Check.of(job, text, verdict, computation, decided, claim["id"])
+    yield Check.of(job, text, verdict, computation, decided)
     # The same number may stand among the job's values, where it is tested both ways already.
     if job.values.get(metric) != claim["value"] or reference_of(job, jobs) is not reference:
         yield from parts
@@ -192,7 +193,7 @@ def _convergence(
     finals = {job.id: job.values[ACCURACY] for job in jobs if ACCURACY in job.values}
     if len(finals) < 2:
         missing = "fewer than two final accuracies are reported"
-        yield Check.of(owner, text, UNDETERMINED, missing, curves, claim["id"])
+        yield Check.of(owner, text, UNDETERMINED, missing, curves)
         return
     tolerance = claim["tolerance"] or ACCURACY_TOLERANCE
     gap = max(finals.values()) - min(finals.values())
@@ -217,7 +218,7 @@ def _convergence(
             )
             computation += f", the reported ends {gap / other:.2g} times that" if other else ""
     several = f"{curves} with several seeds of each"
-    yield Check.of(owner, text, verdict, computation, several, claim["id"])
+    yield Check.of(owner, text, verdict, computation, several)
     similar = gap <= tolerance
     yield Check.of(
         owner,
@@ -225,7 +226,6 @@ def _convergence(
         HOLDS if similar else CONTRADICTED,
         f"{numbers} %: {gap:.3g} points apart",
         "" if similar else curves,
-        claim["id"],
     )
 
 
@@ -264,7 +264,7 @@ def _sufficiency(claim: Mapping[str, Any], job: Job, text: str, request: Request
     try:
         needs = request()
     except ScalebookError as error:
-        return Check.of(job, text, UNDETERMINED, str(error), "data/plan.yaml", claim["id"])
+        return Check.of(job, text, UNDETERMINED, str(error), "data/plan.yaml")
     found = {}
     for unit in HOURS:
         least = min(low for low, _ in needs[unit].values())
@@ -282,7 +282,7 @@ def _sufficiency(claim: Mapping[str, Any], job: Job, text: str, request: Request
         if other != verdict:
             computation += f"; were they {unit}, {other}: {hours}"
     decided = "seconds per step measured on the target" if verdict != CONTRADICTED else ""
-    return Check.of(job, text, verdict, computation, decided, claim["id"])
+    return Check.of(job, text, verdict, computation, decided)
 
 
 def _expression(claim: Mapping[str, Any], job: Job, text: str) -> Check:
@@ -291,19 +291,19 @@ def _expression(claim: Mapping[str, Any], job: Job, text: str) -> Check:
         value = evaluate(expression, job.values)
     except KeyError as error:
         missing = f"{expression}: {error.args[0]} is not reported"
-        return Check.of(job, text, UNDETERMINED, missing, "", claim["id"])
+        return Check.of(job, text, UNDETERMINED, missing)
     except (ValueError, ZeroDivisionError):
         wrong = f"{expression}: cannot be computed"
-        return Check.of(job, text, UNDETERMINED, wrong, job.file, claim["id"])
+        return Check.of(job, text, UNDETERMINED, wrong, job.file)
     claimed = claim["value"]
     if claimed is None:
         claimed = job.values.get(claim["metric"])
     computation = f"{expression} = {value:,.6g} {claim['unit'] or ''}".strip()
     if claimed is None:
-        return Check.of(job, text, UNDETERMINED, computation, claim=claim["id"])
+        return Check.of(job, text, UNDETERMINED, computation)
     verdict = HOLDS if agree(claimed, value, 0.01) else CONTRADICTED
     computation += f", reported {claimed:,.6g}"
-    return Check.of(job, text, verdict, computation, claim=claim["id"])
+    return Check.of(job, text, verdict, computation)
 
 
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
