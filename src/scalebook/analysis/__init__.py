@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from scalebook.analysis.comparable import Configuration, configurations, documented
+from scalebook.analysis.comparable import configurations, documented
 from scalebook.analysis.controls import contrasts
 from scalebook.analysis.evidence import Evidence
 from scalebook.analysis.headers import (
@@ -41,7 +41,6 @@ __all__ = [
     "STEP_HEADERS",
     "THROUGHPUT_DIGITS",
     "THROUGHPUT_HEADERS",
-    "Configuration",
     "Evidence",
     "Summary",
     "configuration_table",

@@ -5,8 +5,6 @@ asked for, and a digest of the answer, tell whether it must be executed again.
 """
 
 from scalebook.results.catalogue import (
-    CLAIM_COLUMNS,
-    REPORTED_COLUMNS,
     RUN_COLUMNS,
     allreduce,
     claims,
@@ -22,7 +20,7 @@ from scalebook.results.catalogue import (
     steps,
 )
 from scalebook.results.curves import COLUMNS as ALLREDUCE_COLUMNS
-from scalebook.results.digests import canonical, digest
+from scalebook.results.digests import digest
 from scalebook.results.metrics import METRICS
 from scalebook.results.queries import answer_digest, query
 from scalebook.results.schema import read_epochs, read_steps, throughput, timed
@@ -32,16 +30,13 @@ from scalebook.results.utilisation import utilisation, utilisation_began, utilis
 
 __all__ = [
     "ALLREDUCE_COLUMNS",
-    "CLAIM_COLUMNS",
     "METRICS",
-    "REPORTED_COLUMNS",
     "RUN_COLUMNS",
     "UTILISATION_COLUMNS",
     "Snapshot",
     "allreduce",
     "answer",
     "answer_digest",
-    "canonical",
     "claims",
     "digest",
     "epochs",

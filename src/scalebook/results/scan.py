@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem
+from scalebook.contract import EVIDENCE, TRIALS, RunFiles, ScalebookError, Stem, takes_dataset
 from scalebook.results import manifests, reports, schema
 from scalebook.results.files import Problem
 from scalebook.results.metrics import METRICS
@@ -159,7 +159,7 @@ def admitted(study: Study, row: dict[str, Any]) -> bool:
     images = row["train_images"]
     return any(
         rule.admits(row["experiment"], row["system"], row["epochs"], subset, images)
-        and rule.admits_dataset(row["dataset"])
+        and takes_dataset(rule.dataset_names, row["dataset"])
         for rule in study.evidence
     )
 

@@ -4,7 +4,6 @@ A study names experiments and systems. One of each, with a seed, resolves into
 one JSON document that `scalebook.train` reads on any machine.
 """
 
-from scalebook.study.evidence import EvidenceRule
 from scalebook.study.model import Campaign, Control, Experiment, Study, load
 from scalebook.study.plan import Plan
 from scalebook.study.resolving import (
@@ -14,18 +13,15 @@ from scalebook.study.resolving import (
     parse_overrides,
     resolve,
 )
-from scalebook.study.systems import Accelerator, Accounting, Facts, Slurm, System
+from scalebook.study.systems import Accounting, Facts, System
 
 __all__ = [
-    "Accelerator",
     "Accounting",
     "Campaign",
     "Control",
-    "EvidenceRule",
     "Experiment",
     "Facts",
     "Plan",
-    "Slurm",
     "Study",
     "System",
     "check_seed",

@@ -48,7 +48,3 @@ class EvidenceRule(Frozen):
     def dataset_names(self) -> list[str]:
         """Names of the datasets it takes, for `contract.takes_dataset`."""
         return self.datasets or [contract.ANY_REAL]
-
-    def admits_dataset(self, name: str) -> bool:
-        """Whether a run with this dataset may become evidence."""
-        return contract.takes_dataset(self.dataset_names, name)
