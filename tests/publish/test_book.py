@@ -151,37 +151,87 @@ class Visit:
         self.context.close()
 
 
-@pytest.mark.browser
-def test_every_figure_is_drawn_and_no_other_host_is_asked(site, browser):
-    with Visit(browser, site) as visit:
-        for name in PAGES:
-            visit.open(name)
-            plots = visit.page.locator(".sb-plot.js-plotly-plot")
-            assert plots.count() >= DRAWN.get(name, 0), name
-            assert plots.count() >= visit.page.locator("script.sb-plot-data").count(), name
-            for plot in plots.all():
-                assert plot.get_attribute("role") == "figure"  # "img" would hide its buttons
-                assert len(plot.get_attribute("aria-label")) > 20
-        assert visit.wrong == []
+#: What a window of this width and scheme shows of one page, beside what axe-core says of it.
+MEASURE = """() => {
+    const shown = [...document.querySelectorAll("article h1, figure .sb-plot")]
+        .filter(element => element.offsetParent);
+    const plots = [...document.querySelectorAll(".sb-plot.js-plotly-plot")];
+    return {
+        wide: document.documentElement.scrollWidth,
+        window: document.documentElement.clientWidth,
+        title: Math.max(0, ...shown.filter(e => e.tagName === "H1").map(e => e.offsetHeight)),
+        tallest: Math.max(0, ...shown.filter(e => e.tagName !== "H1").map(e => e.offsetHeight)),
+        asked: document.querySelectorAll("script.sb-plot-data").length,
+        drawn: plots.map(plot => [plot.getAttribute("role"), plot.getAttribute("aria-label")]),
+        cut: plots.flatMap(plot => {
+            const { right, top } = plot.getBoundingClientRect();
+            return [...plot.querySelectorAll(".main-svg text")].filter(text => {
+                const box = text.getBoundingClientRect();
+                return box.width && (box.right > right + 1 || box.top < top - 1);
+            }).map(text => text.textContent);
+        }),
+    };
+}"""
+#: Long tables are alike from row to row.
+SHORTEN = "document.querySelectorAll('tbody > tr:nth-child(n + 20)').forEach(row => row.remove())"
+
+
+@pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (390, "light")], ids=str)
+def seen(request, html, site, browser) -> dict[str, dict]:
+    """What is found on every page, each opened once in a window of this width and scheme."""
+    width, scheme = request.param
+    options: dict = {"rules": {"label-content-name-mismatch": {"enabled": True}}}  # else left out
+    if scheme == "dark":  # only colours are others
+        options = {"runOnly": ["color-contrast", "link-in-text-block"]}
+    options["resultTypes"] = ["violations"]
+    run = min((html / "runs/data").iterdir()).stem
+    names = [path.relative_to(html).with_suffix("").as_posix() for path in html.rglob("*.html")]
+    names = [name for name in names if not name.startswith("_static/")]
+    names.remove("index")  # it only leads on to the first page
+    found = {}
+    with Visit(browser, site, width=width, scheme=scheme) as visit:
+        for name in sorted(names):
+            visit.open(name, f"?run={run}" if name == "runs/run" else "")
+            if DRAWN.get(name):
+                visit.page.wait_for_timeout(300)  # figures are given room after they are drawn
+            found[name] = visit.page.evaluate(MEASURE)
+            found[name].update(wrong=visit.wrong.copy(), phone=width < 500)
+            visit.page.evaluate(SHORTEN)
+            violations = Axe().run(visit.page, options=options).response["violations"]
+            serious = [one for one in violations if one["impact"] in ("serious", "critical")]
+            at = [(one["id"], node["target"]) for one in serious for node in one["nodes"]]
+            found[name]["shut_out"] = at
+            visit.wrong.clear()  # axe-core asks for style sheets by addresses of its own
+    assert set(PAGES) <= set(found)
+    return found
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_no_page_is_wider_than_the_screen(site, browser, scheme):
-    with Visit(browser, site, width=390, scheme=scheme) as visit:
-        for name in PAGES:
-            visit.open(name)
-            wide, window = visit.page.evaluate(
-                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-            )
-            assert wide <= window, name
-            title = visit.page.locator("article h1").first.bounding_box()
-            assert title is None or title["height"] < 844 / 4, name
-            for plot in visit.page.locator("figure .sb-plot:visible").all():
-                assert plot.bounding_box()["height"] < 844 - 2 * 72, (
-                    name
-                )  # its bar, and its caption
-        assert visit.wrong == []
+def test_every_figure_is_drawn_and_no_other_host_is_asked(seen):
+    for name, page in seen.items():
+        assert page["wrong"] == [], name
+        assert len(page["drawn"]) >= max(DRAWN.get(name, 0), page["asked"]), name
+        for role, label in page["drawn"]:
+            assert role == "figure" and len(label) > 20  # "img" would hide its buttons
+
+
+@pytest.mark.browser
+def test_no_page_is_wider_than_its_window_and_a_phone_shows_title_and_figure_whole(seen):
+    for name, page in seen.items():
+        assert page["wide"] <= page["window"], name
+        if page["phone"]:
+            assert page["title"] < 844 / 4, name
+            assert page["tallest"] < 844 - 2 * 72, name  # its bar, and its caption
+
+
+@pytest.mark.browser
+def test_no_letter_of_a_figure_is_cut_at_its_edge(seen):
+    assert {name: page["cut"] for name, page in seen.items() if page["cut"]} == {}
+
+
+@pytest.mark.browser
+def test_no_page_shuts_anybody_out(seen):
+    assert {name: page["shut_out"] for name, page in seen.items() if page["shut_out"]} == {}
 
 
 @pytest.mark.slow
@@ -191,49 +241,6 @@ def test_the_landing_page_groups_all_pages_and_explains_its_words(html):
     assert groups[:3] == ["Documents", "Results", "Run it again"]
     for word in ("ranks", "Strong", "weak", "control"):
         assert f"<em>{word}</em>" in text
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
-def test_no_page_shuts_anybody_out(html, site, browser, width, scheme):
-    options = {"rules": {"label-content-name-mismatch": {"enabled": True}}}  # else it is left out
-    if scheme == "dark":  # only colours are others
-        options = {"runOnly": ["color-contrast", "link-in-text-block"]}
-    options["resultTypes"] = ["violations"]
-    found = [path.relative_to(html).with_suffix("").as_posix() for path in html.rglob("*.html")]
-    alike = "document.querySelectorAll('tbody > tr:nth-child(n + 20)').forEach(row => row.remove())"
-    run = min((html / "runs/data").iterdir()).stem
-    found = sorted(name for name in found if not name.startswith("_static/"))
-    found.remove("index")  # it only leads on to the first page
-    with Visit(browser, site, width=width, scheme=scheme) as visit:
-        for name in found:
-            visit.open(name, f"?run={run}" if name == "runs/run" else "")
-            visit.page.evaluate(alike)
-            violations = Axe().run(visit.page, options=options).response["violations"]
-            serious = [one for one in violations if one["impact"] in ("serious", "critical")]
-            at = [(one["id"], node["target"]) for one in serious for node in one["nodes"]]
-            assert at == [], name
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_letter_of_a_figure_is_cut_at_its_edge(site, browser, width):
-    cut = """[...document.querySelectorAll('.sb-plot')].flatMap(plot => {
-        const { right, top } = plot.getBoundingClientRect();
-        return [...plot.querySelectorAll('.main-svg text')].filter(text => {
-            const box = text.getBoundingClientRect();
-            return box.width && (box.right > right + 1 || box.top < top - 1);
-        }).map(text => text.textContent);
-    })"""
-    with Visit(browser, site, width=width) as visit:
-        for name in DRAWN:
-            visit.open(name)
-            visit.page.wait_for_timeout(300)  # figures are given room after they are drawn
-            assert visit.page.evaluate(cut) == [], name
-            wide, box = visit.page.evaluate(
-                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-            )
-            assert wide <= box, name
 
 
 @pytest.mark.browser
