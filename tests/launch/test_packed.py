@@ -64,6 +64,7 @@ def of_run(there, stem, local=False):
     ]
 
 
+@pytest.mark.slow
 def test_what_the_budget_left_out_is_run_next_time_and_collected_elsewhere(
     root, tmp_path_factory, monkeypatch, capsys
 ):
@@ -113,6 +114,7 @@ def test_a_run_that_is_cut_is_told_and_the_archive_written(root, monkeypatch, ca
         assert written.getmembers() == []
 
 
+@pytest.mark.slow
 def test_where_the_first_runs_fail_no_other_is_started(root, monkeypatch, capsys):
     command("run", "--all", "--campaign", "tiny", "--pack", "runs.json")
     document = contract.read_json(root / "runs.json")
