@@ -158,7 +158,7 @@ def test_no_letter_of_the_pictures_is_small(measured, tmp_path):
     assert len(narrow) == len(NAMES)
     for path in narrow:
         drawn = re.findall(r"font-size: ?([\d.]+)px", path.read_text())
-        assert drawn and min(map(float, drawn)) >= COLUMN.letters
+        assert drawn and min(map(float, drawn)) >= fitting.LETTERS
 
 
 # --------------------------------------------------------------------------- on the page
