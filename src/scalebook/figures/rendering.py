@@ -1,6 +1,6 @@
 """Figures as pictures: PNG, SVG and PDF in black on white, drawn by a browser.
 
-The browser is driven by a process of its own, ``python -m scalebook.figures.rendering FOLDER SCALE
+The browser is driven by a process of its own, ``python -m scalebook.figures.rendering FOLDER
 SUFFIX…``: one that starts and then says nothing would otherwise be waited for without end.
 """
 
@@ -24,8 +24,9 @@ from PIL import Image
 from scalebook.contract import ScalebookError
 from scalebook.figures import theme
 
-#: Width in print, and resolution of a PNG.
+#: Width in print, resolution of a PNG, and its pixels for a CSS pixel.
 WIDTH_IN, DPI = 6.5, 300
+SCALE = WIDTH_IN * DPI / theme.WIDTH
 
 #: Programs that can draw for kaleido, in order of preference; the one that turns SVG into PDF.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -73,8 +74,7 @@ def render(drawn: Sequence[go.Figure], suffixes: Sequence[str]) -> list[dict[str
         work = Path(name)
         for number, figure in enumerate(drawn):
             (work / f"{number}.json").write_text(printed(figure).to_json(), encoding="utf-8")
-        scale = WIDTH_IN * DPI / theme.WIDTH
-        command = [sys.executable, "-m", __name__, name, f"{scale!r}", *asked]
+        command = [sys.executable, "-m", __name__, name, *asked]
         problem = _cannot_start(program) or _run(command, {**os.environ, "BROWSER_PATH": program})
         try:
             return [
@@ -158,8 +158,8 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _draw_folder(folder: Path, scale: float, suffixes: list[str]) -> None:
-    """Draw each figure of a folder, ``<n>.json``; `scale` is pixels of a PNG for a CSS pixel."""
+def _draw_folder(folder: Path, suffixes: list[str]) -> None:
+    """Draw each figure of a folder, ``<n>.json``."""
     import kaleido  # takes its time, and only this process needs it
 
     kaleido.start_sync_server(n=1, silence_warnings=True)
@@ -167,7 +167,7 @@ def _draw_folder(folder: Path, scale: float, suffixes: list[str]) -> None:
         figure = json.loads(path.read_text(encoding="utf-8"))
         size = {"width": figure["layout"]["width"], "height": figure["layout"]["height"]}
         for suffix in suffixes:
-            kind = {"format": suffix[1:], "scale": scale if suffix == ".png" else 1}
+            kind = {"format": suffix[1:], "scale": SCALE if suffix == ".png" else 1}
             path.with_suffix(suffix).write_bytes(
                 kaleido.calc_fig_sync(figure, opts={**size, **kind})
             )
@@ -222,6 +222,6 @@ def _with_settled_names(svg: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    _draw_folder(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])
+    _draw_folder(Path(sys.argv[1]), sys.argv[2:])
     # Threads of kaleido that still wait for the browser have nothing left to do.
     os._exit(0)
