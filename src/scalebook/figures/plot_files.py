@@ -226,24 +226,22 @@ def pictures(
     committed = {content: folder() / f"{stem}{kept}" for stem, content in _index(folder()).items()}
     fitted = [fit(one.figure, one.size) for one in drawings]
     digests = [digest(figure) for figure in fitted]
-    found = {
-        content: _first(committed.get(content), cache / f"{content[:24]}{kept}")
-        for content in digests
-    }
-    missing = {content: one for content, one in zip(digests, fitted) if found[content] is None}
+
+    def there(content: str) -> Path | None:
+        return _first(committed.get(content), cache / f"{content[:24]}{kept}")
+
+    missing = {content: one for content, one in zip(digests, fitted) if there(content) is None}
     if missing and rendering.browser() is not None:
         try:
             drawn = rendering.render(list(missing.values()), [kept])
             for content, picture in zip(missing, drawn):
-                path = cache / f"{content[:24]}{kept}"
-                contract.write_whole(path, picture[kept])
-                found[content] = path
+                contract.write_whole(cache / f"{content[:24]}{kept}", picture[kept])
         except ScalebookError as error:
             say(f"note: {error}")
     paths = []
     old: dict[str, None] = {}
     for one, content in zip(drawings, digests):
-        shown = found[content]
+        shown = there(content)
         if shown is None and one.name:
             names = [f"{one.name}{NARROW}", one.name] if one.size == COLUMN else [one.name]
             shown = _first(*(folder() / f"{name}{kept}" for name in names))
