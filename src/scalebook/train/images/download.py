@@ -6,16 +6,13 @@ where torch is missing.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from scalebook.contract import ScalebookError
 from scalebook.train import locking
@@ -37,7 +34,6 @@ FILE_MD5 = {
 
 _TIMEOUT_S = 20
 _CHUNK = 1 << 20
-_LARGEST_MEMBER = 64 << 20
 #: What else there is to do where it cannot be had.
 ELSEWHERE = "put the images under data/ by hand, or use --set dataset=synthetic"
 
@@ -82,36 +78,47 @@ def get(data_dir: Path, progress: Progress | None = None) -> Path:
 
 
 def check(folder: Path) -> None:
-    """Compare each file with its known MD5; nothing is unpickled before this passes.
+    """Compare each file with its known MD5.
 
     Raises
     ------
     ScalebookError
-        Naming the first file that is missing or differs.
+        As `read`.
     """
-    for name, expected in FILE_MD5.items():
-        try:
-            with open(folder / name, "rb") as file:
-                actual = _md5(file)
-        except OSError as error:
-            actual = error.strerror or "unreadable"
-        if actual != expected:
-            raise ScalebookError(
-                f"{folder.name}/{name}: is not the official file (MD5 {actual}, expected "
-                f"{expected}): remove {folder.name} and run `scalebook data get`"
-            )
+    for name in FILE_MD5:
+        read(folder, name)
+
+
+def read(folder: Path, name: str) -> bytes:
+    """Content of one of the files; nothing but what this returns is unpickled.
+
+    Raises
+    ------
+    ScalebookError
+        If the file is missing or its MD5 is not that of the official one.
+    """
+    content = b""
+    try:
+        content = (folder / name).read_bytes()
+        actual = _md5(content)
+    except OSError as error:
+        actual = error.strerror or "unreadable"
+    if actual != FILE_MD5[name]:
+        raise ScalebookError(
+            f"{folder.name}/{name}: is not the official file (MD5 {actual}, expected "
+            f"{FILE_MD5[name]}): remove {folder.name} and run `scalebook data get`"
+        )
+    return content
 
 
 def _fetch_and_unpack(data_dir: Path, target: Path, progress: Progress) -> None:
     by_hand = data_dir / "cifar-10-python.tar.gz"
     with tempfile.TemporaryDirectory(dir=data_dir, prefix=".cifar10.") as temporary:
         archive = by_hand
-        if by_hand.is_file():
-            with open(by_hand, "rb") as file:
-                actual = _md5(file)
-        else:
+        if not by_hand.is_file():
             archive = Path(temporary) / "archive.tar.gz"
-            actual = _download(archive, progress)
+            _download(archive, progress)
+        actual = _md5(archive.read_bytes())
         if actual != ARCHIVE_MD5:
             raise ScalebookError(
                 f"{archive.name if archive == by_hand else URL}: is not the official archive "
@@ -124,57 +131,38 @@ def _fetch_and_unpack(data_dir: Path, target: Path, progress: Progress) -> None:
         os.replace(unpacked, target)
 
 
-def _download(archive: Path, progress: Progress) -> str:
-    """Write the archive; returns its MD5."""
-    digest = hashlib.md5(usedforsecurity=False)
+def _download(archive: Path, progress: Progress) -> None:
+    done = 0
+    with open(archive, "wb") as out:
+        for chunk, total in _chunks():
+            out.write(chunk)
+            done += len(chunk)
+            progress(done, total)
+
+
+def _chunks() -> Iterator[tuple[bytes, int]]:
+    """Parts of the archive as the network brings them, each with the bytes in all (0: unknown)."""
     try:
-        with urllib.request.urlopen(URL, timeout=_TIMEOUT_S) as answer, open(archive, "wb") as out:
+        with urllib.request.urlopen(URL, timeout=_TIMEOUT_S) as answer:
             total = int(answer.headers.get("Content-Length") or 0)
-            done = 0
             while chunk := answer.read(_CHUNK):
-                digest.update(chunk)
-                _write(out, chunk)
-                done += len(chunk)
-                progress(done, total)
+                yield chunk, total
     except (OSError, ValueError) as error:
-        if isinstance(error, _LocalError):
-            raise OSError(error.errno, error.strerror) from None
         reason = getattr(error, "reason", None) or error
         raise ScalebookError(f"cannot download {URL} ({reason}): {ELSEWHERE}") from None
-    return digest.hexdigest()
-
-
-class _LocalError(OSError):
-    """The disk failed, not the network."""
-
-
-def _write(out: BinaryIO, chunk: bytes) -> None:
-    try:
-        out.write(chunk)
-    except OSError as error:
-        raise _LocalError(error.errno, error.strerror) from None
 
 
 def _unpack(archive: Path, target: Path) -> None:
     """Copy the known members out; whatever else the archive holds stays in it."""
     target.mkdir()
     known = {f"{FOLDER}/{name}": name for name in FILE_MD5}
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                name = known.get(member.name)
-                if name is None or not member.isfile() or member.size > _LARGEST_MEMBER:
-                    continue
-                source = tar.extractfile(member)
-                if source is not None:
-                    with contextlib.closing(source), open(target / name, "wb") as out:
-                        shutil.copyfileobj(source, out, _CHUNK)
-    except (tarfile.TarError, EOFError) as error:
-        raise ScalebookError(f"{archive.name}: cannot be unpacked ({error})") from None
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.name in known:
+                content = tar.extractfile(member)
+                assert content is not None  # the archive is the official one
+                (target / known[member.name]).write_bytes(content.read())
 
 
-def _md5(file: BinaryIO) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
