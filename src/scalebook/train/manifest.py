@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -81,30 +80,18 @@ def compose(
 
 
 def create(files: RunFiles, document: dict[str, Any]) -> None:
-    """Write a new manifest whole and exclusively.
+    """Write a new manifest.
+
+    To be called by whoever holds the lock of the checkpoint folder: then nobody else does so.
 
     Raises
     ------
     ScalebookError
         If the stem is taken: two runs never share one.
     """
-    path = files.manifest
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new.") as folder:
-            whole = Path(folder) / path.name
-            contract.write_json(whole, document)
-            try:
-                os.link(whole, path)
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without hard links
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-                os.replace(whole, path)
-    except FileExistsError:
-        raise taken(files) from None
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    if files.manifest.exists():
+        raise taken(files)
+    contract.write_json(files.manifest, document)
 
 
 def taken(files: RunFiles) -> ScalebookError:
@@ -113,14 +100,6 @@ def taken(files: RunFiles) -> ScalebookError:
         f"run {files.stem} exists already: continue it with --resume {files.stem}, or give the "
         "new run another job id (SCALEBOOK_JOB_ID)"
     )
-
-
-def close_dead_attempt(files: RunFiles) -> None:
-    """Close an attempt that a killed process left open.
-
-    To be called by whoever holds the lock of the checkpoint folder: then it runs no more.
-    """
-    contract.close_attempt(files.manifest, "killed", "ended without a word")
 
 
 def open_attempt(files: RunFiles) -> int:
@@ -143,27 +122,20 @@ def open_attempt(files: RunFiles) -> int:
     return number
 
 
-def set_start(files: RunFiles, epoch: int, step: int) -> None:
-    """Say with which epoch, and which step of it, the open attempt begins; both from 1."""
-    document = contract.read_json(files.manifest)
-    document["attempts"][-1].update(first_epoch=epoch, first_step=step)
-    contract.write_json(files.manifest, document)
-
-
-def add_to_attempt(files: RunFiles, key: str, measured: dict[str, Any]) -> None:
-    """Add to the open attempt what a profiled run measured.
+def add_to_attempt(files: RunFiles, **values: Any) -> None:
+    """Add to the open attempt what was not known when it was opened.
 
     Parameters
     ----------
     files : RunFiles
         Of the run.
-    key : {"profiler", "cpu_peak"}
-        What was measured.
-    measured : dict
-        The answer of `profiler.StepProfiler.cost`, or of `cpu_peak.measure`.
+    **values
+        ``first_epoch`` and ``first_step``, both from 1, with which it begins; of a profiled run
+        ``profiler`` and ``cpu_peak``, the answers of `profiler.StepProfiler.cost` and
+        `cpu_peak.measure`.
     """
     document = contract.read_json(files.manifest)
-    document["attempts"][-1][key] = measured
+    document["attempts"][-1].update(values)
     contract.write_json(files.manifest, document)
 
 

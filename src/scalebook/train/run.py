@@ -93,8 +93,11 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
     attempt.where = "checkpoint folder"
     attempt.checkpoints = checkpoint.Folder(root, stem)
     _on_first(attempt, attempt.checkpoints.lock)
-    if known:
-        _on_first(attempt, lambda: manifest.close_dead_attempt(known))
+    if known:  # whose last attempt may have been killed, and runs no more
+        _on_first(
+            attempt,
+            lambda: contract.close_attempt(known.manifest, "killed", "ended without a word"),
+        )
     attempt.files = known  # not before it is locked: another process may be writing them
 
     progress.update(phase="data", now=True)
@@ -177,7 +180,9 @@ def _trainer(
         trainer.restore(state, so_far)
     if ranks.first:
         records.cut(attempt.run_files, so_far.number - 1)
-        manifest.set_start(attempt.run_files, so_far.number, so_far.done + 1)
+        manifest.add_to_attempt(
+            attempt.run_files, first_epoch=so_far.number, first_step=so_far.done + 1
+        )
     return trainer, so_far
 
 
@@ -223,7 +228,7 @@ def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
     """Write down what the profiler cost."""
     if cost is None:
         return
-    manifest.add_to_attempt(attempt.run_files, "profiler", cost)
+    manifest.add_to_attempt(attempt.run_files, profiler=cost)
     _log(
         attempt,
         f"profiler: a step took {cost['recorded_step_time_s']:.4g} s under it and "
@@ -235,7 +240,7 @@ def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
 def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:
     """Write down what the CPU can do at best, of the first rank."""
     if attempt.ranks.first:
-        manifest.add_to_attempt(attempt.run_files, "cpu_peak", peak)
+        manifest.add_to_attempt(attempt.run_files, cpu_peak=peak)
         _log(
             attempt,
             f"peak of the CPU: {peak['fp32_tflops']:.4g} TFLOP/s in fp32 and "
