@@ -110,7 +110,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         so_far = EpochSoFar(1, steps, 1, ranks)
         for step in range(steps):
             start = next(positions)
-            so_far.begin_step()
+            so_far.clock.start()
             own = order[start : start + batch]
             trainer._train_step(step, own, batch, so_far, profiler)
             so_far.end_step(batch, warmup=False)

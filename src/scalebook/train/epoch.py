@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import resource
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,15 +42,14 @@ class StepClock:
         """Mark that the step's batch is made."""
         self._ready.append(self._mark())
 
-    def read(self) -> Tensor:
-        """Step time and data time of each step in seconds, float64, shape (steps, 2)."""
+    def read(self) -> list[tuple[float, float]]:
+        """Step time and data time of each step in seconds."""
         if self._cuda:
             torch.cuda.synchronize()
-        rows = [
+        return [
             (self._between(begin, end), self._between(begin, ready))
             for begin, ready, end in zip(self._starts, self._ready, self._starts[1:])
         ]
-        return torch.tensor(rows, dtype=torch.float64).view(-1, 2)
 
     def _mark(self) -> Any:
         if not self._cuda:
@@ -159,13 +157,15 @@ class EpochSoFar:
         Steps of the epoch that are done.
     sums : EpochSums
         Loss and hits of those.
+    clock : StepClock
+        Times this attempt's steps.
     """
 
     def __init__(self, number: int, steps: int, attempt: int, ranks: Ranks) -> None:
         self.number, self.attempt, self.done = number, attempt, 0
         self.sums = EpochSums(steps, ranks.device)
         self._ranks = ranks
-        self._clock = StepClock(ranks.device)
+        self.clock = StepClock(ranks.device)
         self._own: list[tuple[int, bool]] = []  # images and warm-up of this attempt's steps
         # Of earlier attempts: their steps, the time they spent, the memory they took.
         self._before = torch.zeros(0, 5, dtype=torch.float64)
@@ -180,14 +180,6 @@ class EpochSoFar:
         """Start the epoch's clock in this attempt."""
         self._began = time.perf_counter()
 
-    def begin_step(self) -> None:
-        """Mark that a step begins."""
-        self._clock.start()
-
-    def batch_ready(self) -> None:
-        """Mark that the step's batch is made."""
-        self._clock.batch_ready()
-
     def end_step(self, images: int, warmup: bool) -> None:
         """Count a step of this rank, with its images, and whether it is left out of the rates."""
         self._own.append((images, warmup))
@@ -198,14 +190,15 @@ class EpochSoFar:
     def table(self) -> Tensor:
         """Rows of all steps done so far; the first call ends the last of them."""
         if self._table is None:
-            self._clock.start()
-            times = self._clock.read()
-            images, warmup = (
-                torch.tensor(column, dtype=torch.float64).view(-1, 1)
-                for column in ([one[0] for one in self._own], [one[1] for one in self._own])
-            )
-            attempts = torch.full_like(images, self.attempt)
-            rows = torch.cat([images, times, warmup, attempts], dim=1)
+            self.clock.start()
+            times = self.clock.read()
+            rows = torch.tensor(
+                [
+                    (images, step_time, data_wait, warmup, self.attempt)
+                    for (images, warmup), (step_time, data_wait) in zip(self._own, times)
+                ],
+                dtype=torch.float64,
+            ).view(-1, 5)
             self._table = torch.cat([self._before, rows])
             self._trained_s = time.perf_counter() - self._began
         return self._table
@@ -241,28 +234,10 @@ class EpochSoFar:
         self._memory_before = state["peak_memory_mb"]
 
 
-@dataclass(frozen=True)
-class Rates:
-    """How long the training steps of an epoch took; the slowest rank counts.
-
-    Attributes
-    ----------
-    train_time_s, warmup_time_s : float
-        All steps, and those left out of the rate.
-    warmup_images : int
-        Images over all ranks in the steps left out.
-    throughput : float or None
-        Images per second over all ranks in the other steps; None where there are none.
-    """
-
-    train_time_s: float
-    warmup_time_s: float
-    warmup_images: int
-    throughput: float | None
-
-
-def epoch_rates(times: Tensor, sizes: list[int], warmup: Tensor, ranks: Ranks) -> Rates:
-    """Rates of an epoch.
+def epoch_rates(
+    times: Tensor, sizes: list[int], warmup: Tensor, ranks: Ranks
+) -> dict[str, float | None]:
+    """How long the training steps of an epoch took, as the CSV has it; the slowest rank counts.
 
     Parameters
     ----------
@@ -272,11 +247,20 @@ def epoch_rates(times: Tensor, sizes: list[int], warmup: Tensor, ranks: Ranks) -
         Images over all ranks in each step.
     warmup : Tensor
         Whether each step is left out of the rate.
+
+    Returns
+    -------
+    dict
+        ``throughput``, ``train_time_s``, ``warmup_time_s`` and ``warmup_images``; no throughput
+        where all steps are left out.
     """
     total, timed = ranks.max([times.sum().item(), times[~warmup].sum().item()])
     warmup_images = sum(size for size, out in zip(sizes, warmup.tolist()) if out)
     images = sum(sizes) - warmup_images
-    return Rates(total, total - timed, warmup_images, images / timed if images else None)
+    return {
+        "throughput": images / timed if images else None, "train_time_s": total,
+        "warmup_time_s": total - timed, "warmup_images": warmup_images,
+    }  # fmt: skip
 
 
 def step_rows(gathered: list[Tensor], epoch: int) -> list[dict[str, float]]:

@@ -10,7 +10,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,14 +31,6 @@ from scalebook.train.settings import Settings, TrainingSettings
 
 # Images a rank validates at once; it does not change the result.
 _VALIDATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What came out of one epoch: the rows of the CSV and the steps file."""
-
-    row: dict[str, Any]
-    steps: list[dict[str, Any]]
 
 
 def learning_rate(step: int, steps: int, settings: TrainingSettings, global_batch: int) -> float:
@@ -158,7 +149,7 @@ class Trainer:
         profiler: StepProfiler,
         watchdog: Watchdog,
         progress: Progress,
-    ) -> Epoch:
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Train for one epoch, or the rest of one, and validate.
 
         Parameters
@@ -166,6 +157,13 @@ class Trainer:
         so_far : EpochSoFar
             The epoch, new or with the steps of an earlier attempt. The first ``untimed_steps``
             of every attempt are left out of every rate.
+
+        Returns
+        -------
+        row : dict
+            Of the CSV.
+        steps : list of dict
+            Rows of the steps file.
 
         Raises
         ------
@@ -184,7 +182,7 @@ class Trainer:
 
         for step in range(so_far.done, self.steps):
             ranks.check_stop()
-            so_far.begin_step()
+            so_far.clock.start()
             own = order[rank_share(step, self.images, settings.global_batch, ranks.rank,
                                    ranks.world_size)]  # fmt: skip
             self._train_step(step, own, sizes[step], so_far, profiler)
@@ -218,14 +216,13 @@ class Trainer:
         row = {
             "epoch": epoch, "train_loss": train_loss, "train_acc": train_acc,
             "val_loss": val_loss, "val_acc": val_acc, "epoch_time_s": epoch_time,
-            "throughput": rates.throughput, "images": sum(sizes),
-            "train_time_s": rates.train_time_s, "warmup_time_s": rates.warmup_time_s,
+            "images": sum(sizes), **rates,
             "val_time_s": val_time, "global_batch": settings.global_batch,
             "lr": self.optimizer.param_groups[0]["lr"], "peak_mem_mb": memory,
-            "attempt": so_far.attempt, "warmup_images": rates.warmup_images,
+            "attempt": so_far.attempt,
             "loss_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,
         }  # fmt: skip
-        return Epoch(row, step_rows(ranks.gather(table), epoch))
+        return row, step_rows(ranks.gather(table), epoch)
 
     def _train_step(
         self,
@@ -245,7 +242,7 @@ class Trainer:
                 self.dataset.train, own if not empty else own.new_zeros(1),
                 self.settings.seed, so_far.number, training.crop_padding, training.flip,
             )  # fmt: skip
-        so_far.batch_ready()
+        so_far.clock.batch_ready()
 
         lr = learning_rate(self.step, self.steps, training, self.settings.global_batch)
         for group in self.optimizer.param_groups:

@@ -55,22 +55,19 @@ def append_log(files: RunFiles, text: str) -> None:
     _append(files.log, f"{text}\n".encode())
 
 
-def cut(files: RunFiles, epoch: int) -> int:
-    """Drop rows of epochs later than `epoch`, and torn tails; returns the rows dropped.
+def cut(files: RunFiles, epoch: int) -> None:
+    """Drop rows of epochs later than `epoch`, and torn tails.
 
     Used by a resume: what its checkpoint does not know of is done again. Columns that came into
     the contract since the run began are empty in the rows that stay.
     """
-    dropped = 0
     if files.csv.exists():
         text = files.csv.read_bytes().decode(errors="replace")
-        kept, dropped = _up_to(text, epoch, EPOCHS)
-        contract.write_whole(files.csv, kept)
+        contract.write_whole(files.csv, _up_to(text, epoch, EPOCHS))
     if files.steps.exists():
         text = read_gzip_members(files.steps.read_bytes()).decode(errors="replace")
-        kept, _ = _up_to(text, epoch, STEPS)
+        kept = _up_to(text, epoch, STEPS)
         contract.write_whole(files.steps, gzip.compress(kept.encode(), mtime=0) if kept else b"")
-    return dropped
 
 
 def read_gzip_members(data: bytes) -> bytes:
@@ -89,11 +86,11 @@ def read_gzip_members(data: bytes) -> bytes:
     return b"".join(whole)
 
 
-def _up_to(text: str, epoch: int, columns: tuple[Column, ...]) -> tuple[str, int]:
-    """Header and whole rows up to `epoch`, and how many rows were left out."""
+def _up_to(text: str, epoch: int, columns: tuple[Column, ...]) -> str:
+    """Header and whole rows up to `epoch`."""
     lines = text.splitlines(keepends=True)
     if not lines or not lines[0].endswith("\n"):
-        return "", 0
+        return ""
     header = lines[0].rstrip("\n").split(",")
     names = [column.name for column in columns]
     out = [",".join(names) + "\n"]
@@ -103,7 +100,7 @@ def _up_to(text: str, epoch: int, columns: tuple[Column, ...]) -> tuple[str, int
         whole = line.endswith("\n") and len(cells) == len(header)
         if whole and row.get("epoch", "").isdigit() and int(row["epoch"]) <= epoch:
             out.append(",".join(row.get(name, "") for name in names) + "\n")
-    return "".join(out), len(lines) - len(out)
+    return "".join(out)
 
 
 def _lines(columns: tuple[Column, ...], rows: Iterable[dict[str, Any]], header: bool) -> str:

@@ -19,7 +19,7 @@ from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import EpochSoFar
 from scalebook.train.failures import SharedFailure, Watchdog, first_line, known_cause
 from scalebook.train.images import dataset, finding
-from scalebook.train.loop import Epoch, Trainer
+from scalebook.train.loop import Trainer
 from scalebook.train.privacy import clean_text
 from scalebook.train.profiler import StepProfiler
 from scalebook.train.settings import Settings
@@ -130,7 +130,7 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
                 so_far = EpochSoFar(epoch, trainer.steps, number, ranks)
             attempt.where = f"epoch {epoch}"
             try:
-                result = trainer.run_epoch(so_far, profiler, watchdog, progress)
+                row, steps = trainer.run_epoch(so_far, profiler, watchdog, progress)
             except stop.Stopped as stopped:
                 watchdog.beat()
                 if not stopped.together:
@@ -141,15 +141,13 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
             attempt.where = f"checkpoint of epoch {epoch}"
             state = trainer.capture(epoch)
             # The others wait: the first step of the next epoch would time it otherwise.
-            cost = profiler.cost(result.steps, number)
-            _on_first(attempt, lambda: _keep(attempt, result, state, cost))  # noqa: B023
+            cost = profiler.cost(steps, number)
+            _on_first(attempt, lambda: _keep(attempt, row, steps, state, cost))  # noqa: B023
             watchdog.beat()
             # What the last half second did is not what the epoch did, and the CSV says.
-            rate = result.row["throughput"]
+            rate = row["throughput"]
             shown = {"images_per_s": round(rate, 1)} if rate else {}
-            progress.update(
-                phase="train", val_acc=round(result.row["val_acc"], 3), now=True, **shown
-            )
+            progress.update(phase="train", val_acc=round(row["val_acc"], 3), now=True, **shown)
         attempt.where = "utilisation of the nodes"
         sampler.merge()
     if profiler.recorded and ranks.device.type == "cpu":
@@ -206,13 +204,16 @@ def _stopped(
 
 
 def _keep(
-    attempt: Attempt, result: Epoch, state: dict[str, Any], cost: dict[str, Any] | None
+    attempt: Attempt,
+    row: dict[str, Any],
+    steps: list[dict[str, Any]],
+    state: dict[str, Any],
+    cost: dict[str, Any] | None,
 ) -> None:
     """Write an epoch down: rows first, then the checkpoint that a resume cuts them by."""
-    records.append_steps(attempt.run_files, result.steps)
-    records.append_epoch(attempt.run_files, result.row)
+    records.append_steps(attempt.run_files, steps)
+    records.append_epoch(attempt.run_files, row)
     attempt.checkpoint_folder.save(state)
-    row = result.row
     rate = f"{row['throughput']:9.1f}" if row["throughput"] is not None else "        -"
     _log(
         attempt,
