@@ -232,12 +232,12 @@ class Stem:
         return cls(match["experiment"], match["job"], int(match["n"]), match["device"])
 
 
-def new_job_id(now: dt.datetime | None = None) -> str:
+def new_job_id() -> str:
     """Time-based job id for runs that no scheduler numbers, such as ``t261123-050102-7f3a``.
 
     The letter keeps it apart from Slurm's ids, the random tail from a job of the same second.
     """
-    now = now or dt.datetime.now(dt.timezone.utc)
+    now = dt.datetime.now(dt.timezone.utc)
     return f"t{now:%y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 

@@ -104,13 +104,23 @@ def study(folder: Path, **changes: Any) -> Path:
 
 def train(root: Path, *arguments: str) -> int:
     """Train in this process; returns the exit status."""
-    from scalebook.train import __main__, stop
+    from scalebook.train import __main__
 
     register()
     try:
         return __main__.main(["--experiment", str(root / "resolved.json"), *arguments])
     finally:
-        stop.forget()
+        forget_stop()
+
+
+def forget_stop() -> None:
+    """Take signals as the process did before it trained."""
+    from scalebook.train import stop
+
+    stop._requested = None
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
 
 def start_ranks(

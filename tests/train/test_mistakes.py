@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import re
 
 import pytest
 import torch
 import train_helpers as helpers
 
-from scalebook.contract import ScalebookError, UsageError
-from scalebook.train import checkpoint, failures, loop, model
+from scalebook.contract import UsageError
+from scalebook.train import failures, loop, model
 
 
 @pytest.fixture
@@ -73,20 +71,6 @@ def test_a_machine_without_a_compiler(module):
 def test_a_disk_that_fills_up_under_an_array():
     error = OSError("2304000 requested and 1044352 written")
     assert "dataset: the disk is full: free space" in failures.known_cause(error, "dataset")
-
-
-def test_a_state_that_is_none(root):
-    folder = checkpoint.Folder(root, "tiny_1_1cpu_1")
-    folder.path.mkdir(parents=True)
-    ranks = type("One", (), {"first": True, "from_first": staticmethod(lambda value: value)})
-    for state in ([1, 2], {"epoch": 1}):
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        payload = buffer.getvalue()
-        digest = hashlib.sha256(payload).hexdigest().encode()
-        folder.file.write_bytes(b"scalebook.checkpoint/1 " + digest + b"\n" + payload)
-        with pytest.raises(ScalebookError, match="last.pt: is damaged .*--resume starts again"):
-            folder.load(ranks)
 
 
 def test_tf32_is_refused_where_it_would_be_fp32(monkeypatch):

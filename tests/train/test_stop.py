@@ -236,7 +236,7 @@ def test_first_request_is_the_reason(monkeypatch):
         signal.raise_signal(TERM)
         assert stop.requested() == "timeout"
     finally:
-        stop.forget()
+        helpers.forget_stop()
 
 
 def test_full_disk_at_the_stop(root, whole, monkeypatch, capsys, during):

@@ -97,18 +97,9 @@ class Folder:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(payload), map_location="cpu", weights_only=True
             )
-            if not {"epoch", "step", "model"} <= state.keys():
-                raise KeyError
-            return state
-        except (
-            RuntimeError,
-            pickle.UnpicklingError,
-            EOFError,
-            ValueError,
-            KeyError,
-            AttributeError,
-        ) as error:
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
             raise self._damaged(type(error).__name__) from None
+        return state
 
     def _read(self) -> bytes | None:
         try:

@@ -134,14 +134,11 @@ class StepProfiler:
         """Whether `step` of the attempt, from 0, runs under the profiler."""
         return self._first <= step < self._last
 
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> contextlib.AbstractContextManager[Any]:
         """Give a part of the step a name in the trace."""
         if not self._profiler:
-            yield
-            return
-        with torch.profiler.record_function(name):
-            yield
+            return contextlib.nullcontext()
+        return torch.profiler.record_function(name)
 
     def cost(self, rows: list[dict[str, Any]], attempt: int) -> dict[str, Any] | None:
         """Compare the steps that were recorded with those that were not.

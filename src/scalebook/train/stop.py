@@ -91,16 +91,6 @@ def check(together: bool = False) -> None:
         raise Stopped(_requested, together)
 
 
-def forget() -> None:
-    """Take signals as the process did before; for tests that run several trainings."""
-    global _requested
-    _requested = None
-    if threading.current_thread() is threading.main_thread():
-        for number in _ENDED:
-            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, default)
-
-
 def _note(number: int, frame: FrameType | None) -> None:
     global _requested
     # The first one is the reason; Slurm's SIGTERM at the limit follows its SIGUSR1.

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         root = contract.find_root()
         known = contract.read_json(Path(arguments.system))
-        ranks = _join(arguments.device)
+        ranks = _join()
     except ScalebookError as error:
         return _say(error)
     try:
@@ -81,7 +81,7 @@ def measure_and_write(
     system: str | None,
     network: dict[str, Any],
     largest: int,
-    show: Callable[[dict[str, float]], None] = lambda row: None,
+    show: Callable[[dict[str, float]], None],
 ) -> None:
     """Measure the curve and leave it among the files of a run.
 
@@ -186,7 +186,7 @@ def _check_sum(ranks: Ranks, count: int) -> None:
         )
 
 
-def _join(device: str) -> Ranks:
+def _join() -> Ranks:
     """Join the ranks that the environment names; without a layout, as many as there are."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world < 2:
@@ -195,8 +195,7 @@ def _join(device: str) -> Ranks:
             "torchrun --standalone --nproc-per-node 2 -m scalebook.train.tools.allreduce"
         )
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if device == "auto":
-        device = "gpu" if torch.cuda.is_available() else "cpu"
+    device = "gpu" if torch.cuda.is_available() else "cpu"
     layout = Layout(device, world, max(1, world // here), here, None)
     return distributed.start(layout, _TIMEOUT_S)
 
@@ -259,7 +258,6 @@ def _parser() -> argparse.ArgumentParser:
         "--system", required=True, metavar="SYSTEM.json",
         help="what the study knows of the system, as `scalebook system` prints it",
     )  # fmt: skip
-    parser.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto")
     parser.add_argument("--max-bytes", type=int, default=LARGEST_BYTES, help="largest message")
     return parser
 
