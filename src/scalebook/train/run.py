@@ -222,20 +222,14 @@ def _keep(
         f"val {row['val_loss']:.4f} {row['val_acc']:6.2f} %  "
         f"{rate} images/s  {row['epoch_time_s']:7.2f} s",
     )
-    _keep_cost(attempt, cost)
-
-
-def _keep_cost(attempt: Attempt, cost: dict[str, Any] | None) -> None:
-    """Write down what the profiler cost."""
-    if cost is None:
-        return
-    manifest.add_to_attempt(attempt.run_files, profiler=cost)
-    _log(
-        attempt,
-        f"profiler: a step took {cost['recorded_step_time_s']:.4g} s under it and "
-        f"{cost['other_step_time_s']:.4g} s without, {cost['ratio']:.3g} times as long (medians of "
-        f"{cost['recorded_steps']} and {cost['other_steps']} steps)",
-    )
+    if cost:  # of the profiler
+        manifest.add_to_attempt(attempt.run_files, profiler=cost)
+        _log(
+            attempt,
+            f"profiler: a step took {cost['recorded_step_time_s']:.4g} s under it and "
+            f"{cost['other_step_time_s']:.4g} s without, {cost['ratio']:.3g} times as long "
+            f"(medians of {cost['recorded_steps']} and {cost['other_steps']} steps)",
+        )
 
 
 def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:

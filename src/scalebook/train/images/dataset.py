@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +141,13 @@ def place(dataset: Dataset, device: torch.device) -> Dataset:
         return dataset
     free, _ = torch.cuda.mem_get_info(device)
     needed = dataset.train.images.numel() + dataset.val.images.numel()  # one byte each
-    resident = needed <= free * _RESIDENT_SHARE
-
-    def moved(split: Split) -> Split:
-        images = split.images.to(device) if resident else split.images
-        return Split(images, split.labels.to(device) if resident else split.labels)
-
-    return Dataset(**{**vars(dataset), "train": moved(dataset.train), "val": moved(dataset.val)})
+    if needed > free * _RESIDENT_SHARE:
+        return dataset
+    train, val = (
+        Split(split.images.to(device), split.labels.to(device))
+        for split in (dataset.train, dataset.val)
+    )
+    return replace(dataset, train=train, val=val)
 
 
 class Batches:
