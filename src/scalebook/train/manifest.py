@@ -37,11 +37,11 @@ def compose(
     settings: Settings,
     stem: Stem,
     ranks: Ranks,
-    dataset: dict[str, Any] | None,
-    model: dict[str, Any] | None,
     machines: list[dict[str, Any]],
     command: list[str],
     root: Path,
+    dataset: dict[str, Any] | None,
+    model: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Everything a new run's manifest says, without attempts.
 

@@ -138,7 +138,8 @@ class StepProfiler:
         """Give a part of the step a name in the trace."""
         if not self._profiler:
             return contextlib.nullcontext()
-        return torch.profiler.record_function(name)
+        named: contextlib.AbstractContextManager[Any] = torch.profiler.record_function(name)
+        return named
 
     def cost(self, rows: list[dict[str, Any]], attempt: int) -> dict[str, Any] | None:
         """Compare the steps that were recorded with those that were not.

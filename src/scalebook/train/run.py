@@ -319,67 +319,67 @@ def _prepare(
     A run whose data or model cannot be had gets a manifest too: it says why.
     """
     settings, ranks, root = attempt.settings, attempt.ranks, attempt.root
-
-    def report(what: str, done: int, total: int) -> None:
-        progress.update(phase="data", step=done, steps=total)
-
     error: Exception | None = None
-    about_data: dict[str, Any] | None = None
-    about_model: dict[str, Any] | None = None
+    about: dict[str, Any] = {"dataset": None, "model": None}
     try:
-        attempt.where = "dataset"
-        data = dataset.load(settings.dataset, root, report)
-        attempt.where = "model"
-        torch.manual_seed(settings.seed)  # the same weights on every rank
-        network = model.build(settings.training, len(data.classes), data.image_size)
-        about_data, about_model = data.describe(), model.describe(settings.training, network)
+        data, network = _load(attempt, progress)
+        about["dataset"] = data.describe()
+        about["model"] = model.describe(settings.training, network)
     except Exception as raised:
         error = raised
-    outcome = {
-        "machine": machine.describe(ranks),
-        "failure": error and _message(error, attempt),
-        "status": getattr(error, "exit_status", 1),
-        "unforeseen": error is not None and known_cause(error, attempt.where) is None,
-        "stopped": error.ended if isinstance(error, stop.Stopped) else None,
-    }
-    outcomes = ranks.gather_objects(outcome)
+    outcomes = ranks.gather_objects(
+        {
+            "machine": machine.describe(ranks),
+            "failure": error and _message(error, attempt),
+            "status": getattr(error, "exit_status", 1),
+            "unforeseen": error is not None and known_cause(error, attempt.where) is None,
+            "stopped": error.ended if isinstance(error, stop.Stopped) else None,
+        }
+    )
     failed = [one for one in outcomes if one["failure"]]
-    failure = failed[0]["failure"] if failed else None
 
     if attempt.files is None:
-        evidence = (
-            failure is None
-            and about_data is not None
-            and contract.takes_dataset(settings.evidence_datasets, about_data["name"])
-        )
-        folder = contract.EVIDENCE if evidence else contract.TRIALS
-        files = RunFiles(root / folder, stem)
+        names = settings.evidence_datasets
+        evidence = not failed and contract.takes_dataset(names, about["dataset"]["name"])
+        files = RunFiles(root / (contract.EVIDENCE if evidence else contract.TRIALS), stem)
         machines = [one["machine"] for one in outcomes]
-        _on_first(
-            attempt,
-            lambda: manifest.create(
-                files,
-                manifest.compose(
-                    settings, Stem.parse(stem), ranks, about_data, about_model, machines,
-                    attempt.command, root,
-                ),
-            ),
-        )  # fmt: skip
+
+        def create() -> None:
+            document = manifest.compose(
+                settings, Stem.parse(stem), ranks, machines, attempt.command, root, **about
+            )
+            manifest.create(files, document)
+
+        _on_first(attempt, create)
         attempt.files = files
-    elif about_data and about_model and failure is None:
+    elif not failed:
         files = attempt.files
         _on_first(attempt, lambda: manifest.refuse_changes(files, settings, data, root))
-        _on_first(attempt, lambda: manifest.complete(files, about_data, about_model))
+        _on_first(attempt, lambda: manifest.complete(files, **about))
     number: int = _on_first(attempt, lambda: manifest.open_attempt(attempt.run_files))
-    if failure:
+    if failed:
         stopped = [one["stopped"] for one in failed if one["stopped"]]
         if stopped:
             raise stop.Stopped(stopped[0], together=True)
-        if error is not None and failed[0]["unforeseen"] and outcomes[ranks.rank] is failed[0]:
+        first = failed[0]
+        if error is not None and first["unforeseen"] and outcomes[ranks.rank] is first:
             raise error  # with its traceback
-        reports = ranks.first and not failed[0]["unforeseen"]
-        raise SharedFailure(failure, failed[0]["status"], reports) from None
+        reports = ranks.first and not first["unforeseen"]
+        raise SharedFailure(first["failure"], first["status"], reports) from None
     return data, network, number
+
+
+def _load(attempt: Attempt, progress: records.Progress) -> tuple[dataset.Dataset, torch.nn.Module]:
+    """The images of the run, and its model, whose weights are the same on every rank."""
+    settings = attempt.settings
+    attempt.where = "dataset"
+    data = dataset.load(
+        settings.dataset, attempt.root,
+        lambda what, done, total: progress.update(phase="data", step=done, steps=total),
+    )  # fmt: skip
+    attempt.where = "model"
+    torch.manual_seed(settings.seed)
+    return data, model.build(settings.training, len(data.classes), data.image_size)
 
 
 def _message(error: Exception, attempt: Attempt) -> str:
