@@ -62,33 +62,25 @@ def cut(files: RunFiles, epoch: int) -> None:
     the contract since the run began are empty in the rows that stay.
     """
     if files.csv.exists():
-        text = files.csv.read_bytes().decode(errors="replace")
-        contract.write_whole(files.csv, _up_to(text, epoch, EPOCHS))
+        lines = files.csv.read_bytes().decode(errors="replace").splitlines(keepends=True)
+        contract.write_whole(files.csv, _up_to(lines, epoch, EPOCHS))
     if files.steps.exists():
-        text = read_gzip_members(files.steps.read_bytes()).decode(errors="replace")
-        kept = _up_to(text, epoch, STEPS)
+        kept = _up_to(_gzip_lines(files.steps), epoch, STEPS)
         contract.write_whole(files.steps, gzip.compress(kept.encode(), mtime=0) if kept else b"")
 
 
-def read_gzip_members(data: bytes) -> bytes:
-    """Decompress concatenated gzip members as far as they are whole."""
-    whole = []
-    while data:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            content = member.decompress(data)
-        except zlib.error:
-            break
-        if not member.eof:
-            break
-        whole.append(content)
-        data = member.unused_data
-    return b"".join(whole)
+def _gzip_lines(path: Path) -> list[str]:
+    """Lines as far as they can be read; the last one may be torn."""
+    lines = []
+    torn = (EOFError, gzip.BadGzipFile, zlib.error)
+    with gzip.open(path) as file, contextlib.suppress(*torn):
+        for line in file:
+            lines.append(line.decode(errors="replace"))
+    return lines
 
 
-def _up_to(text: str, epoch: int, columns: tuple[Column, ...]) -> str:
+def _up_to(lines: list[str], epoch: int, columns: tuple[Column, ...]) -> str:
     """Header and whole rows up to `epoch`."""
-    lines = text.splitlines(keepends=True)
     if not lines or not lines[0].endswith("\n"):
         return ""
     header = lines[0].rstrip("\n").split(",")
