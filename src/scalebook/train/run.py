@@ -117,14 +117,11 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
         )  # fmt: skip
 
     whole = training.epochs * trainer.steps
-    with contextlib.ExitStack() as stack:
-        watchdog = stack.enter_context(Watchdog(ranks.timeout_s, expired, ranks.world_size > 1))
-        profiler = stack.enter_context(
-            StepProfiler(settings, whole - trainer.step, whole, ranks, files, root, trainer.model)
-        )
-        sampler = stack.enter_context(
-            Sampler(training.sample_period_s, ranks, files, lambda text: _note(attempt, text))
-        )
+    watchdog = Watchdog(ranks.timeout_s, expired, ranks.world_size > 1)
+    left = whole - trainer.step
+    profiler = StepProfiler(settings, left, whole, ranks, files, root, trainer.model)
+    sampler = Sampler(training.sample_period_s, ranks, files, lambda text: _note(attempt, text))
+    with watchdog, profiler, sampler:
         for epoch in range(so_far.number, training.epochs + 1):
             if epoch > so_far.number:
                 so_far = EpochSoFar(epoch, trainer.steps, number, ranks)
