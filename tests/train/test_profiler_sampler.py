@@ -42,7 +42,7 @@ def sampled_study(root, period=0.05, **changes):
 
 
 def alone(device="cpu"):
-    return Ranks(0, 1, 0, 1, 0, torch.device(device), 1, None, 5.0)
+    return Ranks(0, 1, 0, 0, torch.device(device), 1, None, 5.0)
 
 
 def files(root):

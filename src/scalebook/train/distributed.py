@@ -40,8 +40,8 @@ class Ranks:
     ----------
     rank, world_size : int
         Number of this process, and of all.
-    local_rank, local_world_size : int
-        The same within its node.
+    local_rank : int
+        Number of this process within its node.
     node : int
         Index of its node.
     device : torch.device
@@ -55,7 +55,6 @@ class Ranks:
     rank: int
     world_size: int
     local_rank: int
-    local_world_size: int
     node: int
     device: torch.device
     threads: int
@@ -232,10 +231,8 @@ def start(layout: Layout, timeout_s: float) -> Ranks:
     torch.set_num_threads(threads)
     if device.type == "cpu":
         _keep_freed_memory()
-    node = _env("GROUP_RANK", _env("SLURM_NODEID", rank // max(1, local_world_size)))
-    ranks = Ranks(
-        rank, world_size, local_rank, local_world_size, node, device, threads, None, timeout_s
-    )
+    node = _env("GROUP_RANK", _env("SLURM_NODEID", rank // local_world_size))
+    ranks = Ranks(rank, world_size, local_rank, node, device, threads, None, timeout_s)
     if world_size > 1:
         _join(ranks)
     return ranks
