@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
 from scalebook.train import locking
 from scalebook.train.distributed import Ranks
-from scalebook.train.epoch import EpochSoFar
 
 _FORMAT = b"scalebook.checkpoint/1"
 _RESERVE = 256 << 10
@@ -120,66 +119,7 @@ class Folder:
         )
 
 
-def capture(
-    epoch: int,
-    step: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: Any,
-    ranks: Ranks,
-    so_far: EpochSoFar | None = None,
-) -> dict[str, Any]:
-    """State of a run; all ranks call this.
-
-    Parameters
-    ----------
-    epoch : int
-        Epochs that are done.
-    step : int
-        Steps that are done, over all epochs; the learning rate depends on them alone.
-    so_far : EpochSoFar, optional
-        What is done of the next epoch.
-    """
-    return {
-        "epoch": epoch,
-        "step": step,
-        "so_far": None if so_far is None else so_far.capture(),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scaler": scaler.state_dict(),
-        "rng": _random_states(ranks),
-    }
-
-
-def restore(
-    state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any,
-    ranks: Ranks, so_far: EpochSoFar,
-) -> None:  # fmt: skip
-    """Put a state of `capture` back; `so_far` is the epoch after those that are done.
-
-    Raises
-    ------
-    ScalebookError
-        If it belongs to another model.
-    """
-    try:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
-        if state.get("so_far") is not None:
-            so_far.restore(state["so_far"])
-        own = state["rng"][ranks.rank]
-        torch.set_rng_state(own["cpu"])
-        if ranks.device.type == "cuda" and "cuda" in own:
-            torch.cuda.set_rng_state(own["cuda"], ranks.device)
-    except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise ScalebookError(
-            f"the checkpoint does not fit this run ({type(error).__name__}): remove it and "
-            "--resume starts again from epoch 1"
-        ) from None
-
-
-def _random_states(ranks: Ranks) -> list[dict[str, Tensor]]:
+def random_states(ranks: Ranks) -> list[dict[str, Tensor]]:
     """Generator states of every rank: dropout and the like differ from rank to rank."""
     own = {"cpu": torch.get_rng_state()}
     if ranks.device.type == "cuda":

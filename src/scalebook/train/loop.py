@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from scalebook.contract import ScalebookError, UsageError
-from scalebook.train import checkpoint, stop
+from scalebook.train import stop
+from scalebook.train.checkpoint import random_states
 from scalebook.train.distributed import Ranks
 from scalebook.train.epoch import STEP_TIME, WARMUP, EpochSoFar, epoch_rates, step_rows
 from scalebook.train.failures import Watchdog, first_line
@@ -130,16 +131,52 @@ class Trainer:
                 "and batch norm needs two: raise it, or set freeze_batch_norm=true"
             )
 
+    # ------------------------------------------------------------------ over a stop
+
     def capture(self, epoch: int, so_far: EpochSoFar | None = None) -> dict[str, Any]:
-        """State after `epoch` and what is done of the next one, see `checkpoint.capture`."""
-        return checkpoint.capture(
-            epoch, self.step, self.model, self.optimizer, self.scaler, self.ranks, so_far
-        )
+        """State of the run, for a checkpoint; all ranks call this.
+
+        Parameters
+        ----------
+        epoch : int
+            Epochs that are done.
+        so_far : EpochSoFar, optional
+            What is done of the next epoch.
+        """
+        return {
+            "epoch": epoch,
+            "step": self.step,  # the learning rate depends on it alone
+            "so_far": None if so_far is None else so_far.capture(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": random_states(self.ranks),
+        }
 
     def restore(self, state: dict[str, Any], so_far: EpochSoFar) -> None:
-        """Go on from a state of `capture`."""
-        checkpoint.restore(state, self.model, self.optimizer, self.scaler, self.ranks, so_far)
-        self.step = state["step"]
+        """Go on from a state of `capture`; `so_far` is the epoch after those that are done.
+
+        Raises
+        ------
+        ScalebookError
+            If it belongs to another model.
+        """
+        try:
+            self.step = state["step"]
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            if state.get("so_far") is not None:
+                so_far.restore(state["so_far"])
+            own = state["rng"][self.ranks.rank]
+            torch.set_rng_state(own["cpu"])
+            if self.ranks.device.type == "cuda" and "cuda" in own:
+                torch.cuda.set_rng_state(own["cuda"], self.ranks.device)
+        except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise ScalebookError(
+                f"the checkpoint does not fit this run ({type(error).__name__}): remove it and "
+                "--resume starts again from epoch 1"
+            ) from None
 
     # ------------------------------------------------------------------ one epoch
 
@@ -178,7 +215,7 @@ class Trainer:
         order = epoch_order(self.images, settings.seed, epoch).to(self.dataset.train.labels.device)
         sizes = [step_size(step, self.images, settings.global_batch) for step in range(self.steps)]
         set_training(self.model, training.freeze_batch_norm)
-        seen, seen_here, seen_at, first = 0, 0, time.monotonic(), so_far.done
+        seen_here, seen_at, first = 0, time.monotonic(), so_far.done
 
         for step in range(so_far.done, self.steps):
             ranks.check_stop()
@@ -191,17 +228,16 @@ class Trainer:
             self.done += 1
             profiler.step()
             watchdog.beat()
-            seen += sizes[step]
             seen_here += len(own)
             if (now := time.monotonic()) - seen_at > 0.5:
-                rate = round(seen / (now - seen_at), 1)
+                rate = round(sum(sizes[first : step + 1]) / (now - seen_at), 1)
                 if progress.active:
                     loss = so_far.sums.peek(first, step + 1, seen_here)
                     progress.add_point(epoch, step + 1, rate, loss)
                 progress.update(
                     phase="train", epoch=epoch, step=step + 1, steps=self.steps, images_per_s=rate
                 )
-                seen, seen_here, seen_at, first = 0, 0, now, step + 1
+                seen_here, seen_at, first = 0, now, step + 1
         table = so_far.table()
 
         train_loss, train_acc = so_far.sums.read(self.images, epoch, ranks)
