@@ -7,7 +7,6 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -50,31 +49,24 @@ def read(path: Path, where: str | None = None) -> Trace:
     try:
         if path.exists() and not path.is_file():
             raise ScalebookError(f"{where}: is not a regular file")
-        with open(path, "rb") as file:
-            pieces = _pieces(file, where)
-            head = next(pieces, b"")
-            formats = (*backends.registered(), _CHROME)
-            chosen = next(one for one in formats if one.recognises(head))
-            before, folder = files.stamp(path), store_folder()
-            if folder is None or before[0] < KEPT_FROM:
-                return chosen.read(itertools.chain([head], pieces), where)
-            place = folder / f"{_digest(path)}-{chosen.name}-{chosen.version}.npz"
-            trace = load(place)
-            if trace is None:
-                trace = chosen.read(itertools.chain([head], pieces), where)
-                if files.stamp(path) == before:
-                    save(place, trace)
-            return trace
+        pieces = pieces_of(path, where)
+        head = next(pieces, b"")
+        formats = (*backends.registered(), _CHROME)
+        chosen = next(one for one in formats if one.recognises(head))
+        before, folder = files.stamp(path), store_folder()
+        if folder is None or before[0] < KEPT_FROM:
+            return chosen.read(itertools.chain([head], pieces), where)
+        place = folder / f"{_digest(path)}-{chosen.name}-{chosen.version}.npz"
+        trace = load(place)
+        if trace is None:
+            trace = chosen.read(itertools.chain([head], pieces), where)
+            if files.stamp(path) == before:
+                save(place, trace)
+        return trace
     except FileNotFoundError:
         raise ScalebookError(f"{where}: no such file") from None
     except OSError as error:
         raise ScalebookError(f"{where}: cannot be read ({error.strerror})") from None
-
-
-def pieces_of(path: Path) -> Iterator[bytes]:
-    """Bytes of a trace's file, unpacked, some at a time."""
-    with open(path, "rb") as file:
-        yield from _pieces(file, path.name)
 
 
 def _digest(path: Path) -> str:
@@ -82,29 +74,30 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _pieces(file: BinaryIO, where: str) -> Iterator[bytes]:
+def pieces_of(path: Path, where: str) -> Iterator[bytes]:
     """Bytes of a file, unpacked, never more than one piece ahead; with a bar in a terminal."""
-    packed = file.read(2) == files.GZIP_MAGIC
-    file.seek(0)
-    limit, over = UNPACKED_LIMIT, "unpacks to more than" if packed else "larger than"
-    if packed and os.fstat(file.fileno()).st_size > PACKED_LIMIT:
-        raise ScalebookError(f"{where}: larger than {PACKED_LIMIT // files.MIB} MiB, refused")
-    source = gzip.GzipFile(fileobj=file) if packed else file
-    bar = tqdm(
-        total=os.fstat(file.fileno()).st_size, desc=printable(where), unit="B", unit_scale=True,
-        leave=False, delay=1, disable=None,
-    )  # fmt: skip
-    try:
-        while piece := source.read(PIECE):
-            bar.update(file.tell() - bar.n)
-            limit -= len(piece)
-            if limit < 0:
-                mib = UNPACKED_LIMIT // files.MIB
-                raise ScalebookError(f"{where}: {over} {mib} MiB, refused")
-            yield piece
-    except EOFError:
-        raise ScalebookError(f"{where}: cut short; copy or write it again") from None
-    except (zlib.error, gzip.BadGzipFile):
-        raise ScalebookError(f"{where}: damaged gzip data") from None
-    finally:
-        bar.close()
+    with open(path, "rb") as file:
+        packed = file.read(2) == files.GZIP_MAGIC
+        file.seek(0)
+        size = os.fstat(file.fileno()).st_size
+        limit, over = UNPACKED_LIMIT, "unpacks to more than" if packed else "larger than"
+        if packed and size > PACKED_LIMIT:
+            raise ScalebookError(f"{where}: larger than {PACKED_LIMIT // files.MIB} MiB, refused")
+        source = gzip.GzipFile(fileobj=file) if packed else file
+        bar = tqdm(
+            total=size, desc=printable(where), unit="B", unit_scale=True, leave=False, delay=1,
+            disable=None,
+        )  # fmt: skip
+        try:
+            with bar:
+                while piece := source.read(PIECE):
+                    bar.update(file.tell() - bar.n)
+                    limit -= len(piece)
+                    if limit < 0:
+                        mib = UNPACKED_LIMIT // files.MIB
+                        raise ScalebookError(f"{where}: {over} {mib} MiB, refused")
+                    yield piece
+        except EOFError:
+            raise ScalebookError(f"{where}: cut short; copy or write it again") from None
+        except (zlib.error, gzip.BadGzipFile):
+            raise ScalebookError(f"{where}: damaged gzip data") from None

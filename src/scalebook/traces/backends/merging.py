@@ -92,7 +92,7 @@ def _events(path: Path, rank: int, trace: Trace, zero: int) -> Iterator[dict[str
     # Whole numbers as long as they are large: as floats they would lose what is below a µs.
     origin = int(float((trace.origin_ns - trace.base_ns) / (1e3 * unit)))
     shift = (trace.base_ns + round(1e3 * unit) * origin - zero) / 1e3
-    for events in Events(reading.pieces_of(path), path.name):
+    for events in Events(reading.pieces_of(path, path.name), path.name):
         usable = [event for event in events if type(event) is dict]
         times = moments([event.get("ts", origin) for event in usable], origin) * unit + shift
         for event, time in zip(usable, times.tolist()):
