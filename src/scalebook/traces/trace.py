@@ -51,8 +51,7 @@ class Trace:
         Ordered as in the file.
     memory : DataFrame
         Allocations and releases: columns lane, start (µs, as above), bytes (negative: released),
-        allocated (in all after it), device (-1: the host), address. Nothing, not even columns,
-        where none was recorded.
+        allocated (in all after it), device (-1: the host), address.
     lanes : tuple of (str, str)
         Process and thread, or device and stream; untrusted text.
     shapes : tuple of Shape

@@ -5,10 +5,9 @@ or has no usable time, is dropped and counted; names stay raw and have to be
 escaped wherever they are shown. Users, hosts and paths of a trace are not read.
 """
 
-import contextlib
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -65,22 +64,16 @@ class ChromeTrace(TraceFormat):
     def read(self, pieces: Iterable[bytes], where: str) -> Trace:
         """Read it piece by piece; see `TraceFormat.read`."""
         found, builder = Events(pieces, where), Builder()
-        with _no_collection():
+        was_on = gc.isenabled()
+        # Collecting garbage takes a quarter of the time, and JSON has no cycles.
+        gc.disable()
+        try:
             for events in found:
                 builder.add(events)
             return builder.trace(found.header)
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: it takes a quarter of the time, and JSON has no cycles."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+        finally:
+            if was_on:
+                gc.enable()
 
 
 class _Kinds(dict[str, int]):
@@ -135,8 +128,6 @@ class Builder:
             self._not_read["python_function"] += called.count(-1) - codes.count(-1)
             codes = called
         whole = [event for event, code in zip(found, codes) if code >= 0]
-        if not whole:
-            return
         details = [args if type(args := event.get("args")) is dict else _NOTHING for event in whole]
         columns = {
             "kind": np.array([code for code in codes if code >= 0], dtype=np.int8),
@@ -185,12 +176,9 @@ class Builder:
 
     def trace(self, header: dict[str, Any]) -> Trace:
         """All that was added, with what the document says beside its events."""
+        self.add([])  # so that every column is there
         columns = {name: np.concatenate(parts) for name, parts in self._parts.items()}
         self._parts.clear()
-        if not columns:
-            empty = Builder()
-            empty.add([{"ph": "X", "cat": "kernel"}])
-            columns = {name: parts[0][:0] for name, parts in empty._parts.items()}
         start, duration = columns["start"], columns["dur"]
         origin, scale = self._origin or 0, 1.0
         usable = start[np.isfinite(start)]
@@ -311,8 +299,6 @@ class Builder:
 
     def _add_memory(self, events: list[dict[str, Any]]) -> None:
         pairs = [(event, args) for event in events if type(args := event.get("args")) is dict]
-        if not pairs:
-            return
         whole, details = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         columns = {
             "lane": self._laned(whole),
@@ -329,8 +315,6 @@ class Builder:
 
     def _memory_frame(self, scale: float, first: float) -> pd.DataFrame:
         frame = pd.DataFrame({name: np.concatenate(one) for name, one in self._memory.items()})
-        if frame.empty:
-            return frame
         frame["start"] = frame["start"] * scale - first
         usable = np.isfinite(frame[["start", "bytes"]]).all(axis=1)
         self._dropped["memory without size or time"] += int((~usable).sum())
