@@ -50,12 +50,10 @@ def get_memory(trace: Trace) -> pd.DataFrame:
         held[:, 0] += max(0.0, first - size[0]) if np.isfinite(first) else 0.0
         # Blocks are released that were allocated unseen: never less than nothing is held.
         held[:, 0] -= min(0.0, held[:, 0].min())
-        table = pd.DataFrame(held, columns=list(CATEGORIES))
-        table.insert(0, "device", int(device))
-        table.insert(1, "start_us", mine["start"].to_numpy())
-        table.insert(2, "total", held.sum(axis=1))
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+        table = pd.DataFrame(held, columns=list(CATEGORIES), index=place)
+        about = {"device": int(device), "start_us": mine["start"], "total": held.sum(axis=1)}
+        tables.append(table.assign(**about))
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
 def get_memory_peak(trace: Trace) -> pd.DataFrame:

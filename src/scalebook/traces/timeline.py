@@ -69,7 +69,7 @@ def get_timeline(trace: Trace, step: int | None = None, most: int = MOST) -> pd.
         step = middle_step(times[times["step"] >= 0].to_dict("records"))
     low, high = _window(trace, parts, step)
     host, gpu = _host(parts, step, low, high), _gpu(parts, step, low, high)
-    frame = pd.concat([gpu, host], ignore_index=True)
+    frame = pd.concat([gpu, host], ignore_index=True).astype({"kind": object, "name": object})
     shapes = frame["shape"].to_numpy(np.int64)
     texts = answered(shapes, lambda code: shapes_text(trace.shapes[code][0]), "")
     frame = frame.assign(shapes=texts, start_us=frame["start"] - low, dur_us=frame["dur"])
@@ -101,22 +101,17 @@ def _host(parts: Attribution, step: int, low: float, high: float) -> pd.DataFram
         mark = parts.steps[parts.steps["step"] == step].iloc[0]
         high = float(mark["start"] + mark["dur"])
     within = (host["start"] >= low) & (host["start"] <= high)
-    host = host.assign(depth=depth, operator="", step=step)[within.to_numpy()]
+    host = host.assign(depth=depth)[within.to_numpy()]
     host = host.assign(depth=host["depth"] - host.groupby("lane")["depth"].transform("min"))
     names = host["name"].astype(object).str.removeprefix(MODULE)
     busy = host["dur"].where(host["depth"] == 0, 0.0).groupby(host["lane"]).sum()
     order = busy.sort_values(ascending=False, kind="stable").index
     numbers = {lane: number for number, lane in enumerate(order, 1)}
     number = host["lane"].map(numbers).astype(np.int64)
-    return pd.DataFrame(
-        {
-            "on_gpu": False, "order": number, "lane_name": "thread " + number.astype(str),
-            "depth": host["depth"], "kind": host["kind"].astype(object), "name": names,
-            "operator": host["operator"], "family": host["family"], "phase": host["phase"],
-            "shape": host["shape"], "step": host["step"], "start": host["start"],
-            "dur": host["dur"],
-        }
-    )  # fmt: skip
+    lane_name = "thread " + number.astype(str)
+    return host.drop(columns="lane").assign(
+        on_gpu=False, order=number, lane_name=lane_name, name=names, operator="", step=step
+    )
 
 
 def _gpu(parts: Attribution, step: int, low: float, high: float) -> pd.DataFrame:
@@ -132,14 +127,10 @@ def _gpu(parts: Attribution, step: int, low: float, high: float) -> pd.DataFrame
         f"GPU{f' {device}' if device >= 0 else ''}{f', stream {stream}' if stream >= 0 else ''}"
         for device, stream in keys
     ]
-    return pd.DataFrame(
-        {
-            "on_gpu": True, "order": [numbers[key] for key in keys], "lane_name": names,
-            "depth": 0, "kind": gpu["kind"].astype(object), "name": gpu["name"].astype(object),
-            "operator": gpu["operator"], "family": gpu["by_operator"], "phase": gpu["phase"],
-            "shape": shape, "step": gpu["step"], "start": gpu["start"], "dur": gpu["dur"],
-        }
-    )  # fmt: skip
+    order = [numbers[key] for key in keys]
+    return gpu.rename(columns={"by_operator": "family"}).assign(
+        on_gpu=True, order=order, lane_name=names, depth=0, shape=shape
+    )
 
 
 def _kept(frame: pd.DataFrame, most: int) -> pd.DataFrame:
