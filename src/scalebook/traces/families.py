@@ -139,8 +139,5 @@ PHASES = ("data", "forward", "backward", "optimizer", "communication", "other")
 
 def opened_phase(name: str) -> int:
     """Number in `PHASES` of the phase that an event of this name opens; -1 for none."""
-    name = name[:300]
-    for pattern, phase in _MARKS:
-        if pattern.search(name):
-            return PHASES.index(phase)
-    return -1
+    phase = _first(_MARKS, name[:300])
+    return PHASES.index(phase) if phase else -1

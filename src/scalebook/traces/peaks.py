@@ -76,10 +76,7 @@ def table() -> tuple[tuple[re.Pattern[str], Peak], ...]:
 
 def known(device: str) -> Peak | None:
     """Peak of a device by the name the driver gives it; None where it is not in the table."""
-    for pattern, peak in table():
-        if pattern.search(device):
-            return peak
-    return None
+    return next((peak for pattern, peak in table() if pattern.search(device)), None)
 
 
 def measured_cpu() -> Peak:

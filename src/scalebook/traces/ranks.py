@@ -247,10 +247,7 @@ def _activities(parts: Attribution) -> tuple[pd.DataFrame, np.ndarray]:
 
 def _kind(name: str) -> str | None:
     lower = name.lower()[:200]
-    for pattern, kind in _KINDS:
-        if re.search(pattern, lower):
-            return kind
-    return None
+    return next((kind for pattern, kind in _KINDS if re.search(pattern, lower)), None)
 
 
 def _message_bytes(kind: str | None, message: dict[str, Any]) -> float:

@@ -29,9 +29,9 @@ def job_as_text(job: dict[str, Any]) -> str:
     return _filled("job", **job)
 
 
-def diff_as_text(diff: dict[str, Any], rows: int = 2 * ROWS) -> str:
+def diff_as_text(diff: dict[str, Any]) -> str:
     """Lay out what `scalebook.traces.diff` answers."""
-    return _filled("diff", **{**diff, "rows": rows}, labels=_DIFFERENT)
+    return _filled("diff", **diff, rows=2 * ROWS, labels=_DIFFERENT)
 
 
 def _filled(part: str, **answer: Any) -> str:
