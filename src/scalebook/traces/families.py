@@ -9,11 +9,6 @@ import re
 
 from scalebook.study.document import beside
 
-FAMILIES = (
-    "convolution", "gemm", "attention", "batch_norm", "normalisation", "elementwise", "reduction",
-    "pooling", "optimizer", "communication", "memory", "layout", "other",
-)  # fmt: skip
-
 _DATA = beside(__file__)
 
 #: Longest part of a name that is looked at, and templates within each other.
