@@ -309,10 +309,10 @@ def match(calls: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
         mine = mine if _in_order(mine, ranks) else _by_size(mine, ranks)
         (orderly if _in_order(mine, ranks) else others).append(mine)
     clocks = dict.fromkeys(ranks, 0.0)
-    steady = [mine for mine in orderly if mine["kind"].iat[0] in SYNCHRONISING]
+    matched = [mine for mine in orderly if mine["kind"].iat[0] in SYNCHRONISING]
     rest = [mine for mine in others if mine["kind"].iat[0] in SYNCHRONISING]
-    if steady or not rest:
-        known = pd.concat(steady or orderly) if steady or orderly else calls[:0]
+    if matched or not rest:
+        known = pd.concat(matched or orderly) if matched or orderly else calls[:0]
         ends = known.pivot_table(index=["kind", "number"], columns="rank", values="end_us")
         clocks |= (
             ends.sub(ends[ranks[0]], axis=0).median().fillna(0.0).to_dict() if len(ends) else {}
