@@ -20,10 +20,7 @@ from scalebook.analysis.headers import (
     THROUGHPUT_DIGITS,
     THROUGHPUT_HEADERS,
 )
-from scalebook.analysis.scaling import (
-    refused,
-    scaling_table,
-)
+from scalebook.analysis.scaling import refused, scaling_table
 from scalebook.analysis.statistics import Summary, step_summary, summarise
 from scalebook.analysis.step_parts import overheads
 from scalebook.analysis.tables import configuration_table, step_table

@@ -32,7 +32,7 @@ DOI = "10.1145/2807591.2807644"
 _WORDING = beside(__file__)
 RULES: dict[int, str] = _WORDING["rules"]
 
-KEPT, BROKEN, PARTLY, NOT_APPLICABLE = "kept", "broken", "partly", "not applicable"
+VERDICTS = ("kept", "broken", "partly", "not applicable")
 
 SIDES = ("reported", "measured")
 
@@ -75,7 +75,7 @@ def rules(evidence: Evidence | None = None) -> pd.DataFrame:
     evidence = evidence or Evidence()
     rows = []
     for side, found in zip(SIDES, (_reported(evidence.jobs), _measured(evidence))):
-        nothing = Verdict(NOT_APPLICABLE, f"nothing is {side}")
+        nothing = Verdict("not applicable", f"nothing is {side}")
         rows += [(n, rule, side, *found.get(n, nothing)) for n, rule in RULES.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -33,14 +33,7 @@ COMPARABLE = {
 }
 
 #: What an experiment sets, and repetitions of it share.
-SETTINGS = (
-    "experiment",
-    "world_size",
-    "nodes",
-    "threads_per_rank",
-    "precision",
-    "global_batch",
-)
+SETTINGS = ("experiment", "world_size", "nodes", "threads_per_rank", "precision", "global_batch")
 
 
 def to_python(value: Any) -> Any:

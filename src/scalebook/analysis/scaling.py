@@ -27,12 +27,7 @@ import pandas as pd
 
 from scalebook import results
 from scalebook.analysis import study_queries
-from scalebook.analysis.comparable import (
-    Configuration,
-    configurations,
-    differences,
-    to_python,
-)
+from scalebook.analysis.comparable import Configuration, configurations, differences, to_python
 from scalebook.analysis.statistics import Summary, summarise
 
 

@@ -2,15 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from scalebook.analysis.benchmarking_rules import (
-    BROKEN,
-    DOI,
-    KEPT,
-    NOT_APPLICABLE,
-    PARTLY,
-    SIDES,
-    rules,
-)
+from scalebook.analysis.benchmarking_rules import DOI, SIDES, VERDICTS, rules
 from scalebook.analysis.checks import CONTRADICTED, HOLDS, UNDETERMINED
 from scalebook.analysis.claims import claimed_sentences
 from scalebook.values.inputs import Inputs
@@ -34,7 +26,7 @@ def verdicts(inputs: Inputs) -> Iterator[Value]:
     for side in SIDES:
         own = table[table["side"] == side]["verdict"]
         what = f"rules of Hoefler and Belli (DOI {DOI}) over what was {side}"
-        for verdict in (KEPT, BROKEN, PARTLY, NOT_APPLICABLE):
+        for verdict in VERDICTS:
             key = f"rules.{side}.{verdict.replace(' ', '_')}"
             yield _count(key, (own == verdict).sum(), what, rules)
 
