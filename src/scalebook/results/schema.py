@@ -143,11 +143,19 @@ def _read(path: Path, problems: _Problems, foreign: bool) -> pd.DataFrame:
     written = frame
     if foreign:
         frame = _understood(problems, frame)
+
+    def wrong(column: str, rows: Any, rule: str) -> None:
+        """Report these rows of a column, each by its line and by what is written there."""
+        for index in frame.index[rows]:
+            value = float(written[column][index])
+            message = rule if np.isnan(value) else f"{value:g} {rule}"
+            problems.error(message, lines[index], column)
+
     if not frame.empty:
-        _check_values(problems, frame, written, lines)
+        _check_values(frame, wrong)
         if foreign:
             frame = _joined(problems, frame, written, lines)
-        _check_rows(problems, frame, written, lines)
+        _check_rows(frame, wrong)
     return frame.reset_index(drop=True) if foreign else frame
 
 
@@ -280,7 +288,7 @@ def _joined(
     problems.note("training and validation have rows of their own; joined into one an epoch")
     by_epoch = frame.mask(frame == "").groupby("epoch", sort=False)
     for name, several in by_epoch.nunique().gt(1).any().items():
-        if several and name in _CONTRACT:
+        if several and name in contract.CSV_COLUMNS:
             problems.note("has several values in an epoch; the last is taken", None, str(name))
     alone = np.flatnonzero(~frame["epoch"].isin(own))
     if len(alone):
@@ -291,37 +299,20 @@ def _joined(
     return joined[list(frame.columns)].astype({"epoch": "int64"})
 
 
-_CONTRACT = frozenset(column.name for column in contract.EPOCHS)
-
-
-def _check_values(
-    problems: _Problems, frame: pd.DataFrame, written: pd.DataFrame, lines: list[int]
-) -> None:
-    """Report each value that its column forbids, with its line."""
+def _check_values(frame: pd.DataFrame, wrong: Callable[[str, Any, str], None]) -> None:
+    """Report each value that its column forbids, by `wrong`."""
     for column in contract.EPOCHS:
         if column.check and column.name in frame.columns:
             holds, rule = CHECKS[column.check]
             own = frame[column.name].to_numpy(dtype=float)
             with np.errstate(invalid="ignore"):
-                wrong = ~np.isnan(own) & ~holds(own)
-            for index in np.flatnonzero(wrong):
-                value = f"{written[column.name][index]:g}"
-                problems.error(f"{value} {rule}", lines[index], column.name)
+                wrong(column.name, ~np.isnan(own) & ~holds(own), rule)
 
 
-def _check_rows(
-    problems: _Problems, frame: pd.DataFrame, written: pd.DataFrame, lines: list[int]
-) -> None:
-    """Report each row that contradicts itself or the one before."""
+def _check_rows(frame: pd.DataFrame, wrong: Callable[[str, Any, str], None]) -> None:
+    """Report each row that contradicts itself or the one before, by `wrong`."""
     names = [column.name for column in contract.EPOCHS if column.name in frame.columns]
     values = {name: frame[name].to_numpy(dtype=float) for name in names}
-
-    def wrong(column: str, rows: Any, rule: str) -> None:
-        for index in frame.index[rows]:
-            value = float(written[column][index])
-            message = rule if np.isnan(value) else f"{value:g} {rule}"
-            problems.error(message, lines[index], column)
-
     with np.errstate(divide="ignore", invalid="ignore"):
         for name in REQUIRED:
             wrong(name, np.isnan(values[name]), "must not be empty")
