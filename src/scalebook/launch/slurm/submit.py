@@ -83,8 +83,7 @@ def submit(
             f"{where}: {root}: Slurm takes % and \\ in a path for a pattern: move the study to a "
             "folder without them"
         )
-    several = len({one["experiment"] for one in resolved}) > 1
-    name = first["study"] if several else first["experiment"]
+    name = first["experiment"]
     command = [
         "sbatch",
         "--parsable",
@@ -92,7 +91,7 @@ def submit(
         f"--job-name={name}",
         *_shared_options(resolved, root),
         *([f"--array=0-{len(resolved) - 1}%1"] if array else []),
-        *_dependency(after),
+        *([f"--dependency=afterany:{':'.join(after)}"] if after else []),
         f"--output={LOGS}/%x-{'%A_%a' if array else '%j'}.log",
         _script(first, root),
         *([] if array else _arguments_by_hand(first, root)),
@@ -176,13 +175,6 @@ def _options(resolved: dict[str, Any], root: Path) -> list[str]:
         "mem": asked.memory,
     }
     return [f"--{name}={value}" for name, value in options.items() if value is not None]
-
-
-def _dependency(after: Sequence[str]) -> list[str]:
-    for number in after:
-        if not number.replace("_", "", 1).isdigit():
-            raise UsageError(f"after: {number!r} is no number of a Slurm job")
-    return [f"--dependency=afterany:{':'.join(after)}"] if after else []
 
 
 def _script(resolved: dict[str, Any], root: Path) -> str:
