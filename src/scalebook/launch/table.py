@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scalebook import contract
 from scalebook.contract import ScalebookError
@@ -117,7 +116,7 @@ class JobTable:
     def rows(self) -> list[JobRow]:
         """Look at every job, oldest first."""
         paths = [self._only.folder / "job.json"] if self._only else notes_of_all(self.root)
-        notes = {path.parent.name: _changed(path) for path in paths}
+        notes = {path.parent.name: version(path) for path in paths}
         if self._only is None and notes != self._seen:
             self.damaged = []
             self._found, self._seen = jobs(self.root, self.damaged), notes
@@ -138,9 +137,10 @@ class JobTable:
         return row
 
 
-def _changed(notes: Path) -> Any:
-    """What is another where a job was resumed."""
+def version(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file, which change with its content; None where there is none."""
     try:
-        return notes.stat().st_mtime_ns
+        found = path.stat()
     except OSError:
         return None
+    return found.st_size, found.st_mtime_ns

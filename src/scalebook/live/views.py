@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ipywidgets
 import pandas as pd
@@ -15,7 +14,7 @@ from scalebook import launch
 from scalebook.contract import ScalebookError
 from scalebook.figures.notebook import show, show_table
 from scalebook.launch import Job
-from scalebook.launch.table import JobRow, JobTable
+from scalebook.launch.table import JobRow, JobTable, version
 from scalebook.live.curves import draw
 from scalebook.live.frontend import takes_widgets
 from scalebook.live.ticking import Ticker
@@ -157,7 +156,7 @@ class WatchView(View):
     def __init__(self, job: Job) -> None:
         super().__init__(JobTable(only=job), f"watch {job.id}", opens=False)
         self.job = job
-        self._files = self._changed()
+        self._files = self._versions()
         self.curves = CurvesWidget(draw(job))
         self.box.children = [self.widget, self.curves]
         self.widget.note = job.images_note
@@ -170,26 +169,19 @@ class WatchView(View):
 
     def _redraw(self) -> bool:
         """Draw the curves where a file has changed."""
-        files = self._changed()
+        files = self._versions()
         if files == self._files:
             return False
         self._files = files
         self.curves.show(draw(self.job))
         return True
 
-    def _changed(self) -> Any:
-        """Size and time of the files that the curves are made of."""
+    def _versions(self) -> list[tuple[int, int] | None]:
+        """Those of the files that the curves are made of."""
         files = self.job.files()
         paths = [self.job.folder / POINTS_FILE]
         paths += [files.csv, files.utilisation] if files else []
-        return [(one.st_size, one.st_mtime_ns) for path in paths if (one := _stat(path))]
-
-
-def _stat(path: Path) -> Any:
-    try:
-        return path.stat()
-    except OSError:
-        return None
+        return [version(path) for path in paths]
 
 
 def newest(rows: Sequence[JobRow], ended: int) -> list[JobRow]:
