@@ -89,7 +89,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _configure, priority=300)  # before myst-nb reads its formats
     app.connect("config-inited", _drop_launcher)
     app.connect("config-inited", _read_only_the_toc, priority=950)  # after the toc is read
-    app.connect("builder-inited", _refuse_other_encodings, priority=100)
+    app.connect("builder-inited", _refuse_sources, priority=100)
     app.connect("builder-inited", _refuse_buttons_without_repository)
     app.connect("builder-inited", _bring_static_files)
     app.connect("builder-inited", _execute_notebooks, priority=900)
@@ -146,18 +146,24 @@ def _read_only_the_toc(app: Sphinx, config: Config) -> None:
     ]
 
 
-def _refuse_other_encodings(app: Sphinx) -> None:
-    """End the build where Sphinx would end in a traceback: it reads UTF-8 alone."""
+def _refuse_sources(app: Sphinx) -> None:
+    """End the build at sources that are not there, lead out of the study or are not in UTF-8."""
     root = Path(app.srcdir)
-    named = getattr(app.config, "external_site_map", None) or ()
-    names = [f"{docname}{ending}" for docname in named for ending in (".md", ".py", ".ipynb")]
-    names += getattr(app.config, "bibtex_bibfiles", [])
-    if problems := [
-        f"{name}: {problem}"
-        for name in names
-        if not leads_out(root, name) and (root / name).is_file()
-        if (problem := not_utf8((root / name).read_bytes()))
-    ]:
+    endings = dict.fromkeys([*app.config.source_suffix, ".md", ".py"])
+    names, problems = list(getattr(app.config, "bibtex_bibfiles", [])), []
+    for docname in getattr(app.config, "external_site_map", None) or ():  # a deck has none
+        sources = [f"{docname}{ending}" for ending in endings]
+        names += sources
+        if not any((root / name).is_file() for name in sources):
+            problems.append(
+                f"_toc.yml: {docname}: no {docname}.md there: write it, or take the line out"
+            )
+    for name in names:
+        if leads_out(root, name):
+            problems.append(f"{name}: {LEADS_OUT}")
+        elif (root / name).is_file() and (problem := not_utf8((root / name).read_bytes())):
+            problems.append(f"{name}: {problem}")
+    if problems:
         pages.end(problems)
 
 
@@ -189,21 +195,7 @@ def _execute_notebooks(app: Sphinx) -> None:
     os.environ["SCALEBOOK_ROOT"] = str(root)  # the study being built, whatever the directory
     os.environ["SCALEBOOK_NO_SUBMIT"] = "1"
     # Pages of the book in their order, as ``_toc.yml`` has them.
-    named = getattr(app.config, "external_site_map", None) or sorted(app.project.discover())
-    endings = [*app.config.source_suffix, ".md", ".py"]
-    if missing := [
-        f"_toc.yml: {docname}: no {docname}.md there: write it, or take the line out"
-        for docname in named
-        if not any((root / f"{docname}{ending}").is_file() for ending in endings)
-    ]:
-        pages.end(missing)
-    if outside := [
-        f"{docname}{ending}: {LEADS_OUT}"
-        for docname in named
-        for ending in endings
-        if leads_out(root, f"{docname}{ending}")
-    ]:
-        pages.end(outside)
+    named = getattr(app.config, "external_site_map", None) or ()
     names = [docname.partition("/")[2] for docname in named if _is_notebook(app, docname)]
     try:
         found = update.load(root, Path(app.outdir).parent, names)
