@@ -42,7 +42,7 @@ def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str
     folder = package_dir or Path(scalebook.__file__).parent
     # Lines that only IPython understands are blanked, so that the rest still parses.
     lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
-    todo = list(_imports("\n".join(lines), PACKAGE, is_package=True))
+    todo = list(_read("\n".join(lines), PACKAGE, is_package=True)[1])
     found: dict[str, str] = {}
     while todo:
         module = todo.pop()
@@ -50,33 +50,27 @@ def module_hashes(source: str, package_dir: Path | None = None) -> dict[str, str
         if module in found or path is None:
             continue
         text = path.read_text(encoding="utf-8")
-        found[module] = _code_hash(text)
+        found[module], imported = _read(text, module, path.name == "__init__.py")
         for data in (path.with_suffix(".yaml"), path.with_suffix(".csv")):
             if data.is_file():
                 found[f"{module}{data.suffix}"] = sha256(data.read_bytes())
         parent = module.rpartition(".")[0]
         if parent:  # importing a.b runs a/__init__.py first
             todo.append(parent)
-        todo.extend(_imports(text, module, path.name == "__init__.py"))
+        todo.extend(imported)
     return dict(sorted(found.items()))
 
 
 @functools.lru_cache(maxsize=512)
-def _code_hash(source: str) -> str:
-    """Hash of what Python makes of a source: neither comments nor layout count."""
-    try:
-        return sha256(ast.dump(ast.parse(source)))
-    except (SyntaxError, ValueError):
-        return sha256(source)
+def _read(source: str, module: str, is_package: bool) -> tuple[str, tuple[str, ...]]:
+    """Hash of what Python makes of a source, and the modules, or parts of one, that it imports.
 
-
-@functools.lru_cache(maxsize=512)
-def _imports(source: str, module: str, is_package: bool) -> tuple[str, ...]:
-    """What the import statements of `source` name within the package: modules, or parts of one."""
+    Neither comments nor layout count.
+    """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return ()
+        return sha256(source), ()
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -86,7 +80,8 @@ def _imports(source: str, module: str, is_package: bool) -> tuple[str, ...]:
             names.append(base)
             # `from scalebook.results import runs` may name a module or something in one.
             names.extend(f"{base}.{alias.name}" for alias in node.names)
-    return tuple(name for name in names if name.partition(".")[0] == PACKAGE)
+    within = tuple(name for name in names if name.partition(".")[0] == PACKAGE)
+    return sha256(ast.dump(tree)), within
 
 
 def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
