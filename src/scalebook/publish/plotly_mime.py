@@ -38,4 +38,5 @@ class PlotlyMime:
         figure = json.loads(data.content) if isinstance(data.content, str) else data.content
         if inline:
             return [nodes.Text(plots.alt_text(figure))]
-        return [plots.figure_node(figure)]
+        captioned = plots.message_text(figure) is not None
+        return [plots.figure_node(figure) if captioned else plots.plot_node(figure)]

@@ -78,14 +78,14 @@ def script(types: Iterable[str]) -> Path:
     return BASIC if BASIC_TYPES.issuperset(types) else PLOTLY
 
 
-def figure_node(figure: dict[str, Any]) -> nodes.Element:
-    """Node of a figure with its caption, numbered where it has one."""
-    plot = plot_node(figure)
-    message = message_text(figure)
-    if message is None:
-        return plot
-    caption = nodes.caption("", "", nodes.Text(message))
-    return nodes.figure("", plot, caption, *_legend(figure), classes=["sb-figure"])
+def figure_node(
+    figure: dict[str, Any], name: str = "", caption: Iterable[nodes.Node] = ()
+) -> nodes.figure:
+    """Node of a figure with a caption, its own where none is given."""
+    plot = plot_node(figure, name)
+    words = list(caption) or [nodes.Text(message_text(figure) or plot["alt"])]
+    parts = [plot, nodes.caption("", "", *words), *_legend(figure)]
+    return nodes.figure("", *parts, classes=["sb-figure"])
 
 
 def _legend(figure: dict[str, Any]) -> list[nodes.Node]:
@@ -235,13 +235,8 @@ class StudyFigure(pages.StudyDirective):
         """Build the figure now, so that the page says what the results say."""
         figure = as_json(name)
         self.note(name, digest(figure))
-        plot = plot_node(figure, name)
-        node = nodes.figure("", plot, classes=["sb-figure"])
+        node = figure_node(figure, name, self.caption() if self.content else [])
         node["classes"] += self.options.get("class", [])
-        caption = nodes.caption()
-        own = nodes.Text(message_text(figure) or plot["alt"])
-        caption += self.caption() if self.content else own
-        node += [caption, *_legend(figure)]
         node["own_caption"] = not self.content
         self.set_source_info(node)
         self.add_name(node)
