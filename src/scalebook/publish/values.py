@@ -223,17 +223,12 @@ def note_html(
     """
     name = f"sb-note-{pages.numbered(self, 'note')}"
     link = _entry_link(self, key)
-    more = (
-        f'<a class="sb-more" href="{html.escape(link)}" tabindex="-1">where it comes from</a>'
-        if link
-        else ""
-    )
     to_runs = links.address(self.builder, self.builder.current_docname, runs)
-    if to_runs:
-        more += (
-            f'<a class="sb-more" href="{html.escape(to_runs)}" tabindex="-1">'
-            f"{links.words(runs)}</a>"
-        )
+    more = "".join(
+        f'<a class="sb-more" href="{html.escape(to)}" tabindex="-1">{words}</a>'
+        for to, words in ((link, "where it comes from"), (to_runs, links.words(runs)))
+        if to
+    )
     markup = (
         f'<span class="sb-note" role="note" popover id="{name}">{html.escape(note)}'
         f'<span class="sb-key-name">{html.escape(key)}</span>{more}</span>'
