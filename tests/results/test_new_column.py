@@ -20,8 +20,8 @@ PATCH = {
         '    Column("images_seen", "images", check="whole"),\n',
     ),
     "train/loop.py": (
-        '            "epoch": epoch,',
-        '            "images_seen": epoch * sum(sizes), "epoch": epoch,',
+        '"epoch": epoch, "train_loss"',
+        '"images_seen": epoch * sum(sizes), "epoch": epoch, "train_loss"',
     ),
 }
 
