@@ -241,6 +241,7 @@ def test_a_ladder_runs_its_rungs_within_its_hours(root):
     assert any("64 nodes" in one.note for one in planned if one.experiment == "ddp_2gpu")
     blocks = [one for one in here if "block" in one.resolved]
     assert len(blocks) == 18 and len(here) == 19
+    assert len(set(map(str, here))) == 19  # those that fail are told by name
     # What is profiled runs once, after them, and belongs to none.
     assert here[-1].experiment == "profile" and here[-1].seed == 0
     order = blocks[0].resolved["block"]["order"]

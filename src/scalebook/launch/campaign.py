@@ -68,7 +68,8 @@ class Planned:
         return "under way" if self.job else "to run"
 
     def __str__(self) -> str:
-        return f"{self.experiment}, seed {self.seed}"
+        settings = as_text(self.resolved.get("overrides", {}))
+        return ", ".join(filter(None, [self.experiment, f"seed {self.seed}", settings]))
 
 
 # --------------------------------------------------------------------------- planning
