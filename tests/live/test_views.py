@@ -79,8 +79,10 @@ def test_the_table_ticks_and_its_buttons_reach_the_job(job):
     wait_until(lambda: shown(view)["state"] == "cancelled", "the job is cancelled")
     press(view, "cancel", job)
     wait_until(lambda: "is no more" in view.widget.note, "what went wrong is shown")
+    view._look()
+    assert "is no more" in view.widget.note, "a look takes it away"
     press(view, "cancel", SimpleNamespace(id="../../etc/passwd"))
-    assert "\n" not in view.widget.note
+    assert "passwd" in view.widget.note and "\n" not in view.widget.note
 
 
 def test_a_job_is_opened_below_and_closed_again(job):

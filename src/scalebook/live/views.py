@@ -44,6 +44,8 @@ class View:
     def __init__(self, table: JobTable, name: str, opens: bool) -> None:
         self._table, self._name = table, name
         self._logs_of: Job | None = None
+        # What looks have to say, and what the last button had: that stays until the next.
+        self._seen, self._refused = "", ""
         self.widget = JobsWidget(self._act, opens)
         self.box = ipywidgets.VBox([self.widget])
         self.box.add_class("scalebook-live")
@@ -71,12 +73,16 @@ class View:
             changed = self.widget.show(self._choose(rows))
             changed = self._show_log() or changed
         except ScalebookError as error:  # such as files that vanish: they may come back
-            self.widget.note = str(error)
-            return False
+            self._seen, changed = str(error), False
+        self._show_note()
         return changed
 
     def _choose(self, rows: Sequence[JobRow]) -> list[JobRow]:
-        return list(rows)
+        """Which rows to show; notes what there is to say of them."""
+        raise NotImplementedError
+
+    def _show_note(self) -> None:
+        self.widget.note = "\n".join(filter(None, [self._refused, self._seen]))
 
     def _show_log(self) -> bool:
         text = self._logs_of.logs(LOG_LINES) if self._logs_of else ""
@@ -88,6 +94,7 @@ class View:
 
     def _act(self, action: str, job_id: str) -> None:
         """Do what a button says; whatever is wrong with it stands below the table."""
+        self._refused = ""
         try:
             job = launch.find(job_id, self._table.root)
             if action == "cancel":
@@ -100,13 +107,15 @@ class View:
             elif action == "open":
                 self._open(job)
         except ScalebookError as error:
-            self.widget.note = str(error)
+            self._refused = str(error)
+        self._show_note()
 
     def _cancel(self, job: Job) -> None:
         try:
             job.cancel()
         except ScalebookError as error:
-            self.widget.note = str(error)
+            self._refused = str(error)
+        self._show_note()
         self._ticker.soon()
 
     def _open(self, job: Job) -> None:
@@ -135,7 +144,7 @@ class JobsView(View):
             f"not shown, because they ended before: {hidden}" if hidden else "",
         ]
         notes.append("" if rows else NONE)
-        self.widget.note = "\n".join(filter(None, notes))
+        self._seen = "\n".join(filter(None, notes))
         return shown
 
     def _open(self, job: Job) -> None:
@@ -159,7 +168,10 @@ class WatchView(View):
         self._files = self._versions()
         self.curves = CurvesWidget(draw(job))
         self.box.children = [self.widget, self.curves]
-        self.widget.note = job.images_note
+
+    def _choose(self, rows: Sequence[JobRow]) -> list[JobRow]:
+        self._seen = self.job.images_note
+        return list(rows)
 
     def _look(self) -> bool | None:
         changed = super()._look()
