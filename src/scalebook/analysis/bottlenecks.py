@@ -12,7 +12,6 @@ runs in kernels that are named after matrix products.
 
 import fnmatch
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from scalebook import results, traces
@@ -161,9 +160,8 @@ def _from_trace(job: Job, jobs: Mapping[str, Job]) -> tuple[str, dict[str, float
 
 def belongs(file: str, job: Job, jobs: Mapping[str, Job]) -> bool:
     """Whether a trace is the job's: by its id, else by the one pattern of files that it fits."""
-    name = PurePosixPath(file).name
     try:
-        return Stem.parse(name.split(".")[0].rsplit("_rank", 1)[0]).job_id == job.id
+        return Stem.parse(traces.run_of(file)).job_id == job.id
     except ScalebookError:
         pass
     expected = results.reported_files()

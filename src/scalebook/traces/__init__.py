@@ -15,6 +15,8 @@ from scalebook.traces.launches import get_launch_summary, get_launches, get_noti
 from scalebook.traces.memory import get_memory, get_memory_peak
 from scalebook.traces.peaks import Peak, get_overhead, get_run_peak, measured_cpu
 from scalebook.traces.queries import (
+    is_trial,
+    run_of,
     trace_examples,
     trace_files,
     trace_job,
@@ -64,12 +66,14 @@ __all__ = [
     "get_speed_summary",
     "get_time",
     "get_timeline",
+    "is_trial",
     "job_as_text",
     "measured_cpu",
     "merge",
     "middle_step",
     "read",
     "read_job",
+    "run_of",
     "summaries",
     "summary",
     "trace_examples",

@@ -7,7 +7,7 @@ gives it, and whose trace it was.
 import copy
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -33,6 +33,16 @@ def trace_files() -> list[str]:
         for name in now.names(folder, ".json", ".json.gz")
         if (now.root / folder / name).is_file()
     ]
+
+
+def is_trial(file: str) -> bool:
+    """Whether a trace of `trace_files` stands behind no document."""
+    return file.startswith(f"{contract.TRIALS}/")
+
+
+def run_of(file: str) -> str:
+    """Name that the traces of all ranks of one run share: its stem, where the run is ours."""
+    return PurePosixPath(file).name.split(".")[0].rsplit("_rank", 1)[0]
 
 
 @query

@@ -70,15 +70,14 @@ def _own() -> dict[str, dict[str, Summary]]:
     """Summaries of the traces that are evidence, by run and file."""
     found: dict[str, dict[str, Summary]] = {}
     for file in traces.trace_files():
-        if "local" in PurePosixPath(file).parts[:2]:
+        if traces.is_trial(file):
             continue
         try:
             summary = traces.trace_summary(file)
         except ScalebookError:
             # `scalebook trace` and the notebook on profiles say what is wrong with it.
             continue
-        run = PurePosixPath(file).name.split(".")[0].rsplit("_rank", 1)[0]
-        found.setdefault(run, {})[file] = summary
+        found.setdefault(traces.run_of(file), {})[file] = summary
     return found
 
 

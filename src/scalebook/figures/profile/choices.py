@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 from scalebook import traces
 from scalebook.analysis.text import count
 from scalebook.figures import captions
-from scalebook.figures.profile.shares import run_of, run_title
+from scalebook.figures.profile.shares import run_title
 from scalebook.traces.timeline import MOST
 
 #: What a reader chooses by.
@@ -96,12 +96,12 @@ def offer(figure: go.Figure, file: str, step: int | None, files: Sequence[str], 
 def _choices(files: Sequence[str]) -> Iterator[Choice]:
     """Steps of traces in the order of a list; of a trace without marks the whole."""
     summaries = {file: traces.trace_summary(file) for file in files}
-    titles = {run: run_title(run) for run in map(run_of, files)}
+    titles = {run: run_title(run) for run in map(traces.run_of, files)}
     shared = Counter(titles.values())
     ranks = {file: one["ranks"][0]["rank"] for file, one in summaries.items()}
-    alike = Counter((run_of(file), rank) for file, rank in ranks.items())
+    alike = Counter((traces.run_of(file), rank) for file, rank in ranks.items())
     for file, summary in summaries.items():
-        run, rank = run_of(file), ranks[file]
+        run, rank = traces.run_of(file), ranks[file]
         trace = titles[run] if shared[titles[run]] == 1 else run
         name = "unknown" if rank is None else str(rank)
         if alike[run, rank] > 1:

@@ -11,7 +11,7 @@ from scalebook.analysis.headers import COLLECTIVE_HEADERS
 from scalebook.contract import ScalebookError
 from scalebook.figures import captions, registry, theme
 from scalebook.figures.profile import families
-from scalebook.figures.profile.shares import run_of, run_title
+from scalebook.figures.profile.shares import run_title
 
 #: Most ranks drawn: those that wait or are waited for longest.
 MOST = 24
@@ -83,7 +83,7 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
     more = f" {left_out} ranks that wait less are not drawn." if left_out else ""
     return theme.finish(
         figure,
-        f"Ranks of one job: {theme.escape(run_title(run_of(files[0])), 50)}",
+        f"Ranks of one job: {theme.escape(run_title(traces.run_of(files[0])), 50)}",
         **captions.texts("rank_comparison", each=each, verdict=job["verdict"], left_out=more),
         sources=list(files),
     )

@@ -7,7 +7,6 @@ traces (`scalebook.traces.trace_examples`), which show what a grouping hides.
 import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -147,7 +146,7 @@ def summaries(everything: bool = False) -> Iterator[tuple[str, dict[str, Any] | 
         Traces of trial runs in ``results/local`` too.
     """
     for file in traces.trace_files():
-        if not everything and is_trial(file):
+        if not everything and traces.is_trial(file):
             continue
         try:
             yield file, traces.trace_summary(file)
@@ -162,16 +161,6 @@ def readable(everything: bool = False) -> dict[str, dict[str, Any]]:
         for file, summary in summaries(everything)
         if not isinstance(summary, ScalebookError)
     }
-
-
-def is_trial(file: str) -> bool:
-    """Whether a trace stands behind no document."""
-    return "local" in PurePosixPath(file).parts[:2]
-
-
-def run_of(file: str) -> str:
-    """Name that the traces of all ranks of one run share."""
-    return PurePosixPath(file).name.split(".")[0].rsplit("_rank", 1)[0]
 
 
 def run_title(run: str) -> str:
@@ -189,7 +178,7 @@ def trace_title(file: str, summary: dict[str, Any] | ScalebookError) -> str:
     """Name of a trace for a reader: its run and, where it says one, its rank."""
     ranks = [] if isinstance(summary, ScalebookError) else summary["ranks"]
     rank = ranks[0]["rank"] if ranks else None
-    return run_title(run_of(file)) + (f", rank {rank}" if rank is not None else "")
+    return run_title(traces.run_of(file)) + (f", rank {rank}" if rank is not None else "")
 
 
 def _measured() -> Iterator[Breakdown]:
@@ -197,7 +186,7 @@ def _measured() -> Iterator[Breakdown]:
     totals: dict[str, dict[str, Any]] = {}
     for file, summary in readable().items():
         sums = {name: summary[name] for name in (*GROUPINGS, "by_both")}
-        _add(totals.setdefault(run_of(file), {}), sums)
+        _add(totals.setdefault(traces.run_of(file), {}), sums)
     for run, sums in totals.items():
         file = f"results/profiling/{run}*"
         yield Breakdown("measured", run_title(run), file, _sorted(sums), sums["by_both"])

@@ -19,9 +19,7 @@ from scalebook.figures.notebook import as_markdown, show_markup
 from scalebook.figures.profile.ranks import collective_table, job_of, rank_comparison
 from scalebook.figures.profile.roofline import roofline
 from scalebook.figures.profile.shares import (
-    is_trial,
     readable,
-    run_of,
     run_title,
     summaries,
     trace_title,
@@ -69,7 +67,7 @@ class TraceView:
         job = job_of(self.ranks)
         if job is not None:
             verdict = str(job) if isinstance(job, ScalebookError) else job["verdict"]
-            texts.append(f"The ranks of {run_title(run_of(self.ranks[0]))}: {verdict}")
+            texts.append(f"The ranks of {run_title(traces.run_of(self.ranks[0]))}: {verdict}")
         paragraphs = [f"<p>{html.escape(text)}</p>" for text in texts]
         show_markup(
             "\n".join([f"<p><em>{html.escape(self.message)}</em></p>", *paragraphs]),
@@ -170,7 +168,7 @@ def trace_view(
         chosen = _of_rank(rank, chosen, every)
     if step is not None:
         _check_step(step, chosen)
-    message = f"{run_title(run_of(chosen))}: {chosen}"
+    message = f"{run_title(traces.run_of(chosen))}: {chosen}"
     if file is None and len(sound) > 1:
         message += f", one of {len(sound)} traces; the notebook's parameter `trace` chooses another"
     others = tuple(dict.fromkeys([*sound, chosen]))
@@ -187,10 +185,12 @@ def _named(file: str, every: list[str]) -> str:
 
 def _of_rank(rank: int, file: str, every: list[str]) -> str:
     """The trace of a rank of the run that a trace is of."""
-    own = [one for one in every if run_of(one) == run_of(file)]
+    own = [one for one in every if traces.run_of(one) == traces.run_of(file)]
     ranks = {traces.trace_summary(one)["ranks"][0]["rank"]: one for one in own}
     if rank not in ranks:
-        raise UsageError(f"rank {rank}: {run_of(file)} has traces of {abridged(map(str, ranks))}")
+        raise UsageError(
+            f"rank {rank}: {traces.run_of(file)} has traces of {abridged(map(str, ranks))}"
+        )
     return ranks[rank]
 
 
@@ -204,8 +204,8 @@ def _check_step(step: int, file: str) -> None:
 def _ranks(file: str, files: list[str]) -> tuple[str, ...]:
     runs: dict[str, list[str]] = {}
     for one in files:
-        runs.setdefault(run_of(one), []).append(one)
-    own = runs.get(run_of(file), [])
+        runs.setdefault(traces.run_of(one), []).append(one)
+    own = runs.get(traces.run_of(file), [])
     several = [own, *runs.values()]
     return tuple(next((ranks for ranks in several if len(ranks) > 1), []))
 
@@ -215,7 +215,7 @@ def _job(file: str | None) -> str | None:
     if file is None:
         return None
     try:
-        return Stem.parse(run_of(file)).job_id
+        return Stem.parse(traces.run_of(file)).job_id
     except ScalebookError:
         return None
 
@@ -270,7 +270,7 @@ def _short(summary: dict[str, Any]) -> str:
 
 def _links(file: str) -> str:
     """Download and viewer of a trace; from a notebook the results lie one folder up."""
-    if is_trial(file):
+    if traces.is_trial(file):
         return "of a trial: not part of the book"
     size = (contract.find_root() / Path(file)).stat().st_size
     if size > LARGEST_MIB << 20:

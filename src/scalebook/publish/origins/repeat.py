@@ -11,9 +11,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from scalebook import figures, results
+from scalebook import figures, results, traces
 from scalebook.analysis.comparable import to_python
-from scalebook.figures.profile.shares import run_of
 from scalebook.live.settings import command
 from scalebook.publish import plots
 from scalebook.publish.runs import links
@@ -58,7 +57,7 @@ def run_again(sources: Iterable[str]) -> list[str]:
     list of str
         For a shell, with a comment above each kind of lines.
     """
-    stems = {run_of(source.rstrip("*")) for source in sources}
+    stems = {traces.run_of(source.rstrip("*")) for source in sources}
     runs = results.runs()
     runs = runs[runs["stem"].isin(stems) & ~runs["local"]]
     kinds: dict[str, dict[str, set[int]]] = {}
