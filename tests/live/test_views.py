@@ -17,7 +17,7 @@ from scalebook.figures import runs, theme
 from scalebook.launch import JobState
 from scalebook.launch.local import LocalJob
 from scalebook.live import frontend, run, views
-from scalebook.live.curves import points
+from scalebook.live.curves import draw, points
 from scalebook.live.picker import Picker
 from scalebook.live.settings import command
 from scalebook.train.records import POINTS_FILE
@@ -111,6 +111,12 @@ def test_curves_grow_until_the_job_has_ended(job):
     press(view, "cancel", job)
     wait_until(lambda: not view._ticker.is_alive, "nobody looks any more")
     assert shown(view)["state"] == "cancelled"
+
+
+def test_images_that_are_read_are_no_steps(job):
+    at = {"phase": "data", "step": 100, "steps": 60_000, "epochs": 2}
+    contract.write_json(job.folder / "progress.json", at)
+    assert max(draw(job).data[0].x) <= 10
 
 
 def test_points_of_a_resumed_run_take_the_place_of_those_before(job):

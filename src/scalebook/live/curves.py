@@ -53,8 +53,9 @@ def points(job: Job) -> pd.DataFrame:
 
 def _steps_an_epoch(job: Job) -> int:
     """Steps of a whole epoch; 0 while that is not known."""
-    if steps := job.progress().steps:
-        return steps
+    progress = job.progress()
+    if progress.steps and progress.phase != "data":  # which counts images
+        return progress.steps
     try:
         return int(results.steps(str(job.stem))["step"].max())
     except (ScalebookError, ValueError):
