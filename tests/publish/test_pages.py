@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from scalebook.analysis.text import number
 from scalebook.contract import ScalebookError
-from scalebook.publish import maths, plotly_mime, plots, sphinx_ext, tables, values
+from scalebook.publish import maths, pages, plotly_mime, plots, sphinx_ext, tables, values
+from scalebook.publish.origins import catalogue
+from scalebook.values import Value
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & ]]>"
 
@@ -27,6 +29,17 @@ def _another_build():
 
 def figure(**layout) -> dict:
     return {"data": [{"type": "bar", "x": ["a"], "y": [1.0]}], "layout": layout}
+
+
+def test_texts_of_a_number_come_in_the_order_of_the_book_whatever_was_read_last():
+    rate = Value("cited.rate", 4460.0, "images/s", "cited", "a paper")
+    shown = {"slides": "4 k", "aside": "4.5 k", "paper": "4,460", "index": "4,460"}
+    read = {name: pages.Page(numbers={rate.key: (rate, [text])}) for name, text in shown.items()}
+    book = SimpleNamespace(external_site_map={"index": 0, "paper": 0, "closed": 0, "slides": 0})
+    env = SimpleNamespace(config=book, scalebook_pages=read)
+    (entry,) = catalogue.entries(env)
+    assert entry.pages == ["index", "paper", "slides", "aside"]
+    assert entry.texts == ["4,460", "4 k", "4.5 k"]
 
 
 # --------------------------------------------------------------------------- figures

@@ -49,14 +49,13 @@ class Drawn(NamedTuple):
 def entries(env: BuildEnvironment) -> list[Entry]:
     """Every number that a page shows, by kind and key."""
     found: dict[str, Entry] = {}
-    for docname, page in pages.all_pages(env).items():
-        for key, (value, texts) in page.numbers.items():
+    read = pages.all_pages(env)
+    # A page that is read again is the last that was read, which is not its place in the book.
+    for docname in dict.fromkeys([*pages.in_order(env), *sorted(read)]):
+        for key, (value, texts) in read.get(docname, pages.Page()).numbers.items():
             entry = found.setdefault(key, Entry(value))
             entry.texts += [text for text in texts if text not in entry.texts]
             entry.pages.append(docname)
-    in_order = pages.in_order(env)
-    for entry in found.values():
-        entry.pages.sort(key=in_order.index)
     return sorted(
         found.values(), key=lambda one: (values.KINDS.index(one.value.kind), one.value.key)
     )
