@@ -27,30 +27,30 @@ def profiling_breakdown() -> go.Figure:
         command = start_command(profiled=True)
         return theme.empty(captions.text("profiling_breakdown", "empty", command=command))
     each = [
-        f"{one.title} ({one.kind}), {grouping}: "
+        f"{breakdown.title} ({breakdown.kind}), {grouping}: "
         + ", ".join(f"{name} {share:.1f} %" for name, share in shares.items())
-        for one in found
-        for grouping, shares in one.shares.items()
+        for breakdown in found
+        for grouping, shares in breakdown.shares.items()
     ]
     return theme.finish(
         _draw_groupings(found),
         alt=f"Bar chart of device time. {'; '.join(each)}.",
         caption=f"Largest named group: {'; '.join(filter(None, map(_largest, found)))}.",
         details=_details(found),
-        sources=[one.source for one in found],
+        sources=[breakdown.source for breakdown in found],
     )
 
 
 def _draw_groupings(found: list[Breakdown]) -> go.Figure:
-    rows = [len(one.shares) for one in found]
+    rows = [len(breakdown.shares) for breakdown in found]
     figure = theme.stacked(rows, list(map(_title, found)), bar=42, gap=44)
     # What was reported is hatched, and comes last: a legend has the look of the first.
-    for row, one in sorted(enumerate(found, 1), key=lambda item: item[1].kind == "reported"):
-        for place, shares in enumerate(one.shares.values()):
-            _draw_shares(figure, place, one.kind, shares, {"row": row, "col": 1})
-    for row, one in enumerate(found, 1):
+    for row, breakdown in sorted(enumerate(found, 1), key=lambda item: item[1].kind == "reported"):
+        for place, shares in enumerate(breakdown.shares.values()):
+            _draw_shares(figure, place, breakdown.kind, shares, {"row": row, "col": 1})
+    for row, breakdown in enumerate(found, 1):
         cell = {"row": row, "col": 1}
-        theme.name_rows(figure, [ROWS[grouping] for grouping in one.shares], **cell)
+        theme.name_rows(figure, [ROWS[grouping] for grouping in breakdown.shares], **cell)
         figure.update_xaxes(
             range=[0, 100], showgrid=False, zeroline=False,
             showticklabels=row == len(found), ticks="outside" if row == len(found) else "",
@@ -62,8 +62,10 @@ def _draw_groupings(found: list[Breakdown]) -> go.Figure:
     return figure.update_layout(barmode="stack")
 
 
-def _title(one: Breakdown) -> str:
-    return f"<b>{KINDS.get(one.kind, one.kind)}: {theme.escape(one.title, 60)}</b>"
+def _title(breakdown: Breakdown) -> str:
+    return (
+        f"<b>{KINDS.get(breakdown.kind, breakdown.kind)}: {theme.escape(breakdown.title, 60)}</b>"
+    )
 
 
 def _part_text(name: str, share: float) -> str:
@@ -108,21 +110,25 @@ def _draw_shares(
 
 def _details(found: list[Breakdown]) -> str:
     kinds = {
-        kind: [one for one in found if one.kind == kind]
+        kind: [breakdown for breakdown in found if breakdown.kind == kind]
         for kind in ("measured", "reported", "example")
     }
-    sentences = [_message(one) for one in found]
+    sentences = [_message(breakdown) for breakdown in found]
     sentences += ["Share of device time by kind of work, in percent."]
-    if any(len(one.shares) == len(GROUPINGS) for one in found):
+    if any(len(breakdown.shares) == len(GROUPINGS) for breakdown in found):
         sentences.append(captions.text("profiling_breakdown", "hidden"))
-    if any(len(one.shares) == 1 for one in found if UNKNOWN not in one.shares):
+    if any(len(breakdown.shares) == 1 for breakdown in found if UNKNOWN not in breakdown.shares):
         sentences.append(captions.text("profiling_breakdown", "no kernels"))
     if kinds["measured"]:
-        sentences.append(f"Measured: {', '.join(one.source for one in kinds['measured'])}.")
+        sentences.append(
+            f"Measured: {', '.join(breakdown.source for breakdown in kinds['measured'])}."
+        )
     if kinds["example"]:
-        sentences.append(f"Example: {'; '.join(one.origin for one in kinds['example'])}.")
+        sentences.append(
+            f"Example: {'; '.join(breakdown.origin for breakdown in kinds['example'])}."
+        )
     if kinds["reported"]:
-        titles = ", ".join(dict.fromkeys(one.title for one in kinds["reported"]))
+        titles = ", ".join(dict.fromkeys(breakdown.title for breakdown in kinds["reported"]))
         sentences.append(captions.text("profiling_breakdown", "reported", titles=titles))
     if not kinds["measured"]:
         sentences.append(captions.text("profiling_breakdown", "no trace"))
@@ -134,17 +140,17 @@ def _leader(shares: dict[str, float]) -> str | None:
     return max((name for name in shares if name != "other"), key=shares.__getitem__, default=None)
 
 
-def _largest(one: Breakdown) -> str:
+def _largest(breakdown: Breakdown) -> str:
     """The largest named group of a source, by the operator that launched where that is known."""
-    shares = list(one.shares.values())[-1]
+    shares = list(breakdown.shares.values())[-1]
     name = _leader(shares)
-    return f"{name} {shares[name]:.0f} % ({one.title})" if name else ""
+    return f"{name} {shares[name]:.0f} % ({breakdown.title})" if name else ""
 
 
-def _message(one: Breakdown) -> str:
+def _message(breakdown: Breakdown) -> str:
     """The largest named group of a source, under each grouping."""
     parts = []
-    for grouping, shares in one.shares.items():
+    for grouping, shares in breakdown.shares.items():
         largest = _leader(shares)
         if largest is None:
             continue
@@ -155,8 +161,8 @@ def _message(one: Breakdown) -> str:
             parts[-1] += f", but {shares['other']:.1f} % is in no named group"
     if not parts:
         return ""
-    kind = KINDS.get(one.kind, one.kind)
-    return f"{one.title[:1].upper()}{one.title[1:]} ({kind}): {'; '.join(parts)}."
+    kind = KINDS.get(breakdown.kind, breakdown.kind)
+    return f"{breakdown.title[:1].upper()}{breakdown.title[1:]} ({kind}): {'; '.join(parts)}."
 
 
 # --------------------------------------------------------------------------- the difference
@@ -165,10 +171,10 @@ def _message(one: Breakdown) -> str:
 @registry.figure("Which kernels the operators run in")
 def grouping_difference() -> go.Figure:
     """What each operator's time is called by kernel name: one stacked bar a family of operators."""
-    found = [one for one in breakdowns() if any(one.by_both.values())]
+    found = [breakdown for breakdown in breakdowns() if any(breakdown.by_both.values())]
     if not found:
         return theme.empty(captions.text("grouping_difference", "empty"))
-    shown = [_both(one) for one in found]
+    shown = [_both(breakdown) for breakdown in found]
     figure = theme.stacked([len(rows) for rows in shown], list(map(_title, found)), bar=30, gap=56)
     for row, shares in enumerate(shown, 1):
         _draw_kernels(figure, shares, {"row": row, "col": 1})
@@ -181,11 +187,11 @@ def grouping_difference() -> go.Figure:
         legend_title={"text": "by kernel<br>name", "font": {"size": 13}},
     )
     each = " ".join(map(_hidden, found))
-    origins = "".join(f" Example: {one.origin}." for one in found if one.origin)
+    origins = "".join(f" Example: {breakdown.origin}." for breakdown in found if breakdown.origin)
     return theme.finish(
         figure,
         **captions.texts("grouping_difference", each=each, origins=origins),
-        sources=[one.source for one in found],
+        sources=[breakdown.source for breakdown in found],
     )
 
 
@@ -209,10 +215,10 @@ def _draw_kernels(
     theme.name_rows(figure, [theme.escape(families.title(name), 28) for name in rows], **cell)
 
 
-def _both(one: Breakdown) -> dict[str, dict[str, float]]:
+def _both(breakdown: Breakdown) -> dict[str, dict[str, float]]:
     """Percent of device time by operator, then by kernel name; small operators left out."""
-    total = sum(sum(parts.values()) for parts in one.by_both.values())
-    rows = sorted(one.by_both.items(), key=lambda item: -sum(item[1].values()))
+    total = sum(sum(parts.values()) for parts in breakdown.by_both.values())
+    rows = sorted(breakdown.by_both.items(), key=lambda item: -sum(item[1].values()))
     return {
         operator: {kernel: 100 * value / total for kernel, value in parts.items()}
         for operator, parts in rows
@@ -220,17 +226,17 @@ def _both(one: Breakdown) -> dict[str, dict[str, float]]:
     }
 
 
-def _hidden(one: Breakdown) -> str:
+def _hidden(breakdown: Breakdown) -> str:
     """How much of the largest family of operators is called something else."""
-    rows = _both(one)
+    rows = _both(breakdown)
     if not rows:
         return ""
     operator, parts = next(iter(rows.items()))
     whole, own = sum(parts.values()), parts.get(operator, 0.0)
     rest = {name: share for name, share in parts.items() if name != operator}
     if whole - own < 0.05:
-        return f"In {one.title} all kernels of {families.title(operator)} are called so."
+        return f"In {breakdown.title} all kernels of {families.title(operator)} are called so."
     most = sorted(rest, key=rest.__getitem__, reverse=True)[:2]
     called = listed([f"{families.title(name)} ({rest[name]:.1f} %)" for name in most])
-    about = {"title": one.title, "operator": families.title(operator), "called": called}
+    about = {"title": breakdown.title, "operator": families.title(operator), "called": called}
     return captions.text("grouping_difference", "hidden", whole=whole, own=own, **about)

@@ -58,37 +58,37 @@ def offer(figure: go.Figure, file: str, step: int | None, files: Sequence[str], 
     draw : callable
         Draws a step of its events, its file, and whether it is the middle one.
     """
-    found = list(_choices(files))
+    choices = list(_choices(files))
     shown = [
-        one
-        for one in found
-        if one.file == file and (one.middle if step is None else one.step == step)
+        choice
+        for choice in choices
+        if choice.file == file and (choice.middle if step is None else choice.step == step)
     ]
     others = sorted(
-        (one for one in found if one not in shown),
-        key=lambda one: (not one.middle, one.file != file),
+        (choice for choice in choices if choice not in shown),
+        key=lambda choice: (not choice.middle, choice.file != file),
     )
     if not shown or not others:
         return
     left = MOST_PACKED - _weight(figure.to_json())
     most = max(FEWEST, min(MOST, left // EVENT // len(others)))
     texts: dict[str, int] = {}
-    offered: dict[Choice, dict[str, Any]] = {one: {} for one in shown}
-    for one, events in _events(others[: max(0, left // EVENT // FEWEST)], most):
-        packed, more = _packed(draw(events, one.file, one.middle), figure, texts)
+    offered: dict[Choice, dict[str, Any]] = {choice: {} for choice in shown}
+    for choice, events in _events(others[: max(0, left // EVENT // FEWEST)], most):
+        packed, more = _packed(draw(events, choice.file, choice.middle), figure, texts)
         left -= _weight(json.dumps([packed, list(more)], separators=(",", ":")))
         if left < 0:
             break
         texts |= more
-        offered[one] = packed
+        offered[choice] = packed
     each = [
-        {"names": one.names, "middle": one.middle, **offered[one]}
-        for one in found
-        if one in offered
+        {"names": choice.names, "middle": choice.middle, **offered[choice]}
+        for choice in choices
+        if choice in offered
     ]
     meta = {**figure.layout.meta, "choices": {"names": NAMES, "texts": list(texts), "each": each}}
-    if len(each) < len(found):
-        missing = count(len(found) - len(each), "further step")
+    if len(each) < len(choices):
+        missing = count(len(choices) - len(each), "further step")
         meta["caption"] += " " + captions.text("timeline", "not offered", missing=missing)
     figure.layout.meta = meta
 
@@ -98,7 +98,7 @@ def _choices(files: Sequence[str]) -> Iterator[Choice]:
     summaries = {file: traces.trace_summary(file) for file in files}
     titles = {run: run_title(run) for run in map(traces.run_of, files)}
     shared = Counter(titles.values())
-    ranks = {file: one["ranks"][0]["rank"] for file, one in summaries.items()}
+    ranks = {file: summary["ranks"][0]["rank"] for file, summary in summaries.items()}
     alike = Counter((traces.run_of(file), rank) for file, rank in ranks.items())
     for file, summary in summaries.items():
         run, rank = traces.run_of(file), ranks[file]
@@ -107,21 +107,21 @@ def _choices(files: Sequence[str]) -> Iterator[Choice]:
         if alike[run, rank] > 1:
             name = PurePosixPath(file).name
         middle = traces.middle_step(summary["steps"])
-        for one in summary["steps"] or [{"step": -1, "warm_up": False}]:
-            step = "all" if one["step"] < 0 else f"{one['step']}{' (warm-up)' * one['warm_up']}"
-            yield Choice(file, one["step"], (trace, name, step), one["step"] == middle)
+        for row in summary["steps"] or [{"step": -1, "warm_up": False}]:
+            step = "all" if row["step"] < 0 else f"{row['step']}{' (warm-up)' * row['warm_up']}"
+            yield Choice(file, row["step"], (trace, name, step), row["step"] == middle)
 
 
 def _events(wanted: Sequence[Choice], most: int) -> Iterator[tuple[Choice, pd.DataFrame]]:
     """Events of each choice, every trace read once."""
     tables: dict[Choice, pd.DataFrame] = {}
-    for file in dict.fromkeys(one.file for one in wanted):
-        mine = [one for one in wanted if one.file == file]
-        events = traces.trace_timelines(file, [one.step for one in mine], most)
+    for file in dict.fromkeys(choice.file for choice in wanted):
+        mine = [choice for choice in wanted if choice.file == file]
+        events = traces.trace_timelines(file, [choice.step for choice in mine], most)
         tables |= {mine[place]: table for place, table in events.groupby("place")}
-    for one in wanted:
-        if one in tables:
-            yield one, tables[one].reset_index(drop=True)
+    for choice in wanted:
+        if choice in tables:
+            yield choice, tables[choice].reset_index(drop=True)
 
 
 def _packed(
@@ -144,13 +144,13 @@ def _packed(
             text = bar.customdata[place].rpartition("<br>")[0]
             known = texts.get(text)
             codes.append(more.setdefault(text, len(texts) + len(more)) if known is None else known)
-        kept = {name: one for name, one in bar.to_plotly_json().items() if name not in _PACKED}
+        kept = {name: value for name, value in bar.to_plotly_json().items() if name not in _PACKED}
         if bar.text is not None:
             kept["text"] = [bar.text[place] for place in order]
         begins = np.diff(start[order], prepend=0)
         kept["packed"] = [begins.tolist(), length.tolist(), rows.tolist(), codes]
         bars.append(kept)
-    before, after = (one.layout.to_plotly_json() for one in (base, drawn))
+    before, after = (figure.layout.to_plotly_json() for figure in (base, drawn))
     changed = {
         name: after.get(name)
         for name in {**before, **after}

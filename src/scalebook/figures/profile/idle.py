@@ -78,7 +78,7 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
     theme.leave_room(figure, 44 * len(drawn))
     figure.update_layout(barmode="stack")
     each = "; ".join(f"{name}: {_sentence(summary)}" for name, (_, summary) in zip(names, drawn))
-    worked = sorted(100 - 100 * one["time"]["idle_us"] / _span(one) for _, one in drawn)
+    worked = sorted(100 - 100 * summary["time"]["idle_us"] / _span(summary) for _, summary in drawn)
     ends = dict.fromkeys(f"{share:.1f}" for share in (worked[0], worked[-1]))
     message = f"The device works {' to '.join(ends)} % of the time traced."
     more = len(found) - len(drawn)

@@ -52,8 +52,8 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
         return theme.empty(captions.text("rank_comparison", "empty"))
     if isinstance(job, ScalebookError):
         return theme.empty(str(job))
-    ranks = sorted(job["ranks"], key=lambda one: -(one["wait_us"] + one["awaited_us"]))[:MOST]
-    ranks.sort(key=lambda one: one["rank"])
+    ranks = sorted(job["ranks"], key=lambda rank: -(rank["wait_us"] + rank["awaited_us"]))[:MOST]
+    ranks.sort(key=lambda rank: rank["rank"])
     left_out = len(job["ranks"]) - len(ranks)
     heads = ["a mean step (ms)", "waiting in collectives (ms a step)"]
     figure = theme.subplots(1, 2, heads, horizontal_spacing=0.08)
@@ -62,7 +62,7 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
         for name, (title, hue, shape) in parts.items():
             figure.add_bar(
                 y=list(range(len(ranks))),
-                x=[one[name] / 1e3 for one in ranks],
+                x=[rank[name] / 1e3 for rank in ranks],
                 orientation="h",
                 name=title,
                 offsetgroup=name if column == 2 else "step",
@@ -70,11 +70,11 @@ def rank_comparison(files: Sequence[str]) -> go.Figure:
                 base=_base(ranks, name) if column == 1 else None,
                 hovertemplate="%{customdata}<extra></extra>",
                 customdata=[
-                    f"rank {one['rank']}: {title} {families.ms(one[name])}" for one in ranks
+                    f"rank {rank['rank']}: {title} {families.ms(rank[name])}" for rank in ranks
                 ],
                 **cell,
             )
-        names = [_label(one) for one in ranks]
+        names = [_label(rank) for rank in ranks]
         theme.name_rows(figure, names, showticklabels=column == 1, **cell)
         figure.update_xaxes(rangemode="tozero", **cell)
     theme.leave_room(figure, 44 * max(2, len(ranks)), top=84, legend=34)
@@ -108,14 +108,14 @@ def _rate(rate: float | None, complete: bool) -> str:
 def _base(ranks: list[dict[str, Any]], name: str) -> list[float]:
     """Where a part of the stacked step begins: after the parts before it."""
     before = list(_PARTS)[: list(_PARTS).index(name)]
-    return [sum(one[part] for part in before) / 1e3 for one in ranks]
+    return [sum(rank[part] for part in before) / 1e3 for rank in ranks]
 
 
-def _label(one: dict[str, Any]) -> str:
-    return f"rank {one['rank']}{'<br>straggler' if one['straggler'] else ''}"
+def _label(rank: dict[str, Any]) -> str:
+    return f"rank {rank['rank']}{'<br>straggler' if rank['straggler'] else ''}"
 
 
-def _sentence(one: dict[str, Any]) -> str:
+def _sentence(rank: dict[str, Any]) -> str:
     parts = ("step", "compute", "exposed", "idle", "wait", "awaited")
-    times = {part: families.ms(one[f"{part}_us"]) for part in parts}
-    return captions.text("rank_comparison", "sentence", rank=one["rank"], **times)
+    times = {part: families.ms(rank[f"{part}_us"]) for part in parts}
+    return captions.text("rank_comparison", "sentence", rank=rank["rank"], **times)

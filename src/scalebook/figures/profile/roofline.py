@@ -61,7 +61,7 @@ def _draw_roofs(figure: go.Figure, table: pd.DataFrame, peak: Peak) -> None:
         top = peak.of(precision)
         ridge = top * 1e3 / peak.memory_gb_s
         x = sorted({low, min(max(ridge, low), high), high})
-        y = [min(top, one * peak.memory_gb_s / 1e3) for one in x]
+        y = [min(top, intensity * peak.memory_gb_s / 1e3) for intensity in x]
         figure.add_scatter(
             x=x, y=y, mode="lines",
             line={"color": theme.GREY, "width": 2, "dash": DASHES.get(precision, "solid")},

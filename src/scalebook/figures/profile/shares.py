@@ -58,7 +58,9 @@ class Breakdown:
 
 def breakdowns() -> list[Breakdown]:
     """All breakdowns that may stand in a document: reports, own traces, published traces."""
-    return [one for one in (*_reported(), *_measured(), *_examples()) if one.shares]
+    return [
+        breakdown for breakdown in (*_reported(), *_measured(), *_examples()) if breakdown.shares
+    ]
 
 
 def breakdown_table() -> pd.DataFrame:
@@ -70,9 +72,9 @@ def breakdown_table() -> pd.DataFrame:
         Columns ``kind``, ``title``, ``grouping``, ``group``, ``share``, ``source``.
     """
     rows = [
-        (one.kind, one.title, _grouped(grouping), group, share, one.source)
-        for one in breakdowns()
-        for grouping, shares in one.shares.items()
+        (breakdown.kind, breakdown.title, _grouped(grouping), group, share, breakdown.source)
+        for breakdown in breakdowns()
+        for grouping, shares in breakdown.shares.items()
         for group, share in shares.items()
     ]
     return pd.DataFrame(rows, columns=["kind", "title", "grouping", "group", "share", "source"])
@@ -168,10 +170,10 @@ def run_title(run: str) -> str:
     runs = results.runs(kind="measured", stem=run)
     if len(runs) != 1:
         return run
-    one = runs.iloc[0]
-    device = f" ({one['device_name']})" if to_python(one["device_name"]) else ""
-    ranks = f", {int(one['world_size'])} ranks" if one["world_size"] > 1 else ""
-    return f"{label(one['experiment'])} on {label(one['system'], 'system')}{ranks}{device}"
+    first = runs.iloc[0]
+    device = f" ({first['device_name']})" if to_python(first["device_name"]) else ""
+    ranks = f", {int(first['world_size'])} ranks" if first["world_size"] > 1 else ""
+    return f"{label(first['experiment'])} on {label(first['system'], 'system')}{ranks}{device}"
 
 
 def trace_title(file: str, summary: dict[str, Any] | ScalebookError) -> str:
@@ -193,11 +195,16 @@ def _measured() -> Iterator[Breakdown]:
 
 
 def _examples() -> Iterator[Breakdown]:
-    for one in traces.trace_examples():
-        sums = one["summary"]
-        origin = f"{one['source']}; {one['licence']}; {one['url']}; summed up on {one['date']}"
+    for example in traces.trace_examples():
+        sums = example["summary"]
+        origin = (
+            f"{example['source']}; {example['licence']}; {example['url']}; "
+            f"summed up on {example['date']}"
+        )
         by_both = sums.get("by_both", {})
-        yield Breakdown("example", one["title"], one["file"], _sorted(sums), by_both, origin)
+        yield Breakdown(
+            "example", example["title"], example["file"], _sorted(sums), by_both, origin
+        )
 
 
 def _add(total: dict[str, Any], more: dict[str, Any]) -> None:

@@ -156,7 +156,7 @@ def trace_view(
     if file is not None:
         chosen = _named(file, every)
     elif sound:
-        gpus = [name for name, one in sound.items() if one["device"] == "gpu"]
+        gpus = [name for name, summary in sound.items() if summary["device"] == "gpu"]
         chosen = (gpus or every)[0]
     else:
         return TraceView(
@@ -176,17 +176,17 @@ def trace_view(
 
 
 def _named(file: str, every: list[str]) -> str:
-    chosen = next((one for one in every if file in (one, PurePosixPath(one).name)), None)
+    chosen = next((trace for trace in every if file in (trace, PurePosixPath(trace).name)), None)
     if chosen is None:
-        names = ", ".join(PurePosixPath(one).name for one in every[:8]) or "none"
+        names = ", ".join(PurePosixPath(trace).name for trace in every[:8]) or "none"
         raise UsageError(f"trace {file}: is not in results/profiling; there are {names}")
     return chosen
 
 
 def _of_rank(rank: int, file: str, every: list[str]) -> str:
     """The trace of a rank of the run that a trace is of."""
-    own = [one for one in every if traces.run_of(one) == traces.run_of(file)]
-    ranks = {traces.trace_summary(one)["ranks"][0]["rank"]: one for one in own}
+    own = [trace for trace in every if traces.run_of(trace) == traces.run_of(file)]
+    ranks = {traces.trace_summary(trace)["ranks"][0]["rank"]: trace for trace in own}
     if rank not in ranks:
         raise UsageError(
             f"rank {rank}: {traces.run_of(file)} has traces of {abridged(map(str, ranks))}"
@@ -195,7 +195,7 @@ def _of_rank(rank: int, file: str, every: list[str]) -> str:
 
 
 def _check_step(step: int, file: str) -> None:
-    steps = [one["step"] for one in traces.trace_summary(file)["steps"]]
+    steps = [row["step"] for row in traces.trace_summary(file)["steps"]]
     if step not in steps:
         there = abridged(map(str, steps), 8) or "none"
         raise UsageError(f"step {step}: {PurePosixPath(file).name} has steps {there}")
@@ -203,8 +203,8 @@ def _check_step(step: int, file: str) -> None:
 
 def _ranks(file: str, files: list[str]) -> tuple[str, ...]:
     runs: dict[str, list[str]] = {}
-    for one in files:
-        runs.setdefault(traces.run_of(one), []).append(one)
+    for trace in files:
+        runs.setdefault(traces.run_of(trace), []).append(trace)
     own = runs.get(traces.run_of(file), [])
     several = [own, *runs.values()]
     return tuple(next((ranks for ranks in several if len(ranks) > 1), []))
