@@ -24,15 +24,20 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
     """
     given = shown() if runs is None else runs
     runs = whole(given) if runs is None else runs
-    found = [one for one in configurations(runs) if one.summary("final_val_acc").n]
+    found = [
+        configuration
+        for configuration in configurations(runs)
+        if configuration.summary("final_val_acc").n
+    ]
     if not found:
         return theme.empty(f"No run with an accuracy yet: start one with `{start_command()}`.")
     facets = by_facet(found)
-    curves = [one for one in found if one.kind == "measured"]
+    curves = [configuration for configuration in found if configuration.kind == "measured"]
     each = [
-        f"{captions.subject(one.kind, one['system'])}: {name} ends at {_end(one)}"
-        + (f" (n = {len(one.runs)})" if one.kind == "measured" else "")
-        for one, name in zip(found, titles(found))
+        f"{captions.subject(configuration.kind, configuration['system'])}: {name} ends at "
+        f"{_end(configuration)}"
+        + (f" (n = {len(configuration.runs)})" if configuration.kind == "measured" else "")
+        for configuration, name in zip(found, titles(found))
     ]
     how = "Top-1 validation accuracy in percent. "
     if curves:
@@ -51,25 +56,27 @@ def accuracy_curves(runs: pd.DataFrame | None = None) -> go.Figure:
         caption=f"{captions.synthetic_warning(found)}{_message(facets)}",
         details=f"{how}{captions.origin(found)}{captions.left_out(given, runs)}",
         trial=captions.trial(found),
-        sources=[stem for one in found for stem in one.stems],
+        sources=[stem for configuration in found for stem in configuration.stems],
     )
 
 
-def _end(one: Configuration) -> str:
-    return f"{one.summary('final_val_acc').median:.4g} %"
+def _end(configuration: Configuration) -> str:
+    return f"{configuration.summary('final_val_acc').median:.4g} %"
 
 
 def _message(facets: list[list[Configuration]]) -> str:
     """What the figure shows: where each configuration ends."""
     sentences = []
     for group in facets:
-        ends = ", ".join(f"{name} {_end(one)}" for one, name in zip(group, titles(group)))
+        ends = ", ".join(
+            f"{name} {_end(configuration)}" for configuration, name in zip(group, titles(group))
+        )
         subject = captions.subject(group[0].kind, group[0]["system"])
         sentences.append(f"{subject}: final accuracy {ends}. ")
     return "".join(sentences)
 
 
-def accuracy_table(one: Configuration) -> pd.DataFrame:
+def accuracy_table(configuration: Configuration) -> pd.DataFrame:
     """Validation accuracy of a configuration by epoch.
 
     Returns
@@ -79,7 +86,7 @@ def accuracy_table(one: Configuration) -> pd.DataFrame:
         column of values for each run, named by its stem.
     """
     curves = {}
-    for stem in one.runs["stem"]:
+    for stem in configuration.runs["stem"]:
         try:
             epochs = results.epochs(stem)
         except ScalebookError:
@@ -120,13 +127,13 @@ def _draw_curves(
 ) -> list[float]:
     """Draw a plot's configurations, named by their system too where several have curves."""
     longest, drawn = 0, []
-    for order, (one, title) in enumerate(zip(group, titles(group))):
-        table = accuracy_table(one)
+    for order, (configuration, title) in enumerate(zip(group, titles(group))):
+        table = accuracy_table(configuration)
         if table.empty:
             continue
         drawn += table.drop(columns=["epoch", "n"]).to_numpy(dtype=float).ravel().tolist()
-        hue = theme.colour(one["experiment"])
-        stems = [name for name in one.runs["stem"] if name in table]
+        hue = theme.colour(configuration["experiment"])
+        stems = [name for name in configuration.runs["stem"] if name in table]
         if len(stems) > 1:
             theme.add_band(figure, table["epoch"], table["low"], table["high"], hue, 0.18, **cell)
             for stem in stems:
@@ -135,7 +142,7 @@ def _draw_curves(
                     line={"color": theme.faded(hue, 0.5), "width": 1}, hoverinfo="skip", **cell,
                 )  # fmt: skip
         longest = max(longest, int(table["epoch"].max()))
-        name = title + (f" on {one.machine}" if several else "")
+        name = title + (f" on {configuration.machine}" if several else "")
         figure.add_scatter(
             x=table["epoch"],
             y=table["median"],
@@ -158,10 +165,10 @@ def _draw_curves(
 def _draw_finals(
     figure: go.Figure, cell: dict[str, int], group: list[Configuration]
 ) -> list[float]:
-    values = [one.summary("final_val_acc").median for one in group]
-    for order, (one, title, value) in enumerate(zip(group, titles(group), values)):
-        job = ", ".join(str(to_python(job)) for job in one.runs["job_id"])
-        hue = theme.colour(one["experiment"])
+    values = [configuration.summary("final_val_acc").median for configuration in group]
+    for order, (configuration, title, value) in enumerate(zip(group, titles(group), values)):
+        job = ", ".join(str(to_python(job)) for job in configuration.runs["job_id"])
+        hue = theme.colour(configuration["experiment"])
         figure.add_scatter(
             x=[theme.escape(title, 24)],
             y=[value],

@@ -40,16 +40,22 @@ def texts(figure: str, /, **about: object) -> Texts:
     return Texts(alt=found["alt"], caption=found["caption"], details=found["details"])
 
 
-def heading(one: Configuration) -> str:
+def heading(configuration: Configuration) -> str:
     """Two lines: kind and system, then device and data."""
-    data = one["dataset"] or "data unknown"
-    if one["subset"]:
-        data += f", {one['train_images']:,} images" if one["train_images"] else ", subset"
-    device = theme.escape(one["device_name"] or one["device"] or "device unknown", 40)
-    preposition = "for" if one.kind == "reported" else "on"
-    kind = "TRIAL" if one.trial else one.kind
+    data = configuration["dataset"] or "data unknown"
+    if configuration["subset"]:
+        data += (
+            f", {configuration['train_images']:,} images"
+            if configuration["train_images"]
+            else ", subset"
+        )
+    device = theme.escape(
+        configuration["device_name"] or configuration["device"] or "device unknown", 40
+    )
+    preposition = "for" if configuration.kind == "reported" else "on"
+    kind = "TRIAL" if configuration.trial else configuration.kind
     return (
-        f"<b>{kind} {preposition} {theme.escape(one.machine or 'unknown system', 30)}</b>"
+        f"<b>{kind} {preposition} {theme.escape(configuration.machine or 'unknown system', 30)}</b>"
         f"<br>{device}, {theme.escape(data, 32)}"
     )
 
@@ -62,13 +68,13 @@ def subject(kind: str, system: str | None) -> str:
 
 def trial(found: Sequence[Configuration]) -> bool:
     """Whether trials are shown, since no run stands behind the documents yet."""
-    return any(one.trial for one in found)
+    return any(configuration.trial for configuration in found)
 
 
 def synthetic_warning(found: Sequence[Configuration]) -> str:
     """First sentences of a caption of trials, and of generated images; empty otherwise."""
     return (TRIAL if trial(found) else "") + (
-        SYNTHETIC_DATA if any(one.synthetic for one in found) else ""
+        SYNTHETIC_DATA if any(configuration.synthetic for configuration in found) else ""
     )
 
 
@@ -93,10 +99,10 @@ def origin(found: Sequence[Configuration]) -> str:
     """Last sentences of a caption: the runs and reports behind it."""
     # Experiments with the same conditions together, then systems with the same experiments.
     experiments: dict[tuple[int, str, str], list[str]] = {}
-    for one in found:
-        if one.kind == "measured":
-            key = (len(one.runs), one.conditions, str(one.machine))
-            experiments.setdefault(key, []).append(one.title)
+    for configuration in found:
+        if configuration.kind == "measured":
+            key = (len(configuration.runs), configuration.conditions, str(configuration.machine))
+            experiments.setdefault(key, []).append(configuration.title)
     systems: dict[tuple[int, str, tuple[str, ...]], list[str]] = {}
     for (n, conditions, system), names in experiments.items():
         systems.setdefault((n, conditions, tuple(names)), []).append(system)
@@ -105,7 +111,12 @@ def origin(found: Sequence[Configuration]) -> str:
         f"of {listed(list(names))} on {listed(on)} {conditions}"
         for (n, conditions, names), on in systems.items()
     ]
-    jobs = [str(job) for one in found if one.kind == "reported" for job in one.runs["job_id"]]
+    jobs = [
+        str(job)
+        for configuration in found
+        if configuration.kind == "reported"
+        for job in configuration.runs["job_id"]
+    ]
     sentences = []
     if measured:
         kind = "Trial" if trial(found) else "Measured"

@@ -108,7 +108,7 @@ def _stack(figure: go.Figure, size: Size) -> None:
     if "cut" in figure.layout.meta:
         _cut(figure, figure.layout.meta["cut"])
         return
-    axes = {(one.xaxis or "x", one.yaxis or "y") for one in figure.data}
+    axes = {(trace.xaxis or "x", trace.yaxis or "y") for trace in figure.data}
     plots = [_Plot(figure, x, y) for x, y in sorted(axes, key=lambda pair: int(pair[0][1:] or 1))]
     _set_heights([plot for plot in plots if not plot.rows])
     left = max(plot.room for plot in plots)
@@ -146,24 +146,25 @@ def _cut(figure: go.Figure, at: float) -> None:
     """Put what stands right of `at` in a drawing without data below the rest, which is centred."""
     wide, high = figure.layout.xaxis.range[1] - at, figure.layout.yaxis.range[0]
     shapes, notes = figure.layout.shapes, figure.layout.annotations
-    edges = [x for one in shapes if not one.path for x in (one.x0, one.x1) if x < at]
+    edges = [x for shape in shapes if not shape.path for x in (shape.x0, shape.x1) if x < at]
     shift = (wide - min(edges) - max(edges)) / 2
 
     def moved(x: float, y: float) -> tuple[float, float]:
         return (x + shift, y) if x < at else (x - at, y + high)
 
-    def point(found: re.Match[str]) -> str:
-        return ",".join(map(str, moved(float(found[1]), float(found[2]))))
+    def point(match: re.Match[str]) -> str:
+        return ",".join(map(str, moved(float(match[1]), float(match[2]))))
 
-    for one in shapes:
-        if one.path:
-            one.path = re.sub(r"([\d.]+),([\d.]+)", point, one.path)
+    for shape in shapes:
+        if shape.path:
+            shape.path = re.sub(r"([\d.]+),([\d.]+)", point, shape.path)
         else:
-            (one.x0, one.y0), (one.x1, one.y1) = moved(one.x0, one.y0), moved(one.x1, one.y1)
-    for one in notes:
-        one.x, one.y = moved(one.x, one.y)
-        if one.axref == "x":
-            one.ax, one.ay = moved(one.ax, one.ay)
+            shape.x0, shape.y0 = moved(shape.x0, shape.y0)
+            shape.x1, shape.y1 = moved(shape.x1, shape.y1)
+    for note in notes:
+        note.x, note.y = moved(note.x, note.y)
+        if note.axref == "x":
+            note.ax, note.ay = moved(note.ax, note.ay)
     figure.update_xaxes(range=[0, wide])
     figure.update_yaxes(range=[2 * high, 0])
     figure.update_layout(height=2 * (high + EDGE), margin=dict.fromkeys("lrtb", EDGE))
@@ -175,17 +176,21 @@ class _Plot:
     def __init__(self, figure: go.Figure, x: str, y: str) -> None:
         self.x_name, self.y_name = x, y
         self.x, self.y = (figure.layout[f"{name[0]}axis{name[1:]}"] for name in (x, y))
-        self.own = [one for one in figure.data if (one.xaxis or "x", one.yaxis or "y") == (x, y)]
+        self.own = [
+            trace for trace in figure.data if (trace.xaxis or "x", trace.yaxis or "y") == (x, y)
+        ]
         notes = figure.layout.annotations
-        heads = [one for one in notes if one.yref == f"{y} domain" and one.yanchor == "bottom"]
+        heads = [note for note in notes if note.yref == f"{y} domain" and note.yanchor == "bottom"]
         self.heading = heads[0] if heads else None
         self.head = 4
         if self.heading is not None:
             self.heading.text = _across(self.heading.text)
             self.head += LINE * _lines(self.heading.text)
-        self.texts = [one for one in notes if one.xref == x and one.xanchor == "left"]
+        self.texts = [note for note in notes if note.xref == x and note.xanchor == "left"]
         self.height = self.room = self.named = 0.0
-        self.rows = [one for one in self.own if one.type == "bar" and one.orientation == "h"]
+        self.rows = [
+            trace for trace in self.own if trace.type == "bar" and trace.orientation == "h"
+        ]
         if self.rows:
             self._break_names()
         elif self.y.ticktext and self.y.range and self.y.range[0] > self.y.range[1]:
@@ -207,33 +212,33 @@ class _Plot:
             showticklabels=True,
             ticklabelstandoff=3,
         )
-        lines = max(_lines(text) for text in (*names, *(one.text for one in self.texts)))
+        lines = max(_lines(text) for text in (*names, *(note.text for note in self.texts)))
         self.height = len(names) * (lines * LINE + 4)
         self.room = 14 + LETTER * _longest(names)
 
     def _name_rows(self, figure: go.Figure) -> None:
         """Put the names of rows without bars above their marks, where they take no width."""
         place = {"xref": f"{self.x_name} domain", "yref": self.y_name}
-        for one in figure.layout.annotations:  # titles of groups of rows
-            if one.xref == place["xref"] and one.x == 0 and one.xanchor == "left":
-                heading = one.text.replace("</b> ", "</b><br>")
-                one.update(xshift=0, yshift=5, text=heading, align="left")
-        for one in self.texts:
-            one.update(text=one.text.replace(" ", "<br>", 1), align="left")
-        for one in figure.layout.annotations:  # numbers beside the rows
-            if one.xref == place["xref"] and one.x == 1 and one.xanchor == "right":
-                one.xshift *= NARROWER
+        for note in figure.layout.annotations:  # titles of groups of rows
+            if note.xref == place["xref"] and note.x == 0 and note.xanchor == "left":
+                heading = note.text.replace("</b> ", "</b><br>")
+                note.update(xshift=0, yshift=5, text=heading, align="left")
+        for note in self.texts:
+            note.update(text=note.text.replace(" ", "<br>", 1), align="left")
+        for note in figure.layout.annotations:  # numbers beside the rows
+            if note.xref == place["xref"] and note.x == 1 and note.xanchor == "right":
+                note.xshift *= NARROWER
         figure.layout.margin.r *= NARROWER
         for value, text in zip(self.y.tickvals, self.y.ticktext):
             figure.add_annotation(
                 text=text, x=0, xanchor="left", y=value, yanchor="bottom", yshift=9, **place
             )
-        for one in self.own:
-            if one.mode != "markers":
+        for trace in self.own:
+            if trace.mode != "markers":
                 continue
-            one.marker.size = min(one.marker.size, MARK)
-            rows = [min((abs(row - y), row) for row in self.y.tickvals)[1] for y in one.y]
-            one.y = [row + CLOSER * (y - row) for row, y in zip(rows, one.y)]
+            trace.marker.size = min(trace.marker.size, MARK)
+            rows = [min((abs(row - y), row) for row in self.y.tickvals)[1] for y in trace.y]
+            trace.y = [row + CLOSER * (y - row) for row, y in zip(rows, trace.y)]
         self.x.showgrid = False
         self.y.update(showticklabels=False)
         self.named = abs(self.y.range[0] - self.y.range[1]) * NAMED
@@ -253,26 +258,28 @@ class _Plot:
 
     def extent(self) -> tuple[float, float, float]:
         """The least and the largest value, and the room for a label above it."""
-        values = [value for one in self.own for value in one.y if value is not None]
+        values = [value for trace in self.own for value in trace.y if value is not None]
         values = [value for value in values if value == value]
-        labelled = any("top" in (one.textposition or "") for one in self.own)
+        labelled = any("top" in (trace.textposition or "") for trace in self.own)
         return min(values), max(values), 2 * LINE if labelled else EDGE
 
     def fit_texts(self, width: float) -> None:
         """Let texts fit into a plot of this width: at marks, and beside rows."""
-        named = [one for one in self.own if one.type == "scatter" and one.mode == "markers+text"]
-        for one in named:
-            if len(set(one.text or ())) > MANY and self.x.range and self.y.range:
-                places = self._positions(one, width)
-                one.textposition = [place or "top center" for place in places]
-                one.text = [text if place else "" for text, place in zip(one.text, places)]
+        named = [
+            trace for trace in self.own if trace.type == "scatter" and trace.mode == "markers+text"
+        ]
+        for trace in named:
+            if len(set(trace.text or ())) > MANY and self.x.range and self.y.range:
+                places = self._positions(trace, width)
+                trace.textposition = [place or "top center" for place in places]
+                trace.text = [text if place else "" for text, place in zip(trace.text, places)]
         if self.rows:
             self.x.nticks = 5
         if self.rows and self.texts:
-            for one in self.texts:  # the axis names the unit
-                one.text = one.text.replace(f" {self.x.title.text}", "")
-            highest = max(one.x for one in self.texts)
-            room = 16 + LETTER * _longest([one.text for one in self.texts])
+            for note in self.texts:  # the axis names the unit
+                note.text = note.text.replace(f" {self.x.title.text}", "")
+            highest = max(note.x for note in self.texts)
+            room = 16 + LETTER * _longest([note.text for note in self.texts])
             self.x.range = (self.x.range[0], highest * width / max(width - room, 0.3 * width))
 
     def _positions(self, marks: go.Scatter, width: float) -> list[str | None]:
@@ -294,9 +301,9 @@ def _set_heights(plots: Sequence[_Plot]) -> None:
     Those that share a scale, which stood side by side, each keep the part of it that they need.
     """
     ranges = [plot.y.range for plot in plots]
-    if len(plots) < 2 or None in ranges or any(one != ranges[0] for one in ranges):
+    if len(plots) < 2 or None in ranges or any(bounds != ranges[0] for bounds in ranges):
         for plot in plots:
-            crowded = any(len(set(one.text or ())) > MANY for one in plot.own)
+            crowded = any(len(set(trace.text or ())) > MANY for trace in plot.own)
             plot.set_height((CROWDED if crowded else TALLEST) / len(plots))
         return
     extents = [plot.extent() for plot in plots]
@@ -314,10 +321,10 @@ def _set_letters(figure: go.Figure) -> None:
     figure.update_yaxes(tickfont_size=None)
     # A group would start a row of its own.
     figure.update_traces(legendgroup=None)
-    for one in figure.data:
-        one.name = one.name and one.name.partition(":")[0]
-        if one.text:
-            one.textfont.size = LETTERS
+    for trace in figure.data:
+        trace.name = trace.name and trace.name.partition(":")[0]
+        if trace.text:
+            trace.textfont.size = LETTERS
 
 
 def _across(text: str) -> str:
@@ -355,9 +362,9 @@ def _longest(texts: Sequence[str]) -> int:
 
 def _legend_height(figure: go.Figure, size: Size) -> float:
     """Room that the legend takes below the plots."""
-    traces = [one.name for one in figure.data if one.name and one.showlegend is not False]
-    lines = [one.name for one in figure.layout.shapes if one.showlegend]
-    alone = any(one.showlegend for one in figure.data)  # else plotly names no single trace
+    traces = [trace.name for trace in figure.data if trace.name and trace.showlegend is not False]
+    lines = [shape.name for shape in figure.layout.shapes if shape.showlegend]
+    alone = any(trace.showlegend for trace in figure.data)  # else plotly names no single trace
     names = [*lines, *(traces if alone or len(traces) > 1 else [])]
     if not names:
         return 0

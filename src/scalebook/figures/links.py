@@ -170,7 +170,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
     """
     evidence = Evidence(runs)
     table, own = scaling_table(evidence.runs), evidence.measured
-    nodes = {stem: one["nodes"] for one in own for stem in one.stems}
+    nodes = {stem: configuration["nodes"] for configuration in own for stem in configuration.stems}
     several = pd.Series([(nodes.get(stems[0]) or 1) > 1 for stems in table["stems"]], table.index)
     table = table[
         several
@@ -189,8 +189,8 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         rows = rows.loc[[name for name in systems if name in rows.index]]
         _draw_bars(figure, kind, hue, rows, [labels[name] for name in rows.index])
     theme.add_level(figure, 100, "ideal")
-    for one in evidence.controls:
-        _draw_control(figure, one)
+    for control in evidence.controls:
+        _draw_control(figure, control)
     figure.update_yaxes(
         title_text="efficiency (%)", range=[0, 112], dtick=25, showgrid=False, zeroline=False
     )
@@ -205,7 +205,7 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         for row in table.itertuples()
     )
     shown = {stems[0] for stems in table["stems"]}
-    taken = [one for one in own if one.stems[0] in shown]
+    taken = [configuration for configuration in own if configuration.stems[0] in shown]
     return theme.finish(
         figure,
         alt=f"Bars of parallel efficiency by throughput, ideal 100 %. {each}.",

@@ -126,10 +126,10 @@ def positions(
                 middle[0] + width / 2, middle[1] + height / 2,
             )  # fmt: skip
         shared = {
-            one: sum(_overlap(box, other) for other in taken) + _outside(box, plot)
-            for one, box in boxes.items()
+            place: sum(_overlap(box, other) for other in taken) + _outside(box, plot)
+            for place, box in boxes.items()
         }
-        position = min(shared, key=lambda one: shared[one])
+        position = min(shared, key=lambda place: shared[place])
         if shared[position] > 1 and plot[0] < PLOT[0]:
             chosen.append(None)
             continue

@@ -87,7 +87,9 @@ def details(text: str) -> str:
         else:
             parts[-1] += f" {html.escape(lead)}{colon.rstrip()}"
             parts += [f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>", ""]
-    shown = (one if one.startswith("<ul>") else f"<p>{one.strip()}</p>" for one in parts if one)
+    shown = (
+        part if part.startswith("<ul>") else f"<p>{part.strip()}</p>" for part in parts if part
+    )
     return f"<details><summary>Details</summary>{''.join(shown)}</details>"
 
 

@@ -22,26 +22,27 @@ def gantt() -> go.Figure:
     figure = go.Figure()
     figure.add_bar(
         orientation="h",
-        y=[_label(one) for one in milestones],
-        base=[one.start - 1 for one in milestones],
-        x=[one.end - one.start + 1 for one in milestones],
-        text=[f"{one.effort:g} PM" for one in milestones],
+        y=[_label(milestone) for milestone in milestones],
+        base=[milestone.start - 1 for milestone in milestones],
+        x=[milestone.end - milestone.start + 1 for milestone in milestones],
+        text=[f"{milestone.effort:g} PM" for milestone in milestones],
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
         textfont={"color": "#ffffff"},
         marker={"color": theme.PALETTE[0]},
         customdata=[
-            f"<b>{theme.escape(one.id)}</b>, {_months(one)}<br>"
-            f"{theme.wrap(one.deliverable, 60)}<br>shown by: {theme.wrap(one.shown_by, 60)}"
-            for one in milestones
+            f"<b>{theme.escape(milestone.id)}</b>, {_months(milestone)}<br>"
+            f"{theme.wrap(milestone.deliverable, 60)}<br>"
+            f"shown by: {theme.wrap(milestone.shown_by, 60)}"
+            for milestone in milestones
         ],
         hovertemplate="%{customdata}<extra></extra>",
         showlegend=False,
     )
     figure.add_scatter(
-        x=[one.end for one in milestones],
-        y=[_label(one) for one in milestones],
+        x=[milestone.end for milestone in milestones],
+        y=[_label(milestone) for milestone in milestones],
         mode="markers",
         marker={"symbol": "diamond", "size": 15, "color": theme.PALETTE[1]},
         hoverinfo="skip",
@@ -61,7 +62,9 @@ def gantt() -> go.Figure:
         )
     figure.update_layout(height=44 * len(milestones) + 52 + 60, margin={"t": 52}, bargap=0.3)
     each = "; ".join(
-        f"{one.id} {one.title}, {_months(one)}, {one.effort:g} person-months" for one in milestones
+        f"{milestone.id} {milestone.title}, {_months(milestone)}, "
+        f"{milestone.effort:g} person-months"
+        for milestone in milestones
     )
     return theme.finish(
         figure,
@@ -75,12 +78,14 @@ def gantt() -> go.Figure:
     )
 
 
-def _label(one: Milestone) -> str:
-    return f"<b>{theme.escape(one.id)}</b> {theme.escape(one.title.partition(',')[0], 28)} "
+def _label(milestone: Milestone) -> str:
+    title = milestone.title.partition(",")[0]
+    return f"<b>{theme.escape(milestone.id)}</b> {theme.escape(title, 28)} "
 
 
-def _months(one: Milestone) -> str:
-    return f"month {one.start}" if one.start == one.end else f"months {one.start} to {one.end}"
+def _months(milestone: Milestone) -> str:
+    start, end = milestone.start, milestone.end
+    return f"month {start}" if start == end else f"months {start} to {end}"
 
 
 @registry.figure("Risks by likelihood and impact", plot=True)
@@ -106,21 +111,22 @@ def risk_matrix() -> go.Figure:
             yanchor=anchor, font_size=11,
         )  # fmt: skip
     cells: dict[tuple[int, int], list[Risk]] = {}
-    for one in risks:
-        cells.setdefault((one.likelihood, one.impact), []).append(one)
+    for risk in risks:
+        cells.setdefault((risk.likelihood, risk.impact), []).append(risk)
     figure.add_scatter(
         x=[impact for _, impact in cells],
         y=[likelihood for likelihood, _ in cells],
         mode="text",
         text=[
-            f"<b>{theme.escape(' '.join(one.id for one in group))}</b>" for group in cells.values()
+            f"<b>{theme.escape(' '.join(risk.id for risk in group))}</b>"
+            for group in cells.values()
         ],
         textfont_size=13,
         customdata=[
             "<br>".join(
-                f"<b>{theme.escape(one.id)}</b> {theme.wrap(one.text, 60)}<br>"
-                f"answer: {theme.wrap(one.mitigation, 60)}"
-                for one in group
+                f"<b>{theme.escape(risk.id)}</b> {theme.wrap(risk.text, 60)}<br>"
+                f"answer: {theme.wrap(risk.mitigation, 60)}"
+                for risk in group
             )
             for group in cells.values()
         ],
@@ -133,9 +139,9 @@ def risk_matrix() -> go.Figure:
     figure.update_yaxes(title_text="likelihood", **axis)
     figure.update_layout(height=400, margin={"t": 52})
     each = "; ".join(
-        f"{one.id} ({one.likelihood} × {one.impact}, {level(one.likelihood, one.impact)}): "
-        f"{one.text}"
-        for one in risks
+        f"{risk.id} ({risk.likelihood} × {risk.impact}, {level(risk.likelihood, risk.impact)}): "
+        f"{risk.text}"
+        for risk in risks
     )
     bounds = f"high from {LEVELS['high'][0]}, medium from {LEVELS['medium'][0]}"
     return theme.finish(

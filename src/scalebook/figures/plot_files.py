@@ -55,8 +55,8 @@ def stale(out: Path | None = None) -> list[str]:
     with results.one_snapshot():
         return [
             name
-            for name, one in plots().items()
-            if any(_is_stale(stem, now, out, index) for stem, now in _digests(name, one).items())
+            for name, plot in plots().items()
+            if any(_is_stale(stem, now, out, index) for stem, now in _digests(name, plot).items())
         ]
 
 
@@ -67,7 +67,7 @@ def _is_stale(stem: str, now: str, out: Path, index: Mapping[str, str]) -> bool:
     return index.get(stem) != now or not all(there)
 
 
-def _digests(name: str, one: Registered) -> dict[str, str]:
+def _digests(name: str, plot: Registered) -> dict[str, str]:
     """Digest of each drawing of a plot by the name of its files; empty where it shows nothing."""
 
     def make() -> dict[str, str]:
@@ -76,7 +76,7 @@ def _digests(name: str, one: Registered) -> dict[str, str]:
             for stem, figure in _drawings(name)
         }
 
-    return one.answer(f"plot {name}", make)
+    return plot.answer(f"plot {name}", make)
 
 
 def _drawings(name: str) -> Iterator[tuple[str, go.Figure]]:
@@ -166,7 +166,7 @@ def _refuse(names: Sequence[str]) -> None:
 def _write(drawn: Mapping[str, go.Figure], out: Path) -> list[Path]:
     pictures = rendering.render(list(drawn.values()), SUFFIXES)
     written = []
-    stems = {*plots(), *(f"{name}{NARROW}" for name, one in plots().items() if one.column)}
+    stems = {*plots(), *(f"{name}{NARROW}" for name, plot in plots().items() if plot.column)}
     for (stem, figure), picture in zip(drawn.items(), pictures):
         for suffix in _suffixes(stem):
             path = out / f"{stem}{suffix}"
@@ -224,13 +224,15 @@ def pictures(
     """
     kept = ".svg" if suffix == ".pdf" else suffix
     committed = {content: folder() / f"{stem}{kept}" for stem, content in _index(folder()).items()}
-    fitted = [fit(one.figure, one.size) for one in drawings]
+    fitted = [fit(drawing.figure, drawing.size) for drawing in drawings]
     digests = [digest(figure) for figure in fitted]
 
     def there(content: str) -> Path | None:
         return _first(committed.get(content), cache / f"{content[:24]}{kept}")
 
-    missing = {content: one for content, one in zip(digests, fitted) if there(content) is None}
+    missing = {
+        content: figure for content, figure in zip(digests, fitted) if there(content) is None
+    }
     if missing and rendering.browser() is not None:
         try:
             drawn = rendering.render(list(missing.values()), [kept])
@@ -240,14 +242,18 @@ def pictures(
             say(f"note: {error}")
     paths = []
     old: dict[str, None] = {}
-    for one, content in zip(drawings, digests):
-        shown = there(content)
-        if shown is None and one.name:
-            names = [f"{one.name}{NARROW}", one.name] if one.size == COLUMN else [one.name]
-            shown = _first(*(folder() / f"{name}{kept}" for name in names))
-            if one.size in (WIDE, COLUMN):
-                old[one.name] = None
-        paths.append(_as_pdf(shown, cache, say) if shown and suffix == ".pdf" else shown)
+    for drawing, content in zip(drawings, digests):
+        path = there(content)
+        if path is None and drawing.name:
+            names = (
+                [f"{drawing.name}{NARROW}", drawing.name]
+                if drawing.size == COLUMN
+                else [drawing.name]
+            )
+            path = _first(*(folder() / f"{name}{kept}" for name in names))
+            if drawing.size in (WIDE, COLUMN):
+                old[drawing.name] = None
+        paths.append(_as_pdf(path, cache, say) if path and suffix == ".pdf" else path)
     if old:
         say(f"not current in results/plots: {', '.join(old)}; render with: scalebook figures")
     if lost := sum(path is None for path in paths):

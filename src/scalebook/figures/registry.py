@@ -62,7 +62,7 @@ class Registered:
     def alone(self) -> bool:
         """Whether it is drawn without being told of which run or trace."""
         asked = inspect.signature(self.draw).parameters.values()
-        return all(one.default is not one.empty for one in asked)
+        return all(parameter.default is not parameter.empty for parameter in asked)
 
 
 def figure(
@@ -137,7 +137,7 @@ def _import_all() -> None:
 
 def plots() -> dict[str, Registered]:
     """The study's plots, by the name of their files."""
-    return {name: one for name, one in registered().items() if one.plot}
+    return {name: entry for name, entry in registered().items() if entry.plot}
 
 
 def build(name: str, **arguments: Any) -> go.Figure:
@@ -161,9 +161,9 @@ def build(name: str, **arguments: Any) -> go.Figure:
     UsageError
         If there is no such figure, or it must be told of which run or trace.
     """
-    found = registered().get(name)
-    if found is None:
+    entry = registered().get(name)
+    if entry is None:
         raise UsageError(f"no figure {name!r}; there are {', '.join(sorted(_figures))}")
-    if not (arguments or found.alone):
+    if not (arguments or entry.alone):
         raise UsageError(f"figure {name!r}: shows one run or trace, which its notebook chooses")
-    return found.draw(**arguments)
+    return entry.draw(**arguments)

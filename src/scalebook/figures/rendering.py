@@ -152,9 +152,9 @@ def _end(process: subprocess.Popen[str]) -> None:
     """End a process and all it started, which have sessions of their own."""
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(process.pid)
-        for one in (*root.children(recursive=True), root):
+        for running in (*root.children(recursive=True), root):
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+                running.kill()
     process.wait()
 
 
@@ -218,7 +218,7 @@ _DRAWN_NAME = re.compile(
 def _with_settled_names(svg: bytes) -> bytes:
     """The same picture with names that do not change from one drawing to the next."""
     names: dict[bytes, bytes] = {}
-    return _DRAWN_NAME.sub(lambda one: names.setdefault(one[0], b"%06d" % len(names)), svg)
+    return _DRAWN_NAME.sub(lambda match: names.setdefault(match[0], b"%06d" % len(names)), svg)
 
 
 if __name__ == "__main__":

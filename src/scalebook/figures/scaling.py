@@ -48,19 +48,25 @@ def scaling_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
             "reference, and its reference, on the same system."
         )
     everyone = configurations(runs)
-    found = by_stem(everyone)
+    configuration_of = by_stem(everyone)
     rows = table.to_dict("records")
     pairs = _pairs(rows)
     groups: dict[tuple[object, ...], list[Pair]] = {}
     for pair in pairs:
         # Weak scaling may have more images than its reference, beside which it is shown.
         row = _main(pair)
-        groups.setdefault(found[row["kind"], row["reference_stems"][0]].facet, []).append(pair)
-    headings = [_heading(list(map(_main, group)), found) for group in groups.values()]
+        groups.setdefault(
+            configuration_of[row["kind"], row["reference_stems"][0]].facet, []
+        ).append(pair)
+    headings = [_heading(list(map(_main, group)), configuration_of) for group in groups.values()]
     used = {
         (row["kind"], stem) for row in rows for stem in (*row["stems"], *row["reference_stems"])
     }
-    taken = [one for one in everyone if (one.kind, one.stems[0]) in used]
+    taken = [
+        configuration
+        for configuration in everyone
+        if (configuration.kind, configuration.stems[0]) in used
+    ]
     return theme.finish(
         _draw(list(groups.values()), headings),
         alt=f"Parallel efficiency, ideal 100 %. {'; '.join(_sentence(row) for row in rows)}.",
@@ -133,11 +139,11 @@ def _draw(groups: list[list[Pair]], headings: list[str]) -> go.Figure:
     )
 
 
-def _heading(rows: list[Row], found: dict[tuple[str, str], Configuration]) -> str:
+def _heading(rows: list[Row], configuration_of: dict[tuple[str, str], Configuration]) -> str:
     """Heading of a group: that of its reference, and how many images weak scaling has."""
-    reference = found[rows[0]["kind"], rows[0]["reference_stems"][0]]
+    reference = configuration_of[rows[0]["kind"], rows[0]["reference_stems"][0]]
     heading = captions.heading(reference).replace("<br>", " ")
-    images = {found[row["kind"], row["stems"][0]]["train_images"] for row in rows}
+    images = {configuration_of[row["kind"], row["stems"][0]]["train_images"] for row in rows}
     more = sorted(images - {reference["train_images"], None})
     if not reference["subset"] or not more:
         return heading
@@ -227,11 +233,11 @@ def _sentence(row: Row) -> str:
 
 def _message(pairs: list[Pair]) -> str:
     """What the figure shows: the least and the largest efficiency of each kind."""
-    found: dict[str, list[Row]] = {}
+    by_kind: dict[str, list[Row]] = {}
     for row in map(_main, pairs):
-        found.setdefault(row["kind"], []).append(row)
+        by_kind.setdefault(row["kind"], []).append(row)
     parts = []
-    for kind, own in found.items():
+    for kind, own in by_kind.items():
         ends = sorted(own, key=lambda row: float(row["efficiency"]))
         values = [
             f"{row['efficiency']:.1f} % ({label(row['experiment'])} on "
@@ -281,7 +287,7 @@ def _intervals(rows: list[Row]) -> str:
 
 
 def _partial(taken: list[Configuration]) -> str:
-    if not any(one["subset"] for one in taken):
+    if not any(configuration["subset"] for configuration in taken):
         return ""
     return "Where a number of images is named, an epoch is partial: it has that many. "
 

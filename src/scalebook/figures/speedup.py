@@ -29,9 +29,9 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
     table = table[(table["kind"] == "reported") & table["speedup"].notna()]
     if table.empty:
         return theme.empty("No reported run has a reference it can be compared with.")
-    found = by_stem(configurations(runs))
+    configuration_of = by_stem(configurations(runs))
     labels, references = (
-        [_label(found["reported", stems[0]]) for stems in table[column]]
+        [_label(configuration_of["reported", stems[0]]) for stems in table[column]]
         for column in ("stems", "reference_stems")
     )
     table = table.assign(label=labels)
@@ -71,7 +71,9 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
     )
 
 
-def _label(one: Configuration) -> str:
+def _label(configuration: Configuration) -> str:
     """Ranks and precision of a configuration."""
-    ranks = count(int(one["world_size"]), "GPU" if one["device"] == "gpu" else "rank")
-    return f"{ranks}, {str(one['precision'] or '').upper()}".rstrip(", ")
+    ranks = count(
+        int(configuration["world_size"]), "GPU" if configuration["device"] == "gpu" else "rank"
+    )
+    return f"{ranks}, {str(configuration['precision'] or '').upper()}".rstrip(", ")

@@ -43,15 +43,19 @@ def overheads(runs: pd.DataFrame | None = None) -> go.Figure:
     )
     if not drawn:
         return theme.empty(missing.rstrip() or captions.text("overheads", "empty"))
-    measured = [one for one in configurations(runs) if one.kind == "measured"]
-    found = {stem: one for one in measured for stem in one.stems}
+    measured = [
+        configuration for configuration in configurations(runs) if configuration.kind == "measured"
+    ]
+    configuration_of = {
+        stem: configuration for configuration in measured for stem in configuration.stems
+    }
     groups: dict[tuple[object, ...], list[Step]] = {}
     for row in drawn:
-        groups.setdefault(_alike(found[row["stems"][0]]), []).append(row)
+        groups.setdefault(_alike(configuration_of[row["stems"][0]]), []).append(row)
     stems = {stem for row in drawn for stem in row["stems"]}
-    used = [one for one in measured if one.stems[0] in stems]
+    used = [configuration for configuration in measured if configuration.stems[0] in stems]
     return theme.finish(
-        _draw(list(groups.values()), found),
+        _draw(list(groups.values()), configuration_of),
         **captions.texts(
             "overheads",
             message=_message(drawn),
@@ -76,15 +80,16 @@ def _message(drawn: list[Step]) -> str:
     return f"The network takes of a step: {listed(shares)}."
 
 
-def _alike(one: Configuration) -> tuple[object, ...]:
+def _alike(configuration: Configuration) -> tuple[object, ...]:
     """Equal for configurations whose steps differ in the system's network alone."""
-    return tuple(one[name] for name in (*COMPARABLE, "global_batch") if name != "system")
+    return tuple(configuration[name] for name in (*COMPARABLE, "global_batch") if name != "system")
 
 
-def _draw(groups: list[list[Step]], found: dict[str, Configuration]) -> go.Figure:
+def _draw(groups: list[list[Step]], configuration_of: dict[str, Configuration]) -> go.Figure:
     # Device and data alone: the systems are on the axis.
     titles = [
-        captions.heading(found[group[0]["stems"][0]]).partition("<br>")[2] for group in groups
+        captions.heading(configuration_of[group[0]["stems"][0]]).partition("<br>")[2]
+        for group in groups
     ]
     figure = theme.stacked([len(group) for group in groups], titles, bar=46, gap=100)
     for row, group in enumerate(groups, 1):
@@ -101,21 +106,23 @@ def _draw(groups: list[list[Step]], found: dict[str, Configuration]) -> go.Figur
 def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
     """Steps of one plot with their times beside them."""
     cell = {"row": row, "col": 1}
-    names = [label(one["system"], "system") for one in group]
-    if len({one["experiment"] for one in group}) > 1:
-        names = [f"{name}, {label(one['experiment'])}" for name, one in zip(names, group)]
+    names = [label(step["system"], "system") for step in group]
+    if len({step["experiment"] for step in group}) > 1:
+        names = [f"{name}, {label(step['experiment'])}" for name, step in zip(names, group)]
     names = [theme.escape(name, 50) for name in _short(names)]
     _draw_parts(figure, cell, group, names)
     _draw_limits(figure, cell, group, names)
-    ends = [max(100.0, 100 * (_limit(one) or 0) / one["step_ms"]) for one in group]
-    for one, name in zip(group, names):
-        shown = _rounding(one)
-        parts = ", ".join(shown(one[f"{part}_ms"]) for part in PARTS)
+    ends = [max(100.0, 100 * (_limit(step) or 0) / step["step_ms"]) for step in group]
+    for step, name in zip(group, names):
+        rounded = _rounding(step)
+        parts = ", ".join(rounded(step[f"{part}_ms"]) for part in PARTS)
         figure.add_annotation(
-            text=f"{shown(one['step_ms'])} ms<br>({parts})",
+            text=f"{rounded(step['step_ms'])} ms<br>({parts})",
             x=max(ends), xanchor="left", xshift=12, y=name, align="left", font_size=12, **cell,
         )  # fmt: skip
-    least = min(0.0, *(100 * one[f"{part}_ms"] / one["step_ms"] for one in group for part in PARTS))
+    least = min(
+        0.0, *(100 * step[f"{part}_ms"] / step["step_ms"] for step in group for part in PARTS)
+    )
     figure.update_xaxes(
         title_text="share of the step (%)", range=[1.05 * least, 1.42 * max(ends)], showgrid=False,
         tickvals=[0, 50, 100], **cell,
@@ -125,9 +132,9 @@ def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
 
 def _short(names: list[str]) -> list[str]:
     """Names without the words that all begin with: ``full rate`` of ``two nodes at full rate``."""
-    words = [name.split() for name in names]
-    same = sum(1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*words)))
-    return [" ".join(one[same:] or one) for one in words]
+    split = [name.split() for name in names]
+    same = sum(1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*split)))
+    return [" ".join(words[same:] or words) for words in split]
 
 
 def _draw_parts(
@@ -136,32 +143,32 @@ def _draw_parts(
     for part, (title, hue, shape) in PARTS.items():
         figure.add_bar(
             y=names,
-            x=[100 * one[f"{part}_ms"] / one["step_ms"] for one in group],
+            x=[100 * step[f"{part}_ms"] / step["step_ms"] for step in group],
             orientation="h",
             name=title,
             legendgroup=part,
             showlegend=cell["row"] == 1,
             marker=theme.part_marker(hue, shape),
-            customdata=[theme.escape(_sentence(one), 200) for one in group],
+            customdata=[theme.escape(_sentence(step), 200) for step in group],
             hovertemplate="%{customdata}<extra></extra>",
             **cell,
         )
 
 
-def _limit(one: Step) -> float | None:
+def _limit(step: Step) -> float | None:
     """Modelled step whose exchange takes the link's time, and hides nowhere; in ms."""
-    if pd.isna(one["transfer_ms"]):
+    if pd.isna(step["transfer_ms"]):
         return None
-    return float(one["compute_ms"] + one["parallel_ms"] + one["transfer_ms"])
+    return float(step["compute_ms"] + step["parallel_ms"] + step["transfer_ms"])
 
 
 def _draw_limits(
     figure: go.Figure, cell: dict[str, int], group: list[Step], names: list[str]
 ) -> None:
     limits = [
-        (name, 100 * limit / one["step_ms"])
-        for one, name in zip(group, names)
-        if (limit := _limit(one)) is not None
+        (name, 100 * limit / step["step_ms"])
+        for step, name in zip(group, names)
+        if (limit := _limit(step)) is not None
     ]
     if not limits:
         return
@@ -186,17 +193,17 @@ def _rounding(row: Step) -> Callable[[float], str]:
 
 
 def _sentence(row: Step) -> str:
-    shown = _rounding(row)
+    rounded = _rounding(row)
     spread = ""
     if row["n"] > 1:
         low, high = row["network_ms_low"], row["network_ms_high"]
-        spread = f" ({shown(low)} to {shown(high)}, n = {row['n']})"
+        spread = f" ({rounded(low)} to {rounded(high)}, n = {row['n']})"
     limit = ""
     if _limit(row) is not None:
-        limit = f"; the link alone would take {shown(row['transfer_ms'])} ms (modelled)"
+        limit = f"; the link alone would take {rounded(row['transfer_ms'])} ms (modelled)"
     return (
         f"{label(row['experiment'])} on {label(row['system'], 'system')}: "
-        f"{shown(row['step_ms'])} ms a step, of it "
-        f"computation {shown(row['compute_ms'])}, parallel overhead {shown(row['parallel_ms'])}, "
-        f"network {shown(row['network_ms'])}{spread}{limit}"
+        f"{rounded(row['step_ms'])} ms a step, of it computation {rounded(row['compute_ms'])}, "
+        f"parallel overhead {rounded(row['parallel_ms'])}, "
+        f"network {rounded(row['network_ms'])}{spread}{limit}"
     )

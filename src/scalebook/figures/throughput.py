@@ -24,7 +24,11 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
     """
     given = shown() if runs is None else runs
     runs = whole(given) if runs is None else runs
-    found = [one for one in configurations(runs) if one.summary("throughput").n]
+    found = [
+        configuration
+        for configuration in configurations(runs)
+        if configuration.summary("throughput").n
+    ]
     if not found:
         return theme.empty(f"No run with a throughput yet: start one with `{start_command()}`.")
     table = scaling_table(runs)
@@ -41,10 +45,11 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
         gap=112,
     )
     for row, group in enumerate(facets, 1):
-        _draw(figure, row, group, [_text(one, ratios) for one in group])
+        _draw(figure, row, group, [_text(configuration, ratios) for configuration in group])
     each = [
-        f"{captions.subject(one.kind, one['system'])}: {name} {', '.join(_text(one, ratios))}"
-        for one, name in zip(found, titles(found))
+        f"{captions.subject(configuration.kind, configuration['system'])}: {name} "
+        f"{', '.join(_text(configuration, ratios))}"
+        for configuration, name in zip(found, titles(found))
     ]
     return theme.finish(
         figure,
@@ -57,15 +62,15 @@ def throughput_comparison(runs: pd.DataFrame | None = None) -> go.Figure:
             left_out=captions.left_out(given, runs),
         ),
         trial=captions.trial(found),
-        sources=[stem for one in found for stem in one.stems],
+        sources=[stem for configuration in found for stem in configuration.stems],
     )
 
 
 def by_facet(found: Sequence[Configuration]) -> list[list[Configuration]]:
     """Configurations that may share an axis, together, in the order they came."""
     groups: dict[tuple[object, ...], list[Configuration]] = {}
-    for one in found:
-        groups.setdefault(one.facet, []).append(one)
+    for configuration in found:
+        groups.setdefault(configuration.facet, []).append(configuration)
     return list(groups.values())
 
 
@@ -75,19 +80,23 @@ def titles(found: Sequence[Configuration]) -> list[str]:
     An experiment without a label has its ranks and precision beside its name in any case.
     """
     names = [
-        one.title if one.title != one["experiment"] else f"{one.title}, {_settings(one)}"
-        for one in found
+        configuration.title
+        if configuration.title != configuration["experiment"]
+        else f"{configuration.title}, {_settings(configuration)}"
+        for configuration in found
     ]
-    where = [(one.facet, name) for one, name in zip(found, names)]
+    where = [(configuration.facet, name) for configuration, name in zip(found, names)]
     return [
-        f"{name}, {_settings(one)}" if where.count(place) > 1 and one.title == name else name
-        for one, name, place in zip(found, names, where)
+        f"{name}, {_settings(configuration)}"
+        if where.count(place) > 1 and configuration.title == name
+        else name
+        for configuration, name, place in zip(found, names, where)
     ]
 
 
-def _settings(one: Configuration) -> str:
-    ranks = [count(one["world_size"], "rank")] if one["world_size"] else []
-    precision = [one["precision"].upper()] if one["precision"] else []
+def _settings(configuration: Configuration) -> str:
+    ranks = [count(configuration["world_size"], "rank")] if configuration["world_size"] else []
+    precision = [configuration["precision"].upper()] if configuration["precision"] else []
     return " ".join([*ranks, *precision])
 
 
@@ -111,35 +120,37 @@ def _message(table: pd.DataFrame) -> str:
 def _rates(found: Sequence[Configuration]) -> str:
     """What the figure shows where nothing has a reference: the rates alone."""
     rates = [
-        f"{name} {number(one.summary('throughput').median)} images/s"
-        for one, name in zip(found, titles(found))
+        f"{name} {number(configuration.summary('throughput').median)} images/s"
+        for configuration, name in zip(found, titles(found))
     ]
     where = captions.subject(found[0].kind, found[0]["system"])
     return f"{where}: {listed(rates)}."
 
 
-def _text(one: Configuration, ratios: dict[tuple[str, tuple[str, ...]], str]) -> list[str]:
+def _text(
+    configuration: Configuration, ratios: dict[tuple[str, tuple[str, ...]], str]
+) -> list[str]:
     """Lines beside a bar: the value, and the ratio to its reference where there is one."""
-    summary = one.summary("throughput")
-    n = "" if one.kind == "reported" else f" (n = {summary.n})"
-    ratio = ratios.get((one.kind, tuple(one.stems)))
+    summary = configuration.summary("throughput")
+    n = "" if configuration.kind == "reported" else f" (n = {summary.n})"
+    ratio = ratios.get((configuration.kind, tuple(configuration.stems)))
     return [f"{number(summary.median)} images/s{n}", *([ratio] if ratio else [])]
 
 
 def _draw(figure: go.Figure, row: int, group: list[Configuration], texts: list[list[str]]) -> None:
     cell = {"row": row, "col": 1}
     names = _labels(group)
-    summaries = [one.summary("throughput") for one in group]
-    for one, name, summary, lines in zip(group, names, summaries, texts):
+    summaries = [configuration.summary("throughput") for configuration in group]
+    for configuration, name, summary, lines in zip(group, names, summaries, texts):
         text = "<br>".join(map(theme.escape, lines))
         figure.add_bar(
             y=[name],
             x=[summary.median],
             orientation="h",
-            marker=theme.bar_marker(theme.colour(one["experiment"]), one.kind),
-            name=one.kind,
+            marker=theme.bar_marker(theme.colour(configuration["experiment"]), configuration.kind),
+            name=configuration.kind,
             showlegend=False,
-            hovertemplate=f"{text}<br>{theme.escape(one.source, 120)}<extra></extra>",
+            hovertemplate=f"{text}<br>{theme.escape(configuration.source, 120)}<extra></extra>",
             **cell,
         )
         figure.add_annotation(
@@ -185,8 +196,8 @@ def _labels(group: list[Configuration]) -> list[str]:
     """Labels of one plot; equal ones, as of another batch size, are told apart."""
     names = [theme.escape(name, 40) for name in titles(group)]
     return [
-        f"{name}<br>batch {one['global_batch']}, {count(one['nodes'], 'node')}"
+        f"{name}<br>batch {configuration['global_batch']}, {count(configuration['nodes'], 'node')}"
         if names.count(name) > 1
         else name
-        for one, name in zip(group, names)
+        for configuration, name in zip(group, names)
     ]
