@@ -47,11 +47,11 @@ def _check(app: Sphinx, doctree: nodes.document) -> None:
         if is_markdown and not executed:
             _warn("cell", cell, _IDLE)
         for bundle in list(cell.findall(nodes.container)):
-            forms = [one for one in bundle.children if isinstance(one, nodes.container)]
+            forms = [form for form in bundle.children if isinstance(form, nodes.container)]
             if bundle.get("nb_element") != "mime_bundle":
                 continue
-            widgets = [one for one in forms if one.get("mime_type") == _WIDGET]
-            if widgets and any(str(one.get("mime_type")).startswith(_SHOWN) for one in forms):
+            widgets = [form for form in forms if form.get("mime_type") == _WIDGET]
+            if widgets and any(str(form.get("mime_type")).startswith(_SHOWN) for form in forms):
                 bundle.remove(widgets[0])
             elif widgets:
                 _warn("widget", app.env.docname, _EMPTY % (cell["cell_index"] + 1))

@@ -47,7 +47,7 @@ def setup(app: Sphinx) -> None:
 def links(markup: str) -> list[str]:
     """Files below `FOLDER` that HTML of a notebook offers, relative to the study's root."""
     found = [unquote(html.unescape(target)) for target in _LINK.findall(markup)]
-    return [one for one in found if Path(one).parent.as_posix() == FOLDER]
+    return [path for path in found if Path(path).parent.as_posix() == FOLDER]
 
 
 def _bring(app: Sphinx, doctree: nodes.document, docname: str) -> None:

@@ -213,7 +213,9 @@ def _record(app: Sphinx) -> Path:
 
 
 def _shown_digest(page: Page) -> str:
-    return digest_of(sorted(f"{kind} {name} {one}" for (kind, name), one in page.inputs.items()))
+    return digest_of(
+        sorted(f"{kind} {name} {digest}" for (kind, name), digest in page.inputs.items())
+    )
 
 
 def _note_written(app: Sphinx, exception: Exception | None) -> None:

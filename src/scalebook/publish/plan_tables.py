@@ -47,9 +47,9 @@ def entries(part: str) -> pd.DataFrame:
     """Objectives, assumptions, milestones or risks, a row each; the largest risk first."""
     found = list(getattr(_plan(), part))
     if part == "risks":
-        found.sort(key=lambda one: -one.likelihood * one.impact)
+        found.sort(key=lambda risk: -risk.likelihood * risk.impact)
     columns: dict[str, str] = _COLUMNS[part]
-    rows = [[text.format(**dict(one)) for text in columns.values()] for one in found]
+    rows = [[text.format(**dict(entry)) for text in columns.values()] for entry in found]
     return pd.DataFrame(rows, columns=list(columns))
 
 
@@ -71,12 +71,12 @@ def machines() -> pd.DataFrame:
         return [heading, *(cell(key.format(machine), spec) for machine in facts)]
 
     rows = [
-        ["GPU", *(one.gpu.name if one.gpu else NOTHING for one in facts.values())],
+        ["GPU", *(system.gpu.name if system.gpu else NOTHING for system in facts.values())],
         *(
             numbers(heading, f"cited.{{}}.{key}", spec)
             for heading, key, spec in _COLUMNS["machines"]
         ),
-        ["Network", *(one.network.partition(",")[0] or NOTHING for one in facts.values())],
+        ["Network", *(system.network.partition(",")[0] or NOTHING for system in facts.values())],
         numbers(f"Nodes of {plan.ladder[-1]} GPUs", "plan.{}.nodes", ".0f"),
         ["Billed in", *map(_unit, facts.values())],
         numbers("Units of a node-hour", "cited.{}.accounting.units_per_node_hour", "g"),
@@ -91,9 +91,9 @@ def request(machine: str) -> pd.DataFrame:
     """The computed request for a machine, phase by phase, and what is asked for."""
     plan, unit = _plan(), _unit(_facts(machine))
     request = f"modelled.request.{machine}"
-    phases = [(one.milestone or NOTHING, one.title, one.name) for one in plan.phases]
+    phases = [(phase.milestone or NOTHING, phase.title, phase.name) for phase in plan.phases]
     phases += [("", "Contingency", "contingency"), ("", "Total", "total")]
-    if any(one.part != "core" for one in plan.phases):
+    if any(phase.part != "core" for phase in plan.phases):
         phases.append(("", "Of it the core, with contingency", "core"))
     rows: list[list[Shown | str]] = []
     for milestone, title, name in phases:
@@ -101,7 +101,7 @@ def request(machine: str) -> pd.DataFrame:
             cell(f"{request}.{name}.{metric}", ",.0f", interval=True)
             for metric in ("gpu_hours", "node_hours", "billed")
         ]
-        counts = (cell(f"{request}.{name}.{one}", ".0f") for one in ("runs", "jobs"))
+        counts = (cell(f"{request}.{name}.{metric}", ".0f") for metric in ("runs", "jobs"))
         rows.append([milestone, title, *counts, *hours])
     asked = [cell(f"{request}.asked.{metric}", ",.0f") for metric in ("node_hours", "billed")]
     rows.append(["", "Asked for: high case, rounded up", "", "", "", *asked])

@@ -55,7 +55,7 @@ def plot_node(figure: dict[str, Any], name: str = "") -> study_plot:
     narrow = on_a_phone(shown) or {}
     height = layout.get("height")
     height = int(height) if isinstance(height, (int, float)) and height > 0 else HEIGHT
-    beside = {name: one for name, one in (("narrow", narrow), ("choices", choices)) if one}
+    beside = {name: part for name, part in (("narrow", narrow), ("choices", choices)) if part}
     return study_plot(
         figure=script_json({**shown, **beside}),
         types=types(figure),

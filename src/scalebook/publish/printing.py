@@ -56,7 +56,10 @@ def _offer_browser(app: Sphinx) -> None:
 def _expected() -> list[str]:
     """Where this release of playwright looks for the browsers it can print with."""
     listed = Path(playwright.__file__).parent / "driver" / "package" / "browsers.json"
-    revisions = {one["name"]: one["revision"] for one in json.loads(listed.read_text())["browsers"]}
+    revisions = {
+        browser["name"]: browser["revision"]
+        for browser in json.loads(listed.read_text())["browsers"]
+    }
     chromium = f"chromium-{revisions['chromium']}"
     shell = f"chromium_headless_shell-{revisions.get('chromium-headless-shell', '')}"
     return [

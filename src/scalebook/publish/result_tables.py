@@ -48,11 +48,11 @@ def run_table() -> pd.DataFrame:
 def result_table() -> pd.DataFrame:
     """The reported runs beside the measured configurations, with intervals."""
     rows, found = [], configurations(documented())
-    names = prefixes(one for one in found if one.kind != "reported")
-    for one in found:
-        reported = one.kind == "reported"
-        job = text(one.runs["job_id"].iloc[0])
-        prefix = f"reported.{job}" if reported else names.get(named(one), "")
+    names = prefixes(configuration for configuration in found if configuration.kind != "reported")
+    for configuration in found:
+        reported = configuration.kind == "reported"
+        job = text(configuration.runs["job_id"].iloc[0])
+        prefix = f"reported.{job}" if reported else names.get(named(configuration), "")
         stat = "" if reported else ".median"
         cells = {
             heading: cell(
@@ -60,14 +60,14 @@ def result_table() -> pd.DataFrame:
             )
             for heading, metric, spec in _COLUMNS["results"]
         }
-        if all(one == NOTHING for one in cells.values()):
+        if all(value == NOTHING for value in cells.values()):
             continue
         rows.append(
             {
-                "Kind": one.kind,
-                "Experiment": one.title,
-                "System": text(one.machine),
-                "Ranks": text(one["world_size"]),
+                "Kind": configuration.kind,
+                "Experiment": configuration.title,
+                "System": text(configuration.machine),
+                "Ranks": text(configuration["world_size"]),
                 **cells,
                 "n": NOTHING if reported else cell(f"{prefix}.throughput.n", ".0f"),
             }
@@ -89,7 +89,11 @@ def scaling(kind: str) -> pd.DataFrame:
     table = table[(table["kind"] == "measured") & (table["scaling"] == kind)]
     if table.empty:
         return pd.DataFrame({"System": [f"no {kind} scaling has been measured yet"]})
-    found = [one for one in configurations(documented()) if one.kind == "measured"]
+    found = [
+        configuration
+        for configuration in configurations(documented())
+        if configuration.kind == "measured"
+    ]
     names = prefixes(found)
     pairs = [
         (row["system"], name)
@@ -97,19 +101,19 @@ def scaling(kind: str) -> pd.DataFrame:
         for name in (row["reference"], row["experiment"])
     ]
     sides = [
-        one
+        configuration
         for system, name in dict.fromkeys(pairs)
-        for one in found
-        if (one["system"], one["experiment"]) == (system, name)
+        for configuration in found
+        if (configuration["system"], configuration["experiment"]) == (system, name)
     ]
     rows = []
-    for one in sides:
-        prefix = names.get(named(one), "")
-        ranks, nodes = text(one["world_size"]), text(one["nodes"])
+    for configuration in sides:
+        prefix = names.get(named(configuration), "")
+        ranks, nodes = text(configuration["world_size"]), text(configuration["nodes"])
         rows.append(
             {
-                "System": one.machine,
-                "Experiment": one.title,
+                "System": configuration.machine,
+                "Experiment": configuration.title,
                 "Ranks": cell(f"{prefix}.world_size", ".0f", otherwise=ranks),
                 "Nodes": cell(f"{prefix}.nodes", ".0f", otherwise=nodes),
                 **{

@@ -124,7 +124,9 @@ def _configure(app: Sphinx, config: Config) -> None:
 def _drop_launcher(app: Sphinx, config: Config) -> None:
     """Drop what Jupyter Book brings for cells that run on a remote kernel."""
     for listeners in app.events.listeners.values():
-        listeners[:] = [one for one in listeners if "thebe" not in one.handler.__module__]
+        listeners[:] = [
+            listener for listener in listeners if "thebe" not in listener.handler.__module__
+        ]
     styles = app.registry.css_files
     styles[:] = [style for style in styles if style[0] != "sphinx-thebe.css"]
 

@@ -107,7 +107,7 @@ def load(setting: object, root: Path, site_map: SiteMap | None) -> list[Document
         if (entry := _front_matter(root / f"{page}.md").get("pdf"))
     ]
     found += [read(entry, f"{where}: {name}", name=str(name)) for name, entry in declared.items()]
-    return list({one.name: one for one in found or [read("book", where)]}.values())
+    return list({document.name: document for document in found or [read("book", where)]}.values())
 
 
 def of_study(root: Path) -> list[Document]:
@@ -193,7 +193,7 @@ def _configure(app: Sphinx, config: Config) -> None:
 
 def _prepare(app: Sphinx) -> None:
     try:
-        names = {one.name for one in _of_build(app.config, app.srcdir)}
+        names = {document.name for document in _of_build(app.config, app.srcdir)}
     except ScalebookError as error:
         pages.end([str(error)])
     if app.builder.name != "latex":
@@ -210,24 +210,28 @@ def _set_documents(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> N
     if app.builder.name != "latex":
         return
     found = []
-    for one in _of_build(app.config, app.srcdir):
-        if one.page not in env.found_docs:
-            pages.end([f"_config.yml: scalebook_documents: {one.name}: no page {one.page}"])
-        title = one.title or (study_title(app.config) if one.style == "book" else "")
+    for document in _of_build(app.config, app.srcdir):
+        if document.page not in env.found_docs:
+            pages.end(
+                [f"_config.yml: scalebook_documents: {document.name}: no page {document.page}"]
+            )
+        title = document.title or (study_title(app.config) if document.style == "book" else "")
         # An empty title is the page's first heading; the writer asks the page for its author.
-        found.append((one.page, f"{one.name}.tex", _tex(title), "", one.style, False))
+        found.append(
+            (document.page, f"{document.name}.tex", _tex(title), "", document.style, False)
+        )
     app.config.latex_documents = found
 
 
 def of_page(env: BuildEnvironment, page: str, style: str) -> Document:
     """Document of this class that begins with `page`."""
     found = _of_build(env.config, env.srcdir)
-    return next(one for one in found if (one.page, one.style) == (page, style))
+    return next(document for document in found if (document.page, document.style) == (page, style))
 
 
 def appendix_pages(env: BuildEnvironment) -> set[str]:
     """Pages that come last in some document."""
-    return {page for one in _of_build(env.config, env.srcdir) for page in one.appendix}
+    return {page for document in _of_build(env.config, env.srcdir) for page in document.appendix}
 
 
 def study_title(config: Config) -> str:

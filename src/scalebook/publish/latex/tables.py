@@ -91,7 +91,7 @@ def plan(node: nodes.Element, page: Layout, room: float = 1.0) -> Plan:
     room : float
         Share of the column's width that there is, less than 1 inside a list or a box.
     """
-    rows = [[one for one in row.findall(nodes.entry)] for row in node.findall(nodes.row)]
+    rows = [list(row.findall(nodes.entry)) for row in node.findall(nodes.row)]
     columns = [_column(cells) for cells in zip(*rows)]
     wide = page.count > 1 and "wide" in node["classes"]
     size, space, wrapped = _fit(columns, page.page if wide else page.column * room, page.letters)
@@ -138,7 +138,9 @@ def _fit(columns: list[Column], width: float, letters: float) -> tuple[str, floa
 
 def _rest(columns: list[Column], wrapped: set[int], space: float) -> float:
     """Characters of a line that are left when each column has what it cannot do without."""
-    return space - sum(one.least if i in wrapped else one.most for i, one in enumerate(columns))
+    return space - sum(
+        column.least if i in wrapped else column.most for i, column in enumerate(columns)
+    )
 
 
 def _shares(columns: list[Column], wrapped: set[int], space: float) -> list[float]:
@@ -146,8 +148,8 @@ def _shares(columns: list[Column], wrapped: set[int], space: float) -> list[floa
     rest = max(0.0, _rest(columns, wrapped, space))
     weight = sum(columns[i].most ** 0.5 for i in wrapped)
     return [
-        one.least + rest * one.most**0.5 / weight if i in wrapped else float(one.most)
-        for i, one in enumerate(columns)
+        column.least + rest * column.most**0.5 / weight if i in wrapped else float(column.most)
+        for i, column in enumerate(columns)
     ]
 
 

@@ -79,7 +79,7 @@ def _lines(lines: list[str]) -> Iterator[str]:
                 yield found["what"].strip()
         elif line.startswith("! "):
             after = lines[number + 1 : number + 12]
-            where = next((one for one in after if one.startswith("l.")), "")
+            where = next((text for text in after if text.startswith("l.")), "")
             picture = "Dimension too large" in line and "includegraphics" in where
             yield f"error: {line[2:]} {where}".rstrip() + (f": {_TOO_LARGE}" if picture else "")
 

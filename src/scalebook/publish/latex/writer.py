@@ -191,11 +191,11 @@ class Translator(LaTeXTranslator):
                                  for part in self.body[start:]]  # fmt: skip
             raise
 
-    def _code_characters(self, found: re.Match[str]) -> str:
+    def _code_characters(self, match: re.Match[str]) -> str:
         """Each character as a command of its own: a long line is broken between any two."""
-        names = {char: f"sbc{ord(char):x}".translate(_LETTERS) for char in found[0]}
+        names = {char: f"sbc{ord(char):x}".translate(_LETTERS) for char in match[0]}
         self.code_characters.update(names)
-        return "".join(f"\\{names[char]}{{}}" for char in found[0])
+        return "".join(f"\\{names[char]}{{}}" for char in match[0])
 
     def astext(self) -> str:
         """Whole document, with the commands that its code needs."""
@@ -230,8 +230,8 @@ class Translator(LaTeXTranslator):
         if self.in_address:
             return escaped
         if not escaped.isascii():
-            other, command = (_CODE, "sbothercode") if self.in_code else (_TEXT, "sbother")
-            escaped = other.sub(rf"\\{command}{{\1}}", escaped)
+            pattern, command = (_CODE, "sbothercode") if self.in_code else (_TEXT, "sbother")
+            escaped = pattern.sub(rf"\\{command}{{\1}}", escaped)
         if self.table or self.in_code:
             return _with_breaks(escaped)
         return _LONG_WORD.sub(lambda word: _with_breaks(word[0]), escaped)

@@ -216,7 +216,7 @@ def execute_stale(
     with results.one_snapshot():
         reasons = {notebook.name: why_stale(notebook) for notebook in notebooks}
 
-    def one(notebook: Notebook) -> Outcome:
+    def refresh(notebook: Notebook) -> Outcome:
         reason = reasons[notebook.name]
         current = Outcome(notebook, "current")
         outcome = execute(notebook, root, timeout, reason) if reason else current
@@ -224,7 +224,7 @@ def execute_stale(
         return outcome
 
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
-        return list(pool.map(one, notebooks))
+        return list(pool.map(refresh, notebooks))
 
 
 def execute(

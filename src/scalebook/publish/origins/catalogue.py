@@ -57,7 +57,7 @@ def entries(env: BuildEnvironment) -> list[Entry]:
             entry.texts += [text for text in texts if text not in entry.texts]
             entry.pages.append(docname)
     return sorted(
-        found.values(), key=lambda one: (values.KINDS.index(one.value.kind), one.value.key)
+        found.values(), key=lambda number: (values.KINDS.index(number.value.kind), number.value.key)
     )
 
 
@@ -118,4 +118,4 @@ def drawn(env: BuildEnvironment) -> list[Drawn]:
                 new = Drawn(DRAWN[kind], name, digest[:SHORT], [])
                 found.setdefault((kind, name), new).pages.append(docname)
     kinds = list(DRAWN)
-    return [found[one] for one in sorted(found, key=lambda one: (kinds.index(one[0]), one[1]))]
+    return [found[pair] for pair in sorted(found, key=lambda pair: (kinds.index(pair[0]), pair[1]))]

@@ -113,8 +113,12 @@ def _plain(
     else:
         head = ("Kind", "Name", "Digest")
         rows = [
-            [nodes.Text(one.kind), nodes.literal(text=one.name), nodes.literal(text=one.digest)]
-            for one in catalogue.drawn(env)
+            [
+                nodes.Text(drawn.kind),
+                nodes.literal(text=drawn.name),
+                nodes.literal(text=drawn.digest),
+            ]
+            for drawn in catalogue.drawn(env)
         ]
     group = tables.grid(tables.row(list(map(nodes.Text, head))), list(map(tables.row, rows)))
     return nodes.table("", group, classes=["longtable", "sb-ledger"])

@@ -36,8 +36,8 @@ class plot_repeat(nodes.General, nodes.Element):
 
 def draw_again(name: str, docname: str) -> str:
     """The line that makes a figure again: alone where it can be, else with its notebook."""
-    one = figures.registered().get(name)
-    if one is not None and one.alone:
+    figure = figures.registered().get(name)
+    if figure is not None and figure.alone:
         return shlex.join(["scalebook", "figures", name, "--out", OUT])
     notebook = PurePosixPath(docname)
     words = ["jupytext", "--to", "ipynb", "--execute", "--output", f"_build/{notebook.name}.ipynb"]
@@ -69,7 +69,10 @@ def run_again(sources: Iterable[str]) -> list[str]:
         line
         for kind in KINDS
         if kind in kinds
-        for line in (f"# {kind}", *(_with_seeds(*one) for one in kinds[kind].items()))
+        for line in (
+            f"# {kind}",
+            *(_with_seeds(command, seeds) for command, seeds in kinds[kind].items()),
+        )
     ]
 
 
@@ -107,7 +110,7 @@ def _add(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             figure = plot.parent
             if not isinstance(figure, nodes.figure) or not plot["registered"]:
                 continue
-            legend = next((one for one in figure if isinstance(one, nodes.legend)), None)
+            legend = next((child for child in figure if isinstance(child, nodes.legend)), None)
             if legend is None:
                 legend = nodes.legend()
                 figure += legend
@@ -120,7 +123,7 @@ def _commands(app: Sphinx, docname: str, name: str, plot: plots.study_plot) -> p
     lines = ["# from the results that are here", draw_again(plot["registered"], docname), *again]
     text = "\n".join(lines)
     first = nodes.paragraph("", f"To repeat {name}, in a clone of this study")
-    page = next((one for one in app.env.found_docs if PurePosixPath(one).name == PAGE), None)
+    page = next((path for path in app.env.found_docs if PurePosixPath(path).name == PAGE), None)
     if page and again:
         target = app.builder.get_relative_uri(docname, page)
         first += nodes.Text("; what each needs first is on ")

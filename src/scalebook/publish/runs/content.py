@@ -282,7 +282,7 @@ def _attempts(manifest: Mapping[str, Any]) -> Table | None:
     keys = ("number", "start", "end", "ended", "reason", "first_epoch", "first_step")
     headers = ["attempt", *keys[1:5], "first epoch", "first step"]
     attempts = contract.attempts_of(dict(manifest))
-    rows = [[cell_text(one.get(name) or None, 0) for name in keys] for one in attempts]
+    rows = [[cell_text(attempt.get(name) or None, 0) for name in keys] for attempt in attempts]
     return {"headers": headers, "rows": rows} if rows else None
 
 
@@ -301,8 +301,8 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
     table = results.reported()
     mine = table[table["job_id"] == run["job_id"]].to_dict("records")
     rows = [
-        (_quantity(one["metric"]), f"{one['value']:,.6g} {one['unit']}", one["as_written"])
-        for one in mine
+        (_quantity(row["metric"]), f"{row['value']:,.6g} {row['unit']}", row["as_written"])
+        for row in mine
     ]
     names = results.reported_files().get(run["job_id"], [])
     left = ("expected files", ", ".join(names))
@@ -316,7 +316,7 @@ def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
         "settings": pairs([("job", run["job_id"]), *_settings(run, {}), left]),
         "record": pairs([]),
         "environment": pairs([]),
-        "files": sorted({one["source_file"] for one in mine}),
+        "files": sorted({row["source_file"] for row in mine}),
     }
 
 

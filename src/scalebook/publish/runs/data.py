@@ -112,8 +112,8 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "best": best(shown),
         "start": study_queries.start_command(),
         "problems": [
-            {"file": one["file"], "problem": one["problem"]}
-            for one in wrong.head(PROBLEMS).to_dict("records")
+            {"file": row["file"], "problem": row["problem"]}
+            for row in wrong.head(PROBLEMS).to_dict("records")
         ],
         "more_problems": max(0, len(wrong) - PROBLEMS),
     }

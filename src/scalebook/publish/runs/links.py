@@ -62,7 +62,7 @@ def known() -> dict[str, str]:
     """Runs that have a page, read once a build: the name in an address by key, see `short`."""
     keys = list(map(key, results.runs().to_dict("records")))
     times = Counter(map(short, keys))
-    return {one: short(one) if times[short(one)] == 1 else one for one in keys}
+    return {run_key: short(run_key) if times[short(run_key)] == 1 else run_key for run_key in keys}
 
 
 def short(key: str) -> str:

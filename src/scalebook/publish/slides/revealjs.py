@@ -63,7 +63,7 @@ class Translator(RevealjsSlideTranslator):  # type: ignore[misc]  # it brings no
         """Begin a slide."""
         self.section_level += 1
         if self.section_level == 2:
-            seconds = [one["seconds"] for one in node.findall(speaker_notes)]
+            seconds = [note["seconds"] for note in node.findall(speaker_notes)]
             timing = f' data-timing="{sum(seconds)}"' if seconds else ""
             self.body.append(f'<section id="{html.escape(node["ids"][0])}"{timing}>\n')
 
