@@ -222,8 +222,10 @@ def _source(root: Path, name: str, document: Document) -> Deliverable:
         return Deliverable(title, MISSING, f"no {document.source}", "write it")
     text = path.read_text(encoding="utf-8")
     headings = re.findall(r"^#{1,4}\s+(.+)$|^:{3,}\s*\{container\}\s*(\w+)", text, re.M)
-    titles = [f"{one}{other}".casefold() for one, other in headings]
-    lacking = [s for s in document.sections if not any(s.casefold() in one for one in titles)]
+    titles = [f"{heading}{container}".casefold() for heading, container in headings]
+    lacking = [
+        s for s in document.sections if not any(s.casefold() in heading for heading in titles)
+    ]
     lacking += [
         f"figure {figure}"
         for figure in document.shows

@@ -79,11 +79,11 @@ def _loose(resources: Any, seen: set[int]) -> Iterator[str]:
     resources = resources.get_object()
     for font in _values(resources.get("/Font")):
         inner = font.get("/DescendantFonts")
-        kinds = [one.get_object() for one in inner.get_object()] if inner is not None else [font]
-        for one in kinds:
-            if one.get("/Subtype") == "/Type3":  # drawn by the page itself
+        kinds = [kind.get_object() for kind in inner.get_object()] if inner is not None else [font]
+        for kind in kinds:
+            if kind.get("/Subtype") == "/Type3":  # drawn by the page itself
                 continue
-            descriptor = one.get("/FontDescriptor")
+            descriptor = kind.get("/FontDescriptor")
             held = descriptor.get_object() if descriptor is not None else {}
             if not any(key in held for key in ("/FontFile", "/FontFile2", "/FontFile3")):
                 yield str(font.get("/BaseFont", "?")).removeprefix("/")

@@ -191,7 +191,9 @@ def _creators(about: dict[str, Any]) -> list[str]:
         validated(citation.Author, author, "release: CITATION.cff", f"authors.{number}.")
         for number, author in enumerate(written)
     ]
-    names = [one.name or ", ".join(filter(None, (one.family, one.given))) for one in authors]
+    names = [
+        author.name or ", ".join(filter(None, (author.family, author.given))) for author in authors
+    ]
     if "" in names:
         raise ScalebookError(
             f"release: CITATION.cff: authors.{names.index('')}: give family-names and given-names, "

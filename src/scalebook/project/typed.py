@@ -219,8 +219,8 @@ def _strings(path: Path, name: str) -> Iterator[tuple[int, str]]:
             passed.update(id(inner) for inner in ast.walk(node) if inner is not node)
         elif isinstance(node, ast.Call):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-            passed.update(id(inner) for one in arguments for inner in ast.walk(one)
-                          if isinstance(one, (ast.Constant, ast.JoinedStr)))  # fmt: skip
+            passed.update(id(inner) for argument in arguments for inner in ast.walk(argument)
+                          if isinstance(argument, (ast.Constant, ast.JoinedStr)))  # fmt: skip
         elif isinstance(node, ast.Subscript):
             passed.update(id(inner) for inner in ast.walk(node.slice))
     for node in ast.walk(tree):
@@ -228,7 +228,7 @@ def _strings(path: Path, name: str) -> Iterator[tuple[int, str]]:
             continue
         if isinstance(node, ast.JoinedStr):
             parts = [
-                str(one.value) if isinstance(one, ast.Constant) else "x" for one in node.values
+                str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values
             ]
             yield node.lineno, "".join(parts)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:

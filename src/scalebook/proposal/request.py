@@ -162,7 +162,7 @@ class Request:
                 for now, before in zip(step, step_1)
             ]
             ratio = Range(min(ratios), ratios[1], max(ratios))
-            share = Range(*(efficiency(one, gpus, first) for one in ratio))
+            share = Range(*(efficiency(value, gpus, first) for value in ratio))
             rows.append(
                 {
                     "gpus": gpus,

@@ -96,14 +96,14 @@ class Model:
     def compute(self, batch: float) -> Range:
         """Seconds of computation with `batch` images on each GPU."""
 
-        def one(fixed: float, speed: float) -> float:
+        def seconds(fixed: float, speed: float) -> float:
             return fixed + batch * (self.step - fixed) / self.batch / speed
 
         ends = (0.0, self.fixed)
         return Range(
-            low=min(one(fixed, self.speed.high) for fixed in ends),
-            mid=one(self.fixed / 2, self.speed.mid),
-            high=max(one(fixed, self.speed.low) for fixed in ends),
+            low=min(seconds(fixed, self.speed.high) for fixed in ends),
+            mid=seconds(self.fixed / 2, self.speed.mid),
+            high=max(seconds(fixed, self.speed.low) for fixed in ends),
         )
 
     def nodes(self, gpus: int) -> int:
@@ -209,12 +209,12 @@ def _reported(job: str, metric: str) -> float:
 
 def _speed(facts: Facts, reference: str) -> Range:
     """Ratios of the target's GPU over the reference's, at least 1."""
-    other = study_queries.facts(reference).gpu
+    reference_gpu = study_queries.facts(reference).gpu
     ratios = []
-    if facts.gpu and other:
+    if facts.gpu and reference_gpu:
         pairs = (
-            (facts.gpu.peak_tflops.get("fp32"), other.peak_tflops.get("fp32")),
-            (facts.gpu.bandwidth_gb_s, other.bandwidth_gb_s),
+            (facts.gpu.peak_tflops.get("fp32"), reference_gpu.peak_tflops.get("fp32")),
+            (facts.gpu.bandwidth_gb_s, reference_gpu.bandwidth_gb_s),
         )
         ratios = [max(1.0, ours / theirs) for ours, theirs in pairs if ours and theirs]
     if len(ratios) < 2:
