@@ -66,13 +66,13 @@ def scaling(numbers: Ledger) -> Sentence:
 
 def accuracy(numbers: Ledger) -> Sentence:
     """Of `accuracy_curves`."""
-    one, two = "baseline.local.final_val_acc", "ddp_2gpu.local.final_val_acc"
+    one_rank, two_ranks = "baseline.local.final_val_acc", "ddp_2gpu.local.final_val_acc"
     case, text = "plain", "Validation accuracy over epochs"
-    if measured(numbers, one, two):
-        seeds = value(f"{two}.n", ".0f", False)
+    if measured(numbers, one_rank, two_ranks):
+        seeds = value(f"{two_ranks}.n", ".0f", False)
         case = "alike"
         text = f"With {seeds} seeds, an effect of the number of ranks is neither shown nor excluded"
-        if apart(numbers, one, two):
+        if apart(numbers, one_rank, two_ranks):
             case, text = "apart", "One and two ranks learn differently"
     return Sentence(
         case,

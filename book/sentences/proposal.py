@@ -93,17 +93,17 @@ def link_check(numbers: Ledger) -> Sentence:
     """What became of the fitted link where it met training steps it had not seen."""
     rows = []
     for name in (OPEN, MIDDLE, SLOW):
-        model, found = f"modelled.ddp_2gpu.{name}", f"ddp_2gpu.{name}.step_time_p50_ms.median"
-        if has(numbers, f"{model}.step_ms", found):
-            rows.append((name, f"{model}.step_ms", found, f"{model}.step_error"))
+        model, observed = f"modelled.ddp_2gpu.{name}", f"ddp_2gpu.{name}.step_time_p50_ms.median"
+        if has(numbers, f"{model}.step_ms", observed):
+            rows.append((name, f"{model}.step_ms", observed, f"{model}.step_error"))
     if not rows:
         return Sentence(
             "not run",
             "No training step has been measured yet that the model could be held against.",
         )
     against = [
-        f"{value(step, ',.0f')} on {label(name, 'system')} (measured: {value(found, ',.0f')})"
-        for name, step, found, _ in rows
+        f"{value(step, ',.0f')} on {label(name, 'system')} (measured: {value(observed, ',.0f')})"
+        for name, step, observed, _ in rows
     ]
     outside = [label(name, "system") for name, *_ in rows if _is_outside(numbers, name)]
     worst = max((error for *_, error in rows), key=lambda error: abs(number(numbers, error)))
@@ -219,12 +219,12 @@ def _model(numbers: Ledger, errors: list[str]) -> str:
 
 def _is_outside(numbers: Ledger, name: str) -> bool:
     """Whether the measured step lies outside the model's range from full to no overlap."""
-    step, found = f"modelled.ddp_2gpu.{name}.step_ms", f"ddp_2gpu.{name}.step_time_p50_ms.median"
-    if not has(numbers, f"{step}.low", f"{step}.high", found):
+    step, observed = f"modelled.ddp_2gpu.{name}.step_ms", f"ddp_2gpu.{name}.step_time_p50_ms.median"
+    if not has(numbers, f"{step}.low", f"{step}.high", observed):
         return False
     return (
         not number(numbers, f"{step}.low")
-        <= number(numbers, found)
+        <= number(numbers, observed)
         <= number(numbers, f"{step}.high")
     )
 

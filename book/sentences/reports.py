@@ -269,13 +269,13 @@ def batch_norm(numbers: Ledger) -> Sentence:
             text += "share may hide"
         claim = "whether batch normalisation is the bottleneck remains open"
         return Sentence(case, f"{text}. Without the trace, {claim}.")
-    norm, other = f"{own[0]}{end}", f"{own[0]}convolution_share"
-    holds = number(numbers, norm) > number(numbers, other)
+    norm, convolution = f"{own[0]}{end}", f"{own[0]}convolution_share"
+    holds = number(numbers, norm) > number(numbers, convolution)
     return Sentence(
         "holds" if holds else "contradicted",
         f"The trace of the reported run has arrived. By operator, {value(norm, '.1f')} of its "
-        f"device time belongs to batch normalisation and {value(other, '.1f')} to convolution: "
-        f"the claim {'holds' if holds else 'does not hold'}.",
+        f"device time belongs to batch normalisation and {value(convolution, '.1f')} to "
+        f"convolution: the claim {'holds' if holds else 'does not hold'}.",
     )
 
 
@@ -296,24 +296,25 @@ def convolution_leads(numbers: Ledger) -> bool:
 def cpu_profile(numbers: Ledger) -> Sentence:
     """What our own profiles on CPUs say; empty where there is none of one rank."""
     found = [key.removesuffix(CONVOLUTION) for key in numbers if key.endswith(CONVOLUTION)]
-    one, two = (
+    one_rank, two_ranks = (
         next(
             (key for key in found if key.startswith("trace.profile_") and f"_{ranks}cpu" in key), ""
         )
         for ranks in (1, GPUS)
     )
-    if not one:
+    if not one_rank:
         return Sentence("none", "")
     text = (
         "Our own profiles on CPUs ({numref}`fig-profile`) are no evidence about the GPU: by "
-        f"operator, convolution takes {value(f'{one}{CONVOLUTION}', '.0f')} of the time of one rank"
+        f"operator, convolution takes {value(f'{one_rank}{CONVOLUTION}', '.0f')} of the time of "
+        "one rank"
     )
-    exchanged = f"{two}.by_operator.communication_share"
-    if not two or not has(numbers, exchanged):
+    exchanged = f"{two_ranks}.by_operator.communication_share"
+    if not two_ranks or not has(numbers, exchanged):
         return Sentence("one rank", f"{text}.")
     return Sentence(
         "one and two ranks",
-        f"{text}, and {value(f'{two}{CONVOLUTION}', '.0f')} of that of two, beside "
+        f"{text}, and {value(f'{two_ranks}{CONVOLUTION}', '.0f')} of that of two, beside "
         f"{value(exchanged, '.0f')} for communication.",
     )
 

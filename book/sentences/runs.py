@@ -334,20 +334,20 @@ def same_training(numbers: Ledger) -> Sentence:
 
 def accuracies(numbers: Ledger) -> Sentence:
     """Whether one and two ranks train to the same accuracy, measured and reported."""
-    one, two = "baseline.local.final_val_acc", "ddp_2gpu.local.final_val_acc"
+    one_rank, two_ranks = "baseline.local.final_val_acc", "ddp_2gpu.local.final_val_acc"
     reported = [f"reported.{job}.final_val_acc" for job in (ONE, TWO)]
     report = (
         f"On the cluster, one GPU ended at {value(reported[0], '.2f')} and two at "
         f"{value(reported[1], '.2f')}, with one seed each"
     )
-    if not measured(numbers, one, two):
+    if not measured(numbers, one_rank, two_ranks):
         return Sentence("not run", f"{report}; without a spread, that difference cannot be judged.")
     text = (
-        f"On {label('local', 'system')}, one rank ends at {spread(one, '.1f')} and two ranks "
-        f"at {spread(two, '.1f')}, "
-        f"$n$ = {value(f'{two}.n', '.0f', False)} each. "
+        f"On {label('local', 'system')}, one rank ends at {spread(one_rank, '.1f')} and two ranks "
+        f"at {spread(two_ranks, '.1f')}, "
+        f"$n$ = {value(f'{two_ranks}.n', '.0f', False)} each. "
     )
-    if apart(numbers, one, two):
+    if apart(numbers, one_rank, two_ranks):
         text += f"The ranges do not overlap: the number of ranks matters here. {report}."
         return Sentence("apart", text)
     return Sentence(
