@@ -240,11 +240,11 @@ def collect(job: str | None) -> None:
     for line in damaged:
         echo(f"scalebook: {line}", err=True)
     failed = bool(damaged)
-    for one in found:
-        if not job and one.state() is not JobState.COMPLETED:
+    for submitted in found:
+        if not job and submitted.state() is not JobState.COMPLETED:
             continue
         try:
-            collected = launch.collect(one)
+            collected = launch.collect(submitted)
         except ScalebookError as error:
             failed = True
             echo(f"scalebook: {error}", err=True)
@@ -340,17 +340,17 @@ def _run_all(
             "interrupted; what was submitted goes on: call the same command again, what is "
             "finished is not run again"
         ) from None
-    done = [one.stem for one in outcomes if one.stem]
-    failed = [one for one in outcomes if not one.stem]
+    done = [run.stem for run in outcomes if run.stem]
+    failed = [run for run in outcomes if not run.stem]
     if as_json:
-        finished = [one.stem for one in planned if one.stem]
-        problems = {str(one): one.note for one in failed}
+        finished = [run.stem for run in planned if run.stem]
+        problems = {str(run): run.note for run in failed}
         echo(json.dumps({"finished": finished, "ran": done, "failed": problems}, indent=2))
     else:
         for stem in done:
             echo(f"done: {stem}")
-    for one in failed:
-        echo(f"scalebook: {one}: {one.note}", err=True)
+    for run in failed:
+        echo(f"scalebook: {run}: {run.note}", err=True)
     sys.exit(bool(failed))
 
 

@@ -117,24 +117,25 @@ def plan(
     seeds = [seed] if seed is not None else rounds
     finished = finished_on(system)
     planned = []
-    for one in seeds:
+    for round_seed in seeds:
         if named:
-            runs = named.order(system, one)
+            runs = named.order(system, round_seed)
         else:
             runs = [(n, own) for n in loaded.experiments for own in of_evidence(n, finished)]
         runs = _each_once([(name, merge(own, overrides or {})) for name, own in runs], named)
         timed = [run for run in runs if not _is_profiled(loaded, *run)]
         ordered = timed
-        if one == seeds[-1]:  # a profile shows where time goes, and is made once
+        if round_seed == seeds[-1]:  # a profile shows where time goes, and is made once
             once = [run for run in runs if run not in timed]
             ordered = runs if len(rounds) == 1 else timed + once
         for name, settings in ordered:
             is_timed = (name, settings) in timed
-            first = Planned(name, one if is_timed else seeds[0])
+            first = Planned(name, round_seed if is_timed else seeds[0])
             run = _resolved(loaded, named, system, first, settings)
             if named and named.blocks and is_timed and run and run.resolved:
                 run.resolved["block"] = {
-                    "campaign": campaign, "number": one, "place": timed.index((name, settings)) + 1,
+                    "campaign": campaign, "number": round_seed,
+                    "place": timed.index((name, settings)) + 1,
                     "order": [_label(named, *run) for run in timed], "drawn_from": named.order_seed,
                 }  # fmt: skip
             planned += [run] if run else []
@@ -146,7 +147,7 @@ def plan(
     if named and named.gpu_hours:
         share = named.gpu_hours * len(seeds) / len(rounds)
         _limit(planned, share, f"campaigns.{campaign}.gpu_hours")
-    return [_looked_up(one, finished, root) if one.resolved else one for one in planned]
+    return [_looked_up(run, finished, root) if run.resolved else run for run in planned]
 
 
 def _each_once(
@@ -203,33 +204,33 @@ LEAST_MINUTES = 2
 
 def _limit(planned: list[Planned], gpu_hours: float, where: str) -> None:
     """Give every run the time limit with which all together keep within these hours."""
-    runs = [one for one in planned if one.resolved]
+    runs = [run for run in planned if run.resolved]
     if not runs:
         return
-    ranks = sum(one.resolved["layout"]["world_size"] for one in runs)
+    ranks = sum(run.resolved["layout"]["world_size"] for run in runs)
     minutes = int(60 * gpu_hours / ranks)
     if minutes < LEAST_MINUTES:
         raise UsageError(
             f"study.yaml: {where}: {gpu_hours:g} leaves {60 * gpu_hours / ranks:.1f} minutes for "
             f"each of {len(runs)} runs; {ranks * LEAST_MINUTES / 60:.1f} are the least"
         )
-    for one in runs:
-        one.resolved["time_limit_min"] = minutes
+    for run in runs:
+        run.resolved["time_limit_min"] = minutes
 
 
 def _looked_up(planned: Planned, finished: list[Finished], root: Path) -> Planned:
     """The run with what there is of it: its files, or the job at work on it; and its time."""
     wanted = registry.identity(planned.resolved, root)
     block = block_name(planned.resolved.get("block"))
-    for one in finished:
-        if one.identity != wanted or one.generated:
+    for run in finished:
+        if run.identity != wanted or run.generated:
             continue
-        if block and one.row.block != block:  # only what ran together is compared
+        if block and run.row.block != block:  # only what ran together is compared
             continue
         # A trial of before a rule took it never becomes evidence: then it is run again.
         datasets = planned.resolved["evidence_datasets"]
-        if not (one.row.local and takes_dataset(datasets, one.row.dataset)):
-            return replace(planned, stem=str(one.row.stem))
+        if not (run.row.local and takes_dataset(datasets, run.row.dataset)):
+            return replace(planned, stem=str(run.row.stem))
     job = registry.under_way(planned.resolved, root)
     return replace(planned, job=job, seconds=_seconds(planned, finished))
 
@@ -239,12 +240,12 @@ def _seconds(planned: Planned, finished: list[Finished]) -> float | None:
     wanted = (planned.experiment, planned.resolved["layout"]["world_size"])
     asked = planned.resolved["dataset"]["train_images"]
     epochs = planned.resolved["training"]["epochs"]
-    for one in finished:
-        row = one.row
+    for run in finished:
+        row = run.row
         images = asked or (None if row.subset else row.train_images)
         done = row.epochs * (row.train_images or 0)
-        if (row.experiment, row.world_size) == wanted and one.seconds and images and done:
-            return one.seconds * float(epochs * images / done)
+        if (row.experiment, row.world_size) == wanted and run.seconds and images and done:
+            return run.seconds * float(epochs * images / done)
     return None
 
 
@@ -288,28 +289,28 @@ def run(
         The runs that were followed to their end, in order: with a stem where they finished.
     """
     # What is at work already comes first: a new run would share the machine with it.
-    todo = [one for state in ("under way", "to run") for one in planned if one.state == state]
-    skipped = sum(one.state == "finished" for one in planned)
+    todo = [run for state in ("under way", "to run") for run in planned if run.state == state]
+    skipped = sum(run.state == "finished" for run in planned)
     if skipped:
         report(f"{skipped} of {len(planned)} runs are finished and not run again")
-    for one in planned:
-        if not one.resolved:
-            report(f"{one}: cannot run here: {one.note}")
-    for one in todo:
-        _refuse_generated(one, root)
+    for run in planned:
+        if not run.resolved:
+            report(f"{run}: cannot run here: {run.note}")
+    for run in todo:
+        _refuse_generated(run, root)
     outcomes = []
-    for number, (one, job) in enumerate(_started(todo, root, arrays, budget), 1):
-        report(f"[{number}/{len(todo)}] {one}: job {job.id}")
+    for number, (run, job) in enumerate(_started(todo, root, arrays, budget), 1):
+        report(f"[{number}/{len(todo)}] {run}: job {job.id}")
         if not follow(job).finished:
             report("call the same command again to go on: what is finished is not run again")
             break
         try:
             collected = collect(job)
-            outcomes.append(replace(one, stem=collected.files.stem))
+            outcomes.append(replace(run, stem=collected.files.stem))
             if collected.note:
-                report(f"{one}: {collected.note}")
+                report(f"{run}: {collected.note}")
         except ScalebookError as error:
-            outcomes.append(replace(one, note=str(error)))
+            outcomes.append(replace(run, note=str(error)))
     else:
         if left := todo[len(outcomes) :]:
             report(f"left out, since the budget of {budget} is used up: {len(left)} runs")
@@ -334,31 +335,31 @@ def _started(
     if not todo:
         return
     launcher = registry.launcher_of(study.load(root), todo[0].resolved["system"])
-    running = [(one, one.job) for one in todo if one.job]
-    waiting = [one for one in todo if not one.job]
+    running = [(run, run.job) for run in todo if run.job]
+    waiting = [run for run in todo if not run.job]
     if not launcher.queues:
         if arrays:
             raise UsageError("--arrays: only a Slurm system has job arrays")
         yield from running
-        for one in waiting:
+        for run in waiting:
             if budget and not budget.allows_another:
                 return
             with budget.run() if budget else contextlib.nullcontext():
-                yield one, registry.submit(one.resolved, root)
+                yield run, registry.submit(run.resolved, root)
         return
     if budget:
         raise UsageError("--budget: jobs on Slurm have a time limit each; see gpu_hours")
-    groups = [[one] for one in waiting]
-    if arrays and any("block" in one.resolved for one in waiting):
+    groups = [[run] for run in waiting]
+    if arrays and any("block" in run.resolved for run in waiting):
         raise UsageError("--arrays: a campaign in blocks runs one block after the other")
     if arrays:
-        names = dict.fromkeys(one.experiment for one in waiting)
-        groups = [[one for one in waiting if one.experiment == name] for name in names]
+        names = dict.fromkeys(run.experiment for run in waiting)
+        groups = [[run for run in waiting if run.experiment == name] for name in names]
     # What is queued already may run at any time: the first new job waits for all of it.
     after: Sequence[Job] = [job for _, job in running]
     submitted: list[tuple[Planned, Job]] = []
     for group in groups:
-        resolved = [one.resolved for one in group]
+        resolved = [run.resolved for run in group]
         if arrays:
             after = registry.submit_array(resolved, root, after=after)
         else:
@@ -371,18 +372,18 @@ def as_rows(planned: list[Planned]) -> list[dict[str, Any]]:
     """What would run and what is finished, a row each."""
     return [
         {
-            "experiment": one.experiment,
-            "seed": one.seed,
-            "block": one.resolved.get("block", {}).get("number"),
-            "ranks": one.resolved["layout"]["world_size"] if one.resolved else None,
-            "system": one.resolved["system"] if one.resolved else None,
-            "settings": as_text(one.resolved["overrides"]) if one.resolved else None,
-            "state": one.state,
-            "minutes": round(one.seconds / 60, 1) if one.seconds else None,
-            "limit": one.resolved.get("time_limit_min"),
-            "run": one.stem or (one.job.id if one.job else one.note or None),
+            "experiment": run.experiment,
+            "seed": run.seed,
+            "block": run.resolved.get("block", {}).get("number"),
+            "ranks": run.resolved["layout"]["world_size"] if run.resolved else None,
+            "system": run.resolved["system"] if run.resolved else None,
+            "settings": as_text(run.resolved["overrides"]) if run.resolved else None,
+            "state": run.state,
+            "minutes": round(run.seconds / 60, 1) if run.seconds else None,
+            "limit": run.resolved.get("time_limit_min"),
+            "run": run.stem or (run.job.id if run.job else run.note or None),
         }
-        for one in planned
+        for run in planned
     ]
 
 
@@ -393,8 +394,8 @@ def as_text(settings: dict[str, Any]) -> str | None:
 
 def time_left(planned: list[Planned]) -> str:
     """What is still to run and how long it may take, in one line."""
-    todo = [one for one in planned if one.state == "to run"]
-    known = [one.seconds for one in todo if one.seconds is not None]
+    todo = [run for run in planned if run.state == "to run"]
+    known = [run.seconds for run in todo if run.seconds is not None]
     line = f"{len(todo)} of {len(planned)} to run"
     if known:
         line += f", about {sum(known) / 60:,.0f} minutes by the last runs like them"

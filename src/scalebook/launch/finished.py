@@ -69,9 +69,9 @@ def _settings(now: results.Snapshot, run: RunFiles) -> dict[str, Any] | None:
 def of_evidence(experiment: str, finished: list[Finished]) -> list[dict[str, Any]]:
     """Each different set of settings that the evidence of an experiment was asked for with."""
     found: list[dict[str, Any]] = []
-    for one in reversed(finished):
-        if one.row.experiment == experiment and one.row.evidence and one.overrides not in found:
-            found.append(one.overrides)
+    for run in reversed(finished):
+        if run.row.experiment == experiment and run.row.evidence and run.overrides not in found:
+            found.append(run.overrides)
     return found or [{}]
 
 
@@ -79,8 +79,8 @@ def _took(manifest: dict[str, Any]) -> float | None:
     """Seconds of all attempts; None where their times cannot be read."""
     try:
         times = [
-            [datetime.fromisoformat(one[end]) for end in ("start", "end")]
-            for one in attempts_of(manifest)
+            [datetime.fromisoformat(attempt[end]) for end in ("start", "end")]
+            for attempt in attempts_of(manifest)
         ]
         return sum((end - start).total_seconds() for start, end in times)
     except (KeyError, TypeError, ValueError):

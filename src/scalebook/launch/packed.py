@@ -37,16 +37,16 @@ def pack(planned: Sequence[Planned], root: Path, path: Path) -> None:
     # With torch, which takes seconds to import.
     from scalebook.train import machine
 
-    todo = [one for one in planned if one.state == "to run"]
+    todo = [run for run in planned if run.state == "to run"]
     if not todo:
         raise ScalebookError("run --pack: nothing is left to run")
-    for one in todo:
-        if (ranks := one.resolved["layout"]["world_size"]) > 1:
-            raise UsageError(f"run --pack: {one}: has {ranks} ranks; packed runs have one each")
+    for run in todo:
+        if (ranks := run.resolved["layout"]["world_size"]) > 1:
+            raise UsageError(f"run --pack: {run}: has {ranks} ranks; packed runs have one each")
     job = contract.new_job_id()
     runs = [
-        {"job": f"{job}-{number}", "label": _label(one), "resolved": one.resolved}
-        for number, one in enumerate(todo, 1)
+        {"job": f"{job}-{number}", "label": _label(run), "resolved": run.resolved}
+        for number, run in enumerate(todo, 1)
     ]
     contract.write_json(path, {"schema": SCHEMA, "code": machine.code_version(root), "runs": runs})
 

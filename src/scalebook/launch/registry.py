@@ -24,7 +24,7 @@ from scalebook.train.settings import result_settings
 
 #: Entry points by which other packages add launchers: ``toy = "toy_package:ToyJob"``.
 GROUP = "scalebook.launchers"
-_OWN: dict[str, type[Job]] = {one.launcher: one for one in (SlurmJob, LocalJob)}
+_OWN: dict[str, type[Job]] = {kind.launcher: kind for kind in (SlurmJob, LocalJob)}
 
 
 @functools.cache
@@ -89,8 +89,12 @@ def pick_system(loaded: study.Study, system: str = "auto") -> Choice:
     """
     if system != "auto":
         return Choice(system, "as asked for")
-    for name in dict.fromkeys([*_OWN, *(one.launcher for one in loaded.systems.values())]):
-        theirs = {key: one for key, one in loaded.systems.items() if one.launcher == name}
+    for name in dict.fromkeys(
+        [*_OWN, *(declared.launcher for declared in loaded.systems.values())]
+    ):
+        theirs = {
+            key: declared for key, declared in loaded.systems.items() if declared.launcher == name
+        }
         if found := launcher(name).system_here(theirs):
             return found
     raise UsageError(
@@ -128,7 +132,7 @@ def submit_array(
     """Submit runs of one shape as one array, of which one runs at a time."""
     _refuse_in_a_book_build()
     kind = launcher_of(study.load(root), resolved[0]["system"])
-    return kind.submit_array([with_images(one, root) for one in resolved], root, after)
+    return kind.submit_array([with_images(run, root) for run in resolved], root, after)
 
 
 def with_images(resolved: dict[str, Any], root: Path) -> dict[str, Any]:
@@ -226,7 +230,7 @@ def jobs(root: Path | None = None, damaged: list[str] | None = None) -> list[Job
             continue
         # Jobs of one second in the order of their numbers: 9 before 10.
         found.append((notes.get("submitted") or "", len(job.id), job.id, job))
-    return [job for *_, job in sorted(found, key=lambda one: one[:3])]
+    return [job for *_, job in sorted(found, key=lambda entry: entry[:3])]
 
 
 def identity(resolved: dict[str, Any], root: Path) -> dict[str, Any]:

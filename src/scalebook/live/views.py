@@ -61,8 +61,8 @@ class View:
     def close(self) -> None:
         """Look no more, and vanish."""
         self._ticker.stop()
-        for one in (*self.box.children, self.box):
-            one.close()
+        for widget in (*self.box.children, self.box):
+            widget.close()
 
     # ----------------------------------------------------------------- looks
 

@@ -29,11 +29,13 @@ def system_of(systems: Mapping[str, System], cluster: str | None) -> str | None:
 
     The one whose `cluster` pattern matches, else the first Slurm system without a pattern.
     """
-    slurm = {name: one for name, one in systems.items() if one.launcher == SlurmJob.launcher}
-    for name, one in slurm.items():
-        if one.cluster and fnmatch.fnmatchcase(cluster or "", one.cluster):
+    slurm = {
+        name: system for name, system in systems.items() if system.launcher == SlurmJob.launcher
+    }
+    for name, system in slurm.items():
+        if system.cluster and fnmatch.fnmatchcase(cluster or "", system.cluster):
             return name
-    return next((name for name, one in slurm.items() if not one.cluster), None)
+    return next((name for name, system in slurm.items() if not system.cluster), None)
 
 
 class SlurmJob(Job):
@@ -106,8 +108,8 @@ class SlurmJob(Job):
     ) -> list[SlurmJob]:
         """Submit runs of one shape as one array of jobs, of which one runs at a time."""
         submissions = submit(resolved, root, _numbers(after), array=True)
-        for submission, one in zip(submissions, resolved):
-            cls.note(root, submission, one, contract.utc_now())
+        for submission, settings in zip(submissions, resolved):
+            cls.note(root, submission, settings, contract.utc_now())
         return [cls(submission.run_id, root) for submission in submissions]
 
     def resume(self) -> SlurmJob:

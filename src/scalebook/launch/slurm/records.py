@@ -202,7 +202,7 @@ def parse_scontrol_job(text: str) -> Shown | None:
     return Shown(
         state=_state(values["JobState"]),
         exit=parse_exit(values.get("ExitCode", "")),
-        derived=next((one for one in derived if one.failed), Exit()),
+        derived=next((part_exit for part_exit in derived if part_exit.failed), Exit()),
         restarts=int(values.get("Restarts", "0") or 0),
         end=parse_time(values.get("EndTime", "")),
         limit=values.get("TimeLimit", ""),

@@ -172,7 +172,7 @@ def _pending(queued: Queued, view: View, now: dt.datetime, last: Verdict) -> str
     # Accounting is asked while the job waits for its time; its answer holds while it waits on.
     was = last.reason.partition(";")[0]
     requeued = was if was in REQUEUED.values() and last.state is JobState.PENDING else ""
-    past = [one for one in view.attempts if one.state in REQUEUED]
+    past = [attempt for attempt in view.attempts if attempt.state in REQUEUED]
     if past:
         requeued = REQUEUED[past[-1].state]
     elif view.shown and view.shown.restarts:

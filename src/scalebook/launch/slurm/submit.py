@@ -98,8 +98,8 @@ def submit(
     ]
     (root / LOGS).mkdir(parents=True, exist_ok=True)
     kept = root / ".scalebook" / "resolved" / contract.new_job_id()
-    for place, one in enumerate(resolved):
-        contract.write_json(kept / f"{place}.json", one)
+    for place, settings in enumerate(resolved):
+        contract.write_json(kept / f"{place}.json", settings)
     environment = _environment(first, root, kept if array else kept / "0.json", command)
     if again:
         environment |= {"SCALEBOOK_JOB_ID": again, "SCALEBOOK_RESUME": "1"}
