@@ -430,7 +430,7 @@ def utc_now() -> str:
 def attempts_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """Attempts that a manifest holds, oldest first; what is damaged there is left out."""
     found = manifest.get("attempts")
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def close_attempt(manifest: Path, ended: str, reason: str = "") -> bool:

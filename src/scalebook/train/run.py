@@ -333,13 +333,13 @@ def _prepare(
             "stopped": error.ended if isinstance(error, stop.Stopped) else None,
         }
     )
-    failed = [one for one in outcomes if one["failure"]]
+    failed = [outcome for outcome in outcomes if outcome["failure"]]
 
     if attempt.files is None:
         names = settings.evidence_datasets
         evidence = not failed and contract.takes_dataset(names, about["dataset"]["name"])
         files = RunFiles(root / (contract.EVIDENCE if evidence else contract.TRIALS), stem)
-        machines = [one["machine"] for one in outcomes]
+        machines = [outcome["machine"] for outcome in outcomes]
 
         def create() -> None:
             document = manifest.compose(
@@ -355,7 +355,7 @@ def _prepare(
         _on_first(attempt, lambda: manifest.complete(files, **about))
     number: int = _on_first(attempt, lambda: manifest.open_attempt(attempt.run_files))
     if failed:
-        stopped = [one["stopped"] for one in failed if one["stopped"]]
+        stopped = [outcome["stopped"] for outcome in failed if outcome["stopped"]]
         if stopped:
             raise stop.Stopped(stopped[0], together=True)
         first = failed[0]

@@ -155,12 +155,12 @@ def _pictures(folder: Path, split: str, others: list[str]) -> list[str]:
             others.append(f"{split}/{kind.name}")
             continue
         before = len(found)
-        for one in _visible(folder / split / kind.name):
-            path = f"{split}/{kind.name}/{one.name}"
-            if one.name.lower().endswith(_SUFFIXES):
+        for item in _visible(folder / split / kind.name):
+            path = f"{split}/{kind.name}/{item.name}"
+            if item.name.lower().endswith(_SUFFIXES):
                 found.append(path)
             else:
-                others.append(f"{path}/" if one.is_dir() else path)
+                others.append(f"{path}/" if item.is_dir() else path)
         if len(found) == before:
             others.append(f"{split}/{kind.name}/")
     return sorted(found)
@@ -168,7 +168,7 @@ def _pictures(folder: Path, split: str, others: list[str]) -> list[str]:
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with contextlib.suppress(FileNotFoundError):
-        return [one for one in os.scandir(folder) if one.name[0] != "."]
+        return [item for item in os.scandir(folder) if item.name[0] != "."]
     return []
 
 

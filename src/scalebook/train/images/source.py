@@ -70,8 +70,8 @@ class LeftOut:
         return bool(self.text)
 
 
-def _count(paths: list[str], one: str, several: str) -> str:
-    return f"{len(paths)} {one if len(paths) == 1 else several}"
+def _count(paths: list[str], singular: str, plural: str) -> str:
+    return f"{len(paths)} {singular if len(paths) == 1 else plural}"
 
 
 def _few(paths: list[str]) -> str:

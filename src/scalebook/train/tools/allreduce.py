@@ -215,9 +215,9 @@ def _describe(
         "job_id": Stem.parse(files.stem).job_id,
         "backend": ranks.backend,
         "world_size": ranks.world_size,
-        "nodes": len({one["node"]["index"] for one in described}),
+        "nodes": len({rank["node"]["index"] for rank in described}),
         "device": _device(ranks),
-        "devices": [one["device"] for one in described],
+        "devices": [rank["device"] for rank in described],
         "driver": described[0]["driver"],
         "method": {
             "warm_up": _WARM_UP, "budget_s": _BUDGET_S, "repetitions": [_FEWEST, _MOST],

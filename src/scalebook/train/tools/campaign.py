@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("interrupted", flush=True)
         finally:
-            _pack([files for one in runs if (files := _files(one, root))], arguments.out)
+            _pack([files for run in runs if (files := _files(run, root))], arguments.out)
     except (ScalebookError, OSError) as error:
         print(f"scalebook.train.tools.campaign: {error}", file=sys.stderr, flush=True)
         return getattr(error, "exit_status", 1)
@@ -145,8 +145,8 @@ def _ended(files: RunFiles | None) -> tuple[str, str]:
 
 def _run_all(runs: list[dict[str, Any]], root: Path, budget: Budget) -> int:
     """Run one after the other, a line each; how many are not finished then."""
-    for source in {(one["source"], one["dir"]): one for one in
-                   (run["resolved"]["dataset"] for run in runs)}.values():  # fmt: skip
+    datasets = (run["resolved"]["dataset"] for run in runs)
+    for source in {(dataset["source"], dataset["dir"]): dataset for dataset in datasets}.values():
         # Nobody asked for generated images: without those of the study nothing is measured.
         finding.find(DatasetSettings(**source), root)
     unfinished, done = 0, 0
@@ -230,8 +230,8 @@ def _pack(runs: list[RunFiles], out: Path) -> None:
     first and the last of them first, then the others, the last first.
     """
     kept = list(runs)
-    profiled = [one for one in runs if one.trace(0).is_file()]
-    order = [one for one in runs if one not in profiled] + profiled
+    profiled = [run for run in runs if run.trace(0).is_file()]
+    order = [run for run in runs if run not in profiled] + profiled
     while len(data := _tar(kept)) > LIMIT:
         last = order.pop()
         kept.remove(last)

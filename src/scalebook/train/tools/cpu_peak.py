@@ -30,9 +30,9 @@ def measure() -> dict[str, float]:
         ``fp32_tflops``, ``memory_gb_s`` (read and written) and ``threads`` of this process; of the
         best round.
     """
-    one = torch.ones(_SIDE, _SIDE)
-    product = torch.empty_like(one)
-    products = 2 * _SIDE**3 / _best(lambda: torch.mm(one, one, out=product))
+    matrix = torch.ones(_SIDE, _SIDE)
+    product = torch.empty_like(matrix)
+    products = 2 * _SIDE**3 / _best(lambda: torch.mm(matrix, matrix, out=product))
     # Without a border, so that nothing can be left out; in the layout that needs no reordering.
     images = torch.ones(_IMAGES, _CHANNELS, _PIXELS + 2, _PIXELS + 2)
     images = images.contiguous(memory_format=torch.channels_last)

@@ -117,19 +117,19 @@ def look(node: int, root: Path, gpus: int, images: list[dict[str, Any]]) -> dict
 
 def compare(reports: list[dict[str, Any]], size: int, first: str) -> list[str]:
     """Every fault in one line: those of each node, and where nodes differ from the first."""
-    faults = [f"node {one['node']}: {fault}" for one in reports for fault in one["faults"]]
-    heard = {one["node"]: one for one in reports}
+    faults = [f"node {report['node']}: {fault}" for report in reports for fault in report["faults"]]
+    heard = {report["node"]: report for report in reports}
     for node in range(size):
         if node not in heard:
             faults.append(
                 f"node {node}: did not report to {first}: it did not start, or cannot reach that "
                 "node's ports below 32768 (its own line says which)"
             )
-    for one in reports[1:]:
+    for report in reports[1:]:
         for what in ("python", "packages", "data"):
-            mine, theirs = reports[0][what], one[what]
+            mine, theirs = reports[0][what], report[what]
             if mine and theirs and mine != theirs:
-                faults.append(f"node {one['node']}: {what} is {theirs}, on node 0 it is {mine}")
+                faults.append(f"node {report['node']}: {what} is {theirs}, on node 0 it is {mine}")
     return faults
 
 

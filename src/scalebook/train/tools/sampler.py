@@ -54,8 +54,8 @@ class Sampler:
         self._period = max(period_s, _SHORTEST_S)
         own = {"node": ranks.node, "process": os.getpid(), "gpu": _uuid(ranks.device)}
         everyone = ranks.gather_objects(own)
-        self._here = [one for one in everyone if one["node"] == ranks.node]
-        self._several = len({one["node"] for one in everyone}) > 1
+        self._here = [rank for rank in everyone if rank["node"] == ranks.node]
+        self._several = len({rank["node"] for rank in everyone}) > 1
         self._path = files.utilisation
         if not ranks.first:
             self._path = part(files.utilisation, ranks.node)
@@ -107,10 +107,10 @@ class Sampler:
     def _devices(self) -> list[Gpus | Host]:
         """What can be looked at here."""
         looks: list[tuple[str, Callable[[], Gpus | Host]]] = [
-            ("the host", lambda: Host(one["process"] for one in self._here))
+            ("the host", lambda: Host(rank["process"] for rank in self._here))
         ]
         if self._ranks.device.type == "cuda":
-            looks.insert(0, ("GPUs", lambda: Gpus(one["gpu"] for one in self._here)))
+            looks.insert(0, ("GPUs", lambda: Gpus(rank["gpu"] for rank in self._here)))
         devices = []
         for what, look in looks:
             try:

@@ -135,7 +135,7 @@ class Host:
         self._before, self._at = now, at
         all_s = now.all_s - before.all_s
         # A process that began meanwhile counts whole, one that ended not at all.
-        own_s = sum(max(0.0, used - before.own_s.get(one, 0.0)) for one, used in now.own_s.items())
+        own_s = sum(max(0.0, used - before.own_s.get(pid, 0.0)) for pid, used in now.own_s.items())
         values = {
             "utilisation_percent": 100 * (now.busy_s - before.busy_s) / all_s if all_s else None,
             "memory_used_mib": now.used / MIB,
@@ -185,12 +185,12 @@ def _tree(processes: list[int], tick: int) -> tuple[dict[int, float], int]:
             children.setdefault(int(words[1]), []).append(int(entry))
     own, resident, left = {}, 0, list(processes)
     while left:
-        one = left.pop()
-        if one in found and one not in own:
-            words = found[one]
-            own[one] = (int(words[11]) + int(words[12])) / tick
+        pid = left.pop()
+        if pid in found and pid not in own:
+            words = found[pid]
+            own[pid] = (int(words[11]) + int(words[12])) / tick
             resident += int(words[21]) * page
-            left += children.get(one, [])
+            left += children.get(pid, [])
     return own, resident
 
 
@@ -208,11 +208,11 @@ def _from_psutil(processes: list[int]) -> _Counters:
     for number in processes:
         with contextlib.suppress(psutil.Error):
             first = psutil.Process(number)
-            for one in (first, *first.children(recursive=True)):
+            for process in (first, *first.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
-                    times = one.cpu_times()
-                    own[one.pid] = times.user + times.system
-                    resident += one.memory_info().rss
+                    times = process.cpu_times()
+                    own[process.pid] = times.user + times.system
+                    resident += process.memory_info().rss
     return _Counters(
         total - idle, total, memory.total - memory.available, memory.total,
         sum(link.bytes_recv for link in counted), sum(link.bytes_sent for link in counted),
