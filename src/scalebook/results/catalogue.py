@@ -189,7 +189,9 @@ def problems() -> pd.DataFrame:
     now = snapshot()
     found = [*now.once(scan.catalogue).problems, *now.once(curves.read_all)[1]]
     found += [*now.once(utilisation.problems), *links(now)]
-    found.sort(key=lambda one: (one.file, one.row or 0, one.column or "", one.problem))
+    found.sort(
+        key=lambda problem: (problem.file, problem.row or 0, problem.column or "", problem.problem)
+    )
     return pd.DataFrame(found, columns=list(Problem._fields), dtype=object)
 
 

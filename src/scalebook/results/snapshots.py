@@ -173,9 +173,11 @@ def snapshot() -> Snapshot:
     now_ns = time.time_ns()
     listing = {folder: _listing(root, folder) for folder in FOLDERS}
     sentences = (Path(at, name) for at, _, names in os.walk(root / SENTENCES) for name in names)
-    declared = _stamps(root / "study.yaml", *(one for one in sentences if one.suffix == ".py"))
+    declared = _stamps(root / "study.yaml", *(path for path in sentences if path.suffix == ".py"))
     loaded = study.load(root)
-    declared |= _stamps(*(root / one.facts for one in loaded.systems.values() if one.facts))
+    declared |= _stamps(
+        *(root / system.facts for system in loaded.systems.values() if system.facts)
+    )
     now = Snapshot(root, loaded, listing, declared, now_ns)
     if _last is not None and _last.study is now.study and _last == now:
         return _last

@@ -224,5 +224,5 @@ def each_of(way: Any) -> list[Any]:
     """Settings with each combination of the values that are lists; the first varies slowest."""
     if not isinstance(way, dict):
         return [way]
-    values = [one if isinstance(one, list) and one else [one] for one in way.values()]
-    return [dict(zip(way, one)) for one in itertools.product(*values)]
+    values = [value if isinstance(value, list) and value else [value] for value in way.values()]
+    return [dict(zip(way, combination)) for combination in itertools.product(*values)]

@@ -80,7 +80,8 @@ def attribute(trace: Trace) -> Attribution:
 def _attributed(trace: Trace) -> Attribution:
     host = trace.of("operator", "annotation", "runtime", "module").reset_index(drop=True)
     is_operator, is_annotation, is_call, is_module = (
-        (host["kind"] == one).to_numpy() for one in ("operator", "annotation", "runtime", "module")
+        (host["kind"] == kind).to_numpy()
+        for kind in ("operator", "annotation", "runtime", "module")
     )
     own_family = np.where(
         is_annotation,
@@ -299,7 +300,7 @@ def _by_process(
     begun = calls.sort_values("start", kind="stable")
     begun = begun.assign(place=begun.groupby("correlation").cumcount())
     votes = first.merge(begun, on=keys).groupby(["group", "process"]).size()
-    chosen = {one: process for one, process in votes.groupby(level=0).idxmax()}
+    chosen = {device: process for device, process in votes.groupby(level=0).idxmax()}
     wanted = pd.MultiIndex.from_arrays([gpu["correlation"], pd.Series(group).map(chosen)])
     found = pd.Series(
         calls.index, index=pd.MultiIndex.from_frame(calls[["correlation", "process"]])

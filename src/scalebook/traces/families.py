@@ -18,11 +18,11 @@ _LONGEST, _DEEPEST = 2000, 4
 def _patterns(groups: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
     """Patterns by family, each of whole words, without the spaces that YAML's folding adds."""
     joined = {family: pattern.replace(" |", "|") for family, pattern in groups.items()}
-    return [(re.compile(rf"\b(?:{one})\b"), family) for family, one in joined.items()]
+    return [(re.compile(rf"\b(?:{pattern})\b"), family) for family, pattern in joined.items()]
 
 
 _KERNELS, _WORDS = _patterns(_DATA["kernels"]), _patterns(_DATA["words"])
-_FUSED_OPERATORS = {kind: _patterns(one) for kind, one in _DATA["fused_operators"].items()}
+_FUSED_OPERATORS = {kind: _patterns(groups) for kind, groups in _DATA["fused_operators"].items()}
 _MARKS = [(re.compile(pattern), phase) for phase, pattern in _DATA["phases"].items()]
 _WRAPPER, _COPY = re.compile(_DATA["wrappers"]), re.compile(_DATA["copies"])
 _OPERATORS = {

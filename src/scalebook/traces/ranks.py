@@ -254,7 +254,7 @@ def _message_bytes(kind: str | None, message: dict[str, Any]) -> float:
     """Size of a message as the trace's collectives say it; NaN where they do not."""
     size = work.size_of(message.get("dtype"))
     inward, outward = (message.get(key) or 0 for key in ("elements_in", "elements_out"))
-    if size is None or not all(type(one) is int and one > 0 for one in (inward, outward)):
+    if size is None or not all(type(count) is int and count > 0 for count in (inward, outward)):
         return np.nan
     return float(size * (outward if kind == "all_gather" else inward))
 

@@ -52,7 +52,7 @@ def read(path: Path, where: str | None = None) -> Trace:
         pieces = pieces_of(path, where)
         head = next(pieces, b"")
         formats = (*backends.registered(), _CHROME)
-        chosen = next(one for one in formats if one.recognises(head))
+        chosen = next(backend for backend in formats if backend.recognises(head))
         before, folder = files.stamp(path), store_folder()
         if folder is None or before[0] < KEPT_FROM:
             return chosen.read(itertools.chain([head], pieces), where)

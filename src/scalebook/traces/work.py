@@ -97,7 +97,7 @@ def of(name: str, shape: Shape) -> Work | None:
     dims, types, values = shape
     if formula is None or not dims or not name.startswith("aten::"):
         return None
-    short = [str(one).rpartition("::")[2].lower() for one in types]
+    short = [str(dtype).rpartition("::")[2].lower() for dtype in types]
     short += ["float"] * (len(dims) - len(short))
     call = _Call(plain, name.endswith("_"), dims, short, values)
     try:
@@ -106,7 +106,7 @@ def of(name: str, shape: Shape) -> Work | None:
         return None
     if not (0 <= flops < 1e18 and 0 < moved < 1e15):
         return None
-    tensors = [one for one, what in zip(short, dims) if elements(what)]
+    tensors = [dtype for dtype, what in zip(short, dims) if elements(what)]
     precision = _PRECISIONS.get(tensors[0], "fp32") if tensors else "fp32"
     return Work(formula[0], float(flops), float(moved), precision)
 
@@ -139,8 +139,8 @@ def _convolution(call: _Call, first: int, groups: int, transposed: int | None) -
     if len(kernel) != len(space) or not kernel:
         raise _Unknown
     stride, padding, dilation = (
-        list(one) * len(kernel) if len(one) == 1 else list(one)
-        for one in (stride, padding, dilation)
+        list(value) * len(kernel) if len(value) == 1 else list(value)
+        for value in (stride, padding, dilation)
     )
     if transposed is not None and call.value(transposed):
         flops = 2 * math.prod(data) * math.prod(weight[1:])
@@ -167,11 +167,11 @@ def _convolution_backward(call: _Call) -> Amount:
     for_input, for_weight = (wanted[0], wanted[1]) if wanted else (True, True)
     reach = data if call.value(7) else gradient
     # Each product pairs every element of one with all weights that meet it.
-    one = 2 * math.prod(reach) * math.prod(weight) // (weight[0] or 1)
+    product_flops = 2 * math.prod(reach) * math.prod(weight) // (weight[0] or 1)
     products = int(for_input) + int(for_weight)
     if not products:
         raise _Unknown
-    return one * products, call.moved(0) + call.moved(1, 2) * products
+    return product_flops * products, call.moved(0) + call.moved(1, 2) * products
 
 
 def _product(call: _Call, left: int, right: int, bias: int | None) -> Amount:
@@ -233,10 +233,10 @@ def _broadcast(dims: list[Dims]) -> int:
 
 def _promoted(types: list[str]) -> int:
     """Bytes of an element of the type that these types are promoted to."""
-    if any(one not in _GREATNESS for one in types):
+    if any(dtype not in _GREATNESS for dtype in types):
         raise _Unknown
     halves = {"half", "bfloat16"} <= set(types)
-    size: int = max(_GREATNESS[one] for one in types)[1]
+    size: int = max(_GREATNESS[dtype] for dtype in types)[1]
     return max(size, _SIZES["float"]) if halves else size
 
 

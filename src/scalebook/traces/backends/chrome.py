@@ -37,7 +37,9 @@ LATEST_US = 1e18
 NANOSECONDS_FROM = 1e17
 
 _WORDS = beside(__file__)
-CATEGORIES = {one: kind for kind, all_ in _WORDS["categories"].items() for one in all_.split()}
+CATEGORIES = {
+    category: kind for kind, all_ in _WORDS["categories"].items() for category in all_.split()
+}
 _UNNEEDED = frozenset(_WORDS["unneeded"].split())
 #: Most categories told by name, and letters of each.
 _MOST_CATEGORIES, _WIDEST_CATEGORY = 50, 60
@@ -314,7 +316,7 @@ class Builder:
             self._memory.setdefault(column, []).append(values)
 
     def _memory_frame(self, scale: float, first: float) -> pd.DataFrame:
-        frame = pd.DataFrame({name: np.concatenate(one) for name, one in self._memory.items()})
+        frame = pd.DataFrame({name: np.concatenate(parts) for name, parts in self._memory.items()})
         frame["start"] = frame["start"] * scale - first
         usable = np.isfinite(frame[["start", "bytes"]]).all(axis=1)
         self._dropped["memory without size or time"] += int((~usable).sum())
