@@ -40,11 +40,11 @@ def bottleneck(claim: Mapping[str, Any], job: Job, text: str, evidence: Evidence
 
 def _network(job: Job, evidence: Evidence) -> tuple[str, str, str]:
     """Verdict, why, and what would decide it."""
-    controlled = [one for one in evidence.step_parts if one.parts["network"].n]
+    controlled = [step for step in evidence.step_parts if step.parts["network"].n]
     own = (job.setting("experiment"), job.setting("system"))
-    for parts in controlled:
-        if (parts.one["experiment"], parts.one["system"]) == own:
-            return _by_control(parts)
+    for step in controlled:
+        if (step.one["experiment"], step.one["system"]) == own:
+            return _by_control(step)
     reasons = [*_bound(job, evidence.jobs)]
     reported = {
         "the rate of the link": study_queries.facts(job.setting("system")).link_gbit_s,
@@ -55,9 +55,9 @@ def _network(job: Job, evidence: Evidence) -> tuple[str, str, str]:
         reasons.append(f"{' and '.join(missing)} not reported")
     if controlled:
         analogy = "; ".join(
-            f"{number(one.parts['network'].median)} of {number(one.parts['step'].median)} ms on "
-            f"{one.one.machine}"
-            for one in controlled
+            f"{number(step.parts['network'].median)} of {number(step.parts['step'].median)} ms on "
+            f"{step.one.machine}"
+            for step in controlled
         )
         reasons.append(
             f"as an analogy only, where a control was measured the network has {analogy}"
@@ -83,13 +83,17 @@ def _by_control(parts: StepParts) -> tuple[str, str, str]:
 
 def _bound(job: Job, jobs: Mapping[str, Job]) -> list[str]:
     """Up to which batch the link could explain the whole loss."""
-    bounds = {one.metric: one.value for one in network_bounds(jobs) if one.job_id == job.id}
+    bounds = {bound.metric: bound.value for bound in network_bounds(jobs) if bound.job_id == job.id}
     if not bounds:
         return []
     reasons = [f"{bounds['gradient_mb']:.1f} MB of gradients are exchanged a step"]
-    found = {name: one for name, one in PREFIXES.items() if f"{one}gap_us_per_image" in bounds}
-    for reading, prefix in found.items():
-        reason = f"read as {reading}, " if len(found) > 1 else ""
+    readings = {
+        reading: prefix
+        for reading, prefix in PREFIXES.items()
+        if f"{prefix}gap_us_per_image" in bounds
+    }
+    for reading, prefix in readings.items():
+        reason = f"read as {reading}, " if len(readings) > 1 else ""
         reason += f"{bounds[f'{prefix}gap_us_per_image']:.3g} µs an image are lost"
         matching = [
             f"{bounds[name]:,.0f} images at {rate} Gbit/s"

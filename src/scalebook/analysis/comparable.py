@@ -179,7 +179,11 @@ def shown() -> pd.DataFrame:
 
 def by_stem(found: Iterable[Configuration]) -> dict[tuple[str, str], Configuration]:
     """Configurations by kind and stem: a job that was reported and has a file has both kinds."""
-    return {(one.kind, stem): one for one in found for stem in one.stems}
+    return {
+        (configuration.kind, stem): configuration
+        for configuration in found
+        for stem in configuration.stems
+    }
 
 
 def configurations(runs: pd.DataFrame | None = None) -> list[Configuration]:
@@ -209,13 +213,17 @@ def configurations(runs: pd.DataFrame | None = None) -> list[Configuration]:
     order = list(declared)
     return sorted(
         found,
-        key=lambda one: (
-            one.kind == "reported",
-            systems.index(one["system"]) if one["system"] in systems else len(systems),
-            str(one["system"]),
-            order.index(one["experiment"]) if one["experiment"] in order else len(order),
-            str(one.facet),
-            str(one.settings),
+        key=lambda configuration: (
+            configuration.kind == "reported",
+            systems.index(configuration["system"])
+            if configuration["system"] in systems
+            else len(systems),
+            str(configuration["system"]),
+            order.index(configuration["experiment"])
+            if configuration["experiment"] in order
+            else len(order),
+            str(configuration.facet),
+            str(configuration.settings),
         ),
     )
 

@@ -188,8 +188,9 @@ def contrasts(runs: pd.DataFrame | None = None) -> pd.DataFrame:
         median, in percent. Pairs of systems that share no block are left out.
     """
     rows = [
-        (one.role, one.experiment, one.system, one.other, one.factor.n, one.factor.median,
-         one.factor.low, one.factor.high, 100 * one.factor.coverage)
-        for one in between_systems(list(ratios(configurations(runs))))
+        (contrast.role, contrast.experiment, contrast.system, contrast.other,
+         contrast.factor.n, contrast.factor.median, contrast.factor.low, contrast.factor.high,
+         100 * contrast.factor.coverage)
+        for contrast in between_systems(list(ratios(configurations(runs))))
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(CONTRAST_HEADERS))

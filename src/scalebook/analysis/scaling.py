@@ -134,10 +134,10 @@ def efficiency(speed_up: float, world_size: int, reference_world_size: int = 1) 
 
 def ratios(found: Sequence[Configuration]) -> Iterator[Ratio]:
     """Form the ratios of every configuration to its reference, by each basis."""
-    for one in found:
-        for reference in _references(one, found):
-            if not pair_differences(one, reference):
-                yield from _ratios(one, reference)
+    for configuration in found:
+        for reference in _references(configuration, found):
+            if not pair_differences(configuration, reference):
+                yield from _ratios(configuration, reference)
 
 
 def scaling_table(runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -168,16 +168,18 @@ def refused(runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     found = configurations(runs)
     rows = []
-    for one in found:
-        reasons = [pair_differences(one, other) for other in _references(one, found)]
-        if one.reference is None or any(not reason for reason in reasons):
+    for configuration in found:
+        references = _references(configuration, found)
+        reasons = [pair_differences(configuration, reference) for reference in references]
+        if configuration.reference is None or any(not reason for reason in reasons):
             continue
-        against = study_queries.label(one.reference)
-        reason = f"no {one.kind} run of {against} on {one.machine}"
+        against = study_queries.label(configuration.reference)
+        reason = f"no {configuration.kind} run of {against} on {configuration.machine}"
         if reasons:
             least = min(reasons, key=lambda reason: len(reason))
             reason = f"differs from {against} in {'; '.join(least)}"
-        rows.append((one.kind, one["experiment"], one["system"], one.reference, reason))
+        own = (configuration.kind, configuration["experiment"], configuration["system"])
+        rows.append((*own, configuration.reference, reason))
     return pd.DataFrame(rows, columns=["kind", "experiment", "system", "reference", "reason"])
 
 
@@ -200,8 +202,10 @@ def _exempt(one: Configuration, reference: Configuration) -> tuple[str, ...]:
     return ("dataset_sha256", "train_images", "subset") if grown else ()
 
 
-def _references(one: Configuration, found: Sequence[Configuration]) -> list[Configuration]:
-    wanted = (one.kind, one["system"], one.reference)
+def _references(
+    configuration: Configuration, found: Sequence[Configuration]
+) -> list[Configuration]:
+    wanted = (configuration.kind, configuration["system"], configuration.reference)
     return [
         other for other in found if (other.kind, other["system"], other["experiment"]) == wanted
     ]
@@ -279,8 +283,8 @@ def _note(one: Configuration, reference: Configuration) -> str:
     return ""
 
 
-def _processors(one: Configuration) -> int | None:
+def _processors(side: Configuration) -> int | None:
     """Processor threads of a CPU run over all ranks; None for a GPU run or where unknown."""
-    if one["device"] != "cpu" or one.kind == "reported" or one["nodes"] not in (1, None):
+    if side["device"] != "cpu" or side.kind == "reported" or side["nodes"] not in (1, None):
         return None
-    return one["threads_per_rank"] * one["world_size"] if one["threads_per_rank"] else None
+    return side["threads_per_rank"] * side["world_size"] if side["threads_per_rank"] else None

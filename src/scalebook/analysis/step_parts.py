@@ -133,12 +133,12 @@ def step_parts(found: Sequence[Configuration], steps: pd.DataFrame) -> list[Step
     steps : DataFrame
         Their runs' rows of `tables.step_table`.
     """
-    found = [one for one in found if one.kind == "measured"]
+    found = [configuration for configuration in found if configuration.kind == "measured"]
     return [
-        _taken_apart(one, reference, found, steps)
-        for one in found
+        _taken_apart(configuration, reference, found, steps)
+        for configuration in found
         for reference in found
-        if _spreads(one, reference) and not pair_differences(one, reference)
+        if _spreads(configuration, reference) and not pair_differences(configuration, reference)
     ]
 
 
@@ -193,7 +193,7 @@ def _taken_apart(
     steps: pd.DataFrame,
 ) -> StepParts:
     unlike = _unlike(one, reference)
-    control = next((other for other in found if _controls(other, one, reference)), None)
+    control = next((candidate for candidate in found if _controls(candidate, one, reference)), None)
     reason = unlike
     if not reason and control is None:
         nodes = text.count(reference["nodes"], "node")
@@ -246,13 +246,13 @@ def _unlike(one: Configuration, reference: Configuration) -> str:
     return ""
 
 
-def _controls(other: Configuration, one: Configuration, reference: Configuration) -> bool:
+def _controls(candidate: Configuration, one: Configuration, reference: Configuration) -> bool:
     same = ("world_size", "threads_per_rank", "precision", "global_batch")
     return (
-        other.reference == reference["experiment"]
-        and other["nodes"] == reference["nodes"]
-        and all(other[name] == one[name] for name in same)
-        and other.facet == one.facet
+        candidate.reference == reference["experiment"]
+        and candidate["nodes"] == reference["nodes"]
+        and all(candidate[name] == one[name] for name in same)
+        and candidate.facet == one.facet
     )
 
 

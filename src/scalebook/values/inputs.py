@@ -40,7 +40,7 @@ class Inputs(Evidence):
         nodes = {name: total.node_hours for name, total in totals.items()}
         gpus = {name: total.gpu_hours for name, total in totals.items()}
         return {
-            unit: {name: (one.low, one.high) for name, one in hours.items()}
+            unit: {name: (span.low, span.high) for name, span in hours.items()}
             for unit, hours in (("node-hours", nodes), ("GPU-hours", gpus))
         }
 

@@ -61,7 +61,7 @@ def measured(inputs: Inputs) -> Iterator[Value]:
         if rated.issuperset(map(named, (gap.ratio.one, gap.control.one))):
             yield from _of_gap(names[named(gap.ratio.one)], gap)
     for contrast in controls.between_systems(inputs.ratios):
-        if all((contrast.experiment, system) in {one[:2] for one in rated}
+        if all((contrast.experiment, system) in {name[:2] for name in rated}
                for system in (contrast.system, contrast.other)):  # fmt: skip
             yield from _of_contrast(contrast)
     for step in inputs.step_parts:
