@@ -74,9 +74,9 @@ def rules(evidence: Evidence | None = None) -> pd.DataFrame:
     """
     evidence = evidence or Evidence()
     rows = []
-    for side, found in zip(SIDES, (_reported(evidence.jobs), _measured(evidence))):
+    for side, verdicts in zip(SIDES, (_reported(evidence.jobs), _measured(evidence))):
         nothing = Verdict("not applicable", f"nothing is {side}")
-        rows += [(n, rule, side, *found.get(n, nothing)) for n, rule in RULES.items()]
+        rows += [(n, rule, side, *verdicts.get(n, nothing)) for n, rule in RULES.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -130,11 +130,13 @@ def _repeated(jobs: Sequence[Job]) -> bool:
 
 def _reported_base(jobs: Mapping[str, Job]) -> Verdict:
     ratios = [job for job in jobs.values() if any(job.values.get(name) for name in RATIOS)]
-    pairs = {job.id: other for job in ratios if (other := reference_of(job, jobs)) is not None}
+    pairs = {
+        job.id: reference for job in ratios if (reference := reference_of(job, jobs)) is not None
+    }
     if not pairs:
         return _reported_as("no speed-up")
-    bare = [name for name, other in pairs.items() if not _timed(other)]
-    bases = [f"job {other.id}" for other in pairs.values()]
+    bare = [name for name, reference in pairs.items() if not _timed(reference)]
+    bases = [f"job {reference.id}" for reference in pairs.values()]
     case = "base without a rate" if bare else "base with a rate"
     return _reported_as(case, jobs=abridged(bare or bases))
 
@@ -213,21 +215,21 @@ def _measured(evidence: Evidence) -> dict[int, Verdict]:
     runs = evidence.runs[evidence.runs["kind"] != "reported"]
     if runs.empty:
         return {}
-    found = evidence.measured
+    measured = evidence.measured
     ratios = [ratio for ratio in evidence.ratios if ratio.one.kind == "measured"]
     return {
         1: _measured_base(ratios),
         2: _part_of_the_data(runs),
         3: _measured_averages(runs),
         4: _measured_ratios(ratios),
-        5: _intervals(found),
-        6: _measured_distribution(found),
-        7: _measured_comparisons(ratios, found),
+        5: _intervals(measured),
+        6: _measured_distribution(measured),
+        7: _measured_comparisons(ratios, measured),
         8: _percentiles(runs, evidence.steps),
         9: _measured_setup(runs),
         10: _timing(runs, evidence.steps),
-        11: _measured_bounds(found),
-        12: _measured_plots(runs, found, evidence.steps),
+        11: _measured_bounds(measured),
+        12: _measured_plots(runs, measured, evidence.steps),
     }
 
 
@@ -290,9 +292,9 @@ def _tells_parts(now: results.Snapshot, run: RunFiles) -> bool:
     return {"images", "train_time_s"} <= set(epochs)
 
 
-def _measured_distribution(found: Sequence[Configuration]) -> Verdict:
+def _measured_distribution(measured: Sequence[Configuration]) -> Verdict:
     intervals, off = 0, []
-    for configuration in found:
+    for configuration in measured:
         for metric in (basis.metric for basis in BASES.values()):
             summary = configuration.summary(metric)
             if summary.n > 1:
@@ -305,11 +307,11 @@ def _measured_distribution(found: Sequence[Configuration]) -> Verdict:
 
 
 def _measured_plots(
-    runs: pd.DataFrame, found: Sequence[Configuration], steps: pd.DataFrame
+    runs: pd.DataFrame, measured: Sequence[Configuration], steps: pd.DataFrame
 ) -> Verdict:
     without = _without(runs, steps)
     case = "plots without steps" if without else "plots"
-    return _measured_as(case, stems=without, runs=len(runs), all=len(found))
+    return _measured_as(case, stems=without, runs=len(runs), all=len(measured))
 
 
 def _without(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
@@ -324,11 +326,11 @@ def _measured_ratios(ratios: Sequence[Ratio]) -> Verdict:
     return _measured_as("paired ratios" if paired else "ratios of medians")
 
 
-def _intervals(found: Sequence[Configuration]) -> Verdict:
-    summaries = [configuration.summary("throughput") for configuration in found]
+def _intervals(measured: Sequence[Configuration]) -> Verdict:
+    summaries = [configuration.summary("throughput") for configuration in measured]
     alone = [
         f"{configuration.title} on {configuration.machine}"
-        for configuration, summary in zip(found, summaries)
+        for configuration, summary in zip(measured, summaries)
         if summary.n == 1
     ]
     if alone:
@@ -346,12 +348,14 @@ def _intervals(found: Sequence[Configuration]) -> Verdict:
     return _measured_as("intervals", all=len(summaries))
 
 
-def _measured_comparisons(ratios: Sequence[Ratio], found: Sequence[Configuration]) -> Verdict:
+def _measured_comparisons(ratios: Sequence[Ratio], measured: Sequence[Configuration]) -> Verdict:
     several = [ratio.speedup for ratio in ratios if ratio.speedup.n > 1]
     if not several:
         return _measured_as("bare comparison" if ratios else "no comparison")
     apart = [speedup for speedup in several if speedup.low > 1 or speedup.high < 1]
-    weak = min(configuration.summary("throughput").coverage for configuration in found) < CONFIDENCE
+    weak = (
+        min(configuration.summary("throughput").coverage for configuration in measured) < CONFIDENCE
+    )
     counts = {"apart": len(apart), "all": len(several), "confidence": 100 * CONFIDENCE}
     return _measured_as("weak comparisons" if weak else "comparisons", **counts)
 
@@ -399,9 +403,9 @@ def _timing(runs: pd.DataFrame, steps: pd.DataFrame) -> Verdict:
     return _measured_as("no ranks" if without else "timing", stems=without)
 
 
-def _measured_bounds(found: Sequence[Configuration]) -> Verdict:
+def _measured_bounds(measured: Sequence[Configuration]) -> Verdict:
     systems = sorted(
-        {configuration["system"] for configuration in found if (configuration["nodes"] or 1) > 1}
+        {configuration["system"] for configuration in measured if (configuration["nodes"] or 1) > 1}
     )
     if not systems:
         return _measured_as("no link")

@@ -170,11 +170,11 @@ def belongs(file: str, job: Job, jobs: Mapping[str, Job]) -> bool:
         pass
     expected = results.reported_files()
     matching = [
-        other
-        for other in jobs
+        job_id
+        for job_id in jobs
         if any(
             fnmatch.fnmatchcase(file.removesuffix(".gz"), pattern)
-            for pattern in expected.get(other, [])
+            for pattern in expected.get(job_id, [])
         )
     ]
     return matching == [job.id]

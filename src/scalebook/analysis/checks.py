@@ -110,8 +110,8 @@ def _epoch_images(job: Job) -> Iterator[Check]:
         return
     computation += f"; {images:,} / {epoch:g} s would be {images / epoch:,.6g} images/s"
     if settled := reported_files.settled(job):
-        counted, found = settled
-        verdict, reason = _by_file(counted, found, job.ranks)
+        counted, finding = settled
+        verdict, reason = _by_file(counted, finding, job.ranks)
         computation += f". The file {counted.text}: {reason}"
         yield Check.of(job, statement, verdict, computation, counted.file)
         return
@@ -146,13 +146,13 @@ def columns_of(job: Job) -> str:
     return f"{job.csv}: columns images, train_time_s, epoch_time_s" if job.csv else ""
 
 
-def _by_file(counted: Counts, found: str, ranks: int) -> tuple[str, str]:
+def _by_file(counted: Counts, finding: str, ranks: int) -> tuple[str, str]:
     """Verdict on a rate and a time per epoch that do not fit each other, and why."""
-    if found == reported_files.ALL_IMAGES:
+    if finding == reported_files.ALL_IMAGES:
         return HOLDS, f"each of {ranks} ranks trained on all images, so both hold"
-    if found == reported_files.UNTIMED:
+    if finding == reported_files.UNTIMED:
         return HOLDS, "the reported rate is that of a part of each epoch, so both hold"
-    multiplied = found == reported_files.MULTIPLIED
+    multiplied = finding == reported_files.MULTIPLIED
     times = f"; the reported rate is {ranks} times that" if multiplied else ""
     return CONTRADICTED, f"{number(counted.rate)} images/s{times}"
 

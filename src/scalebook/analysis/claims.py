@@ -133,8 +133,8 @@ def _ratio(
     metric = "speedup" if claim["type"] == "ratio" else "efficiency"
     written = f"{claim['value']:g} {claim['unit'] or ''}".strip()
     parts = [*both_ways(job, reference, metric, claim["value"], written)]
-    found = {part.verdict for part in parts if part.verdict != UNDETERMINED}
-    verdict = found.pop() if len(found) == 1 else UNDETERMINED
+    verdicts = {part.verdict for part in parts if part.verdict != UNDETERMINED}
+    verdict = verdicts.pop() if len(verdicts) == 1 else UNDETERMINED
     ways = ("by throughput", "by time per epoch")
     computation = "; ".join(f"{way}: {part.computation}" for way, part in zip(ways, parts))
     if {HOLDS, CONTRADICTED} <= {part.verdict for part in parts}:
@@ -159,7 +159,7 @@ def _by_file(claim: Mapping[str, Any], job: Job, reference: Job) -> tuple[str, s
     before = own.rate if own else reference.values.get("throughput")
     if settled is None or not before or claim["metric"] not in (None, "throughput"):
         return None
-    counted, found = settled
+    counted, finding = settled
     value = counted.rate / before
     reason = f"by the file, which {counted.text}: {number(counted.rate)} images/s / "
     reason += f"{number(before)} images/s{'' if own else ' as reported'}"
@@ -169,9 +169,9 @@ def _by_file(claim: Mapping[str, Any], job: Job, reference: Job) -> tuple[str, s
         reason += f" / {ranks:g} = {value:.3g} %"
     else:
         reason += f" = {value:.3g} ×"
-    if found == reported_files.ALL_IMAGES:
+    if finding == reported_files.ALL_IMAGES:
         reason += ", each rank training on all images"
-    elif found == reported_files.UNTIMED and counted.epoch_time_s:
+    elif finding == reported_files.UNTIMED and counted.epoch_time_s:
         reason += f", while an epoch takes {number(counted.epoch_time_s)} s"
     return HOLDS if agree(claim["value"], value) else CONTRADICTED, reason, counted.file
 
@@ -210,13 +210,15 @@ def _convergence(
         verdict = UNDETERMINED
         computation += "; one seed of each, number of epochs and learning rates not reported"
         pictures = _pictures(owner.setting("dataset"))
-        other = _between_seeds(measured[measured["dataset"].map(_pictures) == pictures])
-        if other is not None:
+        elsewhere = _between_seeds(measured[measured["dataset"].map(_pictures) == pictures])
+        if elsewhere is not None:
             computation += (
                 f"; in this study's own runs on other machines two seeds of one configuration lie "
-                f"up to {other:.3g} points apart"
+                f"up to {elsewhere:.3g} points apart"
             )
-            computation += f", the reported ends {gap / other:.2g} times that" if other else ""
+            computation += (
+                f", the reported ends {gap / elsewhere:.2g} times that" if elsewhere else ""
+            )
     several = f"{curves} with several seeds of each"
     yield Check.of(owner, text, verdict, computation, several)
     similar = gap <= tolerance
@@ -265,7 +267,7 @@ def _sufficiency(claim: Mapping[str, Any], job: Job, text: str, request: Request
         needs = request()
     except ScalebookError as error:
         return Check.of(job, text, UNDETERMINED, str(error), "data/plan.yaml")
-    found = {}
+    by_unit = {}
     for unit in HOURS:
         least = min(low for low, _ in needs[unit].values())
         most = max(high for _, high in needs[unit].values())
@@ -275,10 +277,10 @@ def _sufficiency(claim: Mapping[str, Any], job: Job, text: str, request: Request
         elif least > claim["value"]:
             verdict = CONTRADICTED
         ranges = [f"{name} {low:,.0f}–{high:,.0f}" for name, (low, high) in needs[unit].items()]
-        found[unit] = verdict, f"{', '.join(ranges)} {unit}"
-    verdict, hours = found.pop(claim["unit"] if claim["unit"] in HOURS else HOURS[0])
+        by_unit[unit] = verdict, f"{', '.join(ranges)} {unit}"
+    verdict, hours = by_unit.pop(claim["unit"] if claim["unit"] in HOURS else HOURS[0])
     computation = f"computed request with contingency, {NOT_VALIDATED}: {hours}"
-    for unit, (other, hours) in found.items():
+    for unit, (other, hours) in by_unit.items():
         if other != verdict:
             computation += f"; were they {unit}, {other}: {hours}"
     decided = "seconds per step measured on the target" if verdict != CONTRADICTED else ""

@@ -126,8 +126,8 @@ def fit(curves: pd.DataFrame) -> LinkFit:
             f"all-reduce curve of {system}: the link model needs two messages of 1 MiB or more; "
             "measure them with: sbatch slurm/test_allreduce.sbatch"
         )
-    found = [_fit_job(job) for _, job in long.groupby("stem", sort=True)]
-    alpha, beta = (summarise(values) for values in zip(*found))
+    fitted = [_fit_job(job) for _, job in long.groupby("stem", sort=True)]
+    alpha, beta = (summarise(values) for values in zip(*fitted))
     rates = curves["link_gbit_s"].dropna().unique()
     rate = float(rates[0]) * 1e9 / 8 if len(rates) == 1 else None
     error, error_max = _errors(long, alpha.median, beta.median)
@@ -169,15 +169,15 @@ def _errors(curve: pd.DataFrame, alpha: float, beta: float) -> tuple[float, floa
 
 def fits() -> tuple[dict[str, LinkFit], dict[str, str]]:
     """The fitted link of every system with curves behind the documents, or why it has none."""
-    found, reasons = {}, {}
+    links, reasons = {}, {}
     curves = results.allreduce(local=False)
     between = curves[curves["nodes"].fillna(2) > 1]  # within a node no link is crossed
     for system, curves in between.groupby("system"):
         try:
-            found[str(system)] = fit(curves)
+            links[str(system)] = fit(curves)
         except ScalebookError as error:
             reasons[str(system)] = str(error)
-    return found, reasons
+    return links, reasons
 
 
 class LinkCheck(NamedTuple):
@@ -210,18 +210,18 @@ class LinkCheck(NamedTuple):
         return 100 * (self.step_ms / self.measured_ms - 1)
 
 
-def link_checks(found: Sequence[StepParts], links: Mapping[str, LinkFit]) -> list[LinkCheck]:
+def link_checks(steps: Sequence[StepParts], links: Mapping[str, LinkFit]) -> list[LinkCheck]:
     """Compare every fitted link with the parallel steps measured on it.
 
     Parameters
     ----------
-    found : sequence of StepParts
+    steps : sequence of StepParts
         Steps on several nodes; those with a control and one rank a node are held against.
     links : mapping of str to LinkFit
         Fits by system.
     """
     checks = []
-    for parts in found:
+    for parts in steps:
         link = links.get(parts.one["system"])
         ranks, size, control = parts.one["world_size"], parts.gradient_bytes, parts.parts["control"]
         # With several ranks on a node, only some hops of the ring cross the link.

@@ -231,11 +231,11 @@ def readings(job: Job) -> dict[str, float]:
     shared the images: then the time per epoch gives the rate, and the reported one is wrong.
     """
     rate, epoch = job.values.get("throughput"), job.values.get("epoch_time_s")
-    found = {UNSHARDED: rate} if rate else {}
+    rates = {UNSHARDED: rate} if rate else {}
     images = job.dataset[0]
     if rate and epoch and images and job.ranks > 1 and agree(rate * epoch, job.ranks * images):
-        found[SHARDED] = images / epoch
-    return found
+        rates[SHARDED] = images / epoch
+    return rates
 
 
 def network_bounds(jobs: Mapping[str, Job]) -> Iterator[Derived]:

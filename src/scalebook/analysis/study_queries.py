@@ -51,8 +51,8 @@ def labels() -> dict[str, dict[str, str]]:
         "experiment": loaded.experiments, "system": loaded.systems, "campaign": loaded.campaigns
     }  # fmt: skip
     return {
-        kind: {name: thing.label for name, thing in things.items() if thing.label}  # type: ignore[attr-defined]  # all have one
-        for kind, things in kinds.items()
+        kind: {name: entry.label for name, entry in entries.items() if entry.label}  # type: ignore[attr-defined]  # all have one
+        for kind, entries in kinds.items()
     }
 
 

@@ -50,14 +50,14 @@ def traced(inputs: Inputs) -> Iterator[Value]:
         make = partial(
             Value, kind="measured", runs=(run,), files=files, code=dotted(traces.trace_summary)
         )
-        found = list(_values(run, list(summaries.values()), name, make))
-        yield from found
+        values = list(_values(run, list(summaries.values()), name, make))
+        yield from values
         also = "" if experiment else _job(files[0], inputs.jobs)
         if experiment and often[experiment] == 1:
             also = experiment
         if also and also not in given:
             given.add(also)
-            for value in found:
+            for value in values:
                 yield replace(value, key=value.key.replace(f"trace.{run}.", f"trace.{also}.", 1))
     for example in traces.trace_examples():
         origin = f"{example['title']}; {example['source']}, {example['licence']}"
@@ -68,7 +68,7 @@ def traced(inputs: Inputs) -> Iterator[Value]:
 
 def _own() -> dict[str, dict[str, Summary]]:
     """Summaries of the traces that are evidence, by run and file."""
-    found: dict[str, dict[str, Summary]] = {}
+    by_run: dict[str, dict[str, Summary]] = {}
     for file in traces.trace_files():
         if traces.is_trial(file):
             continue
@@ -77,8 +77,8 @@ def _own() -> dict[str, dict[str, Summary]]:
         except ScalebookError:
             # `scalebook trace` and the notebook on profiles say what is wrong with it.
             continue
-        found.setdefault(traces.run_of(file), {})[file] = summary
-    return found
+        by_run.setdefault(traces.run_of(file), {})[file] = summary
+    return by_run
 
 
 def _job(file: str, jobs: Mapping[str, Job]) -> str:
@@ -88,11 +88,11 @@ def _job(file: str, jobs: Mapping[str, Job]) -> str:
 
 def _experiments(stems: Iterable[str]) -> dict[str, str]:
     """``<experiment>.<system>`` of each run; empty where it has no manifest."""
-    found = dict.fromkeys(stems, "")
-    for run in results.runs(kind="measured", stem=list(found)).itertuples():
+    names = dict.fromkeys(stems, "")
+    for run in results.runs(kind="measured", stem=list(names)).itertuples():
         if to_python(run.system):
-            found[run.stem] = f"{run.experiment}.{run.system}"
-    return found
+            names[run.stem] = f"{run.experiment}.{run.system}"
+    return names
 
 
 def _values(

@@ -18,10 +18,10 @@ def verdicts(inputs: Inputs) -> Iterator[Value]:
         ``claims.holds``, ``claims.contradicted``, ``claims.undetermined``, ``claims.all``;
         ``rules.<reported or measured>.kept``, ``.broken``, ``.partly``, ``.not_applicable``.
     """
-    found, what = claimed_sentences(inputs.checks)["verdict"], "claimed sentences tested"
+    tested, what = claimed_sentences(inputs.checks)["verdict"], "claimed sentences tested"
     for verdict in (HOLDS, CONTRADICTED, UNDETERMINED):
-        yield _count(f"claims.{verdict}", (found == verdict).sum(), what, claimed_sentences)
-    yield _count("claims.all", len(found), what, claimed_sentences)
+        yield _count(f"claims.{verdict}", (tested == verdict).sum(), what, claimed_sentences)
+    yield _count("claims.all", len(tested), what, claimed_sentences)
     table = rules(inputs)
     for side in SIDES:
         own = table[table["side"] == side]["verdict"]
