@@ -67,20 +67,20 @@ def fetch(
     ScalebookError
         If the other machine cannot be reached, or holds no results there.
     """
-    found = rsync.Source.parse(source)
+    remote = rsync.Source.parse(source)
     if shutil.which("rsync") is None or shutil.which("ssh") is None:
         raise ScalebookError("fetch: rsync and ssh are needed here and there: install both")
     results = root / "results"
     results.mkdir(exist_ok=True)
-    stage = root / ".scalebook" / "fetch" / hashlib.sha256(str(found).encode()).hexdigest()[:8]
+    stage = root / ".scalebook" / "fetch" / hashlib.sha256(str(remote).encode()).hexdigest()[:8]
     stage.mkdir(parents=True, exist_ok=True)
     with (
         locking.alone(stage.with_suffix(".lock"), "fetching results"),
-        rsync.connection(found.host, ssh_options) as ssh,
+        rsync.connection(remote.host, ssh_options) as ssh,
     ):
-        command = rsync.command(found, ssh, results, stage, trials)
-        rsync.call(command, found, show=True)
-        changing, links = rsync.compare(command, found)
+        command = rsync.command(remote, ssh, results, stage, trials)
+        rsync.call(command, remote, show=True)
+        changing, links = rsync.compare(command, remote)
         fetched = Arrival(root, stage, changing).take(trials)
         fetched.left |= {f"results/{name}": "a link there: it is not followed" for name in links}
         return fetched

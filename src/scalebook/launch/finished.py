@@ -68,11 +68,11 @@ def _settings(now: results.Snapshot, run: RunFiles) -> dict[str, Any] | None:
 
 def of_evidence(experiment: str, finished: list[Finished]) -> list[dict[str, Any]]:
     """Each different set of settings that the evidence of an experiment was asked for with."""
-    found: list[dict[str, Any]] = []
+    settings: list[dict[str, Any]] = []
     for run in reversed(finished):
-        if run.row.experiment == experiment and run.row.evidence and run.overrides not in found:
-            found.append(run.overrides)
-    return found or [{}]
+        if run.row.experiment == experiment and run.row.evidence and run.overrides not in settings:
+            settings.append(run.overrides)
+    return settings or [{}]
 
 
 def _took(manifest: dict[str, Any]) -> float | None:

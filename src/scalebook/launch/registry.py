@@ -44,13 +44,13 @@ def launcher(name: str) -> type[Job]:
         raise ScalebookError(f"launcher {name!r}: there is none of that name; there are {there}")
     where = f"launcher {name!r}: {others[name].value}"
     try:
-        found = others[name].load()
+        kind = others[name].load()
     except (ImportError, AttributeError) as error:
         raise ScalebookError(f"{where} cannot be loaded ({error})") from None
-    if not (isinstance(found, type) and issubclass(found, Job)):
+    if not (isinstance(kind, type) and issubclass(kind, Job)):
         raise ScalebookError(f"{where} is no class of scalebook.launch.Job")
-    found.launcher = name
-    return found
+    kind.launcher = name
+    return kind
 
 
 def launcher_of(loaded: study.Study, system: str) -> type[Job]:
@@ -246,12 +246,12 @@ def _alone(root: Path) -> contextlib.AbstractContextManager[None]:
 
 def submit_once(resolved: dict[str, Any], root: Path) -> tuple[Job, bool]:
     """The unfinished job of the same settings, else a new one; and whether it is new."""
-    if found := under_way(resolved, root):
-        return found, False
+    if job := under_way(resolved, root):
+        return job, False
     resolved = with_images(resolved, root)  # a download keeps nobody waiting for the lock
     with _alone(root):
-        if found := under_way(resolved, root):
-            return found, False
+        if job := under_way(resolved, root):
+            return job, False
         return submit(resolved, root), True
 
 

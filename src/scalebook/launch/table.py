@@ -140,7 +140,7 @@ class JobTable:
 def version(path: Path) -> tuple[int, int] | None:
     """Size and time of a file, which change with its content; None where there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

@@ -226,15 +226,15 @@ def find(run: str) -> str:
     known = known[known["kind"] != "reported"]
     jobs = dict(zip(map(str, known["stem"]), map(str, known["job_id"])))
     exact = [stem for stem, job in jobs.items() if run in (stem, job)]
-    found = exact or [
+    stems = exact or [
         stem for stem, job in jobs.items() if run and (stem.startswith(run) or job.startswith(run))
     ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(stems) == 1:
+        return stems[0]
+    if not stems:
         raise ScalebookError(f"no run is called {run!r}; list them with: scalebook runs --all")
-    few = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
-    raise ScalebookError(f"{run!r} begins the names of {len(found)} runs: {few}")
+    few = ", ".join(stems[:3]) + (", …" if len(stems) > 3 else "")
+    raise ScalebookError(f"{run!r} begins the names of {len(stems)} runs: {few}")
 
 
 # --------------------------------------------------------------------------- of many runs
@@ -256,10 +256,10 @@ def of_each(
 
 
 def _run(now: Snapshot, stem: str) -> RunFiles:
-    found = now.once(scan.catalogue)
-    if stem in found.runs:
-        return found.runs[stem]
-    if any(row["stem"] == stem for row in found.rows):
+    catalogue = now.once(scan.catalogue)
+    if stem in catalogue.runs:
+        return catalogue.runs[stem]
+    if any(row["stem"] == stem for row in catalogue.rows):
         raise ScalebookError(
             f"{EVIDENCE}/csv/{stem}.csv: no such file; the run is only reported, without curves"
         )

@@ -253,12 +253,12 @@ def answer(name: str, make: Callable[[], Value]) -> Value:
     """
     with one_snapshot() as now:
         kept = now.once(_answers)
-        found = kept.get(name)
-        if found is None:
-            found = make()
+        result = kept.get(name)
+        if result is None:
+            result = make()
             if now.once(_all_settled):
-                kept.put(name, found)
-        made: Value = found
+                kept.put(name, result)
+        made: Value = result
         return made
 
 
@@ -269,8 +269,8 @@ def _all_settled(now: Snapshot) -> bool:
 
 def _answers(now: Snapshot) -> Kept:
     # Not orjson: a name need not be UTF-8.
-    found = json.dumps([code(), now.declared, now.listing])
-    return Kept(now.root, "answers", hashlib.sha256(found.encode()).hexdigest())
+    state = json.dumps([code(), now.declared, now.listing])
+    return Kept(now.root, "answers", hashlib.sha256(state.encode()).hexdigest())
 
 
 def remembered(function: Callable[[], Value]) -> Callable[[], Value]:

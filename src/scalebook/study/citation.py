@@ -59,15 +59,15 @@ def authors(root: Path) -> list[Author]:
 
 def repository(root: Path) -> str:
     """Address of the study's repository; empty where no file says."""
-    found = _citation(root)
-    return found.code or found.url
+    citation = _citation(root)
+    return citation.code or citation.url
 
 
 def reference(root: Path) -> str:
     """How the study's documents are cited: authors, title, year; empty where no file says."""
-    found = _citation(root)
-    year = str(found.released.year) if found.released else ""
-    return ". ".join(filter(None, [line(found.authors), found.title, year]))
+    citation = _citation(root)
+    year = str(citation.released.year) if citation.released else ""
+    return ". ".join(filter(None, [line(citation.authors), citation.title, year]))
 
 
 def line(written: list[Author]) -> str:

@@ -294,10 +294,10 @@ class Study(Frozen):
         UsageError
             If there is none, which says which there are; or for a wrong setting, named by its key.
         """
-        found = _pick(self.experiments, name, "experiment")
+        experiment = _pick(self.experiments, name, "experiment")
         if not overrides:
-            return found
-        own = {key: getattr(found, key) for key in found.model_fields_set}
+            return experiment
+        own = {key: getattr(experiment, key) for key in experiment.model_fields_set}
         try:
             return Experiment.model_validate(merge(own, overrides))
         except ValidationError as error:

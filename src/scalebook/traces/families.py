@@ -82,8 +82,8 @@ def _argument(name: str, deepest: int) -> str | None:
     head, _, inner = name.partition("<")
     head = re.split(r"[,>(]", head)[0]
     # A library's own namespace says nothing yet.
-    found = _first(_KERNELS, words(re.sub(r"\bcutlass::", "", head)))
-    return found or (_argument(inner, deepest - 1) if inner and deepest else None)
+    family = _first(_KERNELS, words(re.sub(r"\bcutlass::", "", head)))
+    return family or (_argument(inner, deepest - 1) if inner and deepest else None)
 
 
 def fused(name: str) -> str | None:

@@ -320,9 +320,9 @@ def match(calls: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
     else:
         clocks |= {rank: _vote(pd.concat(rest), ranks[0], rank) for rank in ranks[1:]}
     orderly += [_by_ends(mine, ranks, clocks) for mine in rest]
-    found = pd.concat(orderly) if orderly else calls[:0]
-    complete = found.groupby(["kind", "number"])["rank"].transform("size") == len(ranks)
-    return found[complete].sort_index().reset_index(drop=True), clocks
+    numbered = pd.concat(orderly) if orderly else calls[:0]
+    complete = numbered.groupby(["kind", "number"])["rank"].transform("size") == len(ranks)
+    return numbered[complete].sort_index().reset_index(drop=True), clocks
 
 
 def _in_order(calls: pd.DataFrame, ranks: list[int]) -> bool:

@@ -144,10 +144,10 @@ def _leader(document: dict[str, Any]) -> str:
     if not document["by_kernel"]:
         return sentence
     named = document["by_kernel"].get(leader, 0.0) / total
-    other, longest = next(iter(document["by_kernel"].items()))
+    kernel_leader, longest = next(iter(document["by_kernel"].items()))
     sentence += f" of GPU time ({_percent(named)} by kernel name"
-    if other != leader:
-        sentence += f", where {_plain(other)} leads with {_percent(longest / total)}"
+    if kernel_leader != leader:
+        sentence += f", where {_plain(kernel_leader)} leads with {_percent(longest / total)}"
     return sentence + ")"
 
 

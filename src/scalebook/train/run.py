@@ -269,16 +269,16 @@ def _find_run(attempt: Attempt) -> tuple[str, str | None]:
             "--resume: no job id is set, so no run can be found by it: name the run, as "
             "--resume STEM"
         )
-    found = contract.locate(attempt.root, stem)
+    existing = contract.locate(attempt.root, stem)
     restarts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
     again = given and any(os.environ.get(name, "0") not in ("", "0") for name in restarts)
-    if found is None and resume and not again:
+    if existing is None and resume and not again:
         raise ScalebookError(f"--resume: there is no run {stem} in results: start it without")
-    if found is None and resume is not None:
+    if existing is None and resume is not None:
         print(f"run {stem} had not begun: it starts from the beginning", flush=True)
-    if found is not None and resume is None and not again:
-        raise manifest.taken(found)
-    return stem, found.results.relative_to(attempt.root).as_posix() if found else None
+    if existing is not None and resume is None and not again:
+        raise manifest.taken(existing)
+    return stem, existing.results.relative_to(attempt.root).as_posix() if existing else None
 
 
 def _settle_images(attempt: Attempt) -> None:

@@ -339,16 +339,16 @@ class SlurmJob(Job):
             return verdict
         if run.ended is None and not self.close_manifest(verdict.state.end, verdict.reason):
             verdict = replace(verdict, settled=False)
-        found = diagnose(self.printed(), verdict.state)
+        diagnosis = diagnose(self.printed(), verdict.state)
         failed = verdict.state is JobState.FAILED and run.ended is None
-        if found is None and failed and (line := failure_line(self.printed())):
+        if diagnosis is None and failed and (line := failure_line(self.printed())):
             return replace(verdict, reason=f"{verdict.reason}; {line}")
         # The run's own line names what to do itself.
-        if found is None or (run.reason and run.reason in verdict.reason):
+        if diagnosis is None or (run.reason and run.reason in verdict.reason):
             return verdict
         # Of the other ends the state says the cause.
-        cause = f"{found.cause}: " if verdict.state is JobState.FAILED else ""
-        advice = found.advice.replace("--resume JOB", f"--resume {self.id}")
+        cause = f"{diagnosis.cause}: " if verdict.state is JobState.FAILED else ""
+        advice = diagnosis.advice.replace("--resume JOB", f"--resume {self.id}")
         reason = "; ".join(part for part in (verdict.reason, cause + advice) if part)
         return replace(verdict, reason=reason)
 

@@ -65,14 +65,14 @@ class ChromeTrace(TraceFormat):
 
     def read(self, pieces: Iterable[bytes], where: str) -> Trace:
         """Read it piece by piece; see `TraceFormat.read`."""
-        found, builder = Events(pieces, where), Builder()
+        reader, builder = Events(pieces, where), Builder()
         was_on = gc.isenabled()
         # Collecting garbage takes a quarter of the time, and JSON has no cycles.
         gc.disable()
         try:
-            for events in found:
+            for events in reader:
                 builder.add(events)
-            return builder.trace(found.header)
+            return builder.trace(reader.header)
         finally:
             if was_on:
                 gc.enable()
@@ -110,26 +110,26 @@ class Builder:
 
     def add(self, events: list[Any]) -> None:
         """Add what can be used of `events`."""
-        found = [event for event in events if type(event) is dict]
-        self._dropped["not an event"] += len(events) - len(found)
+        objects = [event for event in events if type(event) is dict]
+        self._dropped["not an event"] += len(events) - len(objects)
         kinds = self._kinds
         codes = [
             kinds[category]
             if event.get("ph") == "X" and type(category := event.get("cat")) is str
             else -1
-            for event in found
+            for event in objects
         ]
-        self._pass_over([event for event, code in zip(found, codes) if code < 0])
-        self._add_memory([event for event in found if event.get("name") == "[memory]"])
+        self._pass_over([event for event, code in zip(objects, codes) if code < 0])
+        self._add_memory([event for event in objects if event.get("name") == "[memory]"])
         module = KINDS.index("module")
         if module in codes:
             called = [
                 -1 if code == module and not _calls_module(event) else code
-                for code, event in zip(codes, found)
+                for code, event in zip(codes, objects)
             ]
             self._not_read["python_function"] += called.count(-1) - codes.count(-1)
             codes = called
-        whole = [event for event, code in zip(found, codes) if code >= 0]
+        whole = [event for event, code in zip(objects, codes) if code >= 0]
         details = [args if type(args := event.get("args")) is dict else _NOTHING for event in whole]
         columns = {
             "kind": np.array([code for code in codes if code >= 0], dtype=np.int8),

@@ -192,12 +192,12 @@ def _cuts(buffer: bytearray) -> Iterator[tuple[int, int]]:
         # Wider and wider windows, from the end.
         size = min(len(buffer), max(1 << 12, 16 * size))
         low = len(buffer) - size
-        found = [
+        cuts = [
             (low + match.start() + 1, low + match.end())
             for match in _BETWEEN.finditer(bytes(buffer[low:]))
             if low + match.start() < high
         ]
-        for cut in reversed(found):
+        for cut in reversed(cuts):
             yield cut
             tried += 1
             if tried == _TRIES:

@@ -173,7 +173,7 @@ def _from_proc(processes: list[int]) -> _Counters:
 def _tree(processes: list[int], tick: int) -> tuple[dict[int, float], int]:
     """CPU seconds by process, and memory in bytes, of some processes and all below them."""
     page = os.sysconf("SC_PAGE_SIZE")
-    found: dict[int, list[str]] = {}
+    stats: dict[int, list[str]] = {}
     children: dict[int, list[int]] = {}
     for entry in os.listdir(_PROC):
         if not entry.isdigit():
@@ -181,13 +181,13 @@ def _tree(processes: list[int], tick: int) -> tuple[dict[int, float], int]:
         with contextlib.suppress(OSError, IndexError):  # it has just ended
             # The name in parentheses may hold anything.
             words = (_PROC / entry / "stat").read_text().rpartition(")")[2].split()
-            found[int(entry)] = words
+            stats[int(entry)] = words
             children.setdefault(int(words[1]), []).append(int(entry))
     own, resident, left = {}, 0, list(processes)
     while left:
         pid = left.pop()
-        if pid in found and pid not in own:
-            words = found[pid]
+        if pid in stats and pid not in own:
+            words = stats[pid]
             own[pid] = (int(words[11]) + int(words[12])) / tick
             resident += int(words[21]) * page
             left += children.get(pid, [])
