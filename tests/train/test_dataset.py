@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,9 @@ def test_cache_is_used_and_mended(tmp_path):
     assert not told  # neither hashed nor decoded again
     images = next((tmp_path / "data" / "cache").glob("*/train_images.npy"))
     good = images.read_bytes()
+    # Of the whole file, as in the caches that are there: none is made anew for another sum.
+    noted = json.loads((images.parent / "meta.json").read_text())["files"]["train_images"]
+    assert noted == {"bytes": len(good), "crc32": zlib.crc32(good)}
     for bad in (good[:-100], good[:200] + b"\xff" + good[201:], b""):
         images.write_bytes(bad)
         told.clear()

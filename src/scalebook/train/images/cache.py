@@ -108,7 +108,7 @@ def _build(
         for name in _ARRAYS:
             path = temporary / f"{name}.npy"
             np.save(path, arrays[name])
-            files[name] = {"bytes": path.stat().st_size, "crc32": zlib.crc32(arrays[name].data)}
+            files[name] = {"bytes": path.stat().st_size, "crc32": _crc32(path)}
         meta = {
             "version": _VERSION, "sha256": sha256, "classes": classes,
             "mean": mean, "std": std, "files": files,
@@ -133,12 +133,13 @@ def _open(folder: Path, name: str) -> Decoded | None:
         arrays: Arrays = {}
         for part in _ARRAYS:
             path, expected = folder / f"{part}.npy", meta["files"][part]
-            if path.stat().st_size != expected["bytes"]:
+            size = path.stat().st_size
+            if size != expected["bytes"]:
+                return None
+            if size <= _CHECKSUM_UP_TO and _crc32(path) != expected["crc32"]:
                 return None
             # Copy on write: torch wants a writable array, the file stays as it is.
-            array = arrays[part] = np.load(path, mmap_mode="c")
-            if array.nbytes <= _CHECKSUM_UP_TO and zlib.crc32(array.data) != expected["crc32"]:
-                return None
+            arrays[part] = np.load(path, mmap_mode="c")
         return Decoded(name, meta["sha256"], meta["classes"], meta["mean"], meta["std"], arrays)
     except (ScalebookError, OSError, KeyError, TypeError, ValueError):
         return None
@@ -157,6 +158,10 @@ def _moments(images: np.ndarray) -> tuple[list[float], list[float]]:
     # A channel without any contrast must not divide by zero.
     std = np.sqrt(np.maximum(squares / pixels - mean**2, 1.0))
     return (mean / 255).tolist(), (std / 255).tolist()
+
+
+def _crc32(path: Path) -> int:
+    return zlib.crc32(np.memmap(path, mode="r"))
 
 
 def _stoppable(what: str, report: Report) -> Any:
