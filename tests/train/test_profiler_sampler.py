@@ -18,7 +18,7 @@ import train_helpers as helpers
 from scalebook import contract, results, study
 from scalebook.contract import RunFiles
 from scalebook.launch import registry
-from scalebook.train import manifest, settings
+from scalebook.train import manifest, run, settings
 from scalebook.train.distributed import Ranks
 from scalebook.train.tools import sampler, utilisation
 from scalebook.train.tools.sampler import Sampler
@@ -71,6 +71,26 @@ def test_a_profiled_run_is_watched(root):
     assert (table["process_cpu_percent"] > 1).any()
     assert table["memory_used_mib"].iloc[0] < table["memory_total_mib"].iloc[0]
     assert (root / "results/local/profiling/gpu_util_7.log").is_file()
+
+
+def test_ranks_are_watched_before_they_meet_for_the_sampler(root, monkeypatch):
+    begun = []
+
+    class Watchdog(run.Watchdog):
+        def __enter__(self):
+            begun.append("watchdog")
+            return super().__enter__()
+
+    class Watched(Sampler):
+        def __init__(self, *arguments):
+            begun.append("sampler")
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(run, "Watchdog", Watchdog)
+    monkeypatch.setattr(run, "Sampler", Watched)
+    helpers.study(root)
+    assert helpers.train(root) == 0
+    assert begun == ["watchdog", "sampler"]
 
 
 def test_others_are_not_unless_they_ask(root):

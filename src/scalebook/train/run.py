@@ -117,11 +117,16 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
         )  # fmt: skip
 
     whole = training.epochs * trainer.steps
-    watchdog = Watchdog(ranks.timeout_s, expired, ranks.world_size > 1)
     left = whole - trainer.step
-    profiler = StepProfiler(settings, left, whole, ranks, files, root, trainer.model)
-    sampler = Sampler(training.sample_period_s, ranks, files, lambda text: _note(attempt, text))
-    with watchdog, profiler, sampler:
+    with (
+        Watchdog(  # before the sampler is made, for which the ranks meet
+            ranks.timeout_s, expired, ranks.world_size > 1
+        ) as watchdog,
+        StepProfiler(settings, left, whole, ranks, files, root, trainer.model) as profiler,
+        Sampler(
+            training.sample_period_s, ranks, files, lambda text: _note(attempt, text)
+        ) as sampler,
+    ):
         for epoch in range(so_far.number, training.epochs + 1):
             if epoch > so_far.number:
                 so_far = EpochSoFar(epoch, trainer.steps, number, ranks)
