@@ -133,6 +133,13 @@ def test_points_of_a_resumed_run_take_the_place_of_those_before(job):
     assert table["train_loss"].tolist() == [2.5, 2.4, pytest.approx(float("nan"), nan_ok=True)]
 
 
+@pytest.mark.parametrize("damage", ["1,1,2,3,4,5,6", '1,"1,2,50.0,2.5', "\0,\0", '"'])
+def test_a_damaged_line_of_points_leaves_the_others_as_they_are(job, damage):
+    lines = ["time,epoch,step,images_per_s,train_loss", damage, "2,1,10,50.0,2.5", damage, ""]
+    contract.write_whole(job.folder / POINTS_FILE, "\n".join(lines))
+    assert points(job).to_numpy().tolist() == [[2, 1, 10, 50.0, 2.5]]
+
+
 def test_only_a_notebook_that_somebody_looks_at_takes_widgets(monkeypatch):
     shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda _: {"metadata": sent}))
     ipython = SimpleNamespace(get_ipython=lambda: shell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 
 import numpy as np
@@ -41,8 +42,9 @@ def points(job: Job) -> pd.DataFrame:
     names = [column.name for column in POINTS]
     try:
         text = (job.folder / POINTS_FILE).read_text(encoding="utf-8", errors="replace")
-        whole = io.StringIO(text[: text.rfind("\n") + 1])
-        table = pd.read_csv(whole, names=names, header=0, on_bad_lines="skip")
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        whole = io.StringIO("\n".join(line for line in lines if line.count(",") == len(names) - 1))
+        table = pd.read_csv(whole, names=names, header=0, quoting=csv.QUOTE_NONE)
     except (OSError, EmptyDataError):  # nothing was noted yet
         return pd.DataFrame(columns=names, dtype=float)
     table = table.apply(pd.to_numeric, errors="coerce").dropna(subset=names[:-1])
