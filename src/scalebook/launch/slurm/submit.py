@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,9 @@ def submit(
         *([] if array else _arguments_by_hand(first, root)),
     ]
     (root / LOGS).mkdir(parents=True, exist_ok=True)
-    kept = root / ".scalebook" / "resolved" / contract.new_job_id()
+    resolved_files = root / ".scalebook" / "resolved"
+    resolved_files.mkdir(parents=True, exist_ok=True)
+    kept = Path(tempfile.mkdtemp(dir=resolved_files))  # a waiting job's is never written again
     for place, settings in enumerate(resolved):
         contract.write_json(kept / f"{place}.json", settings)
     environment = _environment(first, root, kept if array else kept / "0.json", command)
