@@ -269,8 +269,11 @@ class Job(ABC):
     @property
     def submitted(self) -> dt.datetime:
         """When it was submitted; long ago where that is not known."""
-        known = self.notes.get("submitted") or "1970-01-01T00:00:00Z"
-        return dt.datetime.fromisoformat(known)
+        try:
+            moment = dt.datetime.strptime(str(self.notes.get("submitted")), "%Y-%m-%dT%H:%M:%SZ")
+        except ValueError:
+            moment = dt.datetime(1970, 1, 1)
+        return moment.replace(tzinfo=dt.timezone.utc)
 
     def forget_end(self) -> None:
         """Remove what was noted about the attempt before; called when it is resumed."""
