@@ -443,6 +443,12 @@ def test_a_job_is_found_by_slurms_number_where_only_one_has_it(study_root):
         launch.find("4")
 
 
+@pytest.mark.parametrize("submitted", ["yesterday", "2026-01-01", 7, None])
+def test_a_time_of_submission_that_nobody_can_read_is_long_ago(study_root, polls, submitted):
+    job = SlurmJob(noted(study_root, "17", submitted), study_root, polls)
+    assert job.submitted.year == 1970 and job.state() is JobState.FAILED
+
+
 # --------------------------------------------------------------------------- submitting
 
 
@@ -503,6 +509,14 @@ def test_submit_calls_sbatch_with_checked_options_and_takes_notes(study_root, sb
     assert (job.id, job.slurm_id, job.cluster) == ("42", "42", "fake")
     assert job.notes["output"] == "slurm/logs/quick-42.log"
     assert launch.find("42").resolved == resolved()
+
+
+def test_what_a_waiting_job_reads_is_never_written_again(study_root, sbatch, monkeypatch):
+    monkeypatch.setattr(contract, "new_job_id", lambda: "t260101-090000-0000")  # of one second
+    for seed in (1, 2):
+        launch.submit({**resolved(), "seed": seed})
+    files = [study_root / environment["SCALEBOOK_RESOLVED"] for _, environment, _ in sbatch()]
+    assert [contract.read_json(path)["seed"] for path in files] == [1, 2]
 
 
 def test_hostile_words_reach_sbatch_as_single_arguments_only(study_root, sbatch):
