@@ -161,7 +161,7 @@ def _moments(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def _crc32(path: Path) -> int:
-    return zlib.crc32(np.memmap(path, mode="r"))
+    return zlib.crc32(np.memmap(path, mode="r").data)
 
 
 def _stoppable(what: str, report: Report) -> Any:
