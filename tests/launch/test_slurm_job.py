@@ -443,6 +443,24 @@ def test_a_job_is_found_by_slurms_number_where_only_one_has_it(study_root):
         launch.find("4")
 
 
+def test_a_look_is_remembered_where_nothing_can_be_written(job, slurm, clock, monkeypatch):
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    slurm.queued("17", "PENDING")
+    assert job.state() is JobState.PENDING
+    with monkeypatch.context() as patched:
+        patched.setattr(contract, "write_json", full)
+        slurm.queued("17", "RUNNING")
+        clock.now += 100
+        assert job.state() is JobState.RUNNING
+        slurm.down = {"squeue", "scontrol", "sacct"}
+        clock.now += 100
+        assert job.state() is JobState.RUNNING and "last known state" in job.reason()
+    assert job.state() is JobState.RUNNING  # and there is room again
+    assert contract.read_json(job.folder / "state.json")["state"] == "RUNNING"
+
+
 @pytest.mark.parametrize("submitted", ["yesterday", "2026-01-01", 7, None])
 def test_a_time_of_submission_that_nobody_can_read_is_long_ago(study_root, polls, submitted):
     job = SlurmJob(noted(study_root, "17", submitted), study_root, polls)

@@ -59,6 +59,7 @@ class SlurmJob(Job):
         super().__init__(job_id, root)
         self._poller = poller
         self._manifest_seen = 0
+        self._unkept: dict[str, Verdict] = {}  # by Slurm's number, where it cannot be written
         if not self._last().settled:
             if not self.slurm_id.replace("_", "", 1).isdigit():  # Slurm would answer about none
                 raise ScalebookError(f"its job.json holds slurm_id {self.slurm_id!r}, no number")
@@ -183,6 +184,8 @@ class SlurmJob(Job):
 
     def _last(self) -> Verdict:
         """The answer of an earlier look, perhaps in another process."""
+        if self.slurm_id in self._unkept:
+            return self._unkept[self.slurm_id]
         with contextlib.suppress(ScalebookError, KeyError):
             kept = contract.read_json(self.folder / "state.json")
             if kept["slurm_id"] == self.slurm_id:  # resuming it changes the number
@@ -190,10 +193,11 @@ class SlurmJob(Job):
         return Verdict(JobState.PENDING)
 
     def _keep(self, verdict: Verdict) -> None:
-        """Remember an answer for later looks, where the study can be written to."""
+        """Remember an answer for later looks; here alone where the study cannot be written to."""
+        self._unkept.pop(self.slurm_id, None)
         if verdict.same_as(self._last()):
             return
-        with contextlib.suppress(OSError):
+        try:
             contract.write_json(
                 self.folder / "state.json",
                 {
@@ -204,6 +208,8 @@ class SlurmJob(Job):
                     "seen": contract.utc_now(),
                 },
             )
+        except OSError:
+            self._unkept[self.slurm_id] = verdict
 
     # ----------------------------------------------------------------- the interface
 
