@@ -9,6 +9,7 @@ from paths import REPOSITORY
 
 from scalebook import study
 from scalebook.contract import ScalebookError, UsageError
+from scalebook.study import citation
 
 STUDY = """
 name: other
@@ -343,3 +344,10 @@ def test_the_command_prints_one_line_and_exits_with_2(write):
         assert done.stdout == ""
         assert done.stderr.startswith("scalebook: ")
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("written", ["", "a book", "[{title: A, authors: [{name: B}]}]"])
+def test_a_preferred_citation_that_is_no_mapping_is_not_passed_over(tmp_path, written):
+    (tmp_path / citation.FILE).write_text(f"cff-version: 1.2.0\npreferred-citation: {written}\n")
+    with pytest.raises(ScalebookError, match=r"^CITATION\.cff: preferred-citation: [^\n]+$"):
+        citation.authors(tmp_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from pydantic import AliasPath, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from scalebook.study.document import read
 
@@ -32,11 +32,17 @@ class Author(BaseModel):
         return f"{self.given} {self.family}".strip()
 
 
+class _Work(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    title: str = ""
+    authors: list[Author] = Field([])
+
+
 class _Citation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    title: str = Field("", validation_alias=AliasPath("preferred-citation", "title"))
-    authors: list[Author] = Field([], validation_alias=AliasPath("preferred-citation", "authors"))
+    work: _Work = Field(_Work(), alias="preferred-citation")
     code: str = Field("", alias="repository-code")
     url: str = ""
     released: date | None = Field(None, alias="date-released")
@@ -54,7 +60,7 @@ def authors(root: Path) -> list[Author]:
     ScalebookError
         One line, if the file cannot be read.
     """
-    return _citation(root).authors
+    return _citation(root).work.authors
 
 
 def repository(root: Path) -> str:
@@ -67,7 +73,7 @@ def reference(root: Path) -> str:
     """How the study's documents are cited: authors, title, year; empty where no file says."""
     citation = _citation(root)
     year = str(citation.released.year) if citation.released else ""
-    return ". ".join(filter(None, [line(citation.authors), citation.title, year]))
+    return ". ".join(filter(None, [line(citation.work.authors), citation.work.title, year]))
 
 
 def line(written: list[Author]) -> str:
