@@ -123,10 +123,12 @@ class Snapshot:
                 found[run.stem] = before[1]
             else:
                 changed.append((run, stamps))
-        # A bar in a terminal, where it takes more than a second.
-        for run, stamps in tqdm(
+        # A bar in a terminal, where it takes more than a second; even one that is not shown
+        # starts a thread, and on a Mac a process.
+        reading = changed and tqdm(
             changed, "reading results", unit=" runs", leave=False, disable=None, delay=1
-        ):
+        )
+        for run, stamps in reading:
             with contextlib.suppress(FileNotFoundError):
                 found[run.stem] = made = make(self, run)
                 if self._settled(filter(None, stamps)):
