@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import shutil
+import socket
 import tarfile
 import threading
 from functools import partial
@@ -147,6 +148,23 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(ScalebookError, match="cannot download .* dataset=synthetic") as caught:
         download.get(tmp_path / "data")
     assert "\n" not in str(caught.value) and left(tmp_path / "data") == []
+
+
+def test_a_download_that_breaks_off_is_one_line(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nab")
+
+        monkeypatch.setattr(download, "URL", f"http://127.0.0.1:{server.getsockname()[1]}/c.tar.gz")
+        broken = threading.Thread(target=answer)
+        broken.start()
+        with pytest.raises(ScalebookError, match="cannot download .*IncompleteRead"):
+            download.get(tmp_path / "data")
+        broken.join()
 
 
 def test_archive_fetched_by_hand_is_used(official, tmp_path):

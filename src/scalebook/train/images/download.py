@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 from scalebook.contract import ScalebookError
@@ -147,7 +148,7 @@ def _chunks() -> Iterator[tuple[bytes, int]]:
             total = int(answer.headers.get("Content-Length") or 0)
             while chunk := answer.read(_CHUNK):
                 yield chunk, total
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ScalebookError(f"cannot download {URL} ({reason}): {ELSEWHERE}") from None
 
