@@ -87,7 +87,7 @@ def content(run: Mapping[str, Any], root: Path, offer: bool = True) -> dict[str,
     drawn = ("epochs", "steps", "utilisation")
     return {
         "key": key(run),
-        "title": title(run),
+        "title": title(run, labels()),
         "html": page.render(run=run, standing=standing(run), **known),
         # What started it says nothing that the settings do not.
         "settings": {

@@ -96,7 +96,7 @@ def index(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     labels = study_queries.labels()
     return {
         "keys": list(rows),
-        "titles": list(map(links.title, shown)),
+        "titles": [links.title(row, labels) for row in shown],
         "columns": [
             {
                 "name": name,

@@ -16,7 +16,6 @@ from sphinx.environment import BuildEnvironment
 from sphinx.writers.html5 import HTML5Translator
 
 from scalebook import results
-from scalebook.analysis.study_queries import label
 from scalebook.publish import pages
 from scalebook.values import Value
 
@@ -44,9 +43,12 @@ def standing(run: Mapping[str, Any]) -> str:
     return "evidence" if run["evidence"] else str(run["kind"])
 
 
-def title(run: Mapping[str, Any]) -> str:
-    """What a reader calls a run: experiment, system, and when it started or which job it was."""
-    names = [label(run["experiment"]), label(run["system"], "system")]
+def title(run: Mapping[str, Any], labels: Mapping[str, Mapping[str, str]]) -> str:
+    """What a reader calls a run: experiment, system, and when it started or which job it was.
+
+    The `labels` are those of `study_queries.labels`, asked for once for many runs.
+    """
+    names = [labels[of].get(run[of], run[of]) for of in ("experiment", "system")]
     when = day(run["started"]) if run.get("started") else f"job {run['job_id']}"
     text = ", ".join(str(part) for part in (*names, when) if part)
     return text[:1].upper() + text[1:]
