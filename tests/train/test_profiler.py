@@ -64,7 +64,8 @@ def test_trace_of_a_run(run):
         assert summary["by_phase"][phase] > 0
         assert families.PHASES[families.opened_phase(phase)] == phase
     assert summary["speed"] and summary["memory"]  # shapes and allocations were recorded
-    assert summary["top_operators"][0]["name"].startswith("aten::")
+    # Which one comes first depends on where the machine took the processor away.
+    assert any(one["name"].startswith("aten::") for one in summary["top_operators"])
 
 
 def test_what_recording_cost(run):
