@@ -1,8 +1,7 @@
 """One gentle watcher of Slurm for all jobs of a process.
 
-However many jobs are followed, a look is one question after the cluster and one squeue; jobs that
-have left the queue share one sacct. One pause stands between two looks: it grows while nothing
-changes and while nobody answers.
+However many jobs are followed, a look is one squeue; those that have left the queue share one
+sacct. One pause stands between two looks: it grows while nothing changes and while nobody answers.
 """
 
 from __future__ import annotations
@@ -24,6 +23,10 @@ from scalebook.launch.waiting import Backoff
 
 #: Shortest and longest pause between two looks, in seconds.
 PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
+#: How long the name of the cluster that answers is believed.
+_CLUSTER_S = 60.0
+#: How many jobs one question names at most.
+_JOBS_AT_ONCE = 500
 
 _Record = TypeVar("_Record")
 
@@ -49,6 +52,7 @@ class Poller:
         longest_s: float = LONGEST_PAUSE_S,
     ) -> None:
         self._ask = ask
+        self._clock = clock
         self._lock = threading.RLock()
         self._pause = Backoff(clock, pause_s, longest_s)
         self._jobs: set[str] = set()
@@ -65,6 +69,8 @@ class Poller:
         self._away_since: dt.datetime | None = None
         self._no_slurm = ""
         self._cluster: str | None = None
+        self._cluster_asked: float | None = None
+        self._configured: tuple[int, int] | None = None
 
     # ----------------------------------------------------------------- what is followed
 
@@ -143,6 +149,7 @@ class Poller:
             If none answers.
         """
         with self._lock:
+            self._cluster_asked = None
             self._ask_cluster()
             return self._cluster
 
@@ -163,6 +170,8 @@ class Poller:
         except (ControllerAway, SlurmError):
             self._away_since = self._away_since or dt.datetime.now().astimezone()
         away = bool(self._no_slurm or self._away_since)
+        if away:
+            self._cluster_asked = None
         self._pause.asked(changed=not away and (bool(was_away) or self._queue != before))
 
     def _ask_accounting(self) -> None:
@@ -198,11 +207,19 @@ class Poller:
             self._pause.soon()
 
     def _ask_cluster(self) -> None:
-        name = records.parse_setting(self._ask(commands.scontrol_config()), "ClusterName")
-        if name != self._cluster:
-            # The same numbers mean other jobs there.
-            self._queue, self._attempts, self._shown = {}, {}, {}
-        self._cluster = name
+        now = self._clock()
+        configured = _configuration()
+        if (
+            self._cluster_asked is None
+            or now - self._cluster_asked > _CLUSTER_S
+            or configured != self._configured
+        ):
+            self._configured = configured
+            name = records.parse_setting(self._ask(commands.scontrol_config()), "ClusterName")
+            if name != self._cluster:
+                # The same numbers mean other jobs there.
+                self._queue, self._attempts, self._shown = {}, {}, {}
+            self._cluster, self._cluster_asked = name, now
 
     def _ask_about(
         self,
@@ -211,10 +228,15 @@ class Poller:
         parse: Callable[[str], dict[str, _Record]],
     ) -> dict[str, _Record]:
         """Answers about many jobs; a job that is unknown to Slurm is just not among them."""
-        try:
-            return parse(self._ask(question(sorted(numbers, key=int))))
-        except commands.UnknownJob:
-            return {}
+        names = sorted(numbers, key=int)
+        found: dict[str, _Record] = {}
+        for start in range(0, len(names), _JOBS_AT_ONCE):
+            try:
+                answer = self._ask(question(names[start : start + _JOBS_AT_ONCE]))
+            except commands.UnknownJob:
+                continue
+            found.update(parse(answer))
+        return found
 
     def _may_have_ended(self, job: str) -> bool:
         """Whether a job is not plainly alive: a requeued one, too, waits for a time to come."""
@@ -240,6 +262,15 @@ class Poller:
 def _number(job: str) -> str:
     """Number of the job, or of the array that a task belongs to."""
     return job.partition("_")[0]
+
+
+def _configuration() -> tuple[int, int] | None:
+    """Changes when another cluster is set up under the same name."""
+    try:
+        found = os.stat(os.environ["SLURM_CONF"])
+    except (KeyError, OSError):
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 _POLLERS: dict[str | None, Poller] = {}
