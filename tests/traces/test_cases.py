@@ -10,7 +10,6 @@ from trace_events import kernel, launch, operator, write
 
 from scalebook import traces
 from scalebook.contract import ScalebookError
-from scalebook.traces import reading
 from scalebook.traces.backends import splitting
 
 #: Invalid JSON by what is wrong with it, with the line.
@@ -185,11 +184,9 @@ def test_the_line_of_invalid_json_is_named_with_its_cause(name, said):
         summary(name)
 
 
-@pytest.mark.parametrize("longest", [2048, splitting.LONGEST])
-def test_invalid_json_far_inside_a_large_trace_is_no_torn_file(tmp_path, monkeypatch, longest):
+def test_invalid_json_far_inside_a_large_trace_is_no_torn_file(tmp_path, monkeypatch):
     monkeypatch.setattr(splitting, "CHUNK", 256)
-    monkeypatch.setattr(splitting, "LONGEST", longest)
-    monkeypatch.setattr(reading, "PIECE", 512)
+    monkeypatch.setattr(splitting, "SUSPICIOUS", 1024)
     lines = [json.dumps(kernel("gemm", 10 * at, 5, at)) for at in range(100)]
     lines[60] = lines[60].replace('"stream": 7', '"stream": N/A')
     path = write(tmp_path / "t.json", ("[" + ",\n".join(lines) + "]").encode())

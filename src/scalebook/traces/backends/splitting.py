@@ -22,6 +22,8 @@ LONGEST = 256 << 20
 
 _OPENING = re.compile(rb'"traceEvents"\s*:\s*\[')
 _BETWEEN = re.compile(rb"\}\s*,\s*(?=\{)")
+#: Bytes without a place to cut, from which on it is asked whether they are JSON at all.
+SUSPICIOUS = 4 << 20
 #: What a parser says of a file that was cut short, it says within so many characters of its end.
 _END = 16
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"[\0", b"\0{", b"\0[")
@@ -76,9 +78,10 @@ class Events:
             while len(buffer) >= awaited:
                 found = _first_events(buffer)
                 if found is None:
+                    if len(buffer) >= SUSPICIOUS:
+                        self._doubt(buffer)
                     awaited = 2 * len(buffer)
                     if awaited > LONGEST:
-                        self._doubt(buffer)
                         raise ScalebookError(
                             f"{self._where}: one event takes more than {LONGEST >> 21} MiB, refused"
                         )
