@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -80,18 +81,30 @@ def compose(
 
 
 def create(files: RunFiles, document: dict[str, Any]) -> None:
-    """Write a new manifest.
-
-    To be called by whoever holds the lock of the checkpoint folder: then nobody else does so.
+    """Write a new manifest whole and exclusively.
 
     Raises
     ------
     ScalebookError
         If the stem is taken: two runs never share one.
     """
-    if files.manifest.exists():
-        raise taken(files)
-    contract.write_json(files.manifest, document)
+    path = files.manifest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new.") as folder:
+            whole = Path(folder) / path.name
+            contract.write_json(whole, document)
+            try:
+                os.link(whole, path)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+                os.replace(whole, path)
+    except FileExistsError:
+        raise taken(files) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def taken(files: RunFiles) -> ScalebookError:
