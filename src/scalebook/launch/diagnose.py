@@ -7,6 +7,7 @@ that failed first is the one whose lines count.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -154,15 +155,18 @@ def _first_ended(lines: list[_Line]) -> tuple[int | None, _Line | None]:
 # --------------------------------------------------------------------------- causes
 
 
-_KNOWN = [
-    Diagnosis(
-        row["cause"],
-        row["advice"],
-        JobState[row["state"]] if "state" in row else None,
-        re.compile("|".join(row["patterns"]), re.I | re.M),
-    )
-    for row in beside(__file__)
-]
+@functools.cache
+def _known() -> list[Diagnosis]:
+    """Rows of ``diagnose.yaml``, made when a job has failed: it takes 10 ms."""
+    return [
+        Diagnosis(
+            row["cause"],
+            row["advice"],
+            JobState[row["state"]] if "state" in row else None,
+            re.compile("|".join(row["patterns"]), re.I | re.M),
+        )
+        for row in beside(__file__)
+    ]
 
 
 def diagnose(text: str, state: JobState) -> Diagnosis | None:
@@ -183,12 +187,12 @@ def diagnose(text: str, state: JobState) -> Diagnosis | None:
     if not state.finished or state in (JobState.COMPLETED, JobState.CANCELLED):
         return None
     # What the scheduler knows for sure is not guessed from the output.
-    for known in _KNOWN:
+    for known in _known():
         if known.state is state:
             return known
     # First the rank that failed first; the others and the noise only where it is silent.
     for part in ("\n".join(line.text for line in _chosen(text)), _last_attempt(text)):
-        for known in _KNOWN:
+        for known in _known():
             if known.pattern.search(part):
                 return known
     return None
