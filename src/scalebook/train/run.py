@@ -118,10 +118,9 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
 
     whole = training.epochs * trainer.steps
     left = whole - trainer.step
+    # It watches already while the sampler is made, for which the ranks meet.
     with (
-        Watchdog(  # before the sampler is made, for which the ranks meet
-            ranks.timeout_s, expired, ranks.world_size > 1
-        ) as watchdog,
+        Watchdog(ranks.timeout_s, expired, ranks.world_size > 1) as watchdog,
         StepProfiler(settings, left, whole, ranks, files, root, trainer.model) as profiler,
         Sampler(
             training.sample_period_s, ranks, files, lambda text: _note(attempt, text)
