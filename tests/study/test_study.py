@@ -10,6 +10,7 @@ from paths import REPOSITORY
 from scalebook import study
 from scalebook.contract import ScalebookError, UsageError
 from scalebook.study import citation
+from scalebook.study.document import read_text
 
 STUDY = """
 name: other
@@ -120,6 +121,13 @@ def test_a_file_that_is_not_utf8_is_one_line(write, relative):
     with pytest.raises(ScalebookError, match=rf"{relative}: is not UTF-8 \(byte 10\)"):
         study.load(root).facts("small")
         study.load(root).plan  # noqa: B018
+
+
+def test_a_file_without_end_is_refused_unread(tmp_path):
+    with open(tmp_path / "large.yaml", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ScalebookError, match="large.yaml: larger than 4 MiB, refused"):
+        read_text(tmp_path, "large.yaml")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])

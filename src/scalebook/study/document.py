@@ -35,6 +35,10 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_each_once)]
 
 
+#: Most bytes of a text file of a study.
+_LIMIT = 4 << 20
+
+
 class Frozen(BaseModel):
     """Strict about keys and types, and unchangeable."""
 
@@ -119,12 +123,14 @@ def read_text(root: Path, where: str) -> str:
     Raises
     ------
     ScalebookError
-        One line, if the file lies elsewhere, cannot be read or is no text.
+        One line, if the file lies elsewhere, is too large, cannot be read or is no text.
     """
     if leads_out(root, where):
         raise ScalebookError(f"{where}: {LEADS_OUT}")
     data = b""
     try:
+        if (root / where).stat().st_size > _LIMIT:
+            raise ScalebookError(f"{where}: larger than {_LIMIT >> 20} MiB, refused")
         data = (root / where).read_bytes()
         # Line ends as text files have them, whatever the machine that wrote them.
         return decoded(data).replace("\r\n", "\n").replace("\r", "\n")
