@@ -22,7 +22,6 @@ from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.inspection import _infer_parameters
 from traitlets.config import Config
 
 #: Seconds a kernel may take to come up.
@@ -59,7 +58,7 @@ def read_source(path: Path) -> nbformat.NotebookNode:
 
 def parameter_names(path: Path) -> list[str]:
     """Names assigned in the cell tagged ``parameters``."""
-    return [parameter.name for parameter in _infer_parameters(read_source(path))]
+    return list(papermill.inspect_notebook(read_source(path)))
 
 
 # Parameters are whatever JSON holds.
