@@ -301,6 +301,15 @@ def test_a_curve_has_its_quartiles_and_the_limit_of_its_link(study_root):
     assert "96 % of its link" in meta(figure)["alt"]
 
 
+def test_systems_that_the_study_does_not_declare_differ_in_colour(study_root):
+    names = ["another", "elsewhere", "mini-1gbit"]
+    for name in names:
+        add_allreduce(study_root, name, 1.0)
+    lines = [line for line in figures.build("allreduce_bandwidth").data if line.name in names]
+    assert [line.name for line in lines] == ["mini-1gbit", "another", "elsewhere"]
+    assert len({line.line.color for line in lines}) == 3
+
+
 def test_both_groupings_of_a_trace_are_shown(study_root):
     add_trace(
         study_root, "profile_1_1gpu_1_rank0",

@@ -34,16 +34,14 @@ def allreduce_bandwidth(curves: pd.DataFrame | None = None) -> go.Figure:
     curves = results.allreduce(local=False) if curves is None else curves
     if curves.empty:
         return theme.empty(captions.text("allreduce_bandwidth", "empty"))
-    order = study_queries.systems()
+    declared, there = study_queries.systems(), set(curves["system"])
     # The order of the study, so that a colour means the same system whichever are there.
-    systems = sorted(
-        curves["system"].unique(), key=lambda name: order.index(name) if name in order else 99
-    )
+    order = [*declared, *sorted(there.difference(declared))]
+    systems = [system for system in order if system in there]
     figure = go.Figure()
     sentences, reached, reasons = [], [], link_model.fits()[1]
     for system in systems:
-        position = order.index(system) if system in order else len(order)
-        title = label(system, "system")
+        position, title = order.index(system), label(system, "system")
         name = "<br> ".join(theme.escape(line) for line in textwrap.wrap(title, 14))
         mine = curves[curves["system"] == system]
         for _, alike in mine.fillna({"nodes": 0}).groupby(["world_size", "nodes"], sort=True):
