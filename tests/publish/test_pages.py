@@ -31,15 +31,20 @@ def figure(**layout) -> dict:
     return {"data": [{"type": "bar", "x": ["a"], "y": [1.0]}], "layout": layout}
 
 
-def test_texts_of_a_number_come_in_the_order_of_the_book_whatever_was_read_last():
+def test_what_pages_show_is_told_in_the_order_of_the_book_whatever_was_read_last():
     rate = Value("cited.rate", 4460.0, "images/s", "cited", "a paper")
     shown = {"slides": "4 k", "aside": "4.5 k", "paper": "4,460", "index": "4,460"}
-    read = {name: pages.Page(numbers={rate.key: (rate, [text])}) for name, text in shown.items()}
+    read = {
+        name: pages.Page(numbers={rate.key: (rate, [text])}, inputs={("table", "runs"): "1f2e"})
+        for name, text in shown.items()
+    }
     book = SimpleNamespace(external_site_map={"index": 0, "paper": 0, "closed": 0, "slides": 0})
     env = SimpleNamespace(config=book, scalebook_pages=read)
     (entry,) = catalogue.entries(env)
     assert entry.pages == ["index", "paper", "slides", "aside"]
     assert entry.texts == ["4,460", "4 k", "4.5 k"]
+    (table,) = catalogue.drawn(env)
+    assert table.pages == entry.pages
 
 
 # --------------------------------------------------------------------------- figures

@@ -49,16 +49,23 @@ class Drawn(NamedTuple):
 def entries(env: BuildEnvironment) -> list[Entry]:
     """Every number that a page shows, by kind and key."""
     found: dict[str, Entry] = {}
-    read = pages.all_pages(env)
-    # A page that is read again is the last that was read, which is not its place in the book.
-    for docname in dict.fromkeys([*pages.in_order(env), *sorted(read)]):
-        for key, (value, texts) in read.get(docname, pages.Page()).numbers.items():
+    for docname, page in _pages_of_the_book(env):
+        for key, (value, texts) in page.numbers.items():
             entry = found.setdefault(key, Entry(value))
             entry.texts += [text for text in texts if text not in entry.texts]
             entry.pages.append(docname)
     return sorted(
         found.values(), key=lambda number: (values.KINDS.index(number.value.kind), number.value.key)
     )
+
+
+def _pages_of_the_book(env: BuildEnvironment) -> Iterator[tuple[str, pages.Page]]:
+    """Each page that was read, as ``_toc.yml`` has them; others after those."""
+    # A page that is read again is the last that was read, which is not its place in the book.
+    read = pages.all_pages(env)
+    for docname in dict.fromkeys([*pages.in_order(env), *sorted(read)]):
+        if docname in read:
+            yield docname, read[docname]
 
 
 def runs(env: BuildEnvironment, shown: Iterable[Entry]) -> list[Run]:
@@ -112,7 +119,7 @@ def _text(value: Any) -> str:  # whatever a DataFrame holds
 def drawn(env: BuildEnvironment) -> list[Drawn]:
     """Every figure, table and sentence."""
     found: dict[tuple[str, str], Drawn] = {}
-    for docname, page in sorted(pages.all_pages(env).items()):
+    for docname, page in _pages_of_the_book(env):
         for (kind, name), digest in page.inputs.items():
             if kind in DRAWN:
                 new = Drawn(DRAWN[kind], name, digest[:SHORT], [])
