@@ -34,8 +34,9 @@ def test_ratios_within_blocks_hold_their_coverage_under_drift():
         fast = EFFECT * in_blocks[np.arange(BLOCKS), 1 - first]
         apart = drift(times, random)
         for way, ratios in (
-            ("blocks", fast / base), ("apart", EFFECT * apart[BLOCKS:] / apart[:BLOCKS])
-        ):  # fmt: skip
+            ("blocks", fast / base),
+            ("apart", EFFECT * apart[BLOCKS:] / apart[:BLOCKS]),
+        ):
             summary = summarise(ratios)
             covered[way] += summary.low <= EFFECT <= summary.high
             widths[way].append(summary.high - summary.low)

@@ -194,9 +194,12 @@ def test_a_trace_without_a_runs_name_joins_the_job_that_expects_it(study_root):
 
 @pytest.mark.parametrize(
     ("hours", "unit", "found"),
-    [(10_000, "node-hours", "holds"), (10, "node-hours", "contradicted"),
-     (500, "GPU-hours", "contradicted")],
-)  # fmt: skip
+    [
+        (10_000, "node-hours", "holds"),
+        (10, "node-hours", "contradicted"),
+        (500, "GPU-hours", "contradicted"),
+    ],
+)
 def test_hours_against_the_computed_request(study_root, hours, unit, found):
     # The plan needs the reported rates of this project.
     reported = (study_root / "data/reported/magic-castle-2025.yaml").read_text()

@@ -223,9 +223,7 @@ def test_tables_are_there_without_any_run(study_root):
     assert tables.configuration_table().empty
     assert tables.step_table().empty
     assert scaling.scaling_table().empty and scaling.refused().empty
-    assert {key.split(".")[0] for key in ledger()} <= {
-        "cited", "study", "plan", "claims", "rules"
-    }  # fmt: skip
+    assert {key.split(".")[0] for key in ledger()} <= {"cited", "study", "plan", "claims", "rules"}
 
 
 def test_a_damaged_step_file_leaves_the_other_runs(study_root):

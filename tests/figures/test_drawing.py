@@ -232,8 +232,10 @@ def test_strong_and_weak_stand_with_their_intervals_under_their_system(study_roo
     assert len(spread.x) == 6 and max(spread.error_x.array) > 0
     heads = [text for text in texts(figure) if text.startswith("<b>")]
     assert [head.split("</b>")[0] for head in heads] == [
-        "<b>measured on mini-open", "<b>measured on mini-1gbit", "<b>reported for magic-castle"
-    ]  # fmt: skip
+        "<b>measured on mini-open",
+        "<b>measured on mini-1gbit",
+        "<b>reported for magic-castle",
+    ]
     assert "13,824 images (weak 27,648)" in heads[0]
     ideal = next(t for t in figure.data if t.name == "ideal")
     struck = [
@@ -312,9 +314,10 @@ def test_systems_that_the_study_does_not_declare_differ_in_colour(study_root):
 
 def test_both_groupings_of_a_trace_are_shown(study_root):
     add_trace(
-        study_root, "profile_1_1gpu_1_rank0",
+        study_root,
+        "profile_1_1gpu_1_rank0",
         {"volta_sgemm_128x64_nn": 300, "cudnn::bn_fw_tr_1C11": 100},
-    )  # fmt: skip
+    )
     add_trace(study_root, "profile_2_1gpu_2_rank0", {"volta_sgemm": 1}, local=True)
     (found,) = [one.shares for one in shares.breakdowns() if one.kind == "measured"]
     assert list(found) == ["grouped by kernel name", "grouped by launching operator"]

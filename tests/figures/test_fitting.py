@@ -187,10 +187,13 @@ def test_only_one_of_two_columns_gets_the_narrow_drawing(study_root):
     latex = builder(("book/paper", "paper"), ("book/proposal", "proposal"), ("book/index", "book"))
     asked = placed("overheads", "column")
     assert pictures._size(asked, latex, "book/paper") == COLUMN
-    others = [(asked, latex, "book/proposal"), (asked, latex, "book/index"),
-              (asked, SimpleNamespace(name="html"), "book/paper"),
-              (placed("overheads"), latex, "book/paper"),
-              (placed("gantt", "column"), latex, "book/paper")]  # fmt: skip
+    others = [
+        (asked, latex, "book/proposal"),
+        (asked, latex, "book/index"),
+        (asked, SimpleNamespace(name="html"), "book/paper"),
+        (placed("overheads"), latex, "book/paper"),
+        (placed("gantt", "column"), latex, "book/paper"),
+    ]
     assert {pictures._size(*one) for one in others} == {figures.WIDE}
 
 

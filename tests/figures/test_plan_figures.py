@@ -52,9 +52,12 @@ def test_labels_of_close_points_do_not_meet():
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("model,year\nA,2020\n", "columns must be"), ("model,year,parameters,source\nA,2020,-1,x\n",
-     "row 1: every column"), ("", "cannot be read")],
-)  # fmt: skip
+    [
+        ("model,year\nA,2020\n", "columns must be"),
+        ("model,year,parameters,source\nA,2020,-1,x\n", "row 1: every column"),
+        ("", "cannot be read"),
+    ],
+)
 def test_a_wrong_table_of_models_is_one_line(study_root, content, said):
     (study_root / FILE).parent.mkdir(parents=True, exist_ok=True)
     (study_root / FILE).write_text(content)
@@ -101,8 +104,10 @@ def test_the_ladder_draws_the_modelled_rows_with_their_interval(project):
     for kind in ladder.KINDS:
         table = request_of(machine).ladder(kind)
         lines = [t for t in figure.data if t.name == f"{kind} scaling"]
-        assert [list(line.y) for line in lines] == [table["step_ms"].tolist(),
-                                                    table["efficiency"].tolist()]  # fmt: skip
+        assert [list(line.y) for line in lines] == [
+            table["step_ms"].tolist(),
+            table["efficiency"].tolist(),
+        ]
     assert "not yet validated" in figure.layout.meta["caption"]
 
 
@@ -113,8 +118,10 @@ def test_pitch_figures_show_the_numbers_of_the_ledger(project):
     assert bars["by rate"][0] == pytest.approx(known["modelled.2649.speedup_by_throughput"].value)
     assert bars["by time"][0] == pytest.approx(known["modelled.2649.speedup_by_epoch_time"].value)
     strong = next(t for t in figures.build("link_efficiency").data if t.name == "strong")
-    expected = [known[f"ddp_2gpu.mini-{link}.efficiency.median"].value
-                for link in ("open", "1gbit", "200mbit")]  # fmt: skip
+    expected = [
+        known[f"ddp_2gpu.mini-{link}.efficiency.median"].value
+        for link in ("open", "1gbit", "200mbit")
+    ]
     assert list(strong.y) == pytest.approx(expected)
     assert list(strong.x) == ["full rate", "1 Gbit/s", "200 Mbit/s"]
 

@@ -160,9 +160,10 @@ def test_files_are_300_dpi_and_vector_on_white(study_root, tmp_path):
     add_run(study_root)
     written = plot_files.update(["throughput_comparison"], tmp_path)
     assert [path.name for path in written] == [
-        "throughput_comparison.png", "throughput_comparison.svg",
+        "throughput_comparison.png",
+        "throughput_comparison.svg",
         "throughput_comparison.column.svg",
-    ]  # fmt: skip
+    ]
     with Image.open(written[0]) as image:
         assert image.size[0] == 1950 and image.mode == "RGB"
         assert round(image.info["dpi"][0]) == 300

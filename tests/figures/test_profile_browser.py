@@ -62,8 +62,11 @@ def site(study_root, monkeypatch) -> Iterator[str]:
     for n in range(2000):
         name = HOSTILE if n == 1999 else f"aten::conv{n}d"
         shapes = {"Input Dims": [[64, n, 8, 8]]}
-        events += [operator(name, 50.0 * n, 40, args=shapes), launch(50.0 * n + 5, n),
-                   kernel(f"volta_scudnn_{n}", 50.0 * n + 8, 40, n)]  # fmt: skip
+        events += [
+            operator(name, 50.0 * n, 40, args=shapes),
+            launch(50.0 * n + 5, n),
+            kernel(f"volta_scudnn_{n}", 50.0 * n + 8, 40, n),
+        ]
     file = add(study_root, "profile_1_1gpu_1_rank0", events)
     shown: list[str] = []
     monkeypatch.setattr(view, "show_markup", lambda markup, markdown: shown.append(markup))

@@ -33,8 +33,11 @@ def jb(root: Path, *options: str) -> subprocess.CompletedProcess:
     start = "import sys; from jupyter_book.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", start, "build", *options, "."],
-        cwd=root, capture_output=True, text=True, timeout=PATIENCE_S,
-    )  # fmt: skip
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
 
 
 def launch_link(hub: str, notebook: str) -> str:

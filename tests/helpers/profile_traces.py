@@ -15,9 +15,11 @@ MESSAGE = {"Collective name": "allreduce", "In msg nelems": 250_000, "Out msg ne
 def gpu_events(steps: int = 5, convolution: str = "aten::conv2d") -> list[dict]:
     """A convolution that runs in a GEMM kernel, and a batch norm, in every step."""
     events = []
-    shapes = {"Input Dims": [[8, 3, 32, 32], [64, 3, 3, 3], [], [1, 1], [1, 1], [1, 1], []],
-              "Input type": ["float", "float", "", "", "", "", ""],
-              "Concrete Inputs": ["", "", "", "[1, 1]", "[1, 1]", "[1, 1]", "1"]}  # fmt: skip
+    shapes = {
+        "Input Dims": [[8, 3, 32, 32], [64, 3, 3, 3], [], [1, 1], [1, 1], [1, 1], []],
+        "Input type": ["float", "float", "", "", "", "", ""],
+        "Concrete Inputs": ["", "", "", "[1, 1]", "[1, 1]", "[1, 1]", "1"],
+    }
     for step in range(steps):
         at, number = STEP_US * step, 10 * step
         events += [
@@ -59,9 +61,7 @@ def add_job(root: Path, run: str = "ddp_2gpu_8_2gpu_8") -> list[str]:
                 launch(at + 60, number),
                 reduced,
             ]
-        document = {
-            "traceEvents": events, "distributedInfo": {"rank": rank, "world_size": 2}
-        }  # fmt: skip
+        document = {"traceEvents": events, "distributedInfo": {"rank": rank, "world_size": 2}}
         files.append(add(root, f"{run}_rank{rank}", document))
     return files
 

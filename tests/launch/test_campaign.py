@@ -110,9 +110,11 @@ def quiet(line):
 def test_runs_go_in_rounds_with_the_campaigns_settings(root):
     planned = campaign.plan(root, "local", "tiny")
     assert names(planned) == [
-        ("baseline", 4, "to run"), ("ddp_2gpu", 4, "to run"),
-        ("baseline", 5, "to run"), ("ddp_2gpu", 5, "to run"),
-    ]  # fmt: skip
+        ("baseline", 4, "to run"),
+        ("ddp_2gpu", 4, "to run"),
+        ("baseline", 5, "to run"),
+        ("ddp_2gpu", 5, "to run"),
+    ]
     assert [one.resolved["dataset"]["train_images"] for one in planned[:2]] == [64, 128]
     one = campaign.plan(root, "local", "tiny", seed=9, overrides={"epochs": 3})
     assert {item.seed for item in one} == {9}
@@ -145,9 +147,12 @@ def test_a_campaign_remembers_the_settings_of_its_evidence(root):
         finish(root, resolved, f"p-{ranks}", local=False, data="cifar10")
     planned = [one for one in campaign.plan(root, "local") if one.experiment != "fp16"]
     assert [one for one in names(planned) if one[0] != "ddp_2gpu"] == [
-        ("baseline", 0, "finished"), ("baseline", 1, "finished"), ("baseline", 2, "to run"),
-        ("profile", 0, "finished"), ("profile", 0, "finished"),
-    ]  # fmt: skip
+        ("baseline", 0, "finished"),
+        ("baseline", 1, "finished"),
+        ("baseline", 2, "to run"),
+        ("profile", 0, "finished"),
+        ("profile", 0, "finished"),
+    ]
     third = next(one for one in planned if one.experiment == "baseline" and one.seed == 2)
     assert third.resolved["overrides"] == {"epochs": 3, "lr": 0.05}
     rows = campaign.as_rows(planned)
@@ -213,8 +218,9 @@ def test_blocks_that_tell_too_little_or_two_things_are_refused(root, change, mes
 
 
 def test_a_campaign_in_blocks_is_no_array(root, queue):
-    planned = [replace(one, resolved={**one.resolved, "system": "magic-castle"})
-               for one in blocked(root)]  # fmt: skip
+    planned = [
+        replace(one, resolved={**one.resolved, "system": "magic-castle"}) for one in blocked(root)
+    ]
     with pytest.raises(UsageError, match="one block after the other"):
         campaign.run(planned, root, arrays=True, report=quiet, follow=FakeJob.end)
 
@@ -246,8 +252,10 @@ def test_a_ladder_runs_its_rungs_within_its_hours(root):
     assert here[-1].experiment == "profile" and here[-1].seed == 0
     order = blocks[0].resolved["block"]["order"]
     assert set(order) == {
-        "baseline", "fp16", *(f"ddp_2gpu world_size={n}" for n in ("1", "2", "64 nodes=64"))
-    }  # fmt: skip
+        "baseline",
+        "fp16",
+        *(f"ddp_2gpu world_size={n}" for n in ("1", "2", "64 nodes=64")),
+    }
     # 6 blocks of 1 + 1 + 2 ranks and the profile: 25 shares of four hours, in whole minutes.
     assert {one.resolved["time_limit_min"] for one in here} == {9}
     with pytest.raises(UsageError, match="gpu_hours: 0.1 leaves 0.2 minutes for each of 19 runs"):
@@ -355,9 +363,11 @@ def test_on_slurm_each_run_waits_for_the_one_before(root, queue):
     campaign.run(planned, root, report=quiet, follow=FakeJob.state)
     order = [(job.resolved["experiment"], job.resolved["seed"], after) for job, after in queue]
     assert order == [
-        ("baseline", 4, []), ("ddp_2gpu", 4, ["j0"]), ("baseline", 5, ["j1"]),
+        ("baseline", 4, []),
+        ("ddp_2gpu", 4, ["j0"]),
+        ("baseline", 5, ["j1"]),
         ("ddp_2gpu", 5, ["j2"]),
-    ]  # fmt: skip
+    ]
     assert {one.state for one in campaign.plan(root, "magic-castle", "tiny")} == {"under way"}
     campaign.run(
         campaign.plan(root, "magic-castle", "tiny"), root, report=quiet, follow=FakeJob.end
@@ -369,8 +379,11 @@ def test_arrays_of_seeds_follow_one_another(root, queue):
     planned = campaign.plan(root, "magic-castle", "tiny")
     campaign.run(planned, root, arrays=True, report=quiet, follow=FakeJob.state)
     assert [(job.resolved["experiment"], after) for job, after in queue] == [
-        ("baseline", []), ("baseline", []), ("ddp_2gpu", ["j0", "j1"]), ("ddp_2gpu", ["j0", "j1"]),
-    ]  # fmt: skip
+        ("baseline", []),
+        ("baseline", []),
+        ("ddp_2gpu", ["j0", "j1"]),
+        ("ddp_2gpu", ["j0", "j1"]),
+    ]
     with pytest.raises(UsageError, match="job arrays"):
         campaign.run(campaign.plan(root, "local", "tiny"), root, arrays=True, report=quiet)
 
@@ -437,9 +450,12 @@ def test_what_the_budget_does_not_allow_is_left_out_and_told(root, queue, monkey
     monkeypatch.setattr(Budget, "allows_another", property(lambda budget: next(allowed)))
     lines = []
     outcomes = campaign.run(
-        campaign.plan(root, "local", "tiny"), root, report=lines.append, follow=FakeJob.end,
+        campaign.plan(root, "local", "tiny"),
+        root,
+        report=lines.append,
+        follow=FakeJob.end,
         budget=Budget("8m"),
-    )  # fmt: skip
+    )
     assert len(outcomes) == len(queue) == 2
     assert lines[-1] == "left out, since the budget of 8m is used up: 2 runs"
     local.queues = True
@@ -448,10 +464,13 @@ def test_what_the_budget_does_not_allow_is_left_out_and_told(root, queue, monkey
 
 
 def test_hours_of_a_campaign_of_which_nothing_can_run_here(root):
-    planned = blocked(root, LADDER.replace("baseline:", "ddp_1node: {nodes: 64, world_size: 64}")
-                      .replace("[fp16, ddp_2gpu]", "[fp16, ddp_2gpu, ddp_1node, profile]")
-                      .replace("{world_size: 1}, {world_size: 2}, ", "")
-                      .replace("{threads_per_rank: 1}", "{nodes: 64, world_size: 64}"))  # fmt: skip
+    planned = blocked(
+        root,
+        LADDER.replace("baseline:", "ddp_1node: {nodes: 64, world_size: 64}")
+        .replace("[fp16, ddp_2gpu]", "[fp16, ddp_2gpu, ddp_1node, profile]")
+        .replace("{world_size: 1}, {world_size: 2}, ", "")
+        .replace("{threads_per_rank: 1}", "{nodes: 64, world_size: 64}"),
+    )
     assert planned and all(one.state == "cannot run here" for one in planned)
 
 

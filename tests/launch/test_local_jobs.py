@@ -229,8 +229,10 @@ def test_without_images_or_network_a_run_takes_generated_ones_and_says_so(study_
     settings = [f"--set={key}={value}" for key, value in SMALL.items() if key != "dataset"]
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "quick", "--system", "local", *settings],
-        capture_output=True, text=True, timeout=PATIENCE_S,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("asking for CIFAR-10") == 1
     assert "quick: generated images, whose accuracies mean nothing: no images in" in done.stderr

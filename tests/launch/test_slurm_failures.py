@@ -20,7 +20,7 @@ from slurm_study import (
     start_scalebook,
     step_of,
     submit,
-)  # fmt: skip
+)
 from waiting import PATIENCE_S, wait_until
 
 from minislurm import MiniCluster

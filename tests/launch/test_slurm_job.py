@@ -543,8 +543,10 @@ def test_hostile_words_reach_sbatch_as_single_arguments_only(study_root, sbatch)
     assert [word for word in argv if "pwned" in word] == [f"data_dir={json.dumps(HOSTILE)}"]
     # After the script: no option of sbatch.
     assert argv.index("slurm/train.sbatch") < argv.index(f"data_dir={json.dumps(HOSTILE)}")
-    assert contract.read_json(study_root / environment["SCALEBOOK_RESOLVED"])["dataset"]["dir"] \
-        == HOSTILE  # fmt: skip
+    assert (
+        contract.read_json(study_root / environment["SCALEBOOK_RESOLVED"])["dataset"]["dir"]
+        == HOSTILE
+    )
     assert not list(study_root.rglob("pwned"))
 
 
@@ -599,8 +601,10 @@ def test_an_array_has_one_task_a_run(study_root, sbatch):
 def test_resuming_submits_the_same_run_under_a_new_number(study_root, sbatch):
     run_id = noted(study_root, "17")
     job = launch.find(run_id)
-    contract.write_json(job.folder / "state.json", {"slurm_id": "17", "state": "TIMEOUT",
-                        "reason": "late", "settled": True})  # fmt: skip
+    contract.write_json(
+        job.folder / "state.json",
+        {"slurm_id": "17", "state": "TIMEOUT", "reason": "late", "settled": True},
+    )
     again = launch.resume("17")
     [(_, environment, _)] = sbatch()
     assert environment["SCALEBOOK_JOB_ID"] == "17"

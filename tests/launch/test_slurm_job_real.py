@@ -111,8 +111,10 @@ def test_the_command_line_runs_on_the_cluster_that_answers(root):
     settings = [f"--set={key}={value}" for key, value in {**TINY, "world_size": 1}.items()]
     done = subprocess.run(
         [sys.executable, "-m", "scalebook.cli", "run", "quick", "--json", *settings],
-        capture_output=True, text=True, timeout=PATIENCE_S,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
     assert done.returncode == 0, done.stderr
     assert (root / json.loads(done.stdout)["csv"]).is_file()
     [job] = launch.jobs()

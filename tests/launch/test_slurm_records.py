@@ -188,13 +188,16 @@ def test_rare_ends_have_a_reason(word, state):
         ("AssocGrpNodeLimit", "account together are at a limit (AssocGrpNodeLimit)"),
         ("PartitionTimeLimit", "more time than its partition gives"),
         ("ReqNodeNotAvail, UnavailableNodes:node2", "(ReqNodeNotAvail)"),
-        ("Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority "
-         "partitions", "nodes it needs are down, drained or reserved"),
+        (
+            "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority "
+            "partitions",
+            "nodes it needs are down, drained or reserved",
+        ),
         ("launch failed requeued held", "scontrol release 17"),
         ("SomethingNew", "Slurm says SomethingNew"),
         ("None", ""),
     ],
-)  # fmt: skip
+)
 def test_reasons_are_told_in_words(reason, words):
     assert words in waiting_reason(reason, "17")
 

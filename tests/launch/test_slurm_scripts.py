@@ -135,8 +135,9 @@ def test_without_a_route_pytorch_picks_and_it_is_said(node):
 @pytest.mark.slow
 def test_ports_differ_between_jobs_and_steps_and_are_not_ephemeral(node):
     pairs = [("17", "0"), ("17", "1"), ("18", "0"), ("1266", "0"), ("4294901759", "0")]
-    ports = [int(shown(node, SLURM_JOB_ID=job, SLURM_STEP_ID=step)["MASTER_PORT"])
-             for job, step in pairs]  # fmt: skip
+    ports = [
+        int(shown(node, SLURM_JOB_ID=job, SLURM_STEP_ID=step)["MASTER_PORT"]) for job, step in pairs
+    ]
     assert len(set(ports)) == len(ports)
     assert all(10000 <= port < 30000 for port in ports)
 
@@ -194,8 +195,9 @@ def test_a_wish_to_be_queued_again_is_noted_and_no_failure(node, tmp_path):
 
 def test_the_first_failure_ends_the_other_ranks(node):
     # They would outlast the patience of this test.
-    done = torch_env(node, "bash", "-c", "if [ $RANK = 1 ]; then exit 9; fi; exec sleep 6000",
-                     RANKS_PER_NODE="3")  # fmt: skip
+    done = torch_env(
+        node, "bash", "-c", "if [ $RANK = 1 ]; then exit 9; fi; exec sleep 6000", RANKS_PER_NODE="3"
+    )
     assert done.returncode == 9
 
 

@@ -25,6 +25,9 @@ def test_a_second_collection_finds_the_same_tests_in_the_same_order():
 def collect(environment):
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     return subprocess.Popen(
-        [*command, "-o", "addopts="], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
+        [*command, "-o", "addopts="],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )

@@ -13,8 +13,10 @@ def run(name, *arguments):
     """What an example prints."""
     done = subprocess.run(
         [sys.executable, f"examples/{name}.py", *map(str, arguments)],
-        cwd=REPOSITORY, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout
 

@@ -174,7 +174,10 @@ def test_it_runs_and_builds_at_once(tmp_path):
 
 def _scalebook(cwd, *arguments, root=None):
     return subprocess.run(
-        [sys.executable, "-m", "scalebook.cli", *arguments], cwd=cwd, timeout=PATIENCE_S,
-        capture_output=True, text=True,
+        [sys.executable, "-m", "scalebook.cli", *arguments],
+        cwd=cwd,
+        timeout=PATIENCE_S,
+        capture_output=True,
+        text=True,
         env={**os.environ, **({"SCALEBOOK_ROOT": str(root)} if root else {})},
-    )  # fmt: skip
+    )

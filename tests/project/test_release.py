@@ -164,10 +164,14 @@ def test_it_tags_and_packs_all_with_checksums(tiny):
     assert archive == tiny / "_build/release/tiny-1.2.0.tar.gz"
     assert git(tiny, "tag") == "v1.2.0" and git(tiny, "cat-file", "-t", "v1.2.0") == "tag"
     with tarfile.open(archive) as packed:
-        files = {name.removeprefix("tiny-1.2.0/"): packed.extractfile(name).read()
-                 for name in packed.getnames()}  # fmt: skip
-        modes = {name.removeprefix("tiny-1.2.0/"): packed.getmember(name).mode
-                 for name in packed.getnames()}  # fmt: skip
+        files = {
+            name.removeprefix("tiny-1.2.0/"): packed.extractfile(name).read()
+            for name in packed.getnames()
+        }
+        modes = {
+            name.removeprefix("tiny-1.2.0/"): packed.getmember(name).mode
+            for name in packed.getnames()
+        }
     assert set(git(tiny, "ls-files").splitlines()) <= set(files)
     assert [name for name, mode in modes.items() if mode == 0o755] == ["env/setup.sh"]
     assert {"_build/html/index.html", "docs/paper.pdf", "results/csv/a.csv", "CITATION.cff",

@@ -53,10 +53,13 @@ class Block(NamedTuple):
 def blocks() -> list[Block]:
     text = PAGE.read_text(encoding="utf-8")
     return [
-        Block(found["place"], text.count("\n", 0, found.start("body")) + 1,
-              "".join(line.removeprefix(found["pad"]) for line in found["body"].splitlines(True)))
+        Block(
+            found["place"],
+            text.count("\n", 0, found.start("body")) + 1,
+            "".join(line.removeprefix(found["pad"]) for line in found["body"].splitlines(True)),
+        )
         for found in _BLOCK.finditer(text)
-    ]  # fmt: skip
+    ]
 
 
 def calls(program: str) -> list[list[str]]:
@@ -205,8 +208,11 @@ def small(tmp_path: Path) -> Path:
     root = tmp_path / "copy"
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for name in filter(None, listed.stdout.split("\0")):
         if (REPOSITORY / name).is_file() and not name.startswith("tests/"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -242,11 +248,14 @@ def run(root: Path, script: str, **environment: str) -> str:
     kept = {name: value for name, value in given.items() if not name.startswith("SCALEBOOK")}
     path = f"{shims}:{Path(sys.executable).parent}:{kept['PATH']}"
     done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, text=True,
+        ["bash", "-eu", "-o", "pipefail", "-c", script],
+        cwd=root,
+        text=True,
         timeout=3 * PATIENCE_S,  # a whole page of commands
         env={**kept, "PATH": path, "PYTHONPATH": f"{root}/src"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
@@ -287,8 +296,10 @@ def test_jobs_are_submitted_awaited_and_collected(small, cluster):
     said = run(small, of_place("cluster", "cluster-up"), **cluster.env)
     logs = small / "results/local/logs"
     assert {path.name.split("_t")[0] for path in logs.glob("*.sacct.csv")} == {
-        "baseline", "ddp_2gpu", "profile"
-    }, said  # fmt: skip
+        "baseline",
+        "ddp_2gpu",
+        "profile",
+    }, said
     assert list((small / "results/allreduce").glob("*.csv"))
     assert {path.name.rpartition("-")[0] for path in (small / "slurm/logs").glob("*.log")} == {
         "test_environment", "test_allreduce", "ddp_baseline", "ddp_2gpu", "profile_pytorch"

@@ -152,8 +152,11 @@ def test_set_up_waits_for_another_package_manager_and_names_it(bare, tmp_path):
     program(bare / "id", "echo 0")
     held = tmp_path / "held"
     lock = "Could not get lock /var/lib/apt/lists/lock. It is held by process 17 (apt-get)"
-    program(bare / "apt-get", f'[ ! -e {held} ] || {{ echo "E: {lock}" >&2; exit 100; }}\n'
-                              f'[ "$1" != install ] || ln -s /bin/sh {bare}/chromium')  # fmt: skip
+    program(
+        bare / "apt-get",
+        f'[ ! -e {held} ] || {{ echo "E: {lock}" >&2; exit 100; }}\n'
+        f'[ "$1" != install ] || ln -s /bin/sh {bare}/chromium',
+    )
     (bare / "ln").symlink_to(shutil.which("ln"))
     # The other one is done after the second pause.
     program(bare / "sleep", f"[ -e {held}.again ] && rm {held} || touch {held}.again")
@@ -196,13 +199,15 @@ esac""",
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by ...\n"
-         "ERROR: Cannot install torch because of conflicting dependencies.",
-         "no package index answers"),
+        (
+            "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by ...\n"
+            "ERROR: Cannot install torch because of conflicting dependencies.",
+            "no package index answers",
+        ),
         ("ERROR: Could not install: [Errno 28] No space left on device", "the disk is full"),
         ("ERROR: No matching distribution found for click\nERROR: more", "No matching distr"),
     ],
-)  # fmt: skip
+)
 def test_what_pip_could_not_do_is_one_clear_line(fresh, tmp_path, said, expected):
     python = pretender(tmp_path / "python", f"printf '%s\\n' '{said}'; exit 1")
     done = script(str(fresh / "env/setup.sh"), path=os.environ["PATH"], PYTHON=python)

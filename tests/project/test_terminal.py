@@ -92,5 +92,6 @@ def test_what_takes_long_says_so_and_what_is_quick_does_not(monkeypatch, capsys)
         now("nothing that lasts")
     time.sleep(0.3)
     assert capsys.readouterr().err.splitlines() == [
-        "scalebook: reading results …", r"scalebook: drawing it \u001b[31m …",
-    ]  # fmt: skip
+        "scalebook: reading results …",
+        r"scalebook: drawing it \u001b[31m …",
+    ]

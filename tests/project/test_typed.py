@@ -113,11 +113,14 @@ def test_what_is_allowed_is_named_with_a_reason(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "prose: [{text: x}]", "prose: [{text: x, pattern: y, reason: both}]",
-        "prose: [{reason: neither}]", "prose: [{pattern: '(', reason: broken}]",
-        "prose: [{pattern: '.*', reason: takes everything}]", "other: []",
+        "prose: [{text: x}]",
+        "prose: [{text: x, pattern: y, reason: both}]",
+        "prose: [{reason: neither}]",
+        "prose: [{pattern: '(', reason: broken}]",
+        "prose: [{pattern: '.*', reason: takes everything}]",
+        "other: []",
     ],
-)  # fmt: skip
+)
 def test_a_wrong_list_is_one_line(tmp_path, text):
     allow(tmp_path, text)
     with pytest.raises(ScalebookError, match="data/typed_allowed.yaml") as caught:

@@ -111,8 +111,10 @@ def test_hours_by_hand(small):
 
 def test_jobs_of_several_runs_pay_their_start_once(small):
     path = small / "data/plan.yaml"
-    plan = path.read_text().replace("steps: 3000, job_minutes: 10", "steps: 3000, job_minutes: 10,"
-                                    " runs_per_job: 4, run_minutes: 2")  # fmt: skip
+    plan = path.read_text().replace(
+        "steps: 3000, job_minutes: 10",
+        "steps: 3000, job_minutes: 10, runs_per_job: 4, run_minutes: 2",
+    )
     path.write_text(plan)
     request = request_of("theirs")
     step = steptime.model_of("theirs").seconds(8, 100)

@@ -37,8 +37,11 @@ def html(tmp_path_factory) -> Path:
     """The book of what git sees of this project, built once without a warning."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     root = tmp_path_factory.mktemp("the book")
     for name in filter(None, listed.stdout.split("\0")):
         if (REPOSITORY / name).is_file():
@@ -71,8 +74,10 @@ def test_every_page_describes_itself_and_offers_what_it_is_made_of(html):
         assert len(about) == 1 and 20 < len(about[0]) <= 202, name
         assert len(re.findall(r'<meta property="og:title" content="[^"]+">', text)) == 1, name
         assert "Cite as: " in text
-    offered = {"notebooks/04_scaling": "_sources/notebooks/04_scaling.ipynb",
-               "book/paper": "docs/paper.pdf"}  # fmt: skip
+    offered = {
+        "notebooks/04_scaling": "_sources/notebooks/04_scaling.ipynb",
+        "book/paper": "docs/paper.pdf",
+    }
     for name, file in offered.items():
         assert f'href="../{file}"' in (html / f"{name}.html").read_text()
     notebook = json.loads((html / offered["notebooks/04_scaling"]).read_text())
@@ -114,9 +119,11 @@ class Visit:
         self.site = site
         self.wrong: list[str] = []
         self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme,
-            has_touch=touch, is_mobile=touch,
-        )  # fmt: skip
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            has_touch=touch,
+            is_mobile=touch,
+        )
         self.context.route(lambda url: not url.startswith(site), self._refuse)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
@@ -303,9 +310,11 @@ def test_a_click_pins_the_note_of_a_number_and_moves_nothing(site, browser):
         assert expanded() == "false" and value.get_attribute("role") == "button"
         assert value.get_attribute("aria-controls") == note.get_attribute("id")
         closings = (
-            value.click, lambda: keyboard.press("Escape"), lambda: mouse.click(700, 5),
+            value.click,
+            lambda: keyboard.press("Escape"),
+            lambda: mouse.click(700, 5),
             lambda: keyboard.press("Enter"),
-        )  # fmt: skip
+        )
         for close in closings:
             value.click()
             mouse.move(5, 500)  # what only hovering shows goes
@@ -339,8 +348,11 @@ def test_a_finger_opens_the_note_of_a_number_and_closes_it(site, browser):
         visit.open("book/paper")
         value = visit.page.locator(".sb-value .sb-number").nth(1)
         note = visit.page.locator(".sb-value .sb-note").nth(1)
-        for close in (value.tap, lambda: visit.page.touchscreen.tap(4, 450),
-                      lambda: visit.page.keyboard.press("Escape")):  # fmt: skip
+        for close in (
+            value.tap,
+            lambda: visit.page.touchscreen.tap(4, 450),
+            lambda: visit.page.keyboard.press("Escape"),
+        ):
             value.tap()
             assert note.is_visible()
             box = note.bounding_box()

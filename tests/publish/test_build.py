@@ -70,9 +70,12 @@ def built(tmp_path_factory) -> tuple[Path, str]:
     shutil.copytree(REPOSITORY / "data" / "reported", root / "data" / "reported")
     shutil.copy(REPOSITORY / "study.yaml", root)
     for name, text in {
-        "_config.yml": CONFIG, "_toc.yml": TOC, "book/index.md": INDEX,
-        "notebooks/drawn.py": DRAWN, "notebooks/asked.py": ASKED,
-    }.items():  # fmt: skip
+        "_config.yml": CONFIG,
+        "_toc.yml": TOC,
+        "book/index.md": INDEX,
+        "notebooks/drawn.py": DRAWN,
+        "notebooks/asked.py": ASKED,
+    }.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     done = jb(root)

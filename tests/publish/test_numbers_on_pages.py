@@ -116,8 +116,11 @@ def test_a_number_stands_in_every_place_with_note_and_link(built):
     text = page(built[0], "index")
     entry = "origins.html#num-baseline--local--throughput--median"
     # The table of runs shows each run by itself, and so not this number.
-    in_text = re.findall(rf'<a class="sb-number" aria-describedby="(sb-note-\d+)" href="{entry}">'
-                         "1,240\u00a0images/s</a>", text)  # fmt: skip
+    in_text = re.findall(
+        rf'<a class="sb-number" aria-describedby="(sb-note-\d+)" href="{entry}">'
+        "1,240\u00a0images/s</a>",
+        text,
+    )
     in_maths = re.findall(
         r'<mrow class="sb-mathnumber sb-measured" '
         r'aria-describedby="(sb-note-\d+)"><mn>1,240</mn><mtext>\u00a0images/s</mtext></mrow>',

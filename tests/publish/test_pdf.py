@@ -150,12 +150,15 @@ def typeset_study(tmp_path_factory) -> Path:
     shutil.copy(REPOSITORY / "study.yaml", root)
     long, words = "x" * 90, "several words that take a line or two " * 5
     for name, text in {
-        "_config.yml": CONFIG, "_toc.yml": TOC,
+        "_config.yml": CONFIG,
+        "_toc.yml": TOC,
         "book/index.md": "# Small\n\n## Begin\n\nSee [](paper.md).\n",
         "book/paper.md": PAPER.format("pa", long, words),
         "book/proposal.md": PAPER.format("pr", long, words),
-        "book/references.bib": BIB, "book/ring.svg": SVG, "notebooks/drawn.py": DRAWN,
-    }.items():  # fmt: skip
+        "book/references.bib": BIB,
+        "book/ring.svg": SVG,
+        "notebooks/drawn.py": DRAWN,
+    }.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     subprocess.run(["git", "apply", PATCH], cwd=root, check=True)
@@ -292,12 +295,16 @@ def test_the_day_is_that_of_the_last_commit_beside_docs(tmp_path, monkeypatch):
     for day, name in ((3, "study.yaml"), (9, "docs/paper.pdf")):
         (tmp_path / name).write_text("x")
         when = {"GIT_COMMITTER_DATE": f"2026-05-0{day}T14:00:00Z"}
-        for command in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b",
-                                                      "commit", "-qm", "x"]):  # fmt: skip
+        for command in (
+            ["init", "-q"],
+            ["add", "."],
+            ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"],
+        ):
             subprocess.run(
-                ["git", "-C", tmp_path, *command], check=True,
+                ["git", "-C", tmp_path, *command],
+                check=True,
                 env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **when},
-            )  # fmt: skip
+            )
     assert documents.date_text(documents.source_date(tmp_path)) == "3 May 2026"
 
 

@@ -46,8 +46,9 @@ def test_each_line_that_runs_again_is_one_that_the_study_takes(whole):
     for line in lines:
         assert subprocess.run(["sh", "-n", "-c", line]).returncode == 0
         for words in commands(line):
-            done = CliRunner().invoke(main, [*words[1:], *(["--dry-run"] if "--all" in words else
-                                                          ["--help"])])  # fmt: skip
+            done = CliRunner().invoke(
+                main, [*words[1:], *(["--dry-run"] if "--all" in words else ["--help"])]
+            )
             assert done.exit_code == 0, f"{line}: {done.output}"
             if "--all" not in words:
                 given = dict(zip(words[3::2], words[4::2]))
@@ -76,7 +77,8 @@ def test_the_line_that_draws_a_figure_again_draws_it(whole, tmp_path, monkeypatc
     done = CliRunner().invoke(main, [*shlex.split(line)[1:-1], str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in tmp_path.glob("grouping*")) == [
-        "grouping_difference.png", "grouping_difference.svg",
-    ]  # fmt: skip
+        "grouping_difference.png",
+        "grouping_difference.svg",
+    ]
     done = CliRunner().invoke(main, ["figures", "grouping_difference"])
     assert done.exit_code != 0 and "name a folder with --out" in str(done.output or done.exception)

@@ -98,8 +98,9 @@ def test_a_study_without_runs_and_a_broken_manifest_are_said(study_root):
     assert write(study_root) == (0, 0)
     (problem,) = taken(study_root / "out" / data.INDEX)["problems"]
     assert problem == {
-        "file": f"results/manifests/{stem}.json", "problem": "cannot be read as JSON"
-    }  # fmt: skip
+        "file": f"results/manifests/{stem}.json",
+        "problem": "cannot be read as JSON",
+    }
 
 
 def test_the_best_runs_are_those_on_the_same_real_images(study_root):

@@ -33,7 +33,7 @@ def test_the_text_of_a_page_is_read_by_section_without_fallbacks_and_with_cells_
         ["", "Results of ResNet-18", "Rate 4,460 images/s with run_epoch. Next"],
         ["rates", "Figure 1 of the paper", "Rates < 1 How."],
         ["deeper", "Deeper", "run · rate · a · 1 · After"],
-    ]  # fmt: skip
+    ]
 
 
 def test_a_figure_of_other_types_of_traces_loads_the_whole_of_plotly():
@@ -123,9 +123,12 @@ def built(tmp_path_factory) -> Path:
     shutil.copy(REPOSITORY / "study.yaml", root)
     config = CONFIG.replace("sphinx: {", "sphinx: {local_extensions: {spy: .}, ")
     for name, text in {
-        "_config.yml": config, "_toc.yml": toc("book/words"), "spy.py": SPY,
-        "book/index.md": INDEX, "book/words.md": WORDS,
-    }.items():  # fmt: skip
+        "_config.yml": config,
+        "_toc.yml": toc("book/words"),
+        "spy.py": SPY,
+        "book/index.md": INDEX,
+        "book/words.md": WORDS,
+    }.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     done = jb(root, "-W", "--keep-going")

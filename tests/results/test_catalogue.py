@@ -461,11 +461,11 @@ def test_every_reported_number_is_there(study_root):
         ("system: magic-castle", "", "system: is missing"),
         ("claims:\n", "colour: red\nclaims:\n", "colour: unknown key; allowed are source, date"),
         ("{value: 4460, unit", "{value: many, unit", "jobs.0.values.throughput.value: 'many'"),
-        ("    job: \"2915\"\n", "    job: \"7\"\n", "names job '7'"),
+        ('    job: "2915"\n', '    job: "7"\n', "names job '7'"),
         ('job_id: "2650"', 'job_id: "2649"', "'2649' is there twice"),
         ("jobs:\n", "jobs: [\n", "not valid YAML"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_reported_file_is_one_line_and_harms_no_other(study_root, old, new, said):
     good = study_root / reports.FOLDER / "magic-castle-2025.yaml"
     text = good.read_text()

@@ -53,9 +53,12 @@ def test_a_csv_column_takes_two_places(tmp_path):
     (outcome,) = train_helpers.finish(train_helpers.start_ranks(root, 1, **environment))
     assert outcome[0] == 0, outcome
     read = subprocess.run(
-        [sys.executable, "-c", READ], cwd=root, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", READ],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, **environment, "SCALEBOOK_ROOT": str(root)},
-    )  # fmt: skip
+    )
     assert json.loads(read.stdout) == [
         [40, 80],
         "int64",

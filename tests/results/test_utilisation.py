@@ -88,8 +88,9 @@ def test_dmon_with_times_over_midnight():
     assert not found.bad and not found.notes
     assert found.rows[1]["time_s"] - found.rows[0]["time_s"] == 1
     assert found.rows[0]["memory_used_mib"] == 455 and found.rows[0]["pcie_rx_mb_s"] == 120
-    without_date = "\n".join(line[12:] if line[0] == " " else "#" + line[12:]
-                             for line in DMON_TIMES.splitlines())  # fmt: skip
+    without_date = "\n".join(
+        line[12:] if line[0] == " " else "#" + line[12:] for line in DMON_TIMES.splitlines()
+    )
     one, other = rows(without_date)
     assert other["time_s"] - one["time_s"] == 1
 
@@ -113,8 +114,9 @@ def test_query_of_two_gpus():
     assert (first["utilisation_percent"], third["utilisation_percent"]) == (91, 95)
     assert (first["power_w"], first["temperature_c"]) == (61.2, 39)
     assert second["memory_used_mib"] == 3
-    assert all(math.isnan(second[name])
-               for name in ("utilisation_percent", "power_w", "temperature_c"))  # fmt: skip
+    assert all(
+        math.isnan(second[name]) for name in ("utilisation_percent", "power_w", "temperature_c")
+    )
 
 
 def test_query():

@@ -144,8 +144,9 @@ def test_numbers_may_have_an_exponent_and_no_point(write):
     assert loaded.experiments["one"].lr == 0.001
     assert loaded.experiments["one"].description == "1e-x"
     assert study.parse_overrides(["lr=5e-2", "weight_decay=+1E-4"]) == {
-        "lr": 0.05, "weight_decay": 1e-4,
-    }  # fmt: skip
+        "lr": 0.05,
+        "weight_decay": 1e-4,
+    }
 
 
 def test_aliases_and_merges_of_yaml_stay_allowed(write):
@@ -251,8 +252,9 @@ def test_ranks_spread_over_nodes_without_gpus_unless_the_experiment_says_otherwi
 def test_where_and_how_slurm_runs_it_is_no_part_of_the_resolved_document(write):
     plain = study.load(write())
     slurm = "small: {cluster: 'c-*', slurm: {partition: gpu, time: '10', memory: 4096}, "
-    chosen = study.load(write(STUDY.replace("one: {", "one: {script: own/x.sbatch, "),
-                              "small: {", slurm))  # fmt: skip
+    chosen = study.load(
+        write(STUDY.replace("one: {", "one: {script: own/x.sbatch, "), "small: {", slurm)
+    )
     assert chosen.experiments["one"].script == "own/x.sbatch"
     assert chosen.systems["small"].slurm.memory == "4096"
     assert plain.experiments["one"].script == "slurm/train.sbatch"
@@ -290,9 +292,10 @@ def test_a_trial_on_few_images_is_no_evidence_where_a_rule_wants_more(write):
     loaded = study.load(write(old="min_epochs", new=rule))
     for images, admitted in ((999, []), (1000, ["cifar10"]), (None, ["cifar10"])):
         overrides = {"train_images": images}
-        assert study.resolve(loaded, "one", "local", overrides=overrides)[
-            "evidence_datasets"
-        ] == admitted  # fmt: skip
+        assert (
+            study.resolve(loaded, "one", "local", overrides=overrides)["evidence_datasets"]
+            == admitted
+        )
 
 
 def keys(document):

@@ -70,8 +70,9 @@ def test_slow_first_steps_are_warm_up():
 
 ACTIVITIES = st.lists(
     st.tuples(st.integers(0, 60), st.integers(1, 15), st.sampled_from("gnm"), st.integers(0, 1)),
-    min_size=1, max_size=20,
-)  # fmt: skip
+    min_size=1,
+    max_size=20,
+)
 
 
 @pytest.mark.slow
@@ -245,7 +246,7 @@ def run(slow: float, names: tuple[str, ...], steps: int) -> list[dict]:
                 launch(at + 10, number),
                 kernel(f"k_{name}", at + 20, slow if name == "aten::mm" else 10, number),
             ]
-    return events  # fmt: skip
+    return events
 
 
 def test_differences_are_per_step(tmp_path):
@@ -253,9 +254,11 @@ def test_differences_are_per_step(tmp_path):
     other = read(tmp_path, run(20, ("aten::mm", "aten::add", "aten::gelu"), 5), "b.json")
     table = traces.get_diff(one, other).set_index("name")
     assert table["change"].to_dict() == {
-        "aten::mm": "faster", "aten::gelu": "appeared", "aten::relu": "vanished",
+        "aten::mm": "faster",
+        "aten::gelu": "appeared",
+        "aten::relu": "vanished",
         "aten::add": "same",
-    }  # fmt: skip
+    }
     assert table.loc["aten::mm", ["before_us", "after_us", "ratio"]].tolist() == [40, 20, 0.5]
     assert table.loc["aten::mm", ["before_calls", "after_calls"]].tolist() == [1, 1]
     kernels = traces.get_diff(one, other, by="kernel")
@@ -339,7 +342,7 @@ CLOCKED = {
     "AMD Instinct MI250X (one of its two dies)": (110 * 256, 110 * 1024, 1.7, 1.7, 4096, 3.2),
     "AMD Instinct MI210": (104 * 256, 104 * 1024, 1.7, 1.7, 4096, 3.2),
     "AMD Instinct MI300X": (304 * 256, 304 * 2048, 2.1, 2.1, 8192, 5.2),
-}  # fmt: skip
+}
 
 
 def test_peaks_are_what_units_and_clocks_come_to():
@@ -356,8 +359,11 @@ def test_peaks_are_what_units_and_clocks_come_to():
             assert peak.of("fp8") == pytest.approx(2 * peak.of("fp16"), rel=0.015)
     # Some variants are known by their data sheets only.
     assert known.keys() - CLOCKED.keys() == {
-        "NVIDIA H100 NVL", "NVIDIA H200 NVL", "NVIDIA B200 SXM", "AMD Instinct MI325X",
-    }  # fmt: skip
+        "NVIDIA H100 NVL",
+        "NVIDIA H200 NVL",
+        "NVIDIA B200 SXM",
+        "AMD Instinct MI325X",
+    }
 
 
 def test_what_is_no_product_runs_at_the_rate_of_the_vector_units(tmp_path):
@@ -388,9 +394,10 @@ def conv(data, weight, stride, padding, dilation=1, groups=1, transposed=False):
 def test_work_of_a_convolution_agrees_with_doing_it(batch, groups, kernel_size, stride, pad, size):
     import torch
 
-    data, weight = torch.ones(batch, 2 * groups, size, size), torch.ones(
-        3 * groups, 2, kernel_size, kernel_size
-    )  # fmt: skip
+    data, weight = (
+        torch.ones(batch, 2 * groups, size, size),
+        torch.ones(3 * groups, 2, kernel_size, kernel_size),
+    )
     out = torch.nn.functional.conv2d(data, weight, stride=stride, padding=pad, groups=groups)
     shape = conv(list(data.shape), list(weight.shape), stride, pad, groups=groups)
     done = work.of("aten::convolution", shape)
@@ -443,8 +450,10 @@ def test_attention_made_of_products_counts_once(tmp_path):
     product = {"Input Dims": [[16, 16, 4], [16, 4, 16]], "Input type": ["float"] * 2}
     events = [
         operator("aten::scaled_dot_product_attention", 0, 50, args=query),
-        operator("aten::bmm", 5, 10, args=product), launch(6, 1), kernel("gemm", 60, 5, 1),
-    ]  # fmt: skip
+        operator("aten::bmm", 5, 10, args=product),
+        launch(6, 1),
+        kernel("gemm", 60, 5, 1),
+    ]
     table = traces.get_speed(read(tmp_path, events))
     assert table["operator"].tolist() == ["aten::bmm"]
 
@@ -505,10 +514,13 @@ def test_flops_of_a_step_are_those_pytorch_counts(tmp_path):
         train()
     path = tmp_path / "cpu_rank0.json"
     with profile(
-        activities=[ProfilerActivity.CPU], record_shapes=True, profile_memory=True,
-        with_stack=True, schedule=schedule(wait=0, warmup=1, active=2, repeat=1),
+        activities=[ProfilerActivity.CPU],
+        record_shapes=True,
+        profile_memory=True,
+        with_stack=True,
+        schedule=schedule(wait=0, warmup=1, active=2, repeat=1),
         on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(path)),
-    ) as profiler:  # fmt: skip
+    ) as profiler:
         for _ in range(3):
             train()
             profiler.step()

@@ -217,9 +217,12 @@ def test_a_kernel_belongs_to_the_outermost_operator_that_says_what_it_is(tmp_pat
     # Without an operator the kernel's name says it.
     assert summary["by_name_us"] == 42.0
     assert summary["by_operator"] == {
-        "gemm": 42.0, "optimizer": 17.0, "communication": 13.0, "elementwise": 11.0,
+        "gemm": 42.0,
+        "optimizer": 17.0,
+        "communication": 13.0,
+        "elementwise": 11.0,
         "convolution": 7.0,
-    }  # fmt: skip
+    }
     assert summary["by_kernel"]["gemm"] == 42.0
     step = {"step": 4, "start_us": 0, "dur_us": 1000, "busy_us": 90, "compute_us": 70}
     assert [{key: one[key] for key in step} for one in summary["steps"]] == [step]
@@ -255,10 +258,11 @@ def test_several_gpus_are_added_up(tmp_path):
 
 def test_cpu_operators_count_their_own_time(tmp_path):
     events = [
-        operator("aten::linear", 0, 100), operator("aten::addmm", 10, 60),
+        operator("aten::linear", 0, 100),
+        operator("aten::addmm", 10, 60),
         operator("aten::relu", 150, 30),
         operator("gloo:all_reduce", 160, 40, tid=2, cat="user_annotation"),
-    ]  # fmt: skip
+    ]
     summary = summary_of(tmp_path, events)
     assert summary["by_operator"] == {"gemm": 100.0, "communication": 40.0, "elementwise": 30.0}
     assert summary["by_kernel"] == {} and summary["total_us"] == 170.0
@@ -337,8 +341,9 @@ def test_backward_kernels_have_the_module_and_the_phase_of_what_they_undo(tmp_pa
 def test_a_hierarchy_that_the_trace_names_is_the_module(tmp_path):
     events = [
         operator("aten::relu", 0, 9, args={"Module Hierarchy": "TOP(Net).relu(ReLU)"}),
-        launch(2, 1), kernel("k", 20, 5, 1),
-    ]  # fmt: skip
+        launch(2, 1),
+        kernel("k", 20, 5, 1),
+    ]
     trace = traces.read(write(tmp_path / "t.json", events))
     assert traces.get_attribution(trace)["module"].tolist() == ["TOP(Net).relu(ReLU)"]
 

@@ -171,8 +171,9 @@ def test_two_processes_with_equal_correlations_launch_their_own(tmp_path):
     trace = traces.read(write(tmp_path / "t.json", events))
     table = traces.get_attribution(trace)
     assert table.groupby("device")["operator"].unique().map(list).to_dict() == {
-        0: ["aten::mm"], 1: ["aten::relu"],
-    }  # fmt: skip
+        0: ["aten::mm"],
+        1: ["aten::relu"],
+    }
 
 
 # ------------------------------------------------------------------------- what is not read
@@ -222,8 +223,11 @@ def test_events_of_a_device_that_is_not_known_are_counted():
 
 
 def test_categories_that_are_known_and_not_needed_leave_the_verdict(tmp_path):
-    events = [operator("aten::mm", 0, 50), operator("sum.py(3): f", 0, 60, cat="python_function"),
-              operator("x", 0, 9, cat="overhead")]  # fmt: skip
+    events = [
+        operator("aten::mm", 0, 50),
+        operator("sum.py(3): f", 0, 60, cat="python_function"),
+        operator("x", 0, 9, cat="overhead"),
+    ]
     answer = traces.summary(write(tmp_path / "t.json", events))
     assert answer["not_read"] == {"python_function": 1, "overhead": 1}
     assert answer["notices"] == {} and answer["bound"] == "compute"

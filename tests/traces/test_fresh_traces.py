@@ -86,8 +86,9 @@ def test_a_trace_of_a_compiled_model(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     # Without a compiler of C++ the same regions run as graphs of operators.
     backend = "inductor" if shutil.which("g++") else "aot_eager"
-    net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.GELU(), torch.nn.LayerNorm(32),
-                              torch.nn.Linear(32, 10))  # fmt: skip
+    net = torch.nn.Sequential(
+        torch.nn.Linear(64, 32), torch.nn.GELU(), torch.nn.LayerNorm(32), torch.nn.Linear(32, 10)
+    )
     torch._dynamo.reset()
     try:
         step = training(torch.compile(net, backend=backend), torch.randn(16, 64))

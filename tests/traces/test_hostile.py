@@ -84,9 +84,11 @@ STRANGE = st.fixed_dictionaries(
 )
 HEADER = st.dictionaries(
     st.sampled_from(["deviceProperties", "distributedInfo", "baseTimeNanoseconds"]),
-    ODD | st.just([{"id": 0, "name": "Tesla T4", "computeMajor": "7"}, 3])
-    | st.just({"rank": 1, "world_size": "2"}), max_size=3,
-)  # fmt: skip
+    ODD
+    | st.just([{"id": 0, "name": "Tesla T4", "computeMajor": "7"}, 3])
+    | st.just({"rank": 1, "world_size": "2"}),
+    max_size=3,
+)
 
 
 @pytest.mark.slow

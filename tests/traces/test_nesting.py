@@ -33,10 +33,7 @@ def brute_force(events) -> list[int]:
         around = [one for one in before if encloses(events[one], events[index])]
         if around:
             parent[index] = min(reversed(around), key=lambda one: events[one][2])
-        running = [
-            one for one in before
-            if not events[one][3] and sum(events[one][1:3]) > begin
-        ]  # fmt: skip
+        running = [one for one in before if not events[one][3] and sum(events[one][1:3]) > begin]
         if beside and running:
             end, over = sum(events[running[-1]][1:3]), begin + length
             if (

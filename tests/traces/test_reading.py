@@ -83,7 +83,9 @@ def test_a_bomb_is_refused_before_it_unpacks(tmp_path, monkeypatch):
 
 def test_what_cannot_be_believed_is_dropped_and_counted(tmp_path):
     bad = [
-        7, None, [1],
+        7,
+        None,
+        [1],
         {**kernel("a", 1, 1), "dur": -5},
         {**kernel("b", 1, 1), "dur": 1e15},
         {**kernel("c", 1, 1), "ts": "soon"},
@@ -92,8 +94,9 @@ def test_what_cannot_be_believed_is_dropped_and_counted(tmp_path):
         {key: value for key, value in kernel("f", 1, 1).items() if key != "dur"},
         {**kernel("g", 140, 1), "args": "none"},
         {**kernel("h", 140, 1), "args": {"correlation": "1", "device": -3, "External id": 1e99}},
-        {"ph": ["X"]}, {"ph": "X", "cat": 4},
-    ]  # fmt: skip
+        {"ph": ["X"]},
+        {"ph": "X", "cat": 4},
+    ]
     summary = traces.summary(write(tmp_path / "t.json", EVENTS + bad))
     assert summary["dropped"] == {
         "duration over 11 days": 1, "negative duration": 1, "no duration": 1, "no name": 1,
@@ -114,9 +117,12 @@ def test_nan_and_broken_names_are_read_the_slow_way(tmp_path):
 
 def test_private_fields_are_not_copied(tmp_path):
     document = {
-        "traceEvents": EVENTS, "username": "ann", "host_name": "node-7",
-        "traceName": "/home/ann/x.json", "distributedInfo": {"rank": 3, "world_size": 8},
-    }  # fmt: skip
+        "traceEvents": EVENTS,
+        "username": "ann",
+        "host_name": "node-7",
+        "traceName": "/home/ann/x.json",
+        "distributedInfo": {"rank": 3, "world_size": 8},
+    }
     summary = traces.summary(write(tmp_path / "t.json", document))
     assert summary["ranks"] == [{"rank": 3, "world_size": 8}]
     assert not {"ann", "node-7", "home"} & set(json.dumps(summary).replace("/", '"').split('"'))
@@ -135,8 +141,9 @@ def test_traces_of_the_results_are_listed_and_summed_up(study_root):
     (study_root / "results/profiling/gpu_util_1.log").write_text("x")
     names = traces.trace_files()
     assert names == [
-        "results/profiling/b_rank0.pt.trace.json.gz", "results/local/profiling/a.pt.trace.json",
-    ]  # fmt: skip
+        "results/profiling/b_rank0.pt.trace.json.gz",
+        "results/local/profiling/a.pt.trace.json",
+    ]
     summary = traces.trace_summary(names[0])
     assert summary["file"] == names[0] and summary["device"] == "gpu"
     summary["by_kernel"].clear()

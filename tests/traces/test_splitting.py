@@ -35,8 +35,7 @@ def small(monkeypatch):
 
 @pytest.mark.slow
 @settings(max_examples=150)
-@given(EVENTS, st.dictionaries(TEXT, VALUES, max_size=3), st.sampled_from([None, 1]),
-       st.booleans())  # fmt: skip
+@given(EVENTS, st.dictionaries(TEXT, VALUES, max_size=3), st.sampled_from([None, 1]), st.booleans())
 def test_pieces_hold_what_the_whole_holds(events, header, indent, bare):
     chunk, splitting.CHUNK = splitting.CHUNK, 32
     try:

@@ -31,8 +31,10 @@ def rank(tmp_path, number, comes, ends, clock=0.0, sizes=True, world=2, step=Tru
         event = kernel("ncclDevKernel_AllReduce_Sum_f32_RING_LL", clock + begin, end - begin, index)
         event["args"].update(MESSAGE if sizes else {})
         events += [launch(clock + begin - 5, index), event]
-        events += [launch(clock + begin - 90, 1000 + index),
-                   kernel("volta_sgemm", clock + begin - 80, 70, 1000 + index)]  # fmt: skip
+        events += [
+            launch(clock + begin - 90, 1000 + index),
+            kernel("volta_sgemm", clock + begin - 80, 70, 1000 + index),
+        ]
     document = {"traceEvents": events, "distributedInfo": {"rank": number, "world_size": world}}
     return write(tmp_path / f"r{number}.json", document)
 
@@ -210,10 +212,13 @@ def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     running = [
-        subprocess.Popen([sys.executable, "-c", TRAINING, str(number), str(folder)],
-                         env=environment, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", TRAINING, str(number), str(folder)],
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
         for number in (0, 1)
-    ]  # fmt: skip
+    ]
     try:
         said = [process.communicate(timeout=PATIENCE_S)[1] for process in running]
     finally:

@@ -151,8 +151,10 @@ def test_what_is_left_out_is_counted(tmp_path):
     data = load(tmp_path)
     assert len(data.train) == 12 and data.classes == list(CLASSES)
     assert data.describe()["left_out"] == {
-        "files": {".webp": 6}, "classes": ["train/empty"], "folders": ["train/bee/more"]
-    }  # fmt: skip
+        "files": {".webp": 6},
+        "classes": ["train/empty"],
+        "folders": ["train/bee/more"],
+    }
     assert data.left_out.text.startswith(
         "data/insects: left out 6 files (6 .webp; first test/ant/x0.webp), 1 class without a "
         "picture (train/empty), 1 folder inside classes (train/bee/more): "

@@ -65,8 +65,10 @@ def official(tmp_path, monkeypatch):
     served.mkdir()
     files = contents()
     tricks = {
-        f"{download.FOLDER}/../escaped": b"x", "/absolute": b"x", f"{download.FOLDER}/extra": b"x",
-    }  # fmt: skip
+        f"{download.FOLDER}/../escaped": b"x",
+        "/absolute": b"x",
+        f"{download.FOLDER}/extra": b"x",
+    }
     path = served / "cifar.tar.gz"
     archive(path, {**tricks, **{f"{download.FOLDER}/{n}": c for n, c in files.items()}})
 

@@ -204,9 +204,11 @@ def test_three_ranks_resume_bit_equal(tmp_path):
         assert [status for status, *_ in outcomes] == [0, 0, 0], outcomes
         states.append(helpers.parameters(root))
         tables.append(
-            [[row[c] for c in ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")]
-             for row in helpers.rows(root)]
-        )  # fmt: skip
+            [
+                [row[c] for c in ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")]
+                for row in helpers.rows(root)
+            ]
+        )
     assert tables[0] == tables[1]
     for key, values in states[0].items():
         assert torch.equal(values, states[1][key]), key

@@ -55,8 +55,10 @@ import_torchvision().models.resnet18()
     assert done.returncode == 0, done.stderr
     used = subprocess.run(
         [sys.executable, "-c", "import sys, scalebook.train.run\nprint(*sys.modules)"],
-        capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     assert not {"pydantic", "pandas", "plotly", "yaml", "scalebook.study"} & set(used)
 
 

@@ -125,9 +125,7 @@ def test_what_is_left_out_of_an_image_folder_stands_in_log_and_manifest(root, ca
 
     folder = pictures(root / "data" / "insects", train=8, test=2)
     (folder / "train" / "ant" / "more.webp").touch()
-    helpers.study(
-        root, source="folder", epochs=1, global_batch=4, train_images=8, val_images=4
-    )  # fmt: skip
+    helpers.study(root, source="folder", epochs=1, global_batch=4, train_images=8, val_images=4)
     assert helpers.train(root) == 0
     (path,) = (root / "results" / "local" / "manifests").glob("*.json")
     assert contract.read_json(path)["dataset"]["left_out"]["files"] == {".webp": 1}
@@ -515,8 +513,10 @@ def test_learning_rate_warms_up_and_falls():
     assert all(a >= b for a, b in zip(rates[5:], rates[6:]))
 
 
-@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"channels_last": True},
-                                     {"stem": "cifar", "model": "resnet18"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [{"precision": "bf16"}, {"channels_last": True}, {"stem": "cifar", "model": "resnet18"}],
+)
 def test_options_train(root, changes):
     helpers.study(root, epochs=1, train_images=16, val_images=8, global_batch=8, **changes)
     assert helpers.train(root) == 0

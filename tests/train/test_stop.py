@@ -116,8 +116,9 @@ def test_requeued_run_equals_undisturbed(root, whole, monkeypatch, capsys, durin
     # Each attempt does its steps, the first two of which are warm-up.
     ends = [*(step + 1 for step in stops), 9]
     begins = [0, *ends[:-1]]
-    assert list(table["attempt"]) == [n + 1 for n in range(len(ends))
-                                      for _ in range(begins[n], ends[n])]  # fmt: skip
+    assert list(table["attempt"]) == [
+        n + 1 for n in range(len(ends)) for _ in range(begins[n], ends[n])
+    ]
     warm = [n < 2 for begin, end in zip(begins, ends) for n in range(end - begin)]
     assert list(table["warmup"] == 1) == warm
     # An epoch that was stopped in its validation was finished by the next attempt.
@@ -125,9 +126,12 @@ def test_requeued_run_equals_undisturbed(root, whole, monkeypatch, capsys, durin
     assert [int(row["attempt"]) for row in helpers.rows(root)] == ended_by
     attempts = helpers.manifest(root)["attempts"]
     assert (attempts[-1]["first_epoch"], attempts[-1]["first_step"]) == {
-        "epoch 1, step 2": (1, 3), "epoch 2, step 2": (2, 3), "epoch 2, step 3": (2, 4),
-        "epoch 3, step 3": (3, 4), "epoch 3, step 2": (3, 3),
-    }[places[-1]]  # fmt: skip
+        "epoch 1, step 2": (1, 3),
+        "epoch 2, step 2": (2, 3),
+        "epoch 2, step 3": (2, 4),
+        "epoch 3, step 3": (3, 4),
+        "epoch 3, step 2": (3, 3),
+    }[places[-1]]
 
 
 @pytest.mark.slow
@@ -262,9 +266,10 @@ def test_checkpoint_of_an_epoch_without_the_newer_key(root, whole, monkeypatch, 
     """As runs wrote it before they could stop within an epoch."""
     save = checkpoint.Folder.save
     monkeypatch.setattr(
-        checkpoint.Folder, "save",
+        checkpoint.Folder,
+        "save",
         lambda folder, state: save(folder, {k: v for k, v in state.items() if k != "so_far"}),
-    )  # fmt: skip
+    )
     during[4] = lambda: (_ for _ in ()).throw(SystemExit("killed"))
     with pytest.raises(SystemExit):
         attempt(root, monkeypatch, 1)
@@ -296,8 +301,11 @@ def test_job_id_and_record_of_slurm(monkeypatch, root):
     document = helpers.manifest(root)
     assert document["stem"] == "tiny_t261123-081500-7f-12-3_1cpu_t261123-081500-7f-12-3"
     assert document["submitted"] == [
-        "sbatch", "--chdir=.", "--job-name=a b; $(x)", "slurm/train.sbatch"
-    ]  # fmt: skip
+        "sbatch",
+        "--chdir=.",
+        "--job-name=a b; $(x)",
+        "slurm/train.sbatch",
+    ]
     assert helpers.last_attempt(root)["scheduler"]["time_limit_s"] == 600
     for text in ("", "{", '"sbatch"'):
         monkeypatch.setenv("SCALEBOOK_SUBMIT_COMMAND", text)
@@ -325,9 +333,11 @@ def test_two_ranks_go_on_within_the_epoch(tmp_path):
 
     root = helpers.study(tmp_path / "parts", **changes)
     processes = helpers.start_ranks(
-        root, 2, SLURM_JOB_ID="12",
+        root,
+        2,
+        SLURM_JOB_ID="12",
         of_rank={0: {"TRAIN_TEST_TIME_LIMIT_AT": "13"}, 1: {"TRAIN_TEST_TIME_LIMIT_AT": "14"}},
-    )  # fmt: skip
+    )
     outcomes = helpers.finish(processes)
     assert [status for status, *_ in outcomes] == [75, 75], outcomes
     said = [line for *_, errors in outcomes for line in errors.splitlines()]

@@ -264,10 +264,13 @@ def test_weak_scaling_helps_does_not_or_is_not_shown_to():
 
 def test_a_weak_speed_up_below_one_is_not_passed_over():
     ledger = known(
-        **{"ddp_weak.mini-1gbit.efficiency": (44, 47, 48),
-           "ddp_2gpu.mini-1gbit.efficiency": (23, 25, 26),
-           "ddp_weak.mini-1gbit.speedup": (0.87, 0.94, 0.95), **SPREAD}
-    )  # fmt: skip
+        **{
+            "ddp_weak.mini-1gbit.efficiency": (44, 47, 48),
+            "ddp_2gpu.mini-1gbit.efficiency": (23, 25, 26),
+            "ddp_weak.mini-1gbit.speedup": (0.87, 0.94, 0.95),
+            **SPREAD,
+        }
+    )
     assert ours.weak_effect(ledger).case == "helps, no faster than one"
     faster = ledger | known(**{"ddp_weak.mini-1gbit.speedup": (0.9, 1.1, 1.2)})
     assert ours.weak_effect(faster).case == "helps"

@@ -124,11 +124,14 @@ def _two_readings(job: Job, images: int) -> Iterator[Check]:
     """What speaks for and against each reading of numbers that count the data set once a rank."""
     ranks, rate, epoch = job.ranks, job.values["throughput"], job.values["epoch_time_s"]
     yield Check.of(
-        job, f"read as sharded: {ranks} ranks share the {images:,} images", UNDETERMINED,
+        job,
+        f"read as sharded: {ranks} ranks share the {images:,} images",
+        UNDETERMINED,
         f"{images:,} / {epoch:g} s = {images / epoch:,.6g} images/s: fits {epoch:g} s an epoch, "
         f"fails {job.written('throughput')}, which would be {rate * epoch / images:.2g} times the "
-        "rate, or that of a part of the epoch", columns_of(job),
-    )  # fmt: skip
+        "rate, or that of a part of the epoch",
+        columns_of(job),
+    )
     computation = (
         f"{ranks} × {images:,} / {epoch:g} s = {ranks * images / epoch:,.6g} images/s: fits both, "
         f"and an epoch does {ranks} times the work"
@@ -136,9 +139,12 @@ def _two_readings(job: Job, images: int) -> Iterator[Check]:
     if job.values.get("speedup"):
         computation += f"; fails speed-up {job.written('speedup')} for an epoch over the images"
     yield Check.of(
-        job, f"read as unsharded: each of {ranks} ranks trains on all {images:,} images",
-        UNDETERMINED, computation, columns_of(job),
-    )  # fmt: skip
+        job,
+        f"read as unsharded: each of {ranks} ranks trains on all {images:,} images",
+        UNDETERMINED,
+        computation,
+        columns_of(job),
+    )
 
 
 def columns_of(job: Job) -> str:

@@ -155,8 +155,9 @@ def between_systems(ratios: Sequence[Ratio]) -> list[Contrast]:
     there, found = _by_experiment(ratios), []
     for control in study_queries.controls():
         names = dict.fromkeys([control.experiment, *(experiment for experiment, _ in there)])
-        for (system, other), name in ((pair, name) for pair in combinations(control.systems, 2)
-                                      for name in names):  # fmt: skip
+        for (system, other), name in (
+            (pair, name) for pair in combinations(control.systems, 2) for name in names
+        ):
             if (name, system) not in there or (name, other) not in there:
                 continue
             both = there[name, system], there[name, other]

@@ -39,8 +39,11 @@ def systems() -> list[str]:
 #: What has a label, and the columns of tables that hold its name.
 Labelled = Literal["experiment", "system", "campaign"]
 _COLUMNS: dict[str, Labelled] = {
-    "experiment": "experiment", "reference": "experiment", "system": "system", "other": "system",
-}  # fmt: skip
+    "experiment": "experiment",
+    "reference": "experiment",
+    "system": "system",
+    "other": "system",
+}
 
 
 @query
@@ -48,8 +51,10 @@ def labels() -> dict[str, dict[str, str]]:
     """Labels of experiments, systems and campaigns by name, of those that have one."""
     loaded = snapshot().study
     kinds = {
-        "experiment": loaded.experiments, "system": loaded.systems, "campaign": loaded.campaigns
-    }  # fmt: skip
+        "experiment": loaded.experiments,
+        "system": loaded.systems,
+        "campaign": loaded.campaigns,
+    }
     return {
         kind: {name: entry.label for name, entry in entries.items() if entry.label}  # type: ignore[attr-defined]  # all have one
         for kind, entries in kinds.items()

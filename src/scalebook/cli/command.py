@@ -204,8 +204,11 @@ def figures(names: tuple[str, ...], out: Path | None) -> None:
         paths = plot_files.update(wanted, out)
     if not paths:
         there = shown(out or plot_files.folder())
-        echo(f"{', '.join(names)}: nothing to show yet" if names else
-             f"every figure in {there} is current")  # fmt: skip
+        echo(
+            f"{', '.join(names)}: nothing to show yet"
+            if names
+            else f"every figure in {there} is current"
+        )
     for path in paths:
         echo(shown(path))
 

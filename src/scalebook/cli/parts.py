@@ -148,8 +148,10 @@ def as_table(cells: list[list[str]], width: int | None) -> list[str]:
     """
     columns = list(zip(*cells))
     widths = [max(map(len, column)) for column in columns]
-    words = [max((len(word) for text in column for word in text.split()), default=1)
-             for column in columns]  # fmt: skip
+    words = [
+        max((len(word) for text in column for word in text.split()), default=1)
+        for column in columns
+    ]
     spare = sum(widths) + 2 * (len(widths) - 1) - (width or sys.maxsize)
     for least in ([max(20, longest) for longest in words], [16] * len(columns)):
         room = [max(0, full - low) for full, low in zip(widths, least)]

@@ -177,16 +177,20 @@ def _draw_finals(
             textposition="top center",
             marker={
                 "symbol": theme.symbol(theme.cycled(theme.SYMBOLS, order), "reported"),
-                "size": 13, "color": hue, "line": {"width": 2.5},
+                "size": 13,
+                "color": hue,
+                "line": {"width": 2.5},
             },
             showlegend=False,
             cliponaxis=False,
             hovertemplate=f"{theme.escape(title)}: %{{y:.4g}} %, "
             f"reported for job {theme.escape(job)}<extra></extra>",
             **cell,
-        )  # fmt: skip
+        )
     figure.update_xaxes(
-        title_text="final value, no curve reported", type="category",
-        range=[-0.6, len(group) - 0.4], **cell,
-    )  # fmt: skip
+        title_text="final value, no curve reported",
+        type="category",
+        range=[-0.6, len(group) - 0.4],
+        **cell,
+    )
     return values

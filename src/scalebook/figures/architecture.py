@@ -30,9 +30,11 @@ def ddp_architecture() -> go.Figure:
     figure.update_xaxes(range=[0, WIDTH], visible=False, fixedrange=True)
     figure.update_yaxes(range=[HEIGHT, 0], visible=False, fixedrange=True)
     figure.update_layout(
-        height=HEIGHT + 64, margin={"l": 8, "r": 8, "t": 48, "b": 8}, hovermode=False,
+        height=HEIGHT + 64,
+        margin={"l": 8, "r": 8, "t": 48, "b": 8},
+        hovermode=False,
         plot_bgcolor="rgba(0,0,0,0)",
-    )  # fmt: skip
+    )
     return theme.finish(
         figure,
         **captions.texts("ddp_architecture"),
@@ -80,7 +82,8 @@ def _loop(figure: go.Figure, edge: int, outer: int) -> None:
     low, high = ROWS[-1] + BOX / 2, ROWS[0] + BOX / 2
     way = ((edge, low), (outer, low), (outer, high), ((edge + outer) / 2, high))
     figure.add_shape(
-        type="path", path=f"M {' L '.join(f'{x},{y}' for x, y in way)}",
+        type="path",
+        path=f"M {' L '.join(f'{x},{y}' for x, y in way)}",
         line={"color": theme.GREY, "width": 1.6},
-    )  # fmt: skip
+    )
     _arrow(figure, (outer, high), (edge, high))

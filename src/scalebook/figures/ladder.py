@@ -13,8 +13,10 @@ from scalebook.proposal.request import request_of
 from scalebook.study.plan import FILE
 
 #: Kinds of scaling, with colour, dash and marker.
-KINDS = {"strong": (theme.PALETTE[0], "solid", "circle"),
-         "weak": (theme.PALETTE[1], "dash", "square")}  # fmt: skip
+KINDS = {
+    "strong": (theme.PALETTE[0], "solid", "circle"),
+    "weak": (theme.PALETTE[1], "dash", "square"),
+}
 #: What is drawn over the number of GPUs: title, column, and settings of the axis.
 PANELS = (
     ("<b>time of a step</b> (ms)", "step_ms", {"type": "log", "dtick": 1}),

@@ -193,9 +193,12 @@ def link_efficiency(runs: pd.DataFrame | None = None) -> go.Figure:
         title_text="efficiency (%)", range=[0, 112], dtick=25, showgrid=False, zeroline=False
     )
     figure.update_xaxes(
-        showgrid=False, ticks="", tickangle=0, categoryorder="array",
+        showgrid=False,
+        ticks="",
+        tickangle=0,
+        categoryorder="array",
         categoryarray=list(labels.values()),
-    )  # fmt: skip
+    )
     figure.update_layout(height=360, margin={"t": 52, "b": 66}, bargap=0.25, scattermode="group")
     each = "; ".join(
         f"{row.scaling} scaling on {label(row.system, 'system')} {row.efficiency:.1f} % "

@@ -77,8 +77,11 @@ def _draw_utilisation(figure: go.Figure, busy: pd.DataFrame, cell: dict[str, int
     mean = shown.groupby("step", as_index=False)["utilisation_percent"].mean()
     mean = thinned(mean, -(-len(mean) // MOST))
     figure.add_scatter(
-        x=list(mean["step"]), y=list(mean["utilisation_percent"]), mode="lines",
+        x=list(mean["step"]),
+        y=list(mean["utilisation_percent"]),
+        mode="lines",
         name="GPUs" if len(gpus) else "processors",
-        line={"color": theme.PALETTE[3], "width": 1.5}, **cell,
-    )  # fmt: skip
+        line={"color": theme.PALETTE[3], "width": 1.5},
+        **cell,
+    )
     figure.update_yaxes(title_text="utilisation (%)", range=[0, 102], **cell)

@@ -71,9 +71,12 @@ def model_sizes(table: pd.DataFrame | None = None) -> go.Figure:
     )
     powers = range(math.ceil(decades[0]), math.floor(decades[1]) + 1)
     figure.update_yaxes(
-        type="log", range=list(decades), title_text="parameters",
-        tickvals=[10**power for power in powers], ticktext=[short(10**power) for power in powers],
-    )  # fmt: skip
+        type="log",
+        range=list(decades),
+        title_text="parameters",
+        tickvals=[10**power for power in powers],
+        ticktext=[short(10**power) for power in powers],
+    )
     figure.update_xaxes(range=list(span), dtick=2, tick0=min(years), zeroline=False)
     # Room for the names of the last ones, which are centred on them.
     figure.update_layout(height=400, margin={"t": 52, "b": 32, "r": 40})
@@ -122,9 +125,11 @@ def positions(
         for position, (right, up) in POSITIONS.items():
             middle = (x + right * (width / 2 + MARKER), y + up * (height / 2 + half))
             boxes[position] = (
-                middle[0] - width / 2, middle[1] - height / 2,
-                middle[0] + width / 2, middle[1] + height / 2,
-            )  # fmt: skip
+                middle[0] - width / 2,
+                middle[1] - height / 2,
+                middle[0] + width / 2,
+                middle[1] + height / 2,
+            )
         shared = {
             place: sum(_overlap(box, other) for other in taken) + _outside(box, plot)
             for place, box in boxes.items()

@@ -7,8 +7,11 @@ from scalebook.figures import registry, theme
 from scalebook.study.plan import FILE, Milestone, Risk
 
 #: Product of likelihood and impact from which a risk is called so, and its colour.
-LEVELS = {"low": (1, theme.PALETTE[2], 0.22), "medium": (5, theme.PALETTE[4], 0.32),
-          "high": (10, theme.PALETTE[1], 0.45)}  # fmt: skip
+LEVELS = {
+    "low": (1, theme.PALETTE[2], 0.22),
+    "medium": (5, theme.PALETTE[4], 0.32),
+    "high": (10, theme.PALETTE[1], 0.45),
+}
 STEPS = range(1, 6)
 
 
@@ -107,9 +110,12 @@ def risk_matrix() -> go.Figure:
     for name, (corner, anchor) in {"low": (1, "bottom"), "high": (5, "top")}.items():
         # In the corner of the field, where no risk's number stands.
         figure.add_annotation(
-            text=f"<i>{name}</i>", x=corner, y=corner + (0.46 if anchor == "top" else -0.46),
-            yanchor=anchor, font_size=11,
-        )  # fmt: skip
+            text=f"<i>{name}</i>",
+            x=corner,
+            y=corner + (0.46 if anchor == "top" else -0.46),
+            yanchor=anchor,
+            font_size=11,
+        )
     cells: dict[tuple[int, int], list[Risk]] = {}
     for risk in risks:
         cells.setdefault((risk.likelihood, risk.impact), []).append(risk)

@@ -177,12 +177,14 @@ def _draw_basis(figure: go.Figure, basis: str, rows: list[tuple[float, Row]]) ->
         legendgroup=basis,
         marker={
             "symbol": [theme.symbol(symbol, row["kind"]) for _, row in rows],
-            "size": 9, "color": hue, "line": {"width": 2, "color": hue},
+            "size": 9,
+            "color": hue,
+            "line": {"width": 2, "color": hue},
         },
         customdata=[theme.escape(_sentence(row), 160) for _, row in rows],
         hovertemplate="%{customdata}<extra></extra>",
         cliponaxis=False,
-    )  # fmt: skip
+    )
 
 
 def _by(basis: str) -> str:

@@ -50,9 +50,11 @@ def reported_speedup(runs: pd.DataFrame | None = None) -> go.Figure:
         )
     theme.add_level(figure, 1, "baseline")
     figure.update_yaxes(
-        title_text="speed-up", range=[0, 1.22 * max(1.0, table["speedup"].max())],
-        showgrid=False, zeroline=False,
-    )  # fmt: skip
+        title_text="speed-up",
+        range=[0, 1.22 * max(1.0, table["speedup"].max())],
+        showgrid=False,
+        zeroline=False,
+    )
     figure.update_xaxes(showgrid=False, ticks="", tickangle=0)
     figure.update_layout(height=360, margin={"t": 52, "b": 66}, bargap=0.3, bargroupgap=0.1)
     each = "; ".join(f"{row.label} {row.speedup:.2f} by {row.basis}" for row in table.itertuples())

@@ -124,9 +124,12 @@ def _draw_group(figure: go.Figure, row: int, group: list[Step]) -> None:
         0.0, *(100 * step[f"{part}_ms"] / step["step_ms"] for step in group for part in PARTS)
     )
     figure.update_xaxes(
-        title_text="share of the step (%)", range=[1.05 * least, 1.42 * max(ends)], showgrid=False,
-        tickvals=[0, 50, 100], **cell,
-    )  # fmt: skip
+        title_text="share of the step (%)",
+        range=[1.05 * least, 1.42 * max(ends)],
+        showgrid=False,
+        tickvals=[0, 50, 100],
+        **cell,
+    )
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False, **cell)
 
 

@@ -114,9 +114,7 @@ def bar_marker(hex_colour: str, kind: str, hatch: str = "/") -> dict[str, Any]:
 
 def part_marker(hex_colour: str, shape: str) -> dict[str, Any]:
     """Marker of a part of a stacked bar, with a pattern in white."""
-    pattern = {
-        "shape": shape, "fgcolor": HALO, "size": 6, "solidity": 0.25, "fillmode": "overlay"
-    }  # fmt: skip
+    pattern = {"shape": shape, "fgcolor": HALO, "size": 6, "solidity": 0.25, "fillmode": "overlay"}
     return {"color": hex_colour, "line": {"color": HALO, "width": 1}, "pattern": pattern}
 
 

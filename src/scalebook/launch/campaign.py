@@ -134,10 +134,12 @@ def plan(
             run = _resolved(loaded, named, system, first, settings)
             if named and named.blocks and is_timed and run and run.resolved:
                 run.resolved["block"] = {
-                    "campaign": campaign, "number": round_seed,
+                    "campaign": campaign,
+                    "number": round_seed,
                     "place": timed.index((name, settings)) + 1,
-                    "order": [_label(named, *run) for run in timed], "drawn_from": named.order_seed,
-                }  # fmt: skip
+                    "order": [_label(named, *run) for run in timed],
+                    "drawn_from": named.order_seed,
+                }
             planned += [run] if run else []
     if not planned:
         raise UsageError(

@@ -40,9 +40,7 @@ class Picker:
         self.system = ipywidgets.Dropdown(
             options=["auto", *self._study.systems], description="system", **wide
         )
-        self.seed = ipywidgets.Dropdown(
-            options=list(self._study.seeds), description="seed", **wide
-        )  # fmt: skip
+        self.seed = ipywidgets.Dropdown(options=list(self._study.seeds), description="seed", **wide)
         self.overrides = ipywidgets.Text(
             placeholder="epochs=3 train_images=2048", description="settings", **wide
         )

@@ -178,8 +178,11 @@ def _wait_in_view(job: Job) -> JobState:
 def _wait_drawing(job: Job) -> JobState:
     """Wait with a bar and a figure by epoch, which the saved notebook keeps."""
     stem = str(job.stem)
-    handle = display(bundle(theme.empty("Waiting for the first epoch.", f"Run {stem}")),
-                     raw=True, display_id=True)  # fmt: skip
+    handle = display(
+        bundle(theme.empty("Waiting for the first epoch.", f"Run {stem}")),
+        raw=True,
+        display_id=True,
+    )
     drawn = 0
 
     def redraw(_: Job) -> None:

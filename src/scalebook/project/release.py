@@ -107,8 +107,11 @@ def _is_known(root: Path) -> bool:
 
 def _same_version(root: Path, version: str) -> tuple[str, dict[str, Any]]:
     """Name of the project and its citation; refuses where a file tells another version."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"] if (
-        root / "pyproject.toml").is_file() else {}  # fmt: skip
+    project = (
+        tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        if (root / "pyproject.toml").is_file()
+        else {}
+    )
     try:
         about = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8")) or {}
         changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")

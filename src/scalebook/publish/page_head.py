@@ -76,8 +76,9 @@ def _downloads(app: Sphinx, pagename: str, pathto: Any) -> list[dict[str, str]]:
     name = app.env.metadata.get(pagename, {}).get("pdf")
     typeset = f"{DOCUMENTS}/{name}.pdf"
     if name and (root / typeset).is_file() and not leads_out(root, typeset):
-        found.append((".pdf", "Download the typeset document", root / typeset,
-                      typeset, "fas fa-file-pdf"))  # fmt: skip
+        found.append(
+            (".pdf", "Download the typeset document", root / typeset, typeset, "fas fa-file-pdf")
+        )
     entries = []
     for text, tooltip, source, place, icon in found:
         (out / place).parent.mkdir(parents=True, exist_ok=True)

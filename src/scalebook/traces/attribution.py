@@ -140,16 +140,19 @@ def _attributed(trace: Trace) -> Attribution:
     gpu_phase[collective] = "communication"
     message = values_at(tree.innermost(host["message"].to_numpy()), launcher, -1)
     gpu = gpu[["kind", "name", "start", "dur", "device", "stream", "message"]].assign(
-        time=gpu["dur"], by_kernel=by_kernel, by_operator=by_operator,
+        time=gpu["dur"],
+        by_kernel=by_kernel,
+        by_operator=by_operator,
         by_name=unsaid & (gpu["kind"] == "kernel").to_numpy(),
         operator=values_at(operator, launcher, ""),
-        module=values_at(module, launcher, ""), phase=gpu_phase,
+        module=values_at(module, launcher, ""),
+        phase=gpu_phase,
         step=_step_launched(gpu, steps, values_at(step, launcher, -1), launcher >= 0),
         launch_start=values_at(start, called, np.nan),
         launch_dur=values_at(duration, called, np.nan),
         launcher=launcher,
         message=np.where(gpu["message"] >= 0, gpu["message"], message),
-    )  # fmt: skip
+    )
     host = host.assign(family=family, module=module, phase=phase)
     return Attribution(gpu, cpu, host, steps, tree)
 

@@ -121,9 +121,11 @@ def get_diff(before: Trace, after: Trace, by: str = "operator") -> pd.DataFrame:
     both = sides[0].add_suffix("_before").join(sides[1].add_suffix("_after"), how="outer")
     old, new = both["time_before"].fillna(0.0), both["time_after"].fillna(0.0)
     cases = {
-        "appeared": both["time_before"].isna(), "vanished": both["time_after"].isna(),
-        "same": np.abs(new - old) <= NOTABLE * old, "faster": new < old,
-    }  # fmt: skip
+        "appeared": both["time_before"].isna(),
+        "vanished": both["time_after"].isna(),
+        "same": np.abs(new - old) <= NOTABLE * old,
+        "faster": new < old,
+    }
     result = pd.DataFrame(
         {
             "name": both.index.astype(object),

@@ -27,10 +27,13 @@ _KINDS = (
 )  # fmt: skip
 #: Bytes on the wire of a rank for each byte of the message, of n ranks (as nccl-tests has it).
 _BUS: dict[str, Callable[[int], float]] = {
-    "all_reduce": lambda n: 2 * (n - 1) / n, "reduce_scatter": lambda n: (n - 1) / n,
-    "all_gather": lambda n: (n - 1) / n, "all_to_all": lambda n: (n - 1) / n,
-    "broadcast": lambda n: 1.0, "reduce": lambda n: 1.0,
-}  # fmt: skip
+    "all_reduce": lambda n: 2 * (n - 1) / n,
+    "reduce_scatter": lambda n: (n - 1) / n,
+    "all_gather": lambda n: (n - 1) / n,
+    "all_to_all": lambda n: (n - 1) / n,
+    "broadcast": lambda n: 1.0,
+    "reduce": lambda n: 1.0,
+}
 _CALL = re.compile(r"^(nccl|rccl|hccl|xccl|gloo|mpi|ucc):")
 
 
@@ -138,10 +141,12 @@ def get_collective_summary(job: Mapping[int, Trace]) -> pd.DataFrame:
     # Ranks may name different sizes for one call: its largest counts.
     calls["bytes"] = calls.groupby(["kind", "number"])["bytes"].transform("max")
     table = calls.groupby(["kind", "bytes"], dropna=False, as_index=False).agg(
-        calls=("number", "nunique"), wait_us=("wait_us", "mean"),
-        transfer_us=("transfer_us", "median"), busbw_gb_s=("busbw_gb_s", "median"),
+        calls=("number", "nunique"),
+        wait_us=("wait_us", "mean"),
+        transfer_us=("transfer_us", "median"),
+        busbw_gb_s=("busbw_gb_s", "median"),
         complete=("complete", "all"),
-    )  # fmt: skip
+    )
     table["total_bytes"] = table["bytes"] * table["calls"]
     order = table.sort_values(["total_bytes", "kind"], ascending=[False, True], kind="stable")
     return order[columns].reset_index(drop=True)
@@ -170,12 +175,14 @@ def get_ranks(job: Mapping[int, Trace]) -> pd.DataFrame:
         awaited = mine[(mine["last_rank"] == rank) & (mine["rank"] != rank)]["wait_us"].sum()
         rows.append(
             {
-                "rank": rank, "steps": len(steps), "step_us": mean["span_us"],
+                "rank": rank,
+                "steps": len(steps),
+                "step_us": mean["span_us"],
                 **mean[["busy_us", "compute_us", "communication_us", "exposed_us", "idle_us"]],
                 "wait_us": waits / len(counted),
                 "awaited_us": awaited / len(counted),
             }
-        )  # fmt: skip
+        )
     table = pd.DataFrame(rows)
     table["load"] = table["compute_us"] / max(table["compute_us"].mean(), 1e-9)
     table["clock_us"] = table["rank"].map(get_clocks(job))
@@ -223,12 +230,14 @@ def _calls(trace: Trace, ranks: int, origin: int) -> pd.DataFrame:
         groups.append(group)
     result = pd.DataFrame(
         {
-            "step": frame["step"].to_numpy(), "kind": kinds,
+            "step": frame["step"].to_numpy(),
+            "kind": kinds,
             "start_us": frame["start"].to_numpy() + (trace.origin_ns - origin) / 1e3,
-            "dur_us": frame["dur"].to_numpy(), "bytes": np.array(sizes, dtype=float),
+            "dur_us": frame["dur"].to_numpy(),
+            "bytes": np.array(sizes, dtype=float),
             "group_size": np.array(groups, dtype=np.int64),
         }
-    )  # fmt: skip
+    )
     return result.sort_values("start_us", kind="stable").reset_index(drop=True)
 
 

@@ -77,9 +77,11 @@ def get_speed(trace: Trace, peak: Peak | None = None) -> pd.DataFrame:
     rows.loc[tensor[calls] & (rows["precision"] == "fp32"), "precision"] = "tf32"
     keys = ["operator", "shape", "phase", "kind", "precision"]
     table = rows.groupby(keys, sort=False, as_index=False).agg(
-        calls=("flops", "size"), time_us=("time_us", "sum"), flops=("flops", "sum"),
+        calls=("flops", "size"),
+        time_us=("time_us", "sum"),
+        flops=("flops", "sum"),
         bytes=("bytes", "sum"),
-    )  # fmt: skip
+    )
     # What ran for no time on the device was answered without it.
     table = table[table["time_us"] > 0]
     table["shapes"] = [shapes_text(trace.shapes[int(code)][0]) for code in table["shape"]]
@@ -193,6 +195,7 @@ def shapes_text(dims: list[Any]) -> str:
     parts = []
     for shape in dims:
         if isinstance(shape, list) and shape:
-            parts.append(f"{len(shape)} tensors" if isinstance(shape[0], list)
-                         else "×".join(map(str, shape)))  # fmt: skip
+            parts.append(
+                f"{len(shape)} tensors" if isinstance(shape[0], list) else "×".join(map(str, shape))
+            )
     return ", ".join(parts)[:120]

@@ -98,10 +98,12 @@ def _failed(attempt: Attempt, error: BaseException) -> int:
         return getattr(error, "exit_status", 1)
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     _end(
-        attempt, "failed",
+        attempt,
+        "failed",
         f"{attempt.where}: {type(error).__name__}: {failures.first_line(error)} (a fault in the "
-        "program; the log holds the traceback)", trace,
-    )  # fmt: skip
+        "program; the log holds the traceback)",
+        trace,
+    )
     return 1
 
 
@@ -150,13 +152,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Train one run of a resolved experiment, alone or under torchrun.",
     )
     parser.add_argument(
-        "--experiment", required=True, metavar="RESOLVED.json",
+        "--experiment",
+        required=True,
+        metavar="RESOLVED.json",
         help="resolved experiment, as `scalebook resolve EXPERIMENT` writes it",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--resume", nargs="?", const="", metavar="STEM",
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="STEM",
         help="continue a run: the one named, or the one of this job id",
-    )  # fmt: skip
+    )
     parser.add_argument("--profile", action="store_true", help="write a trace of some steps")
     return parser
 

@@ -263,9 +263,12 @@ def _join(ranks: Ranks) -> None:
         store.set_timeout(patience)
         ranks.store = store
         dist.init_process_group(
-            ranks.backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size,
+            ranks.backend,
+            store=dist.PrefixStore("group", store),
+            rank=rank,
+            world_size=size,
             timeout=patience + slack,
-        )  # fmt: skip
+        )
     except (RuntimeError, ValueError) as error:
         raise PeerLost(
             f"rank {ranks.rank} could not join the {ranks.world_size} ranks within "

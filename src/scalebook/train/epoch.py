@@ -259,9 +259,11 @@ def epoch_rates(
     warmup_images = sum(size for size, out in zip(sizes, warmup.tolist()) if out)
     images = sum(sizes) - warmup_images
     return {
-        "throughput": images / timed if images else None, "train_time_s": total,
-        "warmup_time_s": total - timed, "warmup_images": warmup_images,
-    }  # fmt: skip
+        "throughput": images / timed if images else None,
+        "train_time_s": total,
+        "warmup_time_s": total - timed,
+        "warmup_images": warmup_images,
+    }
 
 
 def step_rows(gathered: list[Tensor], epoch: int) -> list[dict[str, float]]:

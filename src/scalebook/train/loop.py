@@ -220,8 +220,9 @@ class Trainer:
         for step in range(so_far.done, self.steps):
             ranks.check_stop()
             so_far.clock.start()
-            own = order[rank_share(step, self.images, settings.global_batch, ranks.rank,
-                                   ranks.world_size)]  # fmt: skip
+            own = order[
+                rank_share(step, self.images, settings.global_batch, ranks.rank, ranks.world_size)
+            ]
             self._train_step(step, own, sizes[step], so_far, profiler)
             warmup = self.done < training.untimed_steps or profiler.disturbs(self.done)
             so_far.end_step(len(own), warmup)

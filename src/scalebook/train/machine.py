@@ -21,8 +21,11 @@ def describe(ranks: Ranks) -> dict[str, Any]:
     """Return what the manifest says of this rank's node and device; no host name."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     node = {
-        "index": ranks.node, "cpu": _cpu(), "cores": os.cpu_count(), "memory_gb": round(memory, 1)
-    }  # fmt: skip
+        "index": ranks.node,
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory, 1),
+    }
     device = {"rank": ranks.rank, "node": ranks.node, "name": node["cpu"], "memory_gb": None}
     if ranks.device.type == "cuda":
         properties = torch.cuda.get_device_properties(ranks.device)

@@ -202,11 +202,14 @@ def scheduler() -> dict[str, Any] | None:
     if "SLURM_JOB_ID" not in os.environ:
         return None
     names = {
-        "job_id": "SLURM_JOB_ID", "array_task": "SLURM_ARRAY_TASK_ID",
-        "restart_count": "SLURM_RESTART_COUNT", "partition": "SLURM_JOB_PARTITION",
-        "nodes": "SLURM_JOB_NUM_NODES", "tasks": "SLURM_NTASKS",
+        "job_id": "SLURM_JOB_ID",
+        "array_task": "SLURM_ARRAY_TASK_ID",
+        "restart_count": "SLURM_RESTART_COUNT",
+        "partition": "SLURM_JOB_PARTITION",
+        "nodes": "SLURM_JOB_NUM_NODES",
+        "tasks": "SLURM_NTASKS",
         "cpus_per_task": "SLURM_CPUS_PER_TASK",
-    }  # fmt: skip
+    }
     limit = None
     with contextlib.suppress(KeyError, ValueError):  # older versions of Slurm do not tell
         limit = int(os.environ["SLURM_JOB_END_TIME"]) - int(os.environ["SLURM_JOB_START_TIME"])

@@ -99,13 +99,16 @@ class StepProfiler:
         self._profiler = torch.profiler.profile(
             activities=activities,
             schedule=torch.profiler.schedule(
-                skip_first=self._first, wait=_SKIPPED, warmup=_DISCARDED,
-                active=training.profile_steps, repeat=1,
+                skip_first=self._first,
+                wait=_SKIPPED,
+                warmup=_DISCARDED,
+                active=training.profile_steps,
+                repeat=1,
             ),
             record_shapes=True,
             profile_memory=True,
             on_trace_ready=self._write,
-        )  # fmt: skip
+        )
 
     def __enter__(self) -> StepProfiler:
         if self._profiler:
@@ -176,10 +179,12 @@ class StepProfiler:
         self._cost_given = True
         slow, plain = statistics.median(recorded), statistics.median(others)
         return {
-            "recorded_steps": len(recorded), "recorded_step_time_s": round(slow, 6),
-            "other_steps": len(others), "other_step_time_s": round(plain, 6),
+            "recorded_steps": len(recorded),
+            "recorded_step_time_s": round(slow, 6),
+            "other_steps": len(others),
+            "other_step_time_s": round(plain, 6),
             "ratio": round(slow / plain, 4),
-        }  # fmt: skip
+        }
 
     def _name_calls(self) -> None:
         """From the first step on that is not timed, so that a hook slows no other."""

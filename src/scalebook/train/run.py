@@ -375,9 +375,10 @@ def _load(attempt: Attempt, progress: records.Progress) -> tuple[dataset.Dataset
     settings = attempt.settings
     attempt.where = "dataset"
     data = dataset.load(
-        settings.dataset, attempt.root,
+        settings.dataset,
+        attempt.root,
         lambda what, done, total: progress.update(phase="data", step=done, steps=total),
-    )  # fmt: skip
+    )
     attempt.where = "model"
     torch.manual_seed(settings.seed)
     return data, model.build(settings.training, len(data.classes), data.image_size)

@@ -170,8 +170,10 @@ def read(path: Path, profile: bool = False) -> Settings:
         )
     values = dict(document)
     for key, kind in (
-        ("layout", Layout), ("dataset", DatasetSettings), ("training", TrainingSettings)
-    ):  # fmt: skip
+        ("layout", Layout),
+        ("dataset", DatasetSettings),
+        ("training", TrainingSettings),
+    ):
         part = values.get(key)
         if not isinstance(part, dict):
             raise ScalebookError(f"{where}: {key}: is missing or no mapping")

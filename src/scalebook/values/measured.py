@@ -61,8 +61,10 @@ def measured(inputs: Inputs) -> Iterator[Value]:
         if rated.issuperset(map(named, (gap.ratio.one, gap.control.one))):
             yield from _of_gap(names[named(gap.ratio.one)], gap)
     for contrast in controls.between_systems(inputs.ratios):
-        if all((contrast.experiment, system) in {name[:2] for name in rated}
-               for system in (contrast.system, contrast.other)):  # fmt: skip
+        if all(
+            (contrast.experiment, system) in {name[:2] for name in rated}
+            for system in (contrast.system, contrast.other)
+        ):
             yield from _of_contrast(contrast)
     for step in inputs.step_parts:
         if rated.issuperset(map(named, step.sides)):
@@ -216,10 +218,13 @@ def _of_ratio(prefix: str, ratio: scaling.Ratio) -> Iterator[Value]:
 
 def _of_control(control: controls.Pooled) -> Iterator[Value]:
     make = origin(
-        "control", controls.pooled, control.stems, control=control,
+        "control",
+        controls.pooled,
+        control.stems,
+        control=control,
         experiment=label(control.experiment),
         systems=listed([label(name, "system") for name in control.systems]),
-    )  # fmt: skip
+    )
     prefix = f"control.{control.experiment}"
     yield from statistics(
         f"{prefix}.efficiency", control.efficiency, partial(make, unit="%"), STATS

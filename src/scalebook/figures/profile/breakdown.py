@@ -52,10 +52,13 @@ def _draw_groupings(found: list[Breakdown]) -> go.Figure:
         cell = {"row": row, "col": 1}
         theme.name_rows(figure, [ROWS[grouping] for grouping in breakdown.shares], **cell)
         figure.update_xaxes(
-            range=[0, 100], showgrid=False, zeroline=False,
-            showticklabels=row == len(found), ticks="outside" if row == len(found) else "",
+            range=[0, 100],
+            showgrid=False,
+            zeroline=False,
+            showticklabels=row == len(found),
+            ticks="outside" if row == len(found) else "",
             **cell,
-        )  # fmt: skip
+        )
     figure.update_xaxes(title_text="share of device time (%)", row=len(found), col=1)
     inner = figure.layout.height - theme.MARGIN["t"] - theme.MARGIN["b"]
     theme.leave_room(figure, inner, top=64)

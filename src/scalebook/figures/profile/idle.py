@@ -71,9 +71,11 @@ def idle_breakdown(everything: bool = False) -> go.Figure:
             yref="y",
         )
     figure.update_xaxes(
-        title_text="share of the time traced (%)", range=[0, 120], tickvals=list(range(0, 101, 20)),
+        title_text="share of the time traced (%)",
+        range=[0, 120],
+        tickvals=list(range(0, 101, 20)),
         showgrid=False,
-    )  # fmt: skip
+    )
     theme.name_rows(figure, [theme.escape(name, 46) for name in _short(names)])
     theme.leave_room(figure, 44 * len(drawn))
     figure.update_layout(barmode="stack")

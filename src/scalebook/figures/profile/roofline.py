@@ -63,12 +63,14 @@ def _draw_roofs(figure: go.Figure, table: pd.DataFrame, peak: Peak) -> None:
         x = sorted({low, min(max(ridge, low), high), high})
         y = [min(top, intensity * peak.memory_gb_s / 1e3) for intensity in x]
         figure.add_scatter(
-            x=x, y=y, mode="lines",
+            x=x,
+            y=y,
+            mode="lines",
             line={"color": theme.GREY, "width": 2, "dash": DASHES.get(precision, "solid")},
             name=f"peak in {theme.escape(precision, 12)}",
             hovertemplate=f"{theme.escape(peak.device)}: {top:.4g} TFLOP/s in {precision}, "
             f"{peak.memory_gb_s:,.4g} GB/s<extra></extra>",
-        )  # fmt: skip
+        )
 
 
 def _draw_operators(figure: go.Figure, table: pd.DataFrame, total: float) -> None:

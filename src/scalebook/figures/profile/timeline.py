@@ -125,9 +125,12 @@ def _draw(
     if name == AROUND:
         named = {
             "text": _fitting(events["name"], length / last),
-            "textposition": "inside", "insidetextanchor": "start", "constraintext": "none",
-            "textfont": {"color": "#ffffff", "size": 10}, "textangle": 0,
-        }  # fmt: skip
+            "textposition": "inside",
+            "insidetextanchor": "start",
+            "constraintext": "none",
+            "textfont": {"color": "#ffffff", "size": 10},
+            "textangle": 0,
+        }
     colours = {AROUND: DARK, ELSEWHERE: theme.faded(theme.GREY, 0.35)}
     figure.add_bar(
         orientation="h",

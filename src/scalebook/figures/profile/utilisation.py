@@ -113,14 +113,15 @@ def _draw(
         legendgroup=shown,
         showlegend=theme.is_new(figure, shown),
         line={
-            "color": theme.cycled(theme.PALETTE, order), "width": 2,
+            "color": theme.cycled(theme.PALETTE, order),
+            "width": 2,
             "dash": "dot" if sent else theme.DASHES[order // len(theme.PALETTE)],
         },
         hovertemplate=f"%{{x:.0f}} s: %{{y:,.4g}}{f' {way}' if way else ''}"
         "<extra>%{fullData.name}</extra>",
         row=row,
         col=1,
-    )  # fmt: skip
+    )
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:

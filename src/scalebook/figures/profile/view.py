@@ -160,9 +160,11 @@ def trace_view(
         chosen = (gpus or every)[0]
     else:
         return TraceView(
-            None, (), f"No trace yet: record one with `{start_command(profiled=True)}`, or drop "
+            None,
+            (),
+            f"No trace yet: record one with `{start_command(profiled=True)}`, or drop "
             "one into results/profiling/.",
-        )  # fmt: skip
+        )
     ranks = _ranks(chosen, every)
     if rank is not None:
         chosen = _of_rank(rank, chosen, every)

@@ -156,10 +156,12 @@ def _shares(columns: list[Column], wrapped: set[int], space: float) -> list[floa
 def _lines(rows: Sequence[Sequence[nodes.entry]], widths: list[float]) -> float:
     """How many lines a table takes, about."""
     return sum(
-        max(-(-max(map(len, _paragraphs(cell))) // max(1.0, width))
-            for cell, width in zip(row, widths))
+        max(
+            -(-max(map(len, _paragraphs(cell))) // max(1.0, width))
+            for cell, width in zip(row, widths)
+        )
         for row in rows
-    )  # fmt: skip
+    )
 
 
 # --------------------------------------------------------------------------- cells
@@ -168,8 +170,11 @@ def _lines(rows: Sequence[Sequence[nodes.entry]], widths: list[float]) -> float:
 def _column(cells: tuple[nodes.entry, ...]) -> Column:
     paragraphs = [text for cell in cells for text in _paragraphs(cell)]
     words = [word for text in paragraphs for word in _WORD.findall(text)]
-    body = [cell.astext().strip() for cell in cells
-            if cell.parent is None or not isinstance(cell.parent.parent, nodes.thead)]  # fmt: skip
+    body = [
+        cell.astext().strip()
+        for cell in cells
+        if cell.parent is None or not isinstance(cell.parent.parent, nodes.thead)
+    ]
     filled = [text for text in body if text not in ("", "–", "—", "-")]
     numbers = bool(filled) and all(_NUMBER.fullmatch(text) for text in filled)
     return Column(max(map(len, words), default=0) + 1, max(map(len, paragraphs)) + 1, numbers)

@@ -86,8 +86,9 @@ def _lines(lines: list[str]) -> Iterator[str]:
 
 def _page(before: list[str]) -> str:
     """The page that TeX is at after these lines, with its last pictures."""
-    pages = [(at, int(found["page"])) for at, line in enumerate(before)
-             if (found := _PAGE.search(line))]  # fmt: skip
+    pages = [
+        (at, int(found["page"])) for at, line in enumerate(before) if (found := _PAGE.search(line))
+    ]
     # Pictures are read before the page before theirs is finished.
     since = pages[-2][0] if len(pages) > 1 else 0
     pictures = [found["name"] for line in before[since:] if (found := _PICTURE.match(line))]

@@ -164,8 +164,9 @@ class Translator(LaTeXTranslator):
         """Whether a list, a quotation or a box around it takes some of the column."""
         while node.parent is not None:
             node = node.parent
-            if isinstance(node, (nodes.list_item, nodes.definition, nodes.block_quote,
-                                 nodes.Admonition)):  # fmt: skip
+            if isinstance(
+                node, (nodes.list_item, nodes.definition, nodes.block_quote, nodes.Admonition)
+            ):
                 return True
         return False
 
@@ -187,8 +188,9 @@ class Translator(LaTeXTranslator):
         try:
             super().visit_literal_block(node)
         except nodes.SkipNode:
-            self.body[start:] = [_CODE.sub(self._code_characters, part)
-                                 for part in self.body[start:]]  # fmt: skip
+            self.body[start:] = [
+                _CODE.sub(self._code_characters, part) for part in self.body[start:]
+            ]
             raise
 
     def _code_characters(self, match: re.Match[str]) -> str:

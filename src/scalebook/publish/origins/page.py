@@ -100,10 +100,13 @@ def _plain(
     if part == "numbers":
         head = ("Shown as", "Key", "Where it comes from")
         rows = [
-            [nodes.Text("; ".join(entry.texts)), nodes.literal(text=entry.value.key),
-             nodes.Text(values.provenance(entry.value))]
+            [
+                nodes.Text("; ".join(entry.texts)),
+                nodes.literal(text=entry.value.key),
+                nodes.Text(values.provenance(entry.value)),
+            ]
             for entry in entries
-        ]  # fmt: skip
+        ]
     elif part == "runs":
         head = ("Run", "System", "Ranks", "Seed")
         rows = [

@@ -107,9 +107,12 @@ def content(run: Mapping[str, Any], root: Path, offer: bool = True) -> dict[str,
 def environment() -> jinja2.Environment:
     """Templates of the pages; what is put into them is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["word"] = catalogue.file_kind
     return environment
 

@@ -164,8 +164,10 @@ def _state(now: Snapshot, row: Mapping[str, Any], made_by: str) -> str:
         profiling = now.listing[f"{run.results.as_posix()}/profiling"]
         names = (f"{run.stem}_rank0.pt.trace.json.gz", f"gpu_util_{row['job_id']}.log")
         stamps += [
-            *(now.listing[path.parent.as_posix()].get(path.name)
-              for path in (run.csv, run.steps, run.manifest, run.log, run.sacct)),
+            *(
+                now.listing[path.parent.as_posix()].get(path.name)
+                for path in (run.csv, run.steps, run.manifest, run.log, run.sacct)
+            ),
             *(profiling.get(name) for name in names),
-        ]  # fmt: skip
+        ]
     return hashlib.sha256(json.dumps(stamps, default=str).encode()).hexdigest()

@@ -33,8 +33,9 @@ class ImageFolder(Source):
         self.shown = shown
         others: list[str] = []
         self.splits = {
-            "train": _pictures(folder, "train", others), "val": _pictures(folder, "test", others)
-        }  # fmt: skip
+            "train": _pictures(folder, "train", others),
+            "val": _pictures(folder, "test", others),
+        }
         self.classes = sorted({path.split("/")[1] for path in self.splits["train"]})
         for split, paths in self.splits.items():
             if not paths:

@@ -220,7 +220,9 @@ def _describe(
         "devices": [rank["device"] for rank in described],
         "driver": described[0]["driver"],
         "method": {
-            "warm_up": _WARM_UP, "budget_s": _BUDGET_S, "repetitions": [_FEWEST, _MOST],
+            "warm_up": _WARM_UP,
+            "budget_s": _BUDGET_S,
+            "repetitions": [_FEWEST, _MOST],
             "timed": "from a barrier to the end of the all-reduce, slowest rank",
             "latency": "median of the repetitions; low and high are the quartiles",
         },
@@ -228,7 +230,7 @@ def _describe(
         "versions": machine.versions(ranks),
         "code": machine.code_version(root),
         "scheduler": manifest.scheduler(),
-    }  # fmt: skip
+    }
 
 
 def _device(ranks: Ranks) -> str:
@@ -255,9 +257,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure all-reduce between the ranks, by size of the message.",
     )
     parser.add_argument(
-        "--system", required=True, metavar="SYSTEM.json",
+        "--system",
+        required=True,
+        metavar="SYSTEM.json",
         help="what the study knows of the system, as `scalebook system` prints it",
-    )  # fmt: skip
+    )
     parser.add_argument("--max-bytes", type=int, default=LARGEST_BYTES, help="largest message")
     return parser
 

@@ -108,8 +108,10 @@ def _runs(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
         for run in runs:
             _stem(run), str(run["label"]), DatasetSettings(**run["resolved"]["dataset"])
     except (KeyError, TypeError):
-        raise UsageError(f"{path}: is no file of packed runs: write one with `scalebook run --all "
-                         "--campaign NAME --pack FILE`") from None  # fmt: skip
+        raise UsageError(
+            f"{path}: is no file of packed runs: write one with `scalebook run --all "
+            "--campaign NAME --pack FILE`"
+        ) from None
     return runs
 
 

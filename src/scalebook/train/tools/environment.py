@@ -261,9 +261,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Check that every node has what a rank needs.",
     )
     parser.add_argument(
-        "--system", required=True, metavar="SYSTEM.json",
+        "--system",
+        required=True,
+        metavar="SYSTEM.json",
         help="what the study knows of the system, as `scalebook system` prints it",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--patience", type=float, default=_PATIENCE_S, metavar="S", help="wait so long for a node"
     )
