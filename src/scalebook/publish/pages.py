@@ -69,9 +69,8 @@ class Page:
 
 def all_pages(env: BuildEnvironment) -> dict[str, Page]:
     """Every page that was read, by its name."""
-    if not hasattr(env, "scalebook_pages"):
-        env.scalebook_pages = {}  # type: ignore[attr-defined]  # Sphinx keeps what it is given
-    pages: dict[str, Page] = env.scalebook_pages  # type: ignore[attr-defined]
+    # Sphinx keeps what it is given.
+    pages: dict[str, Page] = vars(env).setdefault("scalebook_pages", {})
     return pages
 
 
