@@ -68,6 +68,12 @@ def test_no_command_writes_past_the_one_place():
         assert not re.search(r"\bprint\(|\bstd(out|err)\.write\(", path.read_text()), path.name
 
 
+@pytest.mark.parametrize("group", [[], ["data"], ["kernel"], ["trace"]], ids=str)
+def test_the_list_of_commands_cuts_no_sentence(group):
+    listed = said(*group, "--help").output.partition("Commands:")[2]
+    assert listed.strip() and "..." not in listed
+
+
 def test_a_file_that_cannot_be_written_is_named_and_not_the_one_beside_it(tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(IsADirectoryError) as caught:

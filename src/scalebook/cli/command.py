@@ -126,7 +126,7 @@ def trace() -> None:
 )
 @json_option
 def summary(files: tuple[Path, ...], measure_cpu: bool, folder: Path | None, as_json: bool) -> None:
-    """Say where the time of a trace goes; several files are compared as ranks of one job."""
+    """Say where the time of a trace goes. Several files are compared as ranks of one job."""
     with working(f"reading {_listed(files)}") as now:
         from scalebook import traces
 
@@ -156,7 +156,7 @@ def summary(files: tuple[Path, ...], measure_cpu: bool, folder: Path | None, as_
 )
 @json_option
 def merge(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Write the traces of a job's ranks into one file on one clock, for Perfetto."""
+    """Write the traces of a job's ranks into one, for Perfetto. All times are on one clock."""
     with working(f"merging {_listed(files)}"):
         from scalebook import traces
 
@@ -180,7 +180,7 @@ def merge(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
 )
 @json_option
 def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
-    """Say what became faster or slower, appeared or vanished from BEFORE to AFTER, per step."""
+    """Say what changed from BEFORE to AFTER, per step. Faster or slower, new or gone."""
     with working(f"reading {_listed([before, after])}"):
         from scalebook import traces
 
@@ -195,7 +195,7 @@ def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of results/plots.")
 def figures(names: tuple[str, ...], out: Path | None) -> None:
-    """Render the figures NAMES, else those that are not current, as PNG (300 dpi) and SVG."""
+    """Render the figures NAMES, or all that are not current. Each as PNG (300 dpi) and SVG."""
     with working("looking which figures are current") as now:
         from scalebook.figures import plot_files
 
@@ -218,7 +218,7 @@ def figures(names: tuple[str, ...], out: Path | None) -> None:
 @json_option
 @csv_option
 def claims(by_rule: bool, as_json: bool, as_csv: bool) -> None:
-    """Hold what was reported against itself, the data and the machine's limits."""
+    """Say which reported claims hold. Against each other, the data and the machine's limits."""
     with working("holding what was reported against the data"):
         from scalebook.analysis import CHECK_HEADERS, benchmarking_rules
         from scalebook.values import check
@@ -245,7 +245,7 @@ def claims(by_rule: bool, as_json: bool, as_csv: bool) -> None:
     "one that study.yaml gives this notebook, else quick, else its first.",
 )
 def book(experiment: str | None) -> None:
-    """Build the HTML book; notebooks that are not current are executed."""
+    """Build the HTML book. Notebooks that are not current are executed."""
     from scalebook.publish import build
     from scalebook.train import locking
 
@@ -274,7 +274,7 @@ def book(experiment: str | None) -> None:
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """List what is here and what is missing, each with the command that mends it."""
+    """List what is here and what is missing, and how to mend it."""
     with working("looking what is here"):
         from scalebook.project import doctor as checks
 
@@ -311,7 +311,7 @@ def kernel() -> None:
     help="The one study it is for; else the one around each notebook.",
 )
 def install(user: bool, prefix: Path | None, name: str | None, folder: Path | None) -> None:
-    """Let a JupyterHub, or any other Jupyter, run notebooks in this environment."""
+    """Let another Jupyter, as a Hub's, use this environment."""
     if user and prefix:
         raise click.UsageError("take --user or --prefix, not both")
     from scalebook.project import kernel as kernels

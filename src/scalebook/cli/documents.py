@@ -24,7 +24,7 @@ def new(folder: Path, title: str) -> None:
 @click.argument("part", default="")
 @json_option
 def values(part: str, as_json: bool) -> None:
-    """List the numbers that prose may ask for by key; with PART, those whose key holds it."""
+    """List the numbers that prose may ask for by key. With PART, those whose key holds it."""
     with working("working out the numbers"):
         from scalebook.values import ledger
 
@@ -53,7 +53,7 @@ def slides() -> None:
 
 @click.command()
 def pdf() -> None:
-    """Typeset the documents as PDFs, and copy those to release to docs/."""
+    """Typeset the documents as PDFs. Those to release go to docs/."""
     with working("typesetting the documents"):
         from scalebook.publish import pdf as typesetting
 
@@ -62,7 +62,7 @@ def pdf() -> None:
 
 @click.command()
 def specification() -> None:
-    """Make the tables of docs/SYSTEM.md anew, from the facts about machines and the runs."""
+    """Make the tables of docs/SYSTEM.md anew. They come from facts about machines, and runs."""
     with working("making the tables"):
         from scalebook.project import specification as page
 
@@ -74,7 +74,7 @@ def specification() -> None:
 @click.argument("run")
 @click.option("--out", type=click.Path(path_type=Path), help="Instead of _build/reports/.")
 def report(run: str, out: Path | None) -> None:
-    """Write RUN (stem, job id, or how it begins) as one HTML file to mail."""
+    """Write RUN as one HTML file to mail. RUN is a stem, a job id, or how it begins."""
     with working("looking for the run") as now:
         from scalebook import results
 
@@ -89,7 +89,7 @@ def report(run: str, out: Path | None) -> None:
 @click.command()
 @json_option
 def check(as_json: bool) -> None:
-    """List what is to be handed over: there and current, or what to do about it."""
+    """List the deliverables: current, or what to do about them."""
     with working("looking what is to be handed over") as now:
         from scalebook.project import deliverables
 
@@ -108,7 +108,10 @@ def check(as_json: bool) -> None:
 @click.command()
 @click.argument("version")
 def release(version: str) -> None:
-    """Check everything, tag VERSION, and pack book, PDFs, results and their checksums."""
+    """Check everything, tag VERSION, pack an archive.
+
+    It holds book, PDFs, results and their checksums.
+    """
     from scalebook.project import release as releasing
 
     echo(releasing.release(contract.find_root(), version, lambda line: echo(line, err=True)))

@@ -221,7 +221,7 @@ def logs(job: str, lines: int) -> None:
 @click.command()
 @click.argument("job", required=False, metavar="[JOB|ARCHIVE.tar.gz]")
 def collect(job: str | None) -> None:
-    """Check the files of JOB, or of every completed job; put Slurm's accounting beside them.
+    """Check the files of JOB, or of every completed job. Slurm's accounting is put beside them.
 
     Of an ARCHIVE.tar.gz, which packed runs leave, take in the runs as fetch does.
     """
@@ -262,7 +262,7 @@ def collect(job: str | None) -> None:
 @click.option("--trials", is_flag=True, help="Bring results/local too.")
 @json_option
 def fetch(source: str, ssh_options: tuple[str, ...], trials: bool, as_json: bool) -> None:
-    """Bring the results of the study in DIR on HOST: rsync over ssh, checked, nothing lost."""
+    """Bring results from the study in DIR on HOST. By rsync over ssh; checked, nothing lost."""
     from scalebook.launch import fetch as bring
 
     fetched = bring.fetch(source, contract.find_root(), ssh_options, trials)
