@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from paths import REPOSITORY, SHARED
 from slurm_cluster import cluster, slurm_conf  # noqa: F401
 from waiting import PATIENCE_S
+from xdist.scheduler import LoadFileScheduling
 
 from scalebook.train.images import download
 
@@ -31,11 +33,41 @@ NOWHERE = "http://127.0.0.1:9"
 LONG = ("slow", "slurm", "tex", "browser", "hub")
 
 
+@functools.cache
+def shares_network(path: str) -> bool:
+    """Whether tests of a file change the machine's network, or look at pages that come over it."""
+    text = (REPOSITORY / path).read_text(encoding="utf-8")
+    return re.search(r"mark\.(slurm|hub|browser)\b", text) is not None
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with long tests first on two workers, so that both end at about the same time."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         long = {item.path for item in items if any(map(item.get_closest_marker, LONG))}
-        items.sort(key=lambda item: item.path not in long)
+        items.sort(
+            key=lambda item: (not shares_network(file_of(item.nodeid)), item.path not in long)
+        )
+
+
+class Scheduling(LoadFileScheduling):
+    """A file goes to one worker as a whole, and to one go all that share the network.
+
+    A cluster that goes up or down breaks off what a browser loads at that moment
+    (ERR_NETWORK_CHANGED).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = file_of(nodeid)
+        return "network" if shares_network(path) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling | None:
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture
