@@ -19,8 +19,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: What one does with the commands: so ``--help`` lists them.
+SECTIONS = {
+    "Begin": ("new", "doctor", "data", "kernel"),
+    "Run": ("run", "submit", "watch", "status", "logs", "cancel", "collect", "fetch"),
+    "Look": ("runs", "trace", "figures", "values", "claims", "report"),
+    "Publish": ("book", "pdf", "slides", "check", "release"),
+    "For scripts": ("resolve", "system", "specification"),
+}
+
+
 class Cli(click.Group):
-    """Turns an expected failure into one line and its exit status."""
+    """Lists commands by `SECTIONS`; turns an expected failure into one line and its exit status."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections, their columns under each other."""
+        width = max(map(len, self.commands))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (f"{name:{width}}", self.commands[name].get_short_help_str(59))
+                        for name in names
+                    ]
+                )
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; a `ScalebookError` becomes one line on standard error."""
@@ -53,7 +75,7 @@ for _command in (*jobs.COMMANDS, *documents.COMMANDS):
 
 @main.group()
 def data() -> None:
-    """The data set."""
+    """Images to train on."""
 
 
 @data.command()
@@ -115,7 +137,7 @@ def runs(everything: bool, as_json: bool, as_csv: bool) -> None:
 
 @main.group()
 def trace() -> None:
-    """Profiler traces."""
+    """Where time goes, from profiler traces."""
 
 
 @trace.command()
