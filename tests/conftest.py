@@ -45,7 +45,10 @@ def file_of(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with long tests first on two workers, so that both end at about the same time."""
+    """Put what takes long first on two workers, so that both end at about the same time.
+
+    The longest is what shares the network, which `Scheduling` gives to one of them.
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:
         long = {item.path for item in items if any(map(item.get_closest_marker, LONG))}
         items.sort(

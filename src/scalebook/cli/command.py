@@ -202,7 +202,7 @@ def merge(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
 )
 @json_option
 def diff(before: Path, after: Path, by: str, as_json: bool) -> None:
-    """Say what changed from BEFORE to AFTER, per step. Faster or slower, new or gone."""
+    """Say what became faster or slower from BEFORE to AFTER. Per step; also what is new or gone."""
     with working(f"reading {_listed([before, after])}"):
         from scalebook import traces
 
@@ -240,7 +240,7 @@ def figures(names: tuple[str, ...], out: Path | None) -> None:
 @json_option
 @csv_option
 def claims(by_rule: bool, as_json: bool, as_csv: bool) -> None:
-    """Say which reported claims hold. Against each other, the data and the machine's limits."""
+    """Say which reported claims hold. Each is held against the others, data and machine limits."""
     with working("holding what was reported against the data"):
         from scalebook.analysis import CHECK_HEADERS, benchmarking_rules
         from scalebook.values import check
@@ -333,7 +333,7 @@ def kernel() -> None:
     help="The one study it is for; else the one around each notebook.",
 )
 def install(user: bool, prefix: Path | None, name: str | None, folder: Path | None) -> None:
-    """Let another Jupyter, as a Hub's, use this environment."""
+    """Let another Jupyter, such as a Hub's, use this environment."""
     if user and prefix:
         raise click.UsageError("take --user or --prefix, not both")
     from scalebook.project import kernel as kernels

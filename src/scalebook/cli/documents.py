@@ -62,7 +62,7 @@ def pdf() -> None:
 
 @click.command()
 def specification() -> None:
-    """Make the tables of docs/SYSTEM.md anew. They come from facts about machines, and runs."""
+    """Make the tables of docs/SYSTEM.md anew. From facts about machines and from the runs."""
     with working("making the tables"):
         from scalebook.project import specification as page
 
