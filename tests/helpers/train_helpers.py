@@ -196,12 +196,21 @@ def parameters(root: Path) -> dict[str, torch.Tensor]:
 
 def fail_as_told() -> None:
     """Break this process as the environment asks, for tests of what the others then do."""
+    from scalebook import contract
     from scalebook.train import checkpoint, loop
     from scalebook.train.tools import allreduce
 
     allreduce.LARGEST_BYTES = int(os.environ.get("TRAIN_TEST_LARGEST_MESSAGE", "0"))
     if os.environ.get("TRAIN_TEST_FAULT") == os.environ["RANK"]:
         loop.learning_rate = lambda *_: 1 / 0
+    if os.environ.get("TRAIN_TEST_SLOW_MANIFEST") == os.environ["RANK"]:
+        write_json = contract.write_json
+
+        def slowly(path: Path, value: object) -> None:
+            time.sleep(1)
+            write_json(path, value)
+
+        contract.write_json = slowly
     step = os.environ.get("TRAIN_TEST_TIME_LIMIT_AT")
     if step:
         learning_rate = loop.learning_rate

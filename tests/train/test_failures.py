@@ -85,9 +85,11 @@ def test_rank_that_never_starts_is_given_up(tmp_path):
 
 
 def test_fault_on_one_rank_is_told_once(tmp_path):
-    """The rank that failed says why; the other one is quiet."""
+    """The rank that failed says why; the other one is quiet, and overwrites nothing of it."""
     helpers.study(tmp_path, **LONG)
-    processes = helpers.start_ranks(tmp_path, 2, TRAIN_TEST_FAULT="1", SCALEBOOK_JOB_ID="8")
+    processes = helpers.start_ranks(
+        tmp_path, 2, TRAIN_TEST_FAULT="1", TRAIN_TEST_SLOW_MANIFEST="0", SCALEBOOK_JOB_ID="8"
+    )
     outcomes = helpers.finish(processes)
     assert [status for status, *_ in outcomes] == [1, 1]
     (line,) = told(outcomes)

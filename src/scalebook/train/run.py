@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,7 +154,8 @@ def execute(attempt: Attempt, expired: Callable[[], None]) -> None:
         sampler.merge()
     if profiler.recorded and ranks.device.type == "cpu":
         attempt.where = "peak of the CPU"
-        _keep_peak(attempt, cpu_peak.measure())
+        peak = cpu_peak.measure()
+        _on_first(attempt, lambda: _keep_peak(attempt, peak))
     attempt.where = "end"
     _on_first(attempt, lambda: _complete(attempt))
     progress.update(phase="done", now=True)
@@ -177,11 +179,13 @@ def _trainer(
     so_far = EpochSoFar(1 + (state["epoch"] if state else 0), trainer.steps, number, ranks)
     if state is not None:
         trainer.restore(state, so_far)
-    if ranks.first:
+
+    def begin() -> None:
+        first = {"first_epoch": so_far.number, "first_step": so_far.done + 1}
         records.cut(attempt.run_files, so_far.number - 1)
-        manifest.add_to_attempt(
-            attempt.run_files, first_epoch=so_far.number, first_step=so_far.done + 1
-        )
+        manifest.add_to_attempt(attempt.run_files, **first)
+
+    _on_first(attempt, begin)
     return trainer, so_far
 
 
@@ -234,14 +238,13 @@ def _keep(
 
 
 def _keep_peak(attempt: Attempt, peak: dict[str, float]) -> None:
-    """Write down what the CPU can do at best, of the first rank."""
-    if attempt.ranks.first:
-        manifest.add_to_attempt(attempt.run_files, cpu_peak=peak)
-        _log(
-            attempt,
-            f"peak of the CPU: {peak['fp32_tflops']:.4g} TFLOP/s in fp32 and "
-            f"{peak['memory_gb_s']:.4g} GB/s with {peak['threads']} threads, measured",
-        )
+    """Write down what the CPU can do at best, as rank 0 measured it."""
+    manifest.add_to_attempt(attempt.run_files, cpu_peak=peak)
+    _log(
+        attempt,
+        f"peak of the CPU: {peak['fp32_tflops']:.4g} TFLOP/s in fp32 and "
+        f"{peak['memory_gb_s']:.4g} GB/s with {peak['threads']} threads, measured",
+    )
 
 
 def _complete(attempt: Attempt) -> None:
@@ -295,7 +298,7 @@ def _settle_images(attempt: Attempt) -> None:
         if attempt.files:
             return contract.read_json(attempt.files.manifest).get("resolved") or {}
         with contextlib.suppress(ScalebookError):  # loading them says what is wrong
-            return finding.settle(settings.document, attempt.root, _say)
+            return finding.settle(settings.document, attempt.root, partial(print, flush=True))
         return {}
 
     attempt.where = "dataset"
@@ -306,10 +309,6 @@ def _settle_images(attempt: Attempt) -> None:
             dataset=replace(settings.dataset, generated=generated),
             document={**document, "dataset": {**document["dataset"], "generated": generated}},
         )
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _prepare(
@@ -391,6 +390,7 @@ def _message(error: Exception, attempt: Attempt) -> str:
 
 def _on_first(attempt: Attempt, action: Callable[[], Answer]) -> Answer:
     """Do something on rank 0 and give its answer to all, or why there is none."""
+    # Every change of the manifest is made so: a rank that fails meanwhile writes into it, too.
     ranks = attempt.ranks
     if ranks.world_size == 1:
         return action()
