@@ -181,9 +181,10 @@ def _trainer(
         trainer.restore(state, so_far)
 
     def begin() -> None:
-        first = {"first_epoch": so_far.number, "first_step": so_far.done + 1}
         records.cut(attempt.run_files, so_far.number - 1)
-        manifest.add_to_attempt(attempt.run_files, **first)
+        manifest.add_to_attempt(
+            attempt.run_files, first_epoch=so_far.number, first_step=so_far.done + 1
+        )
 
     _on_first(attempt, begin)
     return trainer, so_far
